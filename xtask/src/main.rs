@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! The front door of the project: everything a developer does beyond `cargo build` and `cargo test`.
+//!
+//! `cargo xtask` needs no installing. What a step needs from outside (cargo-fuzz, a wasm target) is looked for and
+//! named when it is missing; nothing here downloads anything.
+
+mod bench;
+mod check;
+mod date;
+mod fuzz;
+mod shell;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  check          the fast path before a commit: format, clippy, quick tests, tidy
+  tidy           reads the tree and holds the rules that no compiler knows
+  bench          measures everything with the dist build; keeps a dated record in benches/
+  fuzz [SECS]    each fuzz target for a bounded time (default 60 seconds)
+  guests [NAME]  rebuilds the committed guests where a wasm toolchain is installed
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["check"] => check::run(),
+        ["tidy"] => tidy::run(),
+        ["bench"] => bench::run(),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["guests", ..] => Err(anyhow::anyhow!("rebuilding the guests is not built yet")),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        unknown => Err(anyhow::anyhow!("no such command: {}\n\n{HELP}", unknown.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Which crate may know which: the directions of ARCHITECTURE.md, and what the pure crates must not touch.
+
+use super::Finding;
+use super::tree::File;
+use crate::shell::{cargo, output};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+/// What a crate of the workspace may depend on.
+struct Rule {
+    name: &'static str,
+    /// Crates of this workspace that it may know.
+    inner: &'static [&'static str],
+    /// Everything from outside, if the crate is pure; `None`: free.
+    outer: Option<&'static [&'static str]>,
+}
+
+const RULES: [Rule; 6] = [
+    Rule { name: "peripatos-abi", inner: &[], outer: Some(&["bitflags", "serde", "thiserror"]) },
+    Rule {
+        name: "peripatos-instrument",
+        inner: &[],
+        outer: Some(&["blake3", "thiserror", "wasm-encoder", "wasmparser"]),
+    },
+    Rule {
+        name: "peripatos-engine",
+        inner: &["peripatos-abi", "peripatos-instrument"],
+        outer: None,
+    },
+    Rule { name: "peripatos-host", inner: &["peripatos-abi", "peripatos-engine"], outer: None },
+    Rule {
+        name: "peri",
+        inner: &["peripatos-abi", "peripatos-instrument", "peripatos-engine", "peripatos-host"],
+        outer: None,
+    },
+    Rule { name: "xtask", inner: &[], outer: None },
+];
+
+/// Only this crate knows the engine below.
+const WASMTIME_OWNER: &str = "peripatos-engine";
+
+/// Directories of crates that decide and never act, and what deciding code does not name.
+const PURE: [&str; 2] = ["crates/abi/src/", "crates/instrument/src/"];
+const ACTS: [&str; 7] = [
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::process",
+    "std::env",
+    "SystemTime",
+    "Instant::now",
+];
+
+/// Errors: `cargo metadata` cannot be run or read.
+pub(crate) fn check(files: &[File]) -> Result<Vec<Finding>> {
+    let text = output(
+        "cargo metadata",
+        cargo().args(["metadata", "--no-deps", "--offline", "--format-version", "1"]),
+    )?;
+    let metadata: Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata without packages")?;
+    let mut findings: Vec<Finding> = packages.iter().flat_map(edges).collect();
+    findings.extend(files.iter().flat_map(acts));
+    Ok(findings)
+}
+
+/// Breaches in one package's list of dependencies. Development dependencies are free: they do not ship.
+fn edges(package: &Value) -> Vec<Finding> {
+    let name = package["name"].as_str().unwrap_or_default();
+    let finding = |what: String| Finding { path: format!("crate {name}"), line: 0, what };
+    let Some(rule) = RULES.iter().find(|rule| rule.name == name) else {
+        return vec![finding(
+            "not in the list of crates (xtask/src/tidy/crates.rs): say what it may know".into(),
+        )];
+    };
+    let mut findings = Vec::new();
+    for dependency in package["dependencies"].as_array().into_iter().flatten() {
+        let target = dependency["name"].as_str().unwrap_or_default();
+        if dependency["kind"].as_str() == Some("dev") {
+            continue;
+        }
+        let ours = RULES.iter().any(|rule| rule.name == target);
+        let allowed = match (ours, rule.outer) {
+            (true, _) => rule.inner.contains(&target),
+            (false, Some(outer)) => outer.contains(&target),
+            (false, None) => target != "wasmtime" || name == WASMTIME_OWNER,
+        };
+        if !allowed {
+            findings.push(finding(format!("must not depend on {target}")));
+        }
+    }
+    findings
+}
+
+/// Places where a pure crate touches the world, tests left out (they stand last in a file).
+fn acts(file: &File) -> Vec<Finding> {
+    if !PURE.iter().any(|directory| file.path.starts_with(directory)) {
+        return Vec::new();
+    }
+    file.lines()
+        .take_while(|(_, line)| !line.contains("#[cfg(test)]"))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .filter_map(|(line, text)| {
+            ACTS.iter().find(|act| text.contains(**act)).map(|act| (line, act))
+        })
+        .map(|(line, act)| Finding {
+            path: file.path.clone(),
+            line,
+            what: format!("{act} in a crate that only decides"),
+        })
+        .collect()
+}
