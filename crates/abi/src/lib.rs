@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The contract between a guest and what serves it: process ids, status codes, and the protocol of
+//! the devices.
+//!
+//! Pure data: nothing here knows an operating system, a clock or a WebAssembly engine. The engine
+//! turns a guest's system call into a [`device::Request`]; the origin of the process answers with a
+//! [`device::Reply`]. A request is identified by (pid, sequence number), and the last reply is kept,
+//! so that a request asked again after a move has its effect once.
+//!
+//! Types here are not serialisable. What is stored in an image has a wire form of its own beside
+//! the type ([`descriptors`]), converted by hand and versioned.
+
+pub mod descriptors;
+pub mod device;
+mod errno;
+mod file;
+mod flags;
+pub mod limits;
+mod pid;
+mod poll;
+mod signal;
+mod wire;
+
+pub use errno::Errno;
+pub use file::{Advice, ClockId, DirectoryEntry, Fd, Fdstat, FileType, Filestat, Whence};
+pub use flags::{
+    EventFlags, FdFlags, LookupFlags, OpenFlags, ReceiveFlags, Rights, SetTimesFlags, ShutdownFlags,
+};
+pub use pid::{ParsePidError, Pid};
+pub use poll::{Event, EventKind, Subject, Subscription};
+pub use signal::{DefaultAction, Signal};

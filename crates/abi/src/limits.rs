@@ -1,0 +1,23 @@
+//! Every limit of the device protocol, by name. What exceeds one gets the error given beside it.
+
+/// Bytes of a path, its terminator not counted (`Errno::NameTooLong`).
+pub const PATH_BYTES_MAX: u32 = 4096;
+
+/// Buffers in one scatter/gather list (`Errno::Inval`).
+pub const BUFFERS_MAX: u32 = 1024;
+
+/// Bytes moved by one read or write. More is not an error: the transfer is short, as POSIX allows.
+pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+
+/// Subscriptions of one `poll_oneoff` (`Errno::Inval`).
+pub const SUBSCRIPTIONS_MAX: u32 = 4096;
+
+/// Descriptors a process has open at once (`Errno::MFile`).
+pub const DESCRIPTORS_MAX: usize = 1024;
+
+/// Entries of one directory being listed (`Errno::Overflow`).
+pub const DIRECTORY_ENTRIES_MAX: usize = 1 << 20;
+
+/// Bytes of a descriptor table's wire form (`descriptors::DecodeError`): what an image may make the
+/// reader allocate.
+pub const DESCRIPTOR_TABLE_BYTES_MAX: usize = 1 << 28;
