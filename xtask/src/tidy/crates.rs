@@ -16,7 +16,7 @@ struct Rule {
 }
 
 const RULES: [Rule; 6] = [
-    Rule { name: "peripatos-abi", inner: &[], outer: Some(&["bitflags", "serde", "thiserror"]) },
+    Rule { name: "peripatos-abi", inner: &[], outer: Some(&["postcard", "serde", "thiserror"]) },
     Rule {
         name: "peripatos-instrument",
         inner: &[],
