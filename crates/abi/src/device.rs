@@ -46,7 +46,7 @@ pub enum Request {
     ClockResolution(ClockId),
     /// A clock's reading in nanoseconds: [`Reply::Number`].
     ClockTime(ClockId),
-    /// So many random bytes: [`Reply::Data`].
+    /// So many random bytes, at most [`crate::limits::RANDOM_BYTES_MAX`]: [`Reply::Data`].
     Random(u32),
     /// Announces how a part of a file will be used (`len` 0: to its end): [`Reply::Done`].
     Advise { fd: Fd, offset: u64, len: u64, advice: Advice },

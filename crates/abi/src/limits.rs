@@ -9,6 +9,9 @@ pub const BUFFERS_MAX: u32 = 1024;
 /// Bytes moved by one read or write. More is not an error: the transfer is short, as POSIX allows.
 pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 
+/// Bytes of one `random_get` (`Errno::Inval`): it cannot be short. Linux has the same limit.
+pub const RANDOM_BYTES_MAX: u32 = (1 << 25) - 1;
+
 /// Subscriptions of one `poll_oneoff` (`Errno::Inval`).
 pub const SUBSCRIPTIONS_MAX: u32 = 4096;
 

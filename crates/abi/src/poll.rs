@@ -16,8 +16,8 @@ pub struct Subscription {
 pub enum Subject {
     /// A time.
     Clock {
-        /// On which clock; `Err` where the number names none.
-        clock: Result<ClockId, Errno>,
+        /// On which clock.
+        clock: ClockId,
         /// Nanoseconds: a reading of the clock if `absolute`, else from now.
         timeout_ns: u64,
         /// Whether `timeout_ns` is a reading of the clock.
