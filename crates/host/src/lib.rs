@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The edge of the system: what knows the operating system. Answers the requests of processes (the origin), and lets
+//! this user's commands find and freeze running processes ([`control`]).
+
+pub mod control;
