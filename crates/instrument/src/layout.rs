@@ -1,0 +1,97 @@
+//! Where things lie in the save memory, the private memory that the pass adds to a program.
+//!
+//! | offset | size | what | written by |
+//! |---|---|---|---|
+//! | 0 | 1 | preempt byte of call checks | other threads (1), the host (0) |
+//! | 1 | 1 | unwinding byte | the running thread only |
+//! | 2..64 | 62 | preempt bytes of loops and entries, one a class | as byte 0 |
+//! | 64 | 4 | count-down of `Options::count_down` | guest and host |
+//! | 68 | 4 | stack pointer: first free byte above the topmost frame | guest and host |
+//! | 72.. | n | one byte a droppable segment, 1 = dropped | guest |
+//! | `frames_base` | | frames, innermost lowest | guest, host |
+//!
+//! Preempt and unwinding are two bytes because two threads write them: in one byte a request that
+//! arrives during unwinding would be lost.
+//!
+//! Loops read bytes of their own because Cranelift may replace a load by an earlier load of the same
+//! address when it sees no store between them; a loop without stores would then never look again.
+
+use wasmparser::{RefType, ValType};
+
+/// Preempt byte of the checks after calls; [`UNWINDING`] is its neighbour, so that one 16-bit load reads both.
+pub const PREEMPT: u32 = 0;
+/// Not zero while frames are being saved.
+pub const UNWINDING: u32 = 1;
+/// First preempt byte of the loop classes.
+pub const LOOP_CLASSES: u32 = 2;
+/// First byte behind the preempt bytes.
+pub const LOOP_CLASSES_END: u32 = 64;
+/// The count-down (i32).
+pub const COUNTER: u32 = 64;
+/// The stack pointer (u32).
+pub const STACK_POINTER: u32 = 68;
+/// First of the bytes that remember dropped segments.
+pub const DROPPED: u32 = 72;
+/// Bytes at the end of each frame: site id and size of the frame, two u32.
+pub const FRAME_HEADER: u32 = 8;
+/// Upper limit of the save memory, in 64 KiB pages: 1 GiB.
+pub const SAVE_PAGES_MAX: u64 = 16_384;
+/// A frame holds at most this many bytes; a function that needs more is refused.
+pub const FRAME_SIZE_MAX: u32 = 1 << 20;
+
+/// Bytes that a value of type `ty` takes in a frame. References are handles that the host gave out.
+pub fn value_size(ty: ValType) -> u32 {
+    match ty {
+        ValType::I32 | ValType::F32 | ValType::Ref(_) => 4,
+        ValType::I64 | ValType::F64 => 8,
+        ValType::V128 => 16,
+    }
+}
+
+/// Size in bytes of a frame that holds values of these types, header included.
+pub fn frame_size(types: impl IntoIterator<Item = ValType>) -> u32 {
+    types.into_iter().map(value_size).fold(FRAME_HEADER, u32::saturating_add)
+}
+
+/// The nullable, abstract reference type in which a local can hold a value of type `ty`.
+pub(crate) fn widen(ty: ValType) -> ValType {
+    match ty {
+        ValType::Ref(r) if r.is_extern_ref() => ValType::Ref(RefType::EXTERNREF),
+        ValType::Ref(r) if reference_kind(r) == ReferenceKind::Exn => ValType::Ref(RefType::EXNREF),
+        ValType::Ref(_) => ValType::Ref(RefType::FUNCREF),
+        other => other,
+    }
+}
+
+/// The three kinds of references a program can hold once GC types are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum ReferenceKind {
+    Func,
+    Extern,
+    Exn,
+}
+
+pub(crate) fn reference_kind(ty: RefType) -> ReferenceKind {
+    use wasmparser::{AbstractHeapType as A, HeapType};
+    match ty.heap_type() {
+        HeapType::Abstract { ty: A::Extern | A::NoExtern, .. } => ReferenceKind::Extern,
+        HeapType::Abstract { ty: A::Exn | A::NoExn, .. } => ReferenceKind::Exn,
+        _ => ReferenceKind::Func,
+    }
+}
+
+/// Converts a value type from the parser's form to the encoder's.
+pub(crate) fn encode_type(ty: ValType) -> wasm_encoder::ValType {
+    match ty {
+        ValType::I32 => wasm_encoder::ValType::I32,
+        ValType::I64 => wasm_encoder::ValType::I64,
+        ValType::F32 => wasm_encoder::ValType::F32,
+        ValType::F64 => wasm_encoder::ValType::F64,
+        ValType::V128 => wasm_encoder::ValType::V128,
+        ValType::Ref(r) => wasm_encoder::ValType::Ref(match reference_kind(r) {
+            ReferenceKind::Func => wasm_encoder::RefType::FUNCREF,
+            ReferenceKind::Extern => wasm_encoder::RefType::EXTERNREF,
+            ReferenceKind::Exn => wasm_encoder::RefType::EXNREF,
+        }),
+    }
+}
