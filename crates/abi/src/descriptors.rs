@@ -20,6 +20,9 @@ pub struct DescriptorTable {
     pub descriptors: Vec<(Fd, Descriptor)>,
     /// The last reply, with its request's sequence number: it may not have arrived yet.
     pub last_reply: Option<(u64, Reply)>,
+    /// The request under way, if it has waited: its sequence number, and the reading of the
+    /// process's monotonic clock when it began to. A relative timeout counts from there.
+    pub waiting: Option<(u64, u64)>,
     /// Reading of the process's monotonic clock at export, nanoseconds.
     pub monotonic_ns: u64,
     /// Processor time the process had used at export, nanoseconds.

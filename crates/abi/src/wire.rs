@@ -74,6 +74,7 @@ struct Table {
     roots: Vec<WireRoot>,
     descriptors: Vec<WireDescriptor>,
     last_reply: Option<(u64, WireReply)>,
+    waiting: Option<(u64, u64)>,
     monotonic_ns: u64,
     cpu_ns: u64,
 }
@@ -161,6 +162,7 @@ impl From<&DescriptorTable> for Table {
                 .last_reply
                 .as_ref()
                 .map(|(sequence, reply)| (*sequence, WireReply::from(reply))),
+            waiting: table.waiting,
             monotonic_ns: table.monotonic_ns,
             cpu_ns: table.cpu_ns,
         }
@@ -294,6 +296,7 @@ impl Table {
             roots,
             descriptors,
             last_reply,
+            waiting: self.waiting,
             monotonic_ns: self.monotonic_ns,
             cpu_ns: self.cpu_ns,
         })

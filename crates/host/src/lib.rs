@@ -1,4 +1,5 @@
-//! The edge of the system: what knows the operating system. Answers the requests of processes (the origin), and lets
+//! The edge of the system: what knows the operating system. Answers the requests of processes ([`origin`]), and lets
 //! this user's commands find and freeze running processes ([`control`]).
 
 pub mod control;
+pub mod origin;

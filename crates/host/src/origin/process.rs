@@ -1,0 +1,180 @@
+//! What the origin holds of one process, and the dispatch of its requests.
+
+use peripatos_abi::device::{Reply, Request};
+use peripatos_abi::limits::TRANSFER_BYTES_MAX;
+use peripatos_abi::{Errno, Fd};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::clock::Clocks;
+use super::errno::from_host;
+use super::step::Step;
+use super::table::{Resource, Root, Table};
+use super::{file, listing, open, path, poll, stream};
+
+/// All that the origin holds of a process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) table: Table,
+    pub(super) roots: Vec<Root>,
+    pub(super) clocks: Clocks,
+    /// The last reply and its sequence number: the duplicate filter.
+    pub(super) last_reply: Option<(u64, Reply)>,
+    /// The request that is waiting and the monotonic reading when it was first tried.
+    pub(super) waiting: Option<(u64, u64)>,
+}
+
+impl Process {
+    /// Tries a request, or gives the reply it got before.
+    pub(super) fn request(&mut self, sequence: u64, request: &Request) -> Step {
+        if let Some((last, reply)) = &self.last_reply {
+            if *last == sequence {
+                return reply.clone().into();
+            }
+            // The process goes by an older state than this one: it must not act on it.
+            if *last > sequence {
+                return Reply::Failed(Errno::NotRecoverable).into();
+            }
+        }
+        let step =
+            self.perform(sequence, request).unwrap_or_else(|errno| Reply::Failed(errno).into());
+        match &step {
+            Step::Reply(reply) => {
+                self.last_reply = Some((sequence, reply.clone()));
+                self.waiting = None;
+            }
+            Step::Wait(_) => {
+                self.waiting_since(sequence);
+            }
+        }
+        step
+    }
+
+    /// When this request was first tried, by the process's monotonic clock.
+    fn waiting_since(&mut self, sequence: u64) -> u64 {
+        match self.waiting {
+            Some((waiting, since_ns)) if waiting == sequence => since_ns,
+            _ => {
+                let now_ns = self.clocks.read(peripatos_abi::ClockId::Monotonic);
+                self.waiting = Some((sequence, now_ns));
+                now_ns
+            }
+        }
+    }
+
+    fn perform(&mut self, sequence: u64, request: &Request) -> Result<Step, Errno> {
+        let table = &mut self.table;
+        let reply = match request {
+            Request::Read { fd, len, offset } => {
+                return stream::read(table.get(*fd)?, (*len).min(TRANSFER_BYTES_MAX), *offset);
+            }
+            Request::Write { fd, data, offset } => {
+                return stream::write(table.get(*fd)?, data, *offset);
+            }
+            Request::Open { fd, lookup, path, flags, rights, rights_inheriting, fd_flags } => {
+                let wish = open::Wish {
+                    path,
+                    lookup: *lookup,
+                    flags: *flags,
+                    rights: *rights,
+                    rights_inheriting: *rights_inheriting,
+                    fd_flags: *fd_flags,
+                };
+                return open::open(table, *fd, &wish);
+            }
+            Request::Poll(subscriptions) => {
+                let since_ns = self.waiting_since(sequence);
+                return Ok(poll::poll(&self.table, &self.clocks, since_ns, subscriptions));
+            }
+            Request::ClockTime(clock) => Reply::Number(self.clocks.read(*clock)),
+            Request::ClockResolution(clock) => Reply::Number(self.clocks.resolution(*clock)),
+            Request::Random(len) => random(*len)?,
+            Request::Seek { fd, delta, whence } => stream::seek(table.get(*fd)?, *delta, *whence)?,
+            Request::Tell(fd) => stream::tell(table.get(*fd)?)?,
+            Request::FdstatGet(fd) => file::fdstat(table.get(*fd)?)?,
+            Request::FilestatGet(fd) => file::filestat_get(table.get(*fd)?)?,
+            Request::Close(fd) => table.remove(*fd).map(|_| Reply::Done)?,
+            Request::Renumber { from, to } => table.renumber(*from, *to).map(|()| Reply::Done)?,
+            Request::PreopenName(fd) => self.preopen_name(*fd)?,
+            Request::ReadDirectory { fd, cookie, bytes } => {
+                listing::read(table.get_mut(*fd)?, *cookie, *bytes)?
+            }
+            Request::FdstatSetFlags { fd, flags } => file::set_flags(table.get_mut(*fd)?, *flags)?,
+            Request::FdstatSetRights { fd, rights, rights_inheriting } => {
+                file::set_rights(table.get_mut(*fd)?, *rights, *rights_inheriting)?
+            }
+            Request::Advise { fd, offset, len, advice } => {
+                file::advise(table.get(*fd)?, *offset, *len, *advice)?
+            }
+            Request::Allocate { fd, offset, len } => {
+                file::allocate(table.get(*fd)?, *offset, *len)?
+            }
+            Request::DataSync(fd) => file::sync(table.get(*fd)?, true)?,
+            Request::Sync(fd) => file::sync(table.get(*fd)?, false)?,
+            Request::FilestatSetSize { fd, size } => file::set_size(table.get(*fd)?, *size)?,
+            Request::FilestatSetTimes { fd, accessed_ns, modified_ns, flags } => {
+                file::set_times(table.get(*fd)?, *accessed_ns, *modified_ns, *flags)?
+            }
+            Request::Accept { fd, .. }
+            | Request::Receive { fd, .. }
+            | Request::Send { fd, .. }
+            | Request::Shutdown { fd, .. } => return self.no_socket(*fd),
+            path_request => self.perform_path(path_request)?,
+        };
+        Ok(reply.into())
+    }
+
+    fn perform_path(&mut self, request: &Request) -> Result<Reply, Errno> {
+        let table = &self.table;
+        match request {
+            Request::CreateDirectory { fd, path } => path::create_directory(table, *fd, path),
+            Request::PathFilestatGet { fd, lookup, path } => {
+                path::filestat_get(table, *fd, *lookup, path)
+            }
+            Request::PathFilestatSetTimes { fd, lookup, path, accessed_ns, modified_ns, flags } => {
+                let times = (*accessed_ns, *modified_ns);
+                path::set_times(table, *fd, *lookup, path, times, *flags)
+            }
+            Request::Link { from, lookup, from_path, to, to_path } => {
+                path::link(table, (*from, from_path), *lookup, (*to, to_path))
+            }
+            Request::ReadLink { fd, path } => path::read_link(table, *fd, path),
+            Request::RemoveDirectory { fd, path } => path::remove_directory(table, *fd, path),
+            Request::Rename { from, from_path, to, to_path } => {
+                path::rename(table, (*from, from_path), (*to, to_path))
+            }
+            Request::Symlink { target, fd, path } => path::symlink(table, target, *fd, path),
+            Request::UnlinkFile { fd, path } => path::unlink_file(table, *fd, path),
+            _ => Err(Errno::NoSys),
+        }
+    }
+
+    fn preopen_name(&self, fd: Fd) -> Result<Reply, Errno> {
+        match &self.table.get(fd)?.resource {
+            Resource::Directory(directory) if directory.preopen => {
+                let root = &self.roots[directory.location.root as usize];
+                Ok(Reply::Data(root.guest_path.clone().into_bytes().into()))
+            }
+            Resource::Lost => Err(Errno::Io),
+            _ => Err(Errno::BadF),
+        }
+    }
+
+    /// No descriptor is a socket.
+    fn no_socket(&self, fd: Fd) -> Result<Step, Errno> {
+        self.table.get(fd)?;
+        Err(Errno::NotSock)
+    }
+}
+
+fn random(len: u32) -> Result<Reply, Errno> {
+    let mut data = Vec::with_capacity(len as usize);
+    while data.len() < len as usize {
+        let room = rustix::buffer::spare_capacity(&mut data);
+        match getrandom(room, GetRandomFlags::empty()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(from_host(error)),
+        }
+    }
+    data.truncate(len as usize);
+    Ok(Reply::Data(data.into()))
+}
