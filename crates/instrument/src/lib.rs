@@ -114,7 +114,7 @@ impl Program {
     pub fn analyse(wasm: &[u8], options: Options) -> Result<Program, Error> {
         let layout_hash = layout_hash(wasm);
         let analyse = || {
-            let wasm = bulk::lower(wasm)?;
+            let wasm = bulk::lower(wasm)?.into_owned();
             let module = module::Module::parse(&wasm)?;
             let graph = graph::Graph::new(&wasm, &module)?;
             Ok(Program { wasm, module, graph, options, layout_hash })

@@ -223,3 +223,37 @@ identity! {
                 (br_if $again (i32.lt_s (local.tee $n (call $twice (local.get $n))) (i32.const 1000))))
             (return_call $twice (local.get $n))))"#;
 }
+
+/// A large fill, copies over themselves in both directions, and one that is out of bounds.
+#[test]
+fn large_bulk_operations() {
+    let wat = r#"(module (memory 40)
+        (func $sum (result i32) (local $i i32) (local $s i32)
+            (loop $again
+                (local.set $s (i32.add (i32.mul (local.get $s) (i32.const 31))
+                    (i32.load (local.get $i))))
+                (br_if $again (i32.lt_u
+                    (local.tee $i (i32.add (local.get $i) (i32.const 40004))) (i32.const 2600000))))
+            (local.get $s))
+        (func (export "run") (param $n i32) (result i32)
+            (memory.fill (i32.const 5) (i32.const 7) (i32.add (local.get $n) (i32.const 900000)))
+            (memory.fill (i32.const 600000) (i32.const 9) (i32.add (local.get $n) (i32.const 700000)))
+            (i32.store (i32.const 700000) (i32.const 123456))
+            (memory.copy (i32.const 300000) (i32.const 4) (i32.add (local.get $n) (i32.const 2000000)))
+            (memory.copy (i32.const 11) (i32.const 500000) (i32.add (local.get $n) (i32.const 1500000)))
+            (call $sum)))"#;
+    let wasm = wat::parse_str(wat).unwrap();
+    let args = [Val::I32(3)];
+    let expected = run_plain(&wasm, "run", &args).unwrap();
+    for every in [0, 1, 5] {
+        let mut process = Process::new(&wasm, every).unwrap();
+        let got = process.run("run", &args).unwrap();
+        assert_eq!(format!("{got:?}"), format!("{expected:?}"));
+        let chunks = process.store.data().freezes;
+        assert!(every != 1 || chunks > 10, "only {chunks} freezes within the operations");
+    }
+    let mut process = Process::new(&wasm, 1).unwrap();
+    assert!(process.run("run", &[Val::I32(2_000_000)]).is_err(), "out of bounds must trap");
+    let memory = process.instance.get_memory(&mut process.store, "peripatos.memory.0").unwrap();
+    assert_eq!(memory.data(&process.store)[5], 0, "and leave the memory alone");
+}

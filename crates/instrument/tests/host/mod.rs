@@ -14,19 +14,19 @@ use wasmtime::{
 
 /// What the store knows.
 #[derive(Default)]
-pub struct Host {
+pub(crate) struct Host {
     save: Option<Memory>,
     slots: Option<Table>,
     exceptions: Vec<Option<wasmtime::OwnedRooted<wasmtime::ExnRef>>>,
     functions: Vec<Option<Func>>,
     /// Freezes so far.
-    pub freezes: u64,
+    pub(crate) freezes: u64,
 }
 
 /// An instrumented program with its store.
-pub struct Process {
-    pub store: Store<Host>,
-    pub instance: Instance,
+pub(crate) struct Process {
+    pub(crate) store: Store<Host>,
+    pub(crate) instance: Instance,
     program: Program,
     filled: BTreeSet<u32>,
     /// Freeze at every so-many-th check.
@@ -34,7 +34,7 @@ pub struct Process {
     imports: Vec<(String, Func)>,
 }
 
-pub fn engine() -> Result<Engine> {
+pub(crate) fn engine() -> Result<Engine> {
     let mut config = Config::new();
     config.wasm_exceptions(true).wasm_multi_memory(true).wasm_branch_hinting(true);
     config.wasm_tail_call(true).wasm_memory64(true).wasm_gc(false);
@@ -49,7 +49,7 @@ fn original_imports(linker: &mut Linker<Host>) -> Result<()> {
 }
 
 /// Runs the original as it is.
-pub fn run_plain(wasm: &[u8], export: &str, args: &[Val]) -> Result<Vec<Val>> {
+pub(crate) fn run_plain(wasm: &[u8], export: &str, args: &[Val]) -> Result<Vec<Val>> {
     let engine = engine()?;
     let module = Module::new(&engine, wasm)?;
     let mut store = Store::new(&engine, Host::default());
@@ -63,7 +63,7 @@ pub fn run_plain(wasm: &[u8], export: &str, args: &[Val]) -> Result<Vec<Val>> {
 }
 
 impl Process {
-    pub fn new(wasm: &[u8], every: i32) -> Result<Process> {
+    pub(crate) fn new(wasm: &[u8], every: i32) -> Result<Process> {
         let program = Program::analyse(wasm, Options { count_down: every > 0 })?;
         let (hot, _) = program.hot_module()?;
         let engine = engine()?;
@@ -92,7 +92,7 @@ impl Process {
     }
 
     /// Calls an export; whenever the call freezes, resumes it, until it returns.
-    pub fn run(&mut self, export: &str, args: &[Val]) -> Result<Vec<Val>> {
+    pub(crate) fn run(&mut self, export: &str, args: &[Val]) -> Result<Vec<Val>> {
         let function = self.instance.get_func(&mut self.store, export).context("no such export")?;
         self.call(function, args)
     }
@@ -170,7 +170,7 @@ impl Process {
         self.save()[at..at + 4].copy_from_slice(&every.to_le_bytes());
     }
 
-    pub fn save(&mut self) -> &mut [u8] {
+    pub(crate) fn save(&mut self) -> &mut [u8] {
         let save = self.store.data().save.expect("set at instantiation");
         save.data_mut(&mut self.store)
     }
