@@ -144,13 +144,36 @@ impl Program {
     /// # Errors
     /// [`Error::Invalid`] if the site's function is not valid.
     pub fn frame_size(&self, site: SiteId) -> Result<Option<u32>, Error> {
-        let Some(function) = self.function_of(site) else { return Ok(None) };
-        if self.module.is_imported(function) {
-            let params = self.module.function_type(function).params();
-            return Ok(Some(layout::frame_size(params.iter().copied())));
+        match self.frame_sizes(&[site]) {
+            Ok(sizes) => Ok(sizes.first().copied()),
+            Err(Error::NoSuchSite(_)) => Ok(None),
+            Err(error) => Err(error),
         }
-        let tree = hot::tree(self, function, &mut FuncValidatorAllocations::default())?;
-        Ok(forward::find(&tree, site.0).map(|check| emit::frame_size(&tree.locals, check)))
+    }
+
+    /// Sizes in bytes, headers included, of the frames of several sites, in their order. Each
+    /// function is decoded once a run of its sites: sorted sites are cheapest.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSite`], and [`Error::Invalid`] if a site's function is not valid.
+    pub fn frame_sizes(&self, sites: &[SiteId]) -> Result<Vec<u32>, Error> {
+        let mut sizes = Vec::with_capacity(sites.len());
+        let mut allocations = FuncValidatorAllocations::default();
+        for group in sites.chunk_by(|a, b| self.function_of(*a) == self.function_of(*b)) {
+            let function = self.function_of(group[0]).ok_or(Error::NoSuchSite(group[0].0))?;
+            if self.module.is_imported(function) {
+                let params = self.module.function_type(function).params();
+                let size = layout::frame_size(params.iter().copied());
+                sizes.extend(group.iter().map(|_| size));
+                continue;
+            }
+            let tree = hot::tree(self, function, &mut allocations)?;
+            for site in group {
+                let check = forward::find(&tree, site.0).ok_or(Error::NoSuchSite(site.0))?;
+                sizes.push(emit::frame_size(&tree.locals, check));
+            }
+        }
+        Ok(sizes)
     }
 
     /// Hash of all that site ids and frame layouts depend on.
@@ -175,14 +198,6 @@ impl Program {
     /// Index of the original's function in which a site lies.
     pub fn function_of(&self, site: SiteId) -> Option<u32> {
         self.graph.function_of(site.0)
-    }
-
-    /// Sizes in bytes of the frames of several sites; builds each function once.
-    ///
-    /// # Errors
-    /// As [`Self::frame_size`], and [`Error::NoSuchSite`].
-    pub fn frame_sizes(&self, sites: &[SiteId]) -> Result<Vec<u32>, Error> {
-        sites.iter().map(|s| self.frame_size(*s)?.ok_or(Error::NoSuchSite(s.0))).collect()
     }
 }
 
