@@ -1,0 +1,60 @@
+;; Passive data and element segments: used by turns with other work, then dropped. An active data segment, whose
+;; bytes the program overwrites, must not come back.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 3)
+  (table $calls 3 funcref)
+  (type $nullary (func (result i32)))
+  (data $text "the covered walk in which the school talked while walking")
+  (data $empty "")
+  (data (i32.const 512) "active")
+  (elem $functions func $first $second $third)
+  (global $sum (mut i32) (i32.const 17))
+  (func $mix (param i32)
+    (global.set $sum (i32.add (i32.mul (global.get $sum) (i32.const 31)) (local.get 0))))
+
+  ;; Prints a word in hexadecimal and a newline; owns the first 80 bytes of memory 0.
+  (func $print (param $value i32) (local $i i32)
+    (loop $digit
+      (i32.store8 (i32.sub (i32.const 39) (local.get $i))
+        (i32.load8_u offset=64 (i32.and (local.get $value) (i32.const 15))))
+      (local.set $value (i32.shr_u (local.get $value) (i32.const 4)))
+      (br_if $digit (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 8))))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (data (i32.const 0) "\20\00\00\00\09\00\00\00")
+  (data (i32.const 40) "\n")
+  (data (i32.const 64) "0123456789abcdef")
+
+  (func $first (result i32) (i32.const 11))
+  (func $second (result i32) (i32.const 22))
+  (func $third (result i32) (i32.const 33))
+
+  (func $hash (param $from i32) (param $length i32) (result i32) (local $h i32)
+    (loop $bytes
+      (local.set $h (i32.xor (i32.mul (local.get $h) (i32.const 16777619)) (i32.load8_u (local.get $from))))
+      (local.set $from (i32.add (local.get $from) (i32.const 1)))
+      (br_if $bytes (local.tee $length (i32.sub (local.get $length) (i32.const 1)))))
+    (local.get $h))
+
+  (func (export "_start") (local $i i32)
+    (i64.store (i32.const 512) (i64.const 0))
+    (loop $copies
+      (memory.init $text (i32.add (i32.const 4096) (i32.mul (local.get $i) (i32.const 57)))
+        (i32.const 0) (i32.const 57))
+      (br_if $copies (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 50))))
+    (call $mix (call $hash (i32.const 4096) (i32.const 2850)))
+    (data.drop $text)
+    (table.init $calls $functions (i32.const 0) (i32.const 1) (i32.const 2))
+    (call $mix (call_indirect $calls (type $nullary) (i32.const 0)))
+    (call $mix (call_indirect $calls (type $nullary) (i32.const 1)))
+    (table.init $calls $functions (i32.const 2) (i32.const 0) (i32.const 1))
+    (elem.drop $functions)
+    (call $mix (call_indirect $calls (type $nullary) (i32.const 2)))
+    (memory.fill (i32.const 65000) (i32.const 0xc3) (i32.const 70000))
+    (memory.copy (i32.const 65001) (i32.const 65000) (i32.const 69999))
+    (memory.copy (i32.const 64000) (i32.const 65000) (i32.const 69999))
+    (call $mix (call $hash (i32.const 63900) (i32.const 5000)))
+    (memory.init $text (i32.const 0) (i32.const 0) (i32.const 0))
+    (memory.init $empty (i32.const 0) (i32.const 0) (i32.const 0))
+    (call $mix (i32.load (i32.const 512)))
+    (call $print (global.get $sum))))
