@@ -254,6 +254,6 @@ fn large_bulk_operations() {
     }
     let mut process = Process::new(&wasm, 1).unwrap();
     assert!(process.run("run", &[Val::I32(2_000_000)]).is_err(), "out of bounds must trap");
-    let memory = process.instance.get_memory(&mut process.store, "peripatos.memory.0").unwrap();
+    let memory = process.instance().get_memory(&mut process.store, "peripatos.memory.0").unwrap();
     assert_eq!(memory.data(&process.store)[5], 0, "and leave the memory alone");
 }

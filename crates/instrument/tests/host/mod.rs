@@ -1,240 +1,316 @@
-//! The smallest host that can freeze: everything happens in one instance, which is unwound to the
-//! host and resumed in place. What the pass must get right shows here; images are the engine's.
+//! The smallest host that can freeze: guests are unwound to the host and resumed in place, in one
+//! store. What the pass must get right shows here; images are the engine's.
+//!
+//! A store holds any number of instrumented instances, each with its state in [`Host::guests`].
+//! Everything the pass writes is validated on its way into wasmtime.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::BTreeSet;
+mod references;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use peripatos_instrument::{NAMESPACE, Options, Program, SiteId, layout};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use peripatos_instrument::{Options, Program, SiteId, layout};
 use wasmtime::{
-    Caller, Config, Engine, Extern, Func, FuncType, Instance, Linker, Memory, Module, Ref, Store,
-    Table, Val, ValType,
+    AsContext, AsContextMut, Config, Engine, Extern, ExternRef, Func, Instance, Linker, Memory,
+    Module, OwnedRooted, Ref, Store, Table, Val,
 };
+
+/// After so many freezes, one call is frozen at every [`RARELY`]-th check only.
+const FREEZES_OFTEN: u64 = 3_000;
+const RARELY: i32 = 997;
+/// No call of a test freezes more often.
+const FREEZES_MAX: u64 = 1_000_000;
 
 /// What the store knows.
 #[derive(Default)]
 pub(crate) struct Host {
-    save: Option<Memory>,
-    slots: Option<Table>,
-    exceptions: Vec<Option<wasmtime::OwnedRooted<wasmtime::ExnRef>>>,
+    guests: Vec<Guest>,
     functions: Vec<Option<Func>>,
-    /// Freezes so far.
+    externs: Vec<Option<OwnedRooted<ExternRef>>>,
+    exceptions: Vec<Option<OwnedRooted<wasmtime::ExnRef>>>,
+    /// Freezes so far, of all guests.
     pub(crate) freezes: u64,
+    /// What host functions noted down.
+    pub(crate) trace: Vec<String>,
 }
 
-/// An instrumented program with its store.
-pub(crate) struct Process {
-    pub(crate) store: Store<Host>,
-    pub(crate) instance: Instance,
-    program: Program,
-    filled: BTreeSet<u32>,
-    /// Freeze at every so-many-th check.
-    every: i32,
+/// An instrumented instance.
+struct Guest {
+    program: Arc<Program>,
+    instance: Instance,
+    save: Memory,
+    slots: Table,
+    /// The host functions that the pass asks for, by name.
     imports: Vec<(String, Func)>,
+    /// Frame sizes of the sites whose slots are filled.
+    filled: HashMap<u32, u32>,
+    /// Freeze at every so-many-th check; 0: never.
+    every: i32,
 }
 
-pub(crate) fn engine() -> Result<Engine> {
+/// Which instrumented instance of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GuestId(usize);
+
+/// An engine that takes what the pass takes.
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config.wasm_exceptions(true).wasm_multi_memory(true).wasm_branch_hinting(true);
     config.wasm_tail_call(true).wasm_memory64(true).wasm_gc(false);
-    Ok(Engine::new(&config)?)
+    config.wasm_relaxed_simd(true).wasm_extended_const(true).wasm_function_references(false);
+    config.parallel_compilation(false);
+    config
 }
 
-/// Gives the original's own imports: `env.twice : i32 -> i32`, `env.call : funcref?`.
-fn original_imports(linker: &mut Linker<Host>) -> Result<()> {
-    linker.func_wrap("env", "twice", |x: i32| x.wrapping_mul(2))?;
-    linker.func_wrap("env", "note", |_: i32| {})?;
+/// An instrumented module, compiled.
+#[derive(Clone)]
+pub(crate) struct Hot {
+    program: Arc<Program>,
+    module: Module,
+}
+
+impl Hot {
+    /// Runs the pass. `every`: what the guests will be called with; > 0 needs counting down.
+    pub(crate) fn new(engine: &Engine, wasm: &[u8], every: i32) -> Result<Hot> {
+        let program = Program::analyse(wasm, Options { count_down: every > 0 })?;
+        let (hot, _) = program.hot_module()?;
+        Ok(Hot { program: Arc::new(program), module: compile(engine, &hot)? })
+    }
+}
+
+impl Hot {
+    pub(crate) fn module(&self) -> &Module {
+        &self.module
+    }
+}
+
+/// Validates and compiles what the pass wrote.
+fn compile(engine: &Engine, wasm: &[u8]) -> Result<Module> {
+    let valid = wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all())
+        .validate_all(wasm)
+        .map(|_| ())
+        .context("the pass wrote an invalid module");
+    valid
+        .and_then(|()| Ok(Module::new(engine, wasm)?))
+        .with_context(|| wasmprinter::print_bytes(wasm).unwrap_or_default())
+}
+
+/// Instantiates `hot` with the original's imports, in order. Its start function has not run yet.
+pub(crate) fn instantiate(
+    store: &mut Store<Host>,
+    hot: &Hot,
+    imports: &[Extern],
+    every: i32,
+) -> wasmtime::Result<GuestId> {
+    let id = GuestId(store.data().guests.len());
+    let own = references::imports(store, id, &hot.module)?;
+    let own_externs = own.iter().map(|(_, function)| Extern::Func(*function));
+    let externs = imports.iter().cloned().chain(own_externs).collect::<Vec<_>>();
+    let instance = Instance::new(&mut *store, &hot.module, &externs)?;
+    let save = instance.get_memory(&mut *store, "peripatos.save").expect("every hot module has it");
+    let slots =
+        instance.get_table(&mut *store, "peripatos.slots").expect("every hot module has it");
+    let (program, filled) = (hot.program.clone(), HashMap::new());
+    let guest = Guest { program, instance, save, slots, imports: own, filled, every };
+    store.data_mut().guests.push(guest);
+    Ok(id)
+}
+
+/// Runs the start function, if there is one.
+pub(crate) fn start(store: &mut Store<Host>, id: GuestId) -> wasmtime::Result<()> {
+    let instance = instance(&*store, id);
+    match instance.get_func(&mut *store, "peripatos.start") {
+        Some(start) => call(store, id, start, &[]).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn instance(store: impl AsContext<Data = Host>, id: GuestId) -> Instance {
+    store.as_context().data().guests[id.0].instance
+}
+
+/// Calls a function of a guest; whenever the call freezes, resumes it, until it returns. After a
+/// trap the guest can be called again.
+pub(crate) fn call(
+    mut store: impl AsContextMut<Data = Host>,
+    id: GuestId,
+    function: Func,
+    args: &[Val],
+) -> wasmtime::Result<Vec<Val>> {
+    let mut store = store.as_context_mut();
+    let mut results = vec![Val::I32(0); function.ty(&store).results().len()];
+    set_counter(&mut store, id, 0);
+    let mut outcome = function.call(&mut store, args, &mut results);
+    let mut freezes = 0;
+    while outcome.is_ok() && save(&mut store, id)[layout::UNWINDING as usize] != 0 {
+        freezes += 1;
+        store.data_mut().freezes += 1;
+        assert!(freezes < FREEZES_MAX, "no end of freezes");
+        let root = prepare(&mut store, id).expect("frames and continuations are sound");
+        set_counter(&mut store, id, freezes);
+        outcome = root.call(&mut store, &[], &mut results);
+    }
+    let base = store.data().guests[id.0].program.frames_base();
+    let top = word(save(&mut store, id), layout::STACK_POINTER).expect("a constant");
+    if outcome.is_ok() {
+        assert_eq!(top, base, "frames are left");
+    }
+    save(&mut store, id)[layout::UNWINDING as usize] = 0;
+    put_word(save(&mut store, id), layout::STACK_POINTER, base);
+    outcome.map(|()| results)
+}
+
+/// Makes a frozen guest ready to go on: the function to call.
+fn prepare(mut store: impl AsContextMut<Data = Host>, id: GuestId) -> Result<Func> {
+    let mut store = store.as_context_mut();
+    let sites = frames(&mut store, id)?;
+    fill(&mut store, id, sites.iter().copied())?;
+    check_sizes(&mut store, id, &sites)?;
+    save(&mut store, id)[layout::UNWINDING as usize] = 0;
+    let (root, _) = *sites.last().context("frozen without a frame")?;
+    let slots = store.data().guests[id.0].slots;
+    let Some(Ref::Func(Some(slot))) = slots.get(&mut store, u64::from(root)) else {
+        bail!("slot {root} is empty");
+    };
+    Ok(slot)
+}
+
+/// Sites and frame sizes on the stack, innermost first.
+fn frames(mut store: impl AsContextMut<Data = Host>, id: GuestId) -> Result<Vec<(u32, u32)>> {
+    let base = store.as_context().data().guests[id.0].program.frames_base();
+    let save = save(&mut store, id);
+    let mut frames = vec![];
+    let mut top = word(save, layout::STACK_POINTER)?;
+    while top > base {
+        let (site, size) = (word(save, top - 8)?, word(save, top - 4)?);
+        ensure!((layout::FRAME_HEADER..=top - base).contains(&size), "site {site}: size {size}");
+        frames.push((site, size));
+        top -= size;
+    }
+    frames.reverse();
+    Ok(frames)
+}
+
+/// Builds one continuation module for all slots that are still empty.
+fn fill(
+    mut store: impl AsContextMut<Data = Host>,
+    id: GuestId,
+    sites: impl Iterator<Item = (u32, u32)>,
+) -> Result<()> {
+    let mut store = store.as_context_mut();
+    let guest = &store.data().guests[id.0];
+    let (program, instance) = (guest.program.clone(), guest.instance);
+    let mut missing =
+        sites.map(|(site, _)| site).filter(|s| !guest.filled.contains_key(s)).collect::<Vec<_>>();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let ids = missing.iter().copied().map(SiteId).collect::<Vec<_>>();
+    let continuation = program.continuation(&ids)?;
+    let module = compile(store.engine(), &continuation.wasm)?;
+    let mut externs = vec![];
+    for name in &continuation.imports {
+        let imports = &store.data().guests[id.0].imports;
+        let host = name.strip_prefix("import.").and_then(|name| {
+            imports.iter().find(|(n, _)| n == name).map(|(_, f)| Extern::Func(*f))
+        });
+        let found = host.or_else(|| instance.get_export(&mut store, name));
+        externs.push(found.with_context(|| format!("no {name}"))?);
+    }
+    Instance::new(&mut store, &module, &externs)?;
+    let sizes = program.frame_sizes(&ids)?;
+    store.data_mut().guests[id.0].filled.extend(missing.into_iter().zip(sizes));
     Ok(())
+}
+
+fn check_sizes(
+    store: &mut impl AsContextMut<Data = Host>,
+    id: GuestId,
+    sites: &[(u32, u32)],
+) -> Result<()> {
+    let store = store.as_context_mut();
+    let filled = &store.data().guests[id.0].filled;
+    for (site, size) in sites {
+        let expected = filled[site];
+        ensure!(*size == expected, "site {site}: {size} bytes, not {expected}");
+    }
+    Ok(())
+}
+
+fn set_counter(mut store: impl AsContextMut<Data = Host>, id: GuestId, freezes: u64) {
+    let every = store.as_context().data().guests[id.0].every;
+    let every = if every > 0 && freezes > FREEZES_OFTEN { RARELY } else { every };
+    put_word(save(&mut store, id), layout::COUNTER, every as u32);
+}
+
+/// The save memory.
+pub(crate) fn save(store: &mut impl AsContextMut<Data = Host>, id: GuestId) -> &mut [u8] {
+    let save = store.as_context().data().guests[id.0].save;
+    save.data_mut(store.as_context_mut())
+}
+
+fn word(bytes: &[u8], at: u32) -> Result<u32> {
+    let bytes = bytes.get(at as usize..at as usize + 4).context("outside")?;
+    Ok(u32::from_le_bytes(bytes.try_into()?))
+}
+
+fn put_word(bytes: &mut [u8], at: u32, value: u32) {
+    bytes[at as usize..at as usize + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// One instrumented program alone in its store, with a few functions to import from `env`.
+pub(crate) struct Process {
+    pub(crate) store: Store<Host>,
+    pub(crate) id: GuestId,
+}
+
+impl Process {
+    pub(crate) fn new(wasm: &[u8], every: i32) -> Result<Process> {
+        let engine = Engine::new(&config())?;
+        let hot = Hot::new(&engine, wasm, every)?;
+        let mut store = Store::new(&engine, Host::default());
+        let imports = environment(&mut store, &Module::new(&engine, wasm)?)?;
+        let id = instantiate(&mut store, &hot, &imports, every)?;
+        start(&mut store, id)?;
+        Ok(Process { store, id })
+    }
+
+    /// Calls an export to its end.
+    pub(crate) fn run(&mut self, export: &str, args: &[Val]) -> Result<Vec<Val>> {
+        let instance = self.instance();
+        let function = instance.get_func(&mut self.store, export).context("no such export")?;
+        Ok(call(&mut self.store, self.id, function, args)?)
+    }
+
+    pub(crate) fn instance(&self) -> Instance {
+        instance(&self.store, self.id)
+    }
 }
 
 /// Runs the original as it is.
 pub(crate) fn run_plain(wasm: &[u8], export: &str, args: &[Val]) -> Result<Vec<Val>> {
-    let engine = engine()?;
+    let engine = Engine::new(&config())?;
     let module = Module::new(&engine, wasm)?;
     let mut store = Store::new(&engine, Host::default());
-    let mut linker = Linker::new(&engine);
-    original_imports(&mut linker)?;
-    let instance = linker.instantiate(&mut store, &module)?;
+    let imports = environment(&mut store, &module)?;
+    let instance = Instance::new(&mut store, &module, &imports)?;
     let function = instance.get_func(&mut store, export).context("no such export")?;
     let mut results = vec![Val::I32(0); function.ty(&store).results().len()];
     function.call(&mut store, args, &mut results)?;
     Ok(results)
 }
 
-impl Process {
-    pub(crate) fn new(wasm: &[u8], every: i32) -> Result<Process> {
-        let program = Program::analyse(wasm, Options { count_down: every > 0 })?;
-        let (hot, _) = program.hot_module()?;
-        let engine = engine()?;
-        let module = Module::new(&engine, &hot).map_err(|e| {
-            anyhow!("{e:?}\n{}", wasmprinter::print_bytes(&hot).unwrap_or_default())
-        })?;
-        let mut store = Store::new(&engine, Host::default());
-        let mut linker = Linker::new(&engine);
-        original_imports(&mut linker)?;
-        let imports = own_imports(&mut store, &module)?;
-        for (name, function) in &imports {
-            linker.define(&store, NAMESPACE, name, *function)?;
-        }
-        let instance = linker.instantiate(&mut store, &module)?;
-        let save = instance.get_memory(&mut store, "peripatos.save").context("save")?;
-        let slots = instance.get_table(&mut store, "peripatos.slots").context("slots")?;
-        store.data_mut().save = Some(save);
-        store.data_mut().slots = Some(slots);
-        let filled = BTreeSet::new();
-        let mut process = Process { store, instance, program, filled, every, imports };
-        process.set_counter();
-        if let Some(start) = process.instance.get_func(&mut process.store, "peripatos.start") {
-            process.call(start, &[])?;
-        }
-        Ok(process)
-    }
-
-    /// Calls an export; whenever the call freezes, resumes it, until it returns.
-    pub(crate) fn run(&mut self, export: &str, args: &[Val]) -> Result<Vec<Val>> {
-        let function = self.instance.get_func(&mut self.store, export).context("no such export")?;
-        self.call(function, args)
-    }
-
-    fn call(&mut self, function: Func, args: &[Val]) -> Result<Vec<Val>> {
-        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
-        function.call(&mut self.store, args, &mut results)?;
-        while self.save()[layout::UNWINDING as usize] != 0 {
-            ensure!(self.store.data().freezes < 10_000_000, "no end of freezes");
-            self.store.data_mut().freezes += 1;
-            let sites = self.frames()?;
-            self.fill(&sites)?;
-            self.save()[layout::UNWINDING as usize] = 0;
-            self.set_counter();
-            let root = *sites.last().context("frozen without a frame")?;
-            let slots = self.store.data().slots.context("slots")?;
-            let Some(Ref::Func(Some(slot))) = slots.get(&mut self.store, u64::from(root)) else {
-                bail!("slot {root} is empty");
-            };
-            slot.call(&mut self.store, &[], &mut results)?;
-        }
-        ensure!(self.frames()?.is_empty(), "frames are left");
-        Ok(results)
-    }
-
-    /// Sites on the stack, innermost first; their sizes are checked.
-    fn frames(&mut self) -> Result<Vec<u32>> {
-        let base = self.program.frames_base();
-        let program = &self.program;
-        let save = self.store.data().save.context("save")?.data(&self.store);
-        let word = |at: u32| -> Result<u32> {
-            let bytes = save.get(at as usize..at as usize + 4).context("outside")?;
-            Ok(u32::from_le_bytes(bytes.try_into()?))
-        };
-        let mut sites = vec![];
-        let mut top = word(layout::STACK_POINTER)?;
-        while top > base {
-            let (site, size) = (word(top - 8)?, word(top - 4)?);
-            let expected = program.frame_size(SiteId(site))?.context("no such site")?;
-            ensure!(size == expected, "site {site}: {size} bytes, not {expected}");
-            sites.push(site);
-            top -= size;
-        }
-        ensure!(top == base, "frames do not add up");
-        sites.reverse();
-        Ok(sites)
-    }
-
-    fn fill(&mut self, sites: &[u32]) -> Result<()> {
-        let missing: Vec<_> =
-            sites.iter().copied().filter(|s| self.filled.insert(*s)).map(SiteId).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let continuation = self.program.continuation(&missing)?;
-        let module = Module::new(self.store.engine(), &continuation.wasm).map_err(|e| {
-            let text = wasmprinter::print_bytes(&continuation.wasm).unwrap_or_default();
-            anyhow!("{e:?}\n{text}")
-        })?;
-        let mut externs = vec![];
-        for name in &continuation.imports {
-            let host = name.strip_prefix("import.").and_then(|name| {
-                self.imports.iter().find(|(n, _)| n == name).map(|(_, f)| Extern::Func(*f))
-            });
-            let found = host.or_else(|| self.instance.get_export(&mut self.store, name));
-            externs.push(found.ok_or_else(|| anyhow!("no {name}"))?);
-        }
-        Instance::new(&mut self.store, &module, &externs)?;
-        Ok(())
-    }
-
-    fn set_counter(&mut self) {
-        let every = self.every;
-        let at = layout::COUNTER as usize;
-        self.save()[at..at + 4].copy_from_slice(&every.to_le_bytes());
-    }
-
-    pub(crate) fn save(&mut self) -> &mut [u8] {
-        let save = self.store.data().save.expect("set at instantiation");
-        save.data_mut(&mut self.store)
-    }
-}
-
-fn own_imports(store: &mut Store<Host>, module: &Module) -> Result<Vec<(String, Func)>> {
-    let mut found = vec![];
-    for import in module.imports().filter(|i| i.module() == NAMESPACE) {
-        let ty: FuncType = import.ty().func().context("a function")?.clone();
-        let function = match import.name() {
-            "poll" => Func::wrap(&mut *store, poll),
-            "save_func" => Func::new(&mut *store, ty, |mut caller, args, results| {
-                let Val::FuncRef(function) = args[0] else { bail_wasm("save_func")? };
-                caller.data_mut().functions.push(function);
-                results[0] = Val::I32(caller.data().functions.len() as i32 - 1);
-                Ok(())
-            }),
-            "load_func" => Func::new(&mut *store, ty, |caller, args, results| {
-                let handle = args[0].unwrap_i32() as usize;
-                results[0] = Val::FuncRef(caller.data().functions[handle]);
-                Ok(())
-            }),
-            "save_exn" => Func::new(&mut *store, ty, |mut caller, args, results| {
-                let Val::ExnRef(exception) = args[0] else { bail_wasm("save_exn")? };
-                let owned = exception.map(|e| e.to_owned_rooted(&mut caller)).transpose()?;
-                caller.data_mut().exceptions.push(owned);
-                results[0] = Val::I32(caller.data().exceptions.len() as i32 - 1);
-                Ok(())
-            }),
-            "load_exn" => Func::new(&mut *store, ty, |mut caller, args, results| {
-                let handle = args[0].unwrap_i32() as usize;
-                let owned = caller.data().exceptions[handle].clone();
-                results[0] = Val::ExnRef(owned.map(|e| e.to_rooted(&mut caller)));
-                Ok(())
-            }),
-            "save_extern" => {
-                let i32 = [ValType::I32];
-                let ty = FuncType::new(store.engine(), [ValType::EXTERNREF], i32);
-                Func::new(&mut *store, ty, |_, _, results| {
-                    results[0] = Val::I32(0);
-                    Ok(())
-                })
-            }
-            "load_extern" => Func::new(&mut *store, ty, |_, _, results| {
-                results[0] = Val::ExternRef(None);
-                Ok(())
-            }),
-            other => bail!("unknown import {other}"),
-        };
-        found.push((import.name().to_string(), function));
-    }
-    Ok(found)
-}
-
-fn bail_wasm<T>(what: &str) -> wasmtime::Result<T> {
-    Err(wasmtime::Error::msg(what.to_string()))
-}
-
-/// Always freezes: the guest asks only when something is asked of it, or when a slot has to be filled.
-fn poll(mut caller: Caller<'_, Host>) -> wasmtime::Result<()> {
-    let save = caller.data().save.expect("set at instantiation");
-    let bytes = save.data_mut(&mut caller);
-    bytes[layout::UNWINDING as usize] = 1;
-    bytes[layout::PREEMPT as usize] = 0;
-    bytes[layout::LOOP_CLASSES as usize..layout::LOOP_CLASSES_END as usize].fill(0);
-    Ok(())
+/// What `original` imports: `env.twice : i32 -> i32`.
+fn environment(store: &mut Store<Host>, original: &Module) -> Result<Vec<Extern>> {
+    let mut linker = Linker::new(store.engine());
+    linker.func_wrap("env", "twice", |x: i32| x.wrapping_mul(2))?;
+    let imports = original.imports();
+    imports
+        .map(|import| Ok(linker.get_by_import(&mut *store, &import).context("an import")?))
+        .collect()
 }
