@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod date;
 mod fuzz;
+mod guests;
 mod shell;
 mod tidy;
 
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
-        ["guests", ..] => Err(anyhow::anyhow!("rebuilding the guests is not built yet")),
+        ["guests", rest @ ..] => guests::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
