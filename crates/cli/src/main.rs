@@ -1,2 +1,82 @@
-//! Placeholder.
-fn main() {}
+//! `peri`: runs WebAssembly programs as processes that can be frozen anywhere in their computation, moved and thawed.
+//!
+//! One command a file in [`commands`]. What they share stands beside them; nothing here decides what the crates below
+//! decide. Invariants: a command that fails says why on one line that begins with `peri: ` and ends with a documented
+//! code ([`exit`]); however it ends, nothing is left behind ([`leftovers`]).
+
+mod commands;
+mod directories;
+mod exit;
+mod image_file;
+mod leftovers;
+mod output;
+mod pids;
+mod place;
+mod program;
+mod secret;
+mod session;
+mod signals;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use exit::End;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs WebAssembly programs that can be frozen anywhere, moved, and thawed.
+#[derive(Debug, Parser)]
+#[command(name = "peri", version, after_long_help = exit::table(), max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(commands::run::Run),
+    Freeze(commands::freeze::Freeze),
+    Thaw(commands::thaw::Thaw),
+    Ps(commands::ps::Ps),
+    Compile(commands::compile::Compile),
+    Doctor(commands::doctor::Doctor),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misunderstood(&error),
+    };
+    if let Err(error) = signals::watch() {
+        return exit::report(&exit::Failure::new(exit::Code::Internal, "signals", error));
+    }
+    let ended = match &arguments.command {
+        Command::Run(options) => commands::run::run(options),
+        Command::Freeze(options) => commands::freeze::run(options),
+        Command::Thaw(options) => commands::thaw::run(options),
+        Command::Ps(options) => commands::ps::run(options),
+        Command::Compile(options) => commands::compile::run(options),
+        Command::Doctor(options) => commands::doctor::run(options),
+    };
+    match ended {
+        Ok(End::Exit(code)) => ExitCode::from(code),
+        Ok(End::Signal(signal)) => signals::end_by(signal),
+        Err(failure) => exit::report(&failure),
+    }
+}
+
+/// A wrong command line: clap says what is wrong; the likeliest mistake, a program without `run`, gets its own answer.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    if error.kind() == ErrorKind::InvalidSubcommand && names_a_program(&first) {
+        let name = first.to_string_lossy();
+        let cause = format!("not a command; to run it: peri run {name}");
+        return exit::report(&exit::Failure::new(exit::Code::Usage, name, cause));
+    }
+    error.exit()
+}
+
+fn names_a_program(argument: &OsString) -> bool {
+    let path = Path::new(argument);
+    path.extension().is_some_and(|extension| extension == "wasm") || path.is_file()
+}

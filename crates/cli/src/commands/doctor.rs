@@ -1,0 +1,267 @@
+//! `peri doctor`: what this machine offers, and what falls back to what.
+//!
+//! It looks and does not touch: no setting is changed, and only the cache and runtime directories may be made.
+
+use crate::exit::{Code, End, Failure, Result};
+use crate::output::{self, Align, Format, Table};
+use crate::{place, secret};
+use peripatos_engine::{Backend, CodeKind, LoadOptions, Runtime, Settings};
+use peripatos_host::control::RuntimeDirectory;
+use rustix::process::{Resource, getrlimit};
+use serde::Serialize;
+use std::fs;
+
+/// Tells what this machine offers and what falls back to what.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// How a finding is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// As wished.
+    Ok,
+    /// Works, with less.
+    Fallback,
+    /// Something will not work.
+    Problem,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    level: Level,
+    found: String,
+    consequence: String,
+}
+
+/// Mappings that one live process needs at most, for the estimate below.
+const MAPPINGS_A_PROCESS: u64 = 6;
+/// Kernel that brought PAGEMAP_SCAN.
+const PAGEMAP_SCAN_SINCE: (u32, u32) = (6, 7);
+/// The smallest module.
+const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+pub(crate) fn run(options: &Doctor) -> Result<End> {
+    let findings = [
+        backend(),
+        cores(),
+        address_space(),
+        mappings(),
+        page_tracking(),
+        cache(),
+        runtime_directory(),
+        vouchers(),
+    ];
+    match options.output {
+        Format::Json => output::print_json(&findings),
+        Format::Table => output::print(&render(&findings)),
+    }
+    .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    let problem = findings.iter().any(|finding| finding.level == Level::Problem);
+    Ok(if problem { End::Exit(Code::Resources.number()) } else { End::SUCCESS })
+}
+
+fn render(findings: &[Finding]) -> String {
+    let left = Align::Left;
+    let mut table = Table::new(&[("", left), ("WHAT", left), ("FOUND", left), ("MEANS", left)]);
+    for finding in findings {
+        let mark = match finding.level {
+            Level::Ok => "ok",
+            Level::Fallback => "fallback",
+            Level::Problem => "PROBLEM",
+        };
+        table.row(vec![
+            mark.into(),
+            finding.what.into(),
+            finding.found.clone(),
+            finding.consequence.clone(),
+        ]);
+    }
+    table.render()
+}
+
+fn finding(
+    what: &'static str,
+    level: Level,
+    found: impl Into<String>,
+    consequence: impl Into<String>,
+) -> Finding {
+    Finding { what, level, found: found.into(), consequence: consequence.into() }
+}
+
+fn backend() -> Finding {
+    let works = |backend| {
+        let settings = Settings { backend, ..Settings::default() };
+        let runtime = Runtime::new(settings).map_err(|error| error.to_string())?;
+        let loaded = runtime.load(EMPTY_MODULE.into(), LoadOptions { kind: CodeKind::Plain });
+        loaded.map(drop).map_err(|error| error.to_string())
+    };
+    let here = std::env::consts::ARCH;
+    match (works(Backend::Native), works(Backend::Pulley)) {
+        (Ok(()), _) => finding(
+            "engine",
+            Level::Ok,
+            format!("native code, {here}"),
+            "programs run at full speed",
+        ),
+        (Err(why), Ok(())) => finding(
+            "engine",
+            Level::Fallback,
+            format!("interpreter: {why}"),
+            "programs run, 10 to 30 times slower",
+        ),
+        (Err(why), Err(_)) => finding("engine", Level::Problem, why, "no program can run"),
+    }
+}
+
+fn cores() -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match cores {
+        1 => finding(
+            "cores",
+            Level::Fallback,
+            "1",
+            "one process runs at a time; `peri demo` moves between OS processes only",
+        ),
+        _ => finding("cores", Level::Ok, cores.to_string(), "processes run side by side"),
+    }
+}
+
+fn address_space() -> Finding {
+    match getrlimit(Resource::As).current {
+        None => finding(
+            "address space",
+            Level::Ok,
+            "unlimited",
+            "memories are reserved whole, without bounds checks",
+        ),
+        Some(bytes) => finding(
+            "address space",
+            Level::Problem,
+            format!("limited to {} MiB", bytes >> 20),
+            "a memory reserves 4 GiB: raise it (ulimit -v unlimited)",
+        ),
+    }
+}
+
+fn mappings() -> Finding {
+    let path = "/proc/sys/vm/max_map_count";
+    match fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok()) {
+        Some(count) => finding(
+            "memory mappings",
+            Level::Ok,
+            format!("{count} for each OS process"),
+            format!("about {} live processes at a time", count / MAPPINGS_A_PROCESS),
+        ),
+        None => finding(
+            "memory mappings",
+            Level::Fallback,
+            "unknown",
+            "the number of live processes is not known",
+        ),
+    }
+}
+
+fn page_tracking() -> Finding {
+    let release =
+        fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
+    let scan = kernel_version(release.trim()).is_some_and(|version| version >= PAGEMAP_SCAN_SINCE);
+    let allowed = fs::read_to_string("/proc/sys/vm/unprivileged_userfaultfd")
+        .is_ok_and(|text| text.trim() == "1");
+    let device = fs::OpenOptions::new().read(true).write(true).open("/dev/userfaultfd").is_ok();
+    let fault = allowed || device || rustix::process::geteuid().is_root();
+    let yes = |have| if have { "yes" } else { "no" };
+    finding(
+        "page tracking",
+        if scan && fault { Level::Ok } else { Level::Fallback },
+        format!(
+            "kernel {}: PAGEMAP_SCAN {}, userfaultfd {}",
+            release.trim(),
+            yes(scan),
+            yes(fault)
+        ),
+        "not used yet: an image is a full copy of the memory in use",
+    )
+}
+
+/// `6.8.0-45-generic` is (6, 8).
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
+}
+
+fn cache() -> Finding {
+    let slower = "programs are compiled at every start";
+    let Some(directory) = place::cache_directory() else {
+        return finding("code cache", Level::Fallback, "no HOME, or switched off", slower);
+    };
+    let warnings = match place::runtime(Backend::Native, false) {
+        Ok(runtime) => runtime.take_warnings(),
+        Err(failure) => return finding("code cache", Level::Fallback, failure.to_string(), slower),
+    };
+    match warnings.as_slice() {
+        [] => finding(
+            "code cache",
+            Level::Ok,
+            directory.display().to_string(),
+            "programs are compiled once",
+        ),
+        [why, ..] => finding(
+            "code cache",
+            Level::Fallback,
+            format!("{}: {why}", directory.display()),
+            slower,
+        ),
+    }
+}
+
+fn runtime_directory() -> Finding {
+    match RuntimeDirectory::open() {
+        Ok(directory) => finding(
+            "runtime directory",
+            Level::Ok,
+            directory.path().display().to_string(),
+            "`peri ps` and `peri freeze` find running processes",
+        ),
+        Err(why) => finding(
+            "runtime directory",
+            Level::Fallback,
+            why.to_string(),
+            "programs run, but cannot be listed or frozen",
+        ),
+    }
+}
+
+fn vouchers() -> Finding {
+    match secret::voucher_key() {
+        Some(_) => finding(
+            "image vouchers",
+            Level::Ok,
+            "secret present",
+            "your own images get their directories back unasked",
+        ),
+        None => finding(
+            "image vouchers",
+            Level::Fallback,
+            "no place for a secret",
+            "`peri thaw` needs --dir for the directories of an image",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kernel_version;
+
+    #[test]
+    fn kernel_versions() {
+        assert_eq!(kernel_version("6.8.0-45-generic"), Some((6, 8)));
+        assert_eq!(kernel_version("6.12-rc1"), Some((6, 12)));
+        assert_eq!(kernel_version("weird"), None);
+    }
+}

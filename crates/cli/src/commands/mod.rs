@@ -1,0 +1,8 @@
+//! The commands of `peri`, one file each: its arguments, and what it does.
+
+pub(crate) mod compile;
+pub(crate) mod doctor;
+pub(crate) mod freeze;
+pub(crate) mod ps;
+pub(crate) mod run;
+pub(crate) mod thaw;

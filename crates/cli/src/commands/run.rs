@@ -1,0 +1,174 @@
+//! `peri run`: runs a program as it would run natively: its streams, its exit code, its signals.
+
+use crate::exit::{Code, End, Failure, Result};
+use crate::session::{Disturbance, Session};
+use crate::{directories, pids, place, program};
+use peripatos_engine::{Backend, CodeKind, Limits, LoadOptions, Process, ProcessOptions};
+use peripatos_host::origin::Origin;
+use std::ffi::OsString;
+use std::num::NonZeroU32;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+/// Runs a program.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// A directory that the program may use, and what it calls it; may be given several times
+    #[arg(long, value_name = "HOST::GUEST")]
+    dir: Vec<OsString>,
+    /// A variable of the program's environment; NAME alone passes this shell's on
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<OsString>,
+    /// Run the program as it came: cannot be frozen; for comparison
+    #[arg(long, conflicts_with_all = ["freeze_every", "freeze_random"])]
+    plain: bool,
+    #[command(flatten)]
+    common: Common,
+    /// Make the bits of NaNs the same on every machine (floating-point loops get slower)
+    #[arg(long)]
+    canonical_nan: bool,
+    /// The program, and its arguments: all that follows the program is for it
+    #[arg(value_name = "PROG.wasm [ARGS", required = true, trailing_var_arg = true)]
+    command: Vec<OsString>,
+}
+
+/// Options of `run` and `thaw` alike.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// Freeze at every N-th check and thaw into a fresh store each time, for testing
+    #[arg(long, value_name = "N", conflicts_with = "freeze_random")]
+    freeze_every: Option<NonZeroU32>,
+    /// Freeze at random times and thaw into a fresh store each time, for testing
+    #[arg(long, value_name = "SEED")]
+    freeze_random: Option<u64>,
+    /// Use the portable interpreter in place of machine code
+    #[arg(long)]
+    interpreter: bool,
+    /// Memory that the program may use; beyond, its allocations fail
+    #[arg(long, value_name = "MIB")]
+    memory_max: Option<u64>,
+    /// Say at the end how often the program was frozen
+    #[arg(long)]
+    stats: bool,
+}
+
+impl Common {
+    pub(crate) fn disturbance(&self) -> Disturbance {
+        match (self.freeze_every, self.freeze_random) {
+            (Some(count), _) => Disturbance::Every(count.get()),
+            (None, Some(seed)) => Disturbance::Random(seed),
+            (None, None) => Disturbance::None,
+        }
+    }
+
+    pub(crate) fn freeze_every(&self) -> Option<u32> {
+        self.freeze_every.map(NonZeroU32::get)
+    }
+
+    /// Hot, or with every check counting.
+    pub(crate) fn code_kind(&self) -> CodeKind {
+        if self.freeze_every.is_some() { CodeKind::CountDown } else { CodeKind::Hot }
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        if self.interpreter { Backend::Pulley } else { Backend::Native }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            memory_bytes: self
+                .memory_max
+                .map_or(default.memory_bytes, |mib| mib.saturating_mul(1 << 20)),
+            ..default
+        }
+    }
+
+    /// Runs a session to its end, and says how often it was frozen if that was asked for.
+    pub(crate) fn finish(&self, session: Session<'_>) -> Result<End> {
+        let name = session.command.first().cloned().unwrap_or_default();
+        let (ended, freezes) = session.run();
+        if self.stats {
+            eprintln!("peri: {name}: frozen and thawed {freezes} times");
+        }
+        ended
+    }
+}
+
+pub(crate) fn run(options: &Run) -> Result<End> {
+    let Some((path, _)) = options.command.split_first() else {
+        return Err(Failure::new(Code::Usage, "run", "no program given"));
+    };
+    let env = environment(&options.env)?;
+    let preopens = directories::parse(&options.dir)?;
+    let wasm = program::read(Path::new(path))?;
+    let runtime = place::runtime(options.common.backend(), options.canonical_nan)?;
+    let name = path.to_string_lossy().into_owned();
+    let kind = if options.plain { CodeKind::Plain } else { options.common.code_kind() };
+    let code = runtime
+        .load(wasm, LoadOptions { kind })
+        .map_err(|error| program::load_failure(&name, &error))?;
+
+    let pid =
+        pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))?;
+    let origin = Origin::new();
+    origin.open(pid, &preopens).map_err(|error| directories::failure(&error))?;
+    let limits = options.common.limits();
+    let process_options = ProcessOptions {
+        pid,
+        args: options.command.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+        env,
+        devices: Box::new(origin.clone()),
+        limits,
+        freeze_every: options.common.freeze_every(),
+    };
+    let process = Process::spawn(&runtime, &code, process_options)
+        .map_err(|error| program::spawn_failure(&name, &error))?;
+    let command = options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let disturbance = options.common.disturbance();
+    options.common.finish(Session {
+        runtime: &runtime,
+        code,
+        process,
+        origin,
+        command,
+        limits,
+        disturbance,
+    })
+}
+
+/// `NAME=VALUE`, or `NAME` for this command's own value; one that is not set is left out.
+fn environment(values: &[OsString]) -> Result<Vec<Vec<u8>>> {
+    let mut environment = Vec::new();
+    for value in values {
+        let name = value.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        if name.is_empty() {
+            let what = format!("--env {}", value.display());
+            return Err(Failure::new(Code::Usage, what, "write it as NAME=VALUE, or NAME alone"));
+        }
+        if value.as_bytes().contains(&b'=') {
+            environment.push(value.as_bytes().to_vec());
+        } else if let Some(own) = std::env::var_os(value) {
+            environment.push([value.as_bytes(), b"=", &own.into_vec()].concat());
+        }
+    }
+    Ok(environment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables() {
+        let check = |value: &str, expected: Option<&str>| {
+            let found = environment(&[value.into()]).unwrap();
+            assert_eq!(found.first().map(Vec::as_slice), expected.map(str::as_bytes));
+        };
+        check("A=1", Some("A=1"));
+        check("A=", Some("A="));
+        check("A=b=c", Some("A=b=c"));
+        check("PERI_SURELY_NOT_SET", None);
+        assert!(environment(&["=1".into()]).is_err());
+    }
+}

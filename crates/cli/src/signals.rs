@@ -1,0 +1,55 @@
+//! Signals to `peri` are signals to the program that it runs: they end it as they would natively, with nothing left
+//! behind.
+//!
+//! Ctrl-C, SIGTERM and SIGHUP end the command by the signal itself, so that a shell sees 128+N and stops its script too.
+//! What was ignored when the command started (`nohup`, a background job of a script) stays ignored.
+
+use crate::leftovers;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// Starts to watch. Errors: the operating system refuses a handler or a thread.
+pub(crate) fn watch() -> io::Result<()> {
+    // Rust ignores SIGPIPE; a program natively is ended by it at the write, before it can see an error.
+    signal_hook::flag::register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true)))?;
+    let ignored = ignored_at_start();
+    let watched = ENDING.iter().filter(|signal| ignored & mask(**signal) == 0);
+    let mut signals = Signals::new(watched)?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            leftovers::remove_all();
+            end_by(signal);
+        }
+    })?;
+    Ok(())
+}
+
+/// Ends this OS process as `signal` does by default; with 128+N if it does not end by it.
+pub(crate) fn end_by(signal: i32) -> ! {
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    std::process::exit(128 + signal)
+}
+
+/// The operating system's number of a signal that a program raised against itself. WASI counts as Linux does, but
+/// leaves out number 16.
+pub(crate) fn number(signal: peripatos_abi::Signal) -> i32 {
+    let number = signal as i32;
+    if number < 16 { number } else { number + 1 }
+}
+
+/// The signals that this command was started with ignored, as a mask. None where the system does not tell.
+fn ignored_at_start() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn mask(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
