@@ -10,13 +10,6 @@ use std::time::Duration;
 /// How long a process may take to reach its next check: it can be stuck in a long copy, never in a compilation.
 const FREEZE_SECONDS_MAX: u64 = 120;
 
-/// An image that has arrived and been let go by its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Length of the image.
-    pub bytes: u64,
-}
-
 /// Asks a process who it is.
 pub fn status(directory: &RuntimeDirectory, pid: Pid) -> Result<Status, ControlError> {
     status_on(directory.connect(pid)?)
@@ -31,7 +24,7 @@ pub(super) fn status_on(mut stream: UnixStream) -> Result<Status, ControlError> 
 }
 
 /// Freezes a process and takes its image: writes it to `to`, calls `store` (to bring it safely to its device), and only
-/// when that has worked lets the source go.
+/// when that has worked lets the source go. Returns the image's length in bytes.
 ///
 /// Errors: the process goes on undisturbed, and what was written must not be thawed.
 pub fn freeze<W: Write>(
@@ -39,7 +32,7 @@ pub fn freeze<W: Write>(
     pid: Pid,
     to: &mut W,
     store: impl FnOnce(&mut W) -> io::Result<()>,
-) -> Result<Received, ControlError> {
+) -> Result<u64, ControlError> {
     let mut stream = directory.connect(pid)?;
     stream.set_read_timeout(Some(Duration::from_secs(FREEZE_SECONDS_MAX)))?;
     frame::write(&mut stream, Kind::AskFreeze, &[])?;
@@ -47,10 +40,10 @@ pub fn freeze<W: Write>(
     store(to).map_err(ControlError::Store)?;
     frame::write(&mut stream, Kind::Commit, &[])?;
     match frame::read(&mut stream) {
-        Ok((Kind::Committed, _)) => Ok(Received { bytes }),
+        Ok((Kind::Committed, _)) => Ok(bytes),
         // The source did not confirm. Either it is there and did not hear, or it let go and died saying so.
         _ if status(directory, pid).is_ok() => Err(ControlError::Unconfirmed),
-        _ => Ok(Received { bytes }),
+        _ => Ok(bytes),
     }
 }
 

@@ -18,7 +18,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Received, freeze, status};
+pub use client::{freeze, status};
 pub use directory::{Entry, RuntimeDirectory};
 pub use frame::{FRAME_BYTES_MAX, FrameError};
 pub use server::{Delivery, FreezeRequest, Server};

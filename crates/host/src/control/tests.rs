@@ -72,8 +72,8 @@ fn an_image_is_handed_over_whole() {
     let source =
         thread::spawn(move || requests.recv().unwrap().deliver(|to| to.write_all(&sent)).unwrap());
     let mut received = Vec::new();
-    let result = freeze(&directory, PID, &mut received, |_| Ok(())).unwrap();
-    assert_eq!(result.bytes, image.len() as u64);
+    let bytes = freeze(&directory, PID, &mut received, |_| Ok(())).unwrap();
+    assert_eq!(bytes, image.len() as u64);
     assert!(received == image);
     assert!(matches!(source.join().unwrap(), Delivery::Committed));
 }
