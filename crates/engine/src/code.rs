@@ -1,6 +1,18 @@
 //! A loaded program: its bytes, its compiled hot module, and the continuations made of it so far.
 
-use crate::LoadTimings;
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::Duration;
+
+use peripatos_instrument::{self as instrument, Program, SiteId};
+use wasmtime::{AsContextMut, Engine, Extern, InstancePre, Linker, Module};
+
+use crate::cache::{Key, Kind};
+use crate::compile::Job;
+use crate::continuations::{Compiled, Continuations, Wait};
+use crate::metadata::Metadata;
+use crate::state::State;
+use crate::{LoadTimings, Runtime};
 
 /// The export that makes a module a handler server instead of a program.
 pub const HANDLER_EXPORT: &str = "peripatos_handle";
@@ -10,8 +22,8 @@ pub const HANDLER_EXPORT: &str = "peripatos_handle";
 pub enum Form {
     /// Runs on a fiber of its own and may block in host calls.
     Program,
-    /// Exports [`HANDLER_EXPORT`]: is called for each message on the caller's stack; unwinds and is parked where a
-    /// program would block.
+    /// Exports [`HANDLER_EXPORT`]: is called for each message on the caller's stack; unwinds and is
+    /// parked where a program would block.
     Handler,
 }
 
@@ -20,7 +32,8 @@ pub enum Form {
 pub enum CodeKind {
     /// Rewritten by the pass: can be frozen at every check.
     Hot,
-    /// Rewritten, and every check counts down: freezes at each N-th (`ProcessOptions::freeze_every`).
+    /// Rewritten, and every check counts down: freezes at each N-th
+    /// ([`crate::ProcessOptions::freeze_every`]).
     CountDown,
     /// As it came: cannot be frozen.
     Plain,
@@ -49,37 +62,151 @@ pub struct CodeSize {
 }
 
 /// A loaded program, shared by all processes made of it. Cloning is cheap.
-#[derive(Clone, Debug)]
-pub struct Code {}
+#[derive(Clone)]
+pub struct Code(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) runtime: Runtime,
+    pub(crate) original: Arc<[u8]>,
+    pub(crate) hash: [u8; 32],
+    pub(crate) kind: CodeKind,
+    pub(crate) engine: Engine,
+    pub(crate) module: Module,
+    pub(crate) linker: Linker<State>,
+    pub(crate) instance: InstancePre<State>,
+    pub(crate) metadata: Metadata,
+    /// Index and name of the globals that the hot module shows the host.
+    pub(crate) global_exports: Vec<(u32, String)>,
+    pub(crate) timings: LoadTimings,
+    /// The pass's analysis; only made when a continuation has to be written.
+    pub(crate) program: OnceLock<Result<Program, String>>,
+    pub(crate) continuations: Continuations,
+}
+
+/// What making continuations took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) generate: Duration,
+    pub(crate) compile: Duration,
+    /// Modules compiled, as opposed to loaded.
+    pub(crate) modules: u32,
+}
 
 impl Code {
+    pub(crate) fn new(inner: Inner) -> Code {
+        Code(Arc::new(inner))
+    }
+
     /// blake3 of the original bytes.
     pub fn hash(&self) -> [u8; 32] {
-        todo!()
+        self.0.hash
     }
 
     /// The original bytes.
-    pub fn original(&self) -> &[u8] {
-        todo!()
+    pub fn original(&self) -> &Arc<[u8]> {
+        &self.0.original
     }
 
     /// Program or handler.
     pub fn form(&self) -> Form {
-        todo!()
+        self.0.metadata.form()
     }
 
     /// How it was loaded.
     pub fn kind(&self) -> CodeKind {
-        todo!()
+        self.0.kind
     }
 
     /// What loading it took.
     pub fn timings(&self) -> LoadTimings {
-        todo!()
+        self.0.timings
     }
 
     /// How large it is.
     pub fn size(&self) -> CodeSize {
-        todo!()
+        CodeSize {
+            original_bytes: self.0.original.len(),
+            machine_code_bytes: self.0.module.text().len(),
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    pub(crate) fn continuations(&self) -> &Continuations {
+        &self.0.continuations
+    }
+
+    /// What site ids and frame layouts of this program depend on.
+    pub(crate) fn layout_hash(&self) -> [u8; 32] {
+        instrument::layout_hash(&self.0.original)
+    }
+
+    /// The host's function that the hot module imports under this name from the pass's namespace.
+    pub(crate) fn host_function(
+        &self,
+        store: impl AsContextMut<Data = State>,
+        name: &str,
+    ) -> Option<Extern> {
+        self.0.linker.get(store, instrument::NAMESPACE, name).ok()
+    }
+
+    /// Asks for a site's continuation, which the compile thread makes if it is not there.
+    pub(crate) fn want(&self, site: u32, waker: &Waker) -> Wait {
+        self.0.continuations.want(site, waker, || {
+            self.0.runtime.compile_later(Job { code: self.clone(), site });
+        })
+    }
+
+    /// Makes the continuations of `sites`, on this thread: those that the disk cache has are loaded,
+    /// all others become one module.
+    ///
+    /// # Errors
+    /// The sites are not this program's, or the pass or the compiler failed: the message says which.
+    pub(crate) fn make(&self, sites: &[u32]) -> Result<Made, String> {
+        let mut missing = Vec::new();
+        for &site in sites {
+            if self.0.continuations.get(site).is_some() || missing.contains(&site) {
+                continue;
+            }
+            match self.0.runtime.cache().load_continuation(&self.0.engine, &self.key(), site) {
+                Some(compiled) => self.0.continuations.put(&Arc::new(compiled)),
+                None => missing.push(site),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Made::default());
+        }
+        let (compiled, made) = self.compile(&missing)?;
+        self.0.runtime.cache().store_continuation(&self.key(), &compiled);
+        self.0.continuations.put(&Arc::new(compiled));
+        Ok(made)
+    }
+
+    fn compile(&self, sites: &[u32]) -> Result<(Compiled, Made), String> {
+        let started = std::time::Instant::now();
+        let program =
+            self.0.program.get_or_init(|| self.analyse()).as_ref().map_err(String::clone)?;
+        let ids: Vec<SiteId> = sites.iter().map(|site| SiteId(*site)).collect();
+        let sizes = program.frame_sizes(&ids).map_err(|error| error.to_string())?;
+        let continuation = program.continuation(&ids).map_err(|error| error.to_string())?;
+        let generate = started.elapsed();
+        let module = Module::new(&self.0.engine, &continuation.wasm)
+            .map_err(|error| crate::engines::one_line(&error))?;
+        let compile = started.elapsed() - generate;
+        let sites = sites.iter().copied().zip(sizes).collect();
+        let compiled = Compiled { module, sites, imports: continuation.imports };
+        Ok((compiled, Made { generate, compile, modules: 1 }))
+    }
+
+    fn analyse(&self) -> Result<Program, String> {
+        let count_down = self.0.kind == CodeKind::CountDown;
+        Program::analyse(&self.0.original, instrument::Options { count_down })
+            .map_err(|error| error.to_string())
+    }
+
+    fn key(&self) -> Key {
+        Key::new(&self.0.engine, self.0.hash, Kind::of(self.0.kind))
     }
 }

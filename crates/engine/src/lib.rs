@@ -16,20 +16,46 @@
 //! What it does not do: open files or read clocks (that is `Devices`, implemented by the host), schedule processes,
 //! or know of other nodes.
 
+mod compile;
+mod engines;
+mod runtime;
+
+mod cache;
 mod code;
+mod continuations;
+mod link;
+mod load;
+mod metadata;
+
+mod checks;
 mod control;
+mod handler;
+mod hostcalls;
+mod limits;
+mod process;
+mod references;
+mod save;
+mod state;
+mod trap;
+
+mod capture;
+mod image;
+mod memory;
+mod pages;
+mod restore;
+mod values;
+
 mod error;
 mod executor;
-mod image;
-mod process;
-mod runtime;
 mod timings;
+pub mod wasi;
 
 pub use code::{Code, CodeKind, CodeSize, Form, HANDLER_EXPORT, LoadOptions};
 pub use control::Control;
 pub use error::{ImageError, LoadError, ProcessError, RuntimeError, SpawnError, TrapKind};
 pub use executor::block_on;
-pub use image::{Image, ImageLimits};
-pub use process::{CaptureOptions, Limits, Outcome, Process, ProcessOptions, ThawOptions};
+pub use image::{IMAGE_VERSION, Image, ImageLimits};
+pub use limits::Limits;
+pub use process::{CaptureOptions, Outcome, Process, ProcessOptions, ThawOptions};
 pub use runtime::{Backend, CacheCounts, CacheSettings, Runtime, Settings, Warning};
 pub use timings::{FreezeTimings, LoadTimings, ThawTimings};

@@ -1,25 +1,29 @@
 //! A process: one instance of a program, from spawn or thaw to its end.
 
-use peripatos_abi::{Pid, Signal, device::Devices};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
 
+use peripatos_abi::{Pid, Signal, device::Devices};
+use wasmtime::{Func, Instance, Ref, Store, Val};
+
+use crate::control::Shared;
+use crate::image::Stage;
+use crate::limits::{Limiter, Limits};
+use crate::restore::frame_sites;
+use crate::save::SaveMemory;
+use crate::state::{Hot, NoDevices, State};
+use crate::trap::classify;
+use crate::wasi::{self, Strings};
 use crate::{
-    Code, Control, FreezeTimings, Image, ImageError, ProcessError, Runtime, SpawnError, ThawTimings,
+    Code, CodeKind, Control, Form, FreezeTimings, ImageError, ProcessError, Runtime, SpawnError,
+    ThawTimings, checks, engines,
 };
 
-/// How much a process may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of linear memory, all memories of the program together; beyond, `memory.grow` answers -1.
-    pub memory_bytes: u64,
-    /// Elements of one table; beyond, `table.grow` answers -1.
-    pub table_elements: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { memory_bytes: 4 << 30, table_elements: 10_000_000 }
-    }
-}
+/// The export at which a command starts.
+const ENTRY: &str = "_start";
+/// The export by which the host calls the original's start function.
+const START: &str = "peripatos.start";
 
 /// What a new process is given.
 pub struct ProcessOptions {
@@ -33,7 +37,7 @@ pub struct ProcessOptions {
     pub devices: Box<dyn Devices>,
     /// How much it may use.
     pub limits: Limits,
-    /// With code loaded as [`crate::CodeKind::CountDown`]: freeze at every N-th check.
+    /// With code loaded as [`CodeKind::CountDown`]: freeze at every N-th check.
     pub freeze_every: Option<u32>,
 }
 
@@ -50,7 +54,7 @@ pub struct ThawOptions {
 }
 
 /// What an image is given beside the process's own state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CaptureOptions {
     /// What the devices want kept with the process (descriptors), opaque here.
     pub devices: Vec<u8>,
@@ -69,72 +73,282 @@ pub enum Outcome {
     Frozen,
 }
 
-/// A process.
-pub struct Process {}
+/// A process. Dropping it ends it.
+pub struct Process {
+    pub(crate) store: Store<State>,
+    pub(crate) status: Status,
+    pub(crate) stage: Stage,
+    pub(crate) freeze_timings: FreezeTimings,
+    pub(crate) thaw_timings: ThawTimings,
+}
+
+/// What `run` has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Call the entry of the stage.
+    New,
+    /// All frames are in the save memory.
+    Frozen,
+    /// Inside `run`, or left in the middle of it: its frames are lost.
+    Running,
+    /// Over.
+    Ended,
+}
 
 impl Process {
     /// A new process of a program; nothing of it has run yet.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; nothing is left behind.
     pub fn spawn(
         _runtime: &Runtime,
-        _code: &Code,
-        _options: ProcessOptions,
+        code: &Code,
+        options: ProcessOptions,
     ) -> Result<Process, SpawnError> {
-        todo!()
+        let module = &code.inner().module;
+        if module.get_export(ENTRY).and_then(|export| export.func().cloned()).is_none() {
+            return Err(SpawnError::NoEntry(ENTRY.to_owned()));
+        }
+        let ProcessOptions { pid, args, env, devices, limits, freeze_every } = options;
+        let state = new_state(code, pid, Strings { args, env }, devices, limits, freeze_every);
+        let mut process = Process::new(code, state)?;
+        if code.kind() != CodeKind::Plain {
+            process.instantiate()?;
+        }
+        Ok(process)
     }
 
-    /// A process made of an image; [`Process::run`] continues it. The image stays as it is: thaw it twice with
-    /// different pids and there are two processes (fork).
-    pub fn thaw(
-        _runtime: &Runtime,
-        _code: &Code,
-        _image: &Image,
-        _options: ThawOptions,
-    ) -> Result<Process, SpawnError> {
-        todo!()
+    /// An empty store with nothing in it.
+    pub(crate) fn new(code: &Code, state: State) -> Result<Process, SpawnError> {
+        if code.form() == Form::Handler {
+            return Err(SpawnError::Handler);
+        }
+        let mut store = Store::new(&code.inner().engine, state);
+        store.limiter(|state| &mut state.limiter);
+        Ok(Process {
+            store,
+            status: Status::New,
+            stage: Stage::Start,
+            freeze_timings: FreezeTimings::default(),
+            thaw_timings: ThawTimings::default(),
+        })
+    }
+
+    /// Makes the instance of a hot module; none of its code runs.
+    pub(crate) fn instantiate(&mut self) -> Result<Hot, SpawnError> {
+        let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
+        let pre = self.store.data().code.inner().instance.clone();
+        let instance = crate::block_on(pre.instantiate_async(&mut self.store)).map_err(failed)?;
+        let hot = hot(&mut self.store, instance)
+            .ok_or_else(|| SpawnError::Instantiate("the hot module lacks an export".to_owned()))?;
+        self.store.data_mut().memory = instance.get_memory(&mut self.store, wasi::MEMORY_EXPORT);
+        self.store.data_mut().hot = Some(hot);
+        let count = self.store.data().count();
+        hot.save.set_counter(&mut self.store, count);
+        let bytes = hot.save.preempt_bytes(&self.store);
+        self.store.data().shared.attach(bytes);
+        Ok(hot)
     }
 
     /// Runs until the process exits, traps or is frozen. Frozen, it can be run on (thaw in place).
+    ///
+    /// Dropping the future ends the process where it is.
+    ///
+    /// # Errors
+    /// See [`ProcessError`]; the process has ended.
     pub async fn run(&mut self) -> Result<Outcome, ProcessError> {
-        todo!()
+        let before = std::mem::replace(&mut self.status, Status::Running);
+        let result = match before {
+            Status::New => self.run_stages().await,
+            Status::Frozen => self.resume().await,
+            Status::Running | Status::Ended => Err(ProcessError::Ended),
+        };
+        self.status =
+            if matches!(result, Ok(Outcome::Frozen)) { Status::Frozen } else { Status::Ended };
+        result
+    }
+
+    /// Calls the entries from the current stage on.
+    async fn run_stages(&mut self) -> Result<Outcome, ProcessError> {
+        let instance = match self.instance().await {
+            Ok(instance) => instance,
+            Err(error) => return classify(error),
+        };
+        loop {
+            let name = if self.stage == Stage::Start { START } else { ENTRY };
+            if let Some(entry) = instance.get_func(&mut self.store, name) {
+                let outcome = self.call(entry).await?;
+                if let Some(outcome) = outcome {
+                    return Ok(outcome);
+                }
+            }
+            match self.stage {
+                Stage::Start => self.stage = Stage::Main,
+                Stage::Main => return Ok(Outcome::Exited(0)),
+            }
+        }
+    }
+
+    async fn instance(&mut self) -> wasmtime::Result<Instance> {
+        if let Some(hot) = self.store.data().hot {
+            return Ok(hot.instance);
+        }
+        let pre = self.store.data().code.inner().instance.clone();
+        let instance = pre.instantiate_async(&mut self.store).await?;
+        self.store.data_mut().memory = instance.get_memory(&mut self.store, wasi::MEMORY_EXPORT);
+        Ok(instance)
+    }
+
+    /// Continues a frozen process.
+    async fn resume(&mut self) -> Result<Outcome, ProcessError> {
+        let Some(hot) = self.store.data().hot else { return Err(ProcessError::Ended) };
+        if !self.fill_slots(hot).await? {
+            return Ok(Outcome::Frozen);
+        }
+        let site = hot.save.top_site(&self.store);
+        let slot = site.and_then(|site| hot.slots.get(&mut self.store, u64::from(site)));
+        let Some(Ref::Func(Some(continuation))) = slot else {
+            return Err(ProcessError::Internal("a frame without a continuation".to_owned()));
+        };
+        let count = self.store.data().count();
+        hot.save.set_counter(&mut self.store, count);
+        hot.save.set_unwinding(&mut self.store, false);
+        match self.call(continuation).await? {
+            Some(outcome) => Ok(outcome),
+            None if self.stage == Stage::Main => Ok(Outcome::Exited(0)),
+            None => {
+                self.stage = Stage::Main;
+                self.run_stages().await
+            }
+        }
+    }
+
+    /// Sees that every frame's slot is filled. `false`: a freeze is wanted and won.
+    async fn fill_slots(&mut self, hot: Hot) -> Result<bool, ProcessError> {
+        let internal = |error: wasmtime::Error| ProcessError::Internal(engines::one_line(&error));
+        let sites = self.sites(hot).map_err(|error| ProcessError::Internal(error.to_string()))?;
+        let imports = self.store.data().code.inner().metadata.imported_functions;
+        self.store.data_mut().again = sites.last().is_some_and(|site| *site < imports);
+        for site in sites {
+            if checks::filled(&mut self.store, hot, site).map_err(internal)? {
+                continue;
+            }
+            match checks::continuation(&mut self.store, site).await {
+                Ok(Some(compiled)) => {
+                    checks::link(&mut self.store, hot, &compiled).await.map_err(internal)?;
+                }
+                Ok(None) => return Ok(false),
+                Err(error) => return Err(ProcessError::Continuation(engines::one_line(&error))),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Calls a function of the guest. `None`: it returned.
+    async fn call(&mut self, function: Func) -> Result<Option<Outcome>, ProcessError> {
+        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        let result = function.call_async(&mut self.store, &[], &mut results).await;
+        match result {
+            Err(error) => classify(error).map(Some),
+            Ok(()) => Ok(self.stopped().then_some(Outcome::Frozen)),
+        }
+    }
+
+    /// Whether the call returned because the process is frozen; takes the time if so.
+    fn stopped(&mut self) -> bool {
+        let Some(hot) = self.store.data().hot else { return false };
+        if !hot.save.unwinding(&self.store) {
+            return false;
+        }
+        let asked_at = self.store.data().shared.take_freeze();
+        self.freeze_timings.stop =
+            asked_at.map(|at| Instant::now().duration_since(at)).unwrap_or_default();
+        true
+    }
+
+    /// Sites of all frames, outermost first.
+    fn sites(&self, hot: Hot) -> Result<Vec<u32>, ImageError> {
+        frame_sites(&self.store.data().code, &hot.save.contents(&self.store))
     }
 
     /// A handle for other threads.
     pub fn control(&self) -> Control {
-        todo!()
-    }
-
-    /// The image of a frozen process. The process stays frozen and whole.
-    pub fn capture(&mut self, _options: CaptureOptions) -> Result<Image, ImageError> {
-        todo!()
+        Control::new(Arc::clone(&self.store.data().shared))
     }
 
     /// Its name.
     pub fn pid(&self) -> Pid {
-        todo!()
+        self.store.data().pid
     }
 
     /// Who answers its requests, to be asked for what belongs into an image.
     pub fn devices(&mut self) -> &mut dyn Devices {
-        todo!()
+        &mut *self.store.data_mut().devices
     }
 
     /// Ends the process and gives the devices back.
-    pub fn into_devices(self) -> Box<dyn Devices> {
-        todo!()
+    pub fn into_devices(mut self) -> Box<dyn Devices> {
+        std::mem::replace(&mut self.store.data_mut().devices, Box::new(NoDevices))
     }
 
     /// What the last freeze took.
     pub fn freeze_timings(&self) -> FreezeTimings {
-        todo!()
+        self.freeze_timings
     }
 
     /// What the thaw that made this process took; zeros if it was spawned.
     pub fn thaw_timings(&self) -> ThawTimings {
-        todo!()
+        self.thaw_timings
     }
 
     /// How many frames lie in the save memory: the depth of the call stack of a frozen process.
     pub fn frames(&self) -> usize {
-        todo!()
+        let hot = self.store.data().hot;
+        hot.and_then(|hot| self.sites(hot).ok()).map_or(0, |sites| sites.len())
     }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The store goes next, and the preempt bytes with it.
+        self.store.data().shared.detach();
+    }
+}
+
+/// The state of a process that has done nothing yet.
+pub(crate) fn new_state(
+    code: &Code,
+    pid: Pid,
+    strings: Strings,
+    devices: Box<dyn Devices>,
+    limits: Limits,
+    freeze_every: Option<u32>,
+) -> State {
+    State {
+        pid,
+        sequence: 0,
+        strings,
+        devices,
+        limiter: Limiter::new(limits),
+        shared: Arc::new(Shared::default()),
+        code: code.clone(),
+        memory: None,
+        hot: None,
+        function_ids: None,
+        exceptions: Default::default(),
+        externs: Default::default(),
+        freeze_every: freeze_every.and_then(NonZeroU32::new),
+        again: false,
+    }
+}
+
+/// The exports of a hot module that the host works with.
+fn hot(store: &mut Store<State>, instance: Instance) -> Option<Hot> {
+    let save = instance.get_memory(&mut *store, "peripatos.save")?;
+    Some(Hot {
+        instance,
+        save: SaveMemory::new(&*store, save)?,
+        slots: instance.get_table(&mut *store, "peripatos.slots")?,
+        functions: instance.get_table(&mut *store, "peripatos.funcs"),
+    })
 }

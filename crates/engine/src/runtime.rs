@@ -1,9 +1,15 @@
-//! The wasmtime engines, their settings, the disk cache and the compile service: one per OS process is enough.
+//! The wasmtime engines, their settings, the disk cache and the compile thread: one runtime an OS
+//! process is enough.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::{Code, LoadError, LoadOptions, RuntimeError};
+use wasmtime::Engine;
+
+use crate::cache::Cache;
+use crate::compile::{self, Job};
+use crate::{Code, Form, LoadError, LoadOptions, RuntimeError, engines};
 
 /// What executes the code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,7 +37,7 @@ pub struct Settings {
     pub backend: Backend,
     /// Make NaN bits the same on every machine (costs up to 2.7x in floating-point loops).
     pub canonical_nan: bool,
-    /// Stack of a program, bytes.
+    /// Stack of a program, bytes; at least 1 MiB.
     pub stack_bytes: usize,
     /// Compile functions on several threads.
     pub parallel_compilation: bool,
@@ -52,11 +58,13 @@ impl Default for Settings {
 }
 
 /// Something that did not work and was done without.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// The disk cache is not used: why.
+    #[error("compiled code is not cached: {0}")]
     CacheUnusable(String),
     /// An entry could not be written: why.
+    #[error("compiled code could not be written to the cache: {0}")]
     CacheWrite(String),
 }
 
@@ -76,32 +84,78 @@ pub struct CacheCounts {
 }
 
 /// Compiles and runs programs. Cloning is cheap.
-#[derive(Clone, Debug)]
-pub struct Runtime {}
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    programs: Engine,
+    /// Made when the first handler comes: its pool takes address space.
+    handlers: OnceLock<Engine>,
+    cache: Cache,
+    jobs: Mutex<Sender<Job>>,
+}
 
 impl Runtime {
     /// A runtime with these settings. An unusable cache directory is a [`Warning`], not an error.
-    pub fn new(_settings: Settings) -> Result<Runtime, RuntimeError> {
-        todo!()
+    ///
+    /// # Errors
+    /// This machine cannot run the engine, or start a thread.
+    pub fn new(settings: Settings) -> Result<Runtime, RuntimeError> {
+        let programs = engines::build(Form::Program, &settings)?;
+        let jobs = compile::start().map_err(RuntimeError::Thread)?;
+        let cache = Cache::open(settings.cache.as_ref());
+        let handlers = OnceLock::new();
+        let jobs = Mutex::new(jobs);
+        Ok(Runtime(Arc::new(Inner { settings, programs, handlers, cache, jobs })))
     }
 
     /// The settings it was made with.
     pub fn settings(&self) -> &Settings {
-        todo!()
+        &self.0.settings
     }
 
     /// Loads a program: from the disk cache, or by rewriting and compiling it.
-    pub fn load(&self, _wasm: Arc<[u8]>, _options: LoadOptions) -> Result<Code, LoadError> {
-        todo!()
+    ///
+    /// # Errors
+    /// See [`LoadError`]; nothing is left behind.
+    pub fn load(&self, wasm: Arc<[u8]>, options: LoadOptions) -> Result<Code, LoadError> {
+        Code::load(self, wasm, options)
     }
 
     /// Takes the warnings gathered since the last call.
     pub fn take_warnings(&self) -> Vec<Warning> {
-        todo!()
+        self.0.cache.take_warnings()
     }
 
     /// What the disk cache did so far.
     pub fn cache_counts(&self) -> CacheCounts {
-        todo!()
+        self.0.cache.counts()
+    }
+
+    /// The engine for modules of this form.
+    pub(crate) fn engine(&self, form: Form) -> Result<&Engine, RuntimeError> {
+        if form == Form::Program {
+            return Ok(&self.0.programs);
+        }
+        if let Some(engine) = self.0.handlers.get() {
+            return Ok(engine);
+        }
+        let engine = engines::build(form, &self.0.settings)?;
+        Ok(self.0.handlers.get_or_init(|| engine))
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    /// Gives the compile thread something to do.
+    pub(crate) fn compile_later(&self, job: Job) {
+        let jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(unsent) = jobs.send(job) {
+            // The thread is gone: it has panicked. Nobody must wait for it.
+            let Job { code, site } = unsent.0;
+            code.continuations().fail(site, "the compile thread has ended".to_owned());
+        }
     }
 }

@@ -1,0 +1,105 @@
+//! The wasmtime engines: one for programs, one for handlers, because what they need is set per
+//! engine. Programs block on fibers of their own and want deep stacks; handlers run on the stack of
+//! whoever calls them, many at once, and want slots that are ready.
+
+use std::hash::{Hash, Hasher};
+
+use wasmtime::{Collector, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::{Backend, Form, RuntimeError, Settings};
+
+/// Least stack of a program, bytes.
+pub(crate) const PROGRAM_STACK_BYTES_MIN: usize = 1 << 20;
+/// Stack of a handler, bytes: it runs on its caller's stack.
+pub(crate) const HANDLER_STACK_BYTES: usize = 64 << 10;
+/// Stack left to host functions on a fiber, bytes.
+const HOST_STACK_BYTES: usize = 512 << 10;
+/// Address space kept for a 32-bit memory, so that it never moves: other threads hold pointers to
+/// the preempt bytes.
+pub(crate) const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+/// Instances in the handlers' pool; continuations count too.
+const HANDLER_INSTANCES_MAX: u32 = 1000;
+/// Bytes of one memory of a handler.
+const HANDLER_MEMORY_BYTES_MAX: usize = 64 << 20;
+
+/// An engine for modules of this form.
+pub(crate) fn build(form: Form, settings: &Settings) -> Result<Engine, RuntimeError> {
+    let mut config = common(settings);
+    match form {
+        Form::Program => {
+            let stack = settings.stack_bytes.max(PROGRAM_STACK_BYTES_MIN);
+            config.max_wasm_stack(stack).async_stack_size(stack + HOST_STACK_BYTES);
+        }
+        Form::Handler => {
+            let mut pool = PoolingAllocationConfig::new();
+            pool.total_core_instances(HANDLER_INSTANCES_MAX)
+                .total_memories(2 * HANDLER_INSTANCES_MAX)
+                .total_tables(3 * HANDLER_INSTANCES_MAX)
+                .total_gc_heaps(HANDLER_INSTANCES_MAX)
+                .max_memories_per_module(4)
+                .max_tables_per_module(8)
+                .max_memory_size(HANDLER_MEMORY_BYTES_MAX);
+            config
+                .max_wasm_stack(HANDLER_STACK_BYTES)
+                .async_stack_size(4 * HANDLER_STACK_BYTES)
+                .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        }
+    }
+    if settings.backend == Backend::Pulley {
+        config.target("pulley64").map_err(|error| RuntimeError::Engine(one_line(&error)))?;
+    }
+    Engine::new(&config).map_err(|error| RuntimeError::Engine(one_line(&error)))
+}
+
+fn common(settings: &Settings) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_exceptions(true)
+        .wasm_multi_memory(true)
+        .wasm_tail_call(true)
+        .wasm_simd(true)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_bulk_memory(true)
+        .wasm_reference_types(true)
+        .wasm_function_references(true)
+        .wasm_memory64(true)
+        .wasm_extended_const(true)
+        .wasm_branch_hinting(true)
+        .collector(Collector::DeferredReferenceCounting)
+        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .cranelift_nan_canonicalization(settings.canonical_nan)
+        .parallel_compilation(settings.parallel_compilation)
+        .generate_address_map(false)
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+/// What compiled code of this engine depends on, as a number that another OS process computes
+/// alike.
+pub(crate) fn compatibility(engine: &Engine) -> u64 {
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// FNV-1a: the standard library's hasher may differ from process to process.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The first line of an error's innermost message.
+pub(crate) fn one_line(error: &wasmtime::Error) -> String {
+    let text = error.root_cause().to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}

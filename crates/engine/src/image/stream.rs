@@ -1,0 +1,186 @@
+//! An image as a stream of bytes.
+//!
+//! ```text
+//! magic "peripat\n" | version u32 | number of sections u32
+//! section*:  kind u32 | length u64 | content
+//! blake3 of everything before, 32 bytes
+//! ```
+//! All numbers are little-endian. Every section is there once, in the order of [`Section`].
+//!
+//! Reading believes nothing: a length is checked against what is left and against named limits
+//! before anything is allocated for it, and contents come in as they arrive. What the image says
+//! about its program is checked at the thaw.
+
+use std::io::{self, Read, Write};
+
+use super::reader::{HashingReader, Parser};
+use super::{Image, contents};
+use crate::ImageError;
+
+/// First bytes of an image.
+const MAGIC: [u8; 8] = *b"peripat\n";
+/// Version of the format that this build writes, and the only one that it reads.
+pub const IMAGE_VERSION: u32 = 1;
+
+/// What a reader is ready to take in.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageLimits {
+    /// Bytes of all sections together.
+    pub total_bytes: u64,
+}
+
+impl Default for ImageLimits {
+    fn default() -> ImageLimits {
+        ImageLimits { total_bytes: 16 << 30 }
+    }
+}
+
+/// The sections, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Section {
+    /// Hashes, settings, pid, sequence number, stage.
+    Head = 1,
+    /// Arguments and environment.
+    Strings = 2,
+    /// Sizes and runs of memories.
+    Layout = 3,
+    /// Contents of the runs.
+    Memory = 4,
+    /// Globals, tables, exceptions.
+    Values = 5,
+    /// The save memory.
+    Save = 6,
+    /// The devices' own.
+    Devices = 7,
+    /// The original module; empty: not carried.
+    Program = 8,
+}
+
+impl Section {
+    const ALL: [Section; 8] = [
+        Section::Head,
+        Section::Strings,
+        Section::Layout,
+        Section::Memory,
+        Section::Values,
+        Section::Save,
+        Section::Devices,
+        Section::Program,
+    ];
+
+    /// For messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Section::Head => "head",
+            Section::Strings => "strings",
+            Section::Layout => "memory layout",
+            Section::Memory => "memories",
+            Section::Values => "values",
+            Section::Save => "frames",
+            Section::Devices => "devices",
+            Section::Program => "program",
+        }
+    }
+
+    /// A section longer than this is damage, whatever the reader's limits.
+    fn len_max(self) -> u64 {
+        match self {
+            Section::Head => 4096,
+            Section::Strings => 64 << 20,
+            Section::Layout | Section::Values => 1 << 30,
+            Section::Memory => 1 << 48,
+            Section::Save => (1 << 30) + 4096,
+            Section::Devices => 1 << 30,
+            Section::Program => crate::load::MODULE_BYTES_MAX as u64,
+        }
+    }
+}
+
+impl Image {
+    /// Writes the image as one stream.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`]: what has been written so far is not an image.
+    pub fn write_to(&self, to: &mut dyn Write) -> Result<(), ImageError> {
+        let mut to = HashingWriter { to, hasher: blake3::Hasher::new() };
+        to.write_all(&MAGIC)?;
+        to.write_all(&IMAGE_VERSION.to_le_bytes())?;
+        to.write_all(&(Section::ALL.len() as u32).to_le_bytes())?;
+        for section in Section::ALL {
+            let parts = contents::parts(self, section);
+            let len: usize = parts.iter().map(|part| part.len()).sum();
+            to.write_all(&(section as u32).to_le_bytes())?;
+            to.write_all(&(len as u64).to_le_bytes())?;
+            for part in parts {
+                to.write_all(&part)?;
+            }
+        }
+        let hash = to.hasher.finalize();
+        to.to.write_all(hash.as_bytes())?;
+        to.to.flush()?;
+        Ok(())
+    }
+
+    /// Reads and checks a stream, up to its last byte and no further.
+    ///
+    /// # Errors
+    /// See [`ImageError`]. What the image says about frames and references is checked at the thaw,
+    /// against the program.
+    pub fn read_from(from: &mut dyn Read, limits: ImageLimits) -> Result<Image, ImageError> {
+        let mut from = HashingReader::new(from);
+        let mut magic = [0; MAGIC.len()];
+        from.exact(&mut magic).map_err(|error| match error {
+            ImageError::Truncated => ImageError::NotAnImage,
+            error => error,
+        })?;
+        if magic != MAGIC {
+            return Err(ImageError::NotAnImage);
+        }
+        let found = from.u32()?;
+        if found != IMAGE_VERSION {
+            return Err(ImageError::Version { found, expected: IMAGE_VERSION });
+        }
+        if from.u32()? != Section::ALL.len() as u32 {
+            return Err(ImageError::Damaged("sections"));
+        }
+        let mut left = limits.total_bytes;
+        let mut image = contents::empty();
+        for section in Section::ALL {
+            let kind = from.u32()?;
+            let len = from.u64()?;
+            if kind != section as u32 || len > section.len_max() {
+                return Err(ImageError::Damaged(section.name()));
+            }
+            left = left.checked_sub(len).ok_or(ImageError::TooLarge(section.name()))?;
+            let bytes = from.bytes(len)?;
+            contents::read(&mut image, section, bytes)?;
+        }
+        let computed = from.hash();
+        let mut stored = [0; 32];
+        from.exact(&mut stored)?;
+        if computed != stored {
+            return Err(ImageError::Damaged("checksum"));
+        }
+        contents::check(&image)?;
+        Ok(image)
+    }
+}
+
+/// Hashes what goes through.
+struct HashingWriter<'a> {
+    to: &'a mut dyn Write,
+    hasher: blake3::Hasher,
+}
+
+impl HashingWriter<'_> {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.to.write_all(bytes)
+    }
+}
+
+/// A parser over one section's bytes, whose errors name it.
+pub(super) fn parser(bytes: &[u8], section: Section) -> Parser<'_> {
+    Parser::new(bytes, section.name())
+}

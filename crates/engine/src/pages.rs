@@ -1,0 +1,80 @@
+//! Which pages of a memory the operating system has given out: the others are zero, and need not be
+//! looked at. Looking at 64 MiB of untouched memory would cost as much as copying it.
+//!
+//! On Linux from `/proc/self/pagemap`; anywhere else, or where it cannot be read, the answer is
+//! "cannot tell", and every page is looked at.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+
+use crate::image::{PAGE_BYTES, Run};
+
+/// A page is in memory (bit 63) or swapped out (bit 62): see the kernel's documentation, pagemap.
+const GIVEN_OUT: u64 = 0b11 << 62;
+/// Entries read at once.
+const ENTRIES: usize = 4096;
+
+/// Runs of pages in `[address, address + len)` that may be other than zero. `None`: cannot tell.
+/// `address` and `len` are multiples of [`PAGE_BYTES`], or the answer is `None`.
+///
+/// Pages of a file mapping that nobody has touched count as not given out: what instantiation put
+/// into a memory must be added by the caller.
+pub(crate) fn touched(address: usize, len: usize) -> Option<Vec<Run>> {
+    static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
+    let fits = rustix::param::page_size() == PAGE_BYTES
+        && address.is_multiple_of(PAGE_BYTES)
+        && len.is_multiple_of(PAGE_BYTES);
+    let open = || File::open("/proc/self/pagemap").ok().filter(|_| cfg!(target_os = "linux"));
+    let pagemap = PAGEMAP.get_or_init(open).as_ref().filter(|_| fits)?;
+    let (first, count) = (address / PAGE_BYTES, len / PAGE_BYTES);
+    let mut runs: Vec<Run> = Vec::new();
+    let mut buffer = vec![0; ENTRIES.min(count) * 8];
+    let mut page = 0;
+    while page < count {
+        let part = &mut buffer[..(count - page).min(ENTRIES) * 8];
+        pagemap.read_exact_at(part, ((first + page) * 8) as u64).ok()?;
+        for entry in part.as_chunks::<8>().0 {
+            if u64::from_ne_bytes(*entry) & GIVEN_OUT != 0 {
+                push(&mut runs, page as u64, 1);
+            }
+            page += 1;
+        }
+    }
+    Some(runs)
+}
+
+/// Adds pages behind all others; joins neighbours.
+pub(crate) fn push(runs: &mut Vec<Run>, first: u64, count: u64) {
+    match runs.last_mut() {
+        Some(last) if first <= last.first + last.count => {
+            last.count = last.count.max(first + count - last.first);
+        }
+        _ => runs.push(Run { first, count }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_joined() {
+        let mut runs = Vec::new();
+        for (first, count) in [(0, 2), (2, 1), (1, 1), (5, 1)] {
+            push(&mut runs, first, count);
+        }
+        assert_eq!(runs, [Run { first: 0, count: 3 }, Run { first: 5, count: 1 }]);
+    }
+
+    #[test]
+    fn what_was_written_is_touched() {
+        let len = 64 * PAGE_BYTES;
+        let mut memory = vec![0_u8; len + PAGE_BYTES];
+        let start = memory.as_ptr().align_offset(PAGE_BYTES);
+        memory[start + 7 * PAGE_BYTES] = 1;
+        let Some(runs) = touched(memory[start..].as_ptr() as usize, len) else { return };
+        assert!(runs.iter().any(|run| (run.first..run.first + run.count).contains(&7)));
+        assert_eq!(touched(memory.as_ptr() as usize + 1, len), None);
+    }
+}

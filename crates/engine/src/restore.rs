@@ -1,0 +1,193 @@
+//! An image into a process. Nothing that the image says is believed before it has been checked
+//! against the program; what goes wrong half-way goes away with the unfinished process.
+
+use std::time::Instant;
+
+use wasmtime::{Mutability, Store};
+
+use crate::image::{Frames, Image, walk};
+use crate::process::{Status, new_state};
+use crate::state::{Hot, State};
+use crate::values::Loader;
+use crate::{
+    Code, CodeKind, ImageError, Process, Runtime, SpawnError, ThawOptions, block_on, checks,
+    engines, memory,
+};
+
+impl Process {
+    /// A process made of an image; [`Process::run`] continues it. The image stays as it is: thaw it
+    /// twice with different pids and there are two processes (fork).
+    ///
+    /// Continuations that are not at hand are made here, on this thread.
+    ///
+    /// # Errors
+    /// The image does not fit the program, or is damaged, or the limits are too small; nothing is
+    /// left behind.
+    pub fn thaw(
+        _runtime: &Runtime,
+        code: &Code,
+        image: &Image,
+        options: ThawOptions,
+    ) -> Result<Process, SpawnError> {
+        fits(code, image)?;
+        let frames = frames(code, &image.save)?;
+        let started = Instant::now();
+        let ThawOptions { pid, devices, limits, freeze_every } = options;
+        let pid = pid.unwrap_or(image.pid);
+        let mut state = new_state(code, pid, image.strings.clone(), devices, limits, freeze_every);
+        state.sequence = image.sequence;
+        let mut process = Process::new(code, state)?;
+        process.stage = image.stage;
+        let hot = process.instantiate()?;
+        let instantiated = Instant::now();
+        process.thaw_timings.instantiate = instantiated - started;
+        restore(&mut process.store, hot, image)?;
+        process.thaw_timings.restore = instantiated.elapsed();
+        process.make_continuations(hot, &frames)?;
+        process.status = Status::Frozen;
+        Ok(process)
+    }
+
+    /// Sees that every frame's slot is filled, and that every frame is as long as its site says.
+    fn make_continuations(&mut self, hot: Hot, frames: &Frames) -> Result<(), SpawnError> {
+        let code = self.store.data().code.clone();
+        let mut sites: Vec<u32> = frames.iter().map(|(site, _)| *site).collect();
+        sites.sort_unstable();
+        sites.dedup();
+        let made = code.make(&sites).map_err(SpawnError::Continuation)?;
+        self.thaw_timings.generate = made.generate;
+        self.thaw_timings.compile = made.compile;
+        self.thaw_timings.compiled = made.modules;
+        for (site, size) in frames {
+            let compiled = code.continuations().get(*site);
+            if compiled.and_then(|compiled| compiled.frame_size(*site)) != Some(*size) {
+                return Err(ImageError::Damaged("frames").into());
+            }
+        }
+        let started = Instant::now();
+        let failed = |error: wasmtime::Error| SpawnError::Continuation(engines::one_line(&error));
+        for site in sites {
+            if !checks::filled(&mut self.store, hot, site).map_err(failed)? {
+                let compiled = code.continuations().get(site);
+                let compiled =
+                    compiled.ok_or_else(|| SpawnError::Continuation("it is gone".to_owned()))?;
+                block_on(checks::link(&mut self.store, hot, &compiled)).map_err(failed)?;
+            }
+        }
+        self.thaw_timings.link = started.elapsed();
+        Ok(())
+    }
+}
+
+/// Whether the image belongs to this program, this frame layout, these settings.
+fn fits(code: &Code, image: &Image) -> Result<(), ImageError> {
+    if image.module != code.hash() {
+        return Err(ImageError::ForeignModule);
+    }
+    if image.layout != code.layout_hash() || code.kind() == CodeKind::Plain {
+        return Err(ImageError::ForeignLayout);
+    }
+    if image.canonical_nan != code.inner().runtime.settings().canonical_nan {
+        return Err(ImageError::Setting("canonical NaNs"));
+    }
+    Ok(())
+}
+
+/// The frames in a save memory's contents, outermost first; there is at least one, and only the
+/// innermost may be an interrupted host call.
+pub(crate) fn frames(code: &Code, save: &[u8]) -> Result<Frames, ImageError> {
+    let frames = walk(save, code.inner().metadata.frames_base)?;
+    let imports = code.inner().metadata.imported_functions;
+    let outer = frames.split_last().map_or(&[][..], |(_, outer)| outer);
+    if frames.is_empty() || outer.iter().any(|(site, _)| *site < imports) {
+        return Err(ImageError::Damaged("frames"));
+    }
+    Ok(frames)
+}
+
+/// Sites of all frames, outermost first.
+pub(crate) fn frame_sites(code: &Code, save: &[u8]) -> Result<Vec<u32>, ImageError> {
+    Ok(frames(code, save)?.iter().map(|(site, _)| *site).collect())
+}
+
+fn restore(store: &mut Store<State>, hot: Hot, image: &Image) -> Result<(), SpawnError> {
+    let loader = Loader::new(store, hot, &image.exceptions)?;
+    globals(store, hot, image, &loader)?;
+    tables(store, hot, image, &loader)?;
+    memories(store, hot, image)?;
+    if !hot.save.restore(&mut *store, &image.save) {
+        return Err(SpawnError::Instantiate("no memory for its frames".to_owned()));
+    }
+    if let Some(redrop) = hot.instance.get_func(&mut *store, "peripatos.redrop") {
+        let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
+        block_on(redrop.call_async(store, &[], &mut [])).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn globals(
+    store: &mut Store<State>,
+    hot: Hot,
+    image: &Image,
+    loader: &Loader,
+) -> Result<(), ImageError> {
+    const DAMAGED: ImageError = ImageError::Damaged("globals");
+    for global in &image.globals {
+        let name = format!("peripatos.global.{}", global.index);
+        let found = hot.instance.get_global(&mut *store, &name).ok_or(DAMAGED)?;
+        if found.ty(&*store).mutability() != Mutability::Var {
+            return Err(DAMAGED);
+        }
+        let value = loader.value(store, global.value)?;
+        found.set(&mut *store, value).map_err(|_| DAMAGED)?;
+    }
+    Ok(())
+}
+
+fn tables(
+    store: &mut Store<State>,
+    hot: Hot,
+    image: &Image,
+    loader: &Loader,
+) -> Result<(), ImageError> {
+    const DAMAGED: ImageError = ImageError::Damaged("tables");
+    for table in &image.tables {
+        let name = format!("peripatos.table.{}", table.index);
+        let found = hot.instance.get_table(&mut *store, &name).ok_or(DAMAGED)?;
+        let wanted = table.elements.len() as u64;
+        let missing = wanted.checked_sub(found.size(&*store)).ok_or(DAMAGED)?;
+        for (at, value) in table.elements.iter().enumerate() {
+            let value = loader.value(store, *value)?;
+            let element = value.ref_().ok_or(DAMAGED)?;
+            if at == 0 && missing > 0 {
+                found.grow(&mut *store, missing, element.clone()).map_err(|_| DAMAGED)?;
+            }
+            found.set(&mut *store, at as u64, element).map_err(|_| DAMAGED)?;
+        }
+    }
+    Ok(())
+}
+
+fn memories(store: &mut Store<State>, hot: Hot, image: &Image) -> Result<(), SpawnError> {
+    const DAMAGED: SpawnError = SpawnError::Image(ImageError::Damaged("memories"));
+    let code = store.data().code.clone();
+    let initials = &code.inner().metadata.memories;
+    if initials.len() != image.memories.len() {
+        return Err(DAMAGED);
+    }
+    for (index, (contents, initial)) in image.memories.iter().zip(initials).enumerate() {
+        let name = format!("peripatos.memory.{index}");
+        let found = hot.instance.get_memory(&mut *store, &name).ok_or(DAMAGED)?;
+        let missing = contents.size.checked_sub(found.size(&*store)).ok_or(DAMAGED)?;
+        if missing > 0 {
+            let short = |_| SpawnError::Instantiate("its memory is over the limit".to_owned());
+            found.grow(&mut *store, missing).map_err(short)?;
+        }
+        let data = found.data_mut(&mut *store);
+        if !memory::fits(contents, data.len() as u64) {
+            return Err(DAMAGED);
+        }
+        memory::restore(data, contents, initial);
+    }
+    Ok(())
+}
