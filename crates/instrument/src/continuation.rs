@@ -10,7 +10,7 @@ use wasm_encoder::reencode::{Error as ReencodeError, Reencode};
 use wasm_encoder::{self as we, EntityType, Function, Instruction as I};
 use wasmparser::{FuncValidatorAllocations, ValType};
 
-use crate::emit::{Context, Hints, save_memory_at};
+use crate::emit::{Context, Hints, memory_at};
 use crate::layout::{self, encode_type, reference_kind, value_size};
 use crate::space::{FunctionReference, IndexSpace, Symbol, TypeSpace};
 use crate::{Continuation, Error, Program, SiteId, forward, hot};
@@ -50,7 +50,7 @@ fn call_again(program: &Program, space: &mut ImportSpace<'_>, index: u32) -> (Fu
     let params = program.module.function_type(index).params();
     let size = layout::frame_size(params.iter().copied());
     let memory = space.save_memory();
-    let at = |offset| save_memory_at(memory, offset);
+    let at = |offset| memory_at(memory, offset);
     let function = space.import(Item::Function(index));
     let mut code = Function::new([(1, we::ValType::I32)]);
     code.instruction(&I::I32Const(0));
@@ -114,6 +114,7 @@ enum Item {
     Symbol(Symbol),
     Memory(u32),
     SaveMemory,
+    FlagsMemory,
     Table(u32),
     Slots,
     /// The table of functions whose references can escape.
@@ -200,14 +201,12 @@ impl<'p> ImportSpace<'p> {
                 (format!("peripatos.memory.{index}"), Kind::Memory, EntityType::Memory(ty))
             }
             Item::SaveMemory => {
-                let ty = we::MemoryType {
-                    minimum: 1,
-                    maximum: Some(layout::SAVE_PAGES_MAX),
-                    memory64: false,
-                    shared: false,
-                    page_size_log2: None,
-                };
+                let ty = hot::private_memory(1, layout::SAVE_PAGES_MAX, false);
                 ("peripatos.save".into(), Kind::Memory, EntityType::Memory(ty))
+            }
+            Item::FlagsMemory => {
+                let ty = hot::private_memory(1, layout::FLAGS_PAGES_MAX, true);
+                ("peripatos.flags".into(), Kind::Memory, EntityType::Memory(ty))
             }
             Item::Table(index) => {
                 let ty = module.tables[index as usize];
@@ -282,6 +281,10 @@ impl IndexSpace for ImportSpace<'_> {
 
     fn save_memory(&mut self) -> u32 {
         self.import(Item::SaveMemory)
+    }
+
+    fn flags_memory(&mut self) -> u32 {
+        self.import(Item::FlagsMemory)
     }
 
     fn slots(&mut self) -> u32 {

@@ -7,7 +7,7 @@
 //! block $tail (result i64)
 //!   ...
 //!   call $f
-//!   (if (i32.load16_u $save (i32.const 0))     ;; preempt and unwinding in one load
+//!   (if (i32.load16_u $flags (i64.const 0))    ;; preempt and unwinding in one load
 //!     (then (store the live locals) (br $tail (i64.const header))))
 //!   ...
 //!   return
@@ -231,13 +231,13 @@ impl<'e, S: IndexSpace> Emitter<'e, S> {
             self.op(I::LocalGet(left)).op(I::I32Const(1)).op(I::I32LtS);
         }
         if check.is_call() {
-            let both = self.at(layout::PREEMPT);
-            self.op(I::I32Const(0)).op(I::I32Load16U(both));
+            let both = self.flag(layout::PREEMPT);
+            self.op(I::I64Const(0)).op(I::I32Load16U(both));
         } else {
             let class = (check.id - self.site_base) % LOOP_CLASS_COUNT;
             let byte = layout::LOOP_CLASSES + class % LOOP_BYTES;
-            let (byte, word) = (self.at(byte), self.at(byte & !1));
-            self.op(I::I32Const(0)).op(match class / LOOP_BYTES {
+            let (byte, word) = (self.flag(byte), self.flag(byte & !1));
+            self.op(I::I64Const(0)).op(match class / LOOP_BYTES {
                 0 => I::I32Load8U(byte),
                 1 => I::I32Load8S(byte),
                 2 => I::I32Load16U(word),
@@ -416,11 +416,16 @@ impl<'e, S: IndexSpace> Emitter<'e, S> {
 
     /// An address in the save memory, relative to the i32 on the operand stack.
     pub(crate) fn at(&mut self, offset: u32) -> MemArg {
-        save_memory_at(self.space.save_memory(), offset)
+        memory_at(self.space.save_memory(), offset)
+    }
+
+    /// An address in the flags memory, relative to the i64 on the operand stack.
+    fn flag(&mut self, offset: u32) -> MemArg {
+        memory_at(self.space.flags_memory(), offset)
     }
 }
 
-pub(crate) fn save_memory_at(memory: u32, offset: u32) -> MemArg {
+pub(crate) fn memory_at(memory: u32, offset: u32) -> MemArg {
     let target = MemArgTarget::Memory(memory);
     MemArg { offset: u64::from(offset), align: 0, target, ordering: None }
 }

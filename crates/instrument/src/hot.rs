@@ -68,6 +68,10 @@ impl IndexSpace for HotSpace<'_> {
         self.program.module.memories.len() as u32
     }
 
+    fn flags_memory(&mut self) -> u32 {
+        self.save_memory() + 1
+    }
+
     fn slots(&mut self) -> u32 {
         self.program.module.tables.len() as u32
     }
@@ -253,7 +257,7 @@ impl<'p> Assembly<'p> {
 
     fn finish(mut self) -> Result<(Vec<u8>, Stats), Error> {
         self.add_imports();
-        self.add_memory();
+        self.add_memories();
         self.add_tables()?;
         self.add_exports()?;
         self.add_helpers()?;
@@ -291,20 +295,17 @@ impl<'p> Assembly<'p> {
         }
     }
 
-    /// The save memory, with the stack pointer at its start value.
-    fn add_memory(&mut self) {
+    /// The save memory, with the stack pointer at its start value, and the flags memory.
+    fn add_memories(&mut self) {
         let first_use = u64::from(self.program.frames_base() + self.frame_size_max);
-        self.memories.memory(we::MemoryType {
-            minimum: first_use.div_ceil(1 << 16) + 1,
-            maximum: Some(layout::SAVE_PAGES_MAX),
-            memory64: false,
-            shared: false,
-            page_size_log2: None,
-        });
-        let memory = self.space.save_memory();
-        self.exports.export("peripatos.save", ExportKind::Memory, memory);
+        let pages = first_use.div_ceil(1 << 16) + 1;
+        self.memories.memory(private_memory(pages, layout::SAVE_PAGES_MAX, false));
+        self.memories.memory(private_memory(1, layout::FLAGS_PAGES_MAX, true));
+        let (save, flags) = (self.space.save_memory(), self.space.flags_memory());
+        self.exports.export("peripatos.save", ExportKind::Memory, save);
+        self.exports.export("peripatos.flags", ExportKind::Memory, flags);
         let offset = we::ConstExpr::i32_const(layout::STACK_POINTER as i32);
-        self.data.active(memory, &offset, self.program.frames_base().to_le_bytes());
+        self.data.active(save, &offset, self.program.frames_base().to_le_bytes());
     }
 
     fn add_tables(&mut self) -> Result<(), Error> {
@@ -355,12 +356,13 @@ impl<'p> Assembly<'p> {
     }
 
     fn add_helpers(&mut self) -> Result<(), Error> {
-        let memory = self.space.save_memory();
+        let save = self.space.save_memory();
         let mut drops = vec![];
         for symbol in self.space.helpers.clone() {
             let body = match symbol {
                 Symbol::Slow => helpers::Slow {
-                    memory,
+                    save,
+                    flags: self.space.flags_memory(),
                     slots: self.space.slots(),
                     poll: self.space.symbol(Symbol::Poll),
                     frame_size_max: self.frame_size_max,
@@ -375,19 +377,19 @@ impl<'p> Assembly<'p> {
                 }
                 Symbol::DropData { data_index } => {
                     drops.push(I::DataDrop(data_index));
-                    helpers::segment_drop(I::DataDrop(data_index), drops.len() as u32 - 1, memory)
+                    helpers::segment_drop(I::DataDrop(data_index), drops.len() as u32 - 1, save)
                 }
                 Symbol::DropElement { element_index } => {
                     drops.push(I::ElemDrop(element_index));
                     let index = drops.len() as u32 - 1;
-                    helpers::segment_drop(I::ElemDrop(element_index), index, memory)
+                    helpers::segment_drop(I::ElemDrop(element_index), index, save)
                 }
                 Symbol::Poll | Symbol::Save(_) | Symbol::Load(_) => continue,
             };
             self.add_helper(&symbol.name(), symbol.signature(&self.program.module), &body);
         }
         if !drops.is_empty() {
-            let body = helpers::redrop(drops, memory);
+            let body = helpers::redrop(drops, save);
             self.add_helper("peripatos.redrop", (vec![], vec![]), &body);
         }
         Ok(())
@@ -405,6 +407,12 @@ impl<'p> Assembly<'p> {
         self.code.function(body);
         self.exports.export(name, ExportKind::Func, index);
     }
+}
+
+/// Type of a memory that the pass adds.
+pub(crate) fn private_memory(minimum: u64, maximum: u64, memory64: bool) -> we::MemoryType {
+    let maximum = Some(maximum);
+    we::MemoryType { minimum, maximum, memory64, shared: false, page_size_log2: None }
 }
 
 /// One function of the original, with everything known that emitting needs.

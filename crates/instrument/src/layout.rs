@@ -1,20 +1,32 @@
-//! Where things lie in the save memory, the private memory that the pass adds to a program.
+//! Where things lie in the two private memories that the pass adds to a program.
+//!
+//! The **flags memory** holds bytes by which the host makes checks act:
 //!
 //! | offset | size | what | written by |
 //! |---|---|---|---|
 //! | 0 | 1 | preempt byte of call checks | other threads (1), the host (0) |
 //! | 1 | 1 | unwinding byte | the running thread only |
 //! | 2..64 | 62 | preempt bytes of loops and entries, one a class | as byte 0 |
-//! | 64 | 4 | count-down of `Options::count_down` | guest and host |
-//! | 68 | 4 | stack pointer: first free byte above the topmost frame | guest and host |
-//! | 72.. | n | one byte a droppable segment, 1 = dropped | guest |
-//! | `frames_base` | | frames, innermost lowest | guest, host |
 //!
 //! Preempt and unwinding are two bytes because two threads write them: in one byte a request that
 //! arrives during unwinding would be lost.
 //!
 //! Loops read bytes of their own because Cranelift may replace a load by an earlier load of the same
 //! address when it sees no store between them; a loop without stores would then never look again.
+//!
+//! The flags have a memory to themselves, a 64-bit one that declares more than its engine reserves,
+//! for the code that comes of it: the base of a memory that cannot move is loaded once and kept
+//! in a register (or saved and restored) through the whole function; the base of this one is loaded
+//! at each check. (Naive fib: 1.16 times the plain time with the one, 0.92 with the other.)
+//!
+//! The **save memory** holds the frames:
+//!
+//! | offset | size | what | written by |
+//! |---|---|---|---|
+//! | 0 | 4 | count-down of `Options::count_down` | guest and host |
+//! | 4 | 4 | stack pointer: first free byte above the topmost frame | guest and host |
+//! | 8.. | n | one byte a droppable segment, 1 = dropped | guest |
+//! | `frames_base` | | frames, innermost lowest | guest, host |
 
 use wasmparser::{RefType, ValType};
 
@@ -26,12 +38,14 @@ pub const UNWINDING: u32 = 1;
 pub const LOOP_CLASSES: u32 = 2;
 /// First byte behind the preempt bytes.
 pub const LOOP_CLASSES_END: u32 = 64;
+/// Maximum of the flags memory in 64 KiB pages: more than any engine reserves, though one page is all there is.
+pub const FLAGS_PAGES_MAX: u64 = 1 << 18;
 /// The count-down (i32).
-pub const COUNTER: u32 = 64;
+pub const COUNTER: u32 = 0;
 /// The stack pointer (u32).
-pub const STACK_POINTER: u32 = 68;
+pub const STACK_POINTER: u32 = 4;
 /// First of the bytes that remember dropped segments.
-pub const DROPPED: u32 = 72;
+pub const DROPPED: u32 = 8;
 /// Bytes at the end of each frame: site id and size of the frame, two u32.
 pub const FRAME_HEADER: u32 = 8;
 /// Upper limit of the save memory, in 64 KiB pages: 1 GiB.

@@ -114,6 +114,7 @@ pub(crate) enum FunctionReference {
 pub(crate) trait IndexSpace: Reencode<Error = Infallible> {
     fn symbol(&mut self, symbol: Symbol) -> u32;
     fn save_memory(&mut self) -> u32;
+    fn flags_memory(&mut self) -> u32;
     fn slots(&mut self) -> u32;
     fn function_reference(&mut self, function: u32) -> FunctionReference;
     /// May the code name data and element segments?

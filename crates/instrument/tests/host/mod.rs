@@ -42,6 +42,7 @@ struct Guest {
     program: Arc<Program>,
     instance: Instance,
     save: Memory,
+    flags: Memory,
     slots: Table,
     /// The host functions that the pass asks for, by name.
     imports: Vec<(String, Func)>,
@@ -113,8 +114,10 @@ pub(crate) fn instantiate(
     let save = instance.get_memory(&mut *store, "peripatos.save").expect("every hot module has it");
     let slots =
         instance.get_table(&mut *store, "peripatos.slots").expect("every hot module has it");
+    let flags =
+        instance.get_memory(&mut *store, "peripatos.flags").expect("every hot module has it");
     let (program, filled) = (hot.program.clone(), HashMap::new());
-    let guest = Guest { program, instance, save, slots, imports: own, filled, every };
+    let guest = Guest { program, instance, save, flags, slots, imports: own, filled, every };
     store.data_mut().guests.push(guest);
     Ok(id)
 }
@@ -145,7 +148,7 @@ pub(crate) fn call(
     set_counter(&mut store, id, 0);
     let mut outcome = function.call(&mut store, args, &mut results);
     let mut freezes = 0;
-    while outcome.is_ok() && save(&mut store, id)[layout::UNWINDING as usize] != 0 {
+    while outcome.is_ok() && flags(&mut store, id)[layout::UNWINDING as usize] != 0 {
         freezes += 1;
         store.data_mut().freezes += 1;
         assert!(freezes < FREEZES_MAX, "no end of freezes");
@@ -158,7 +161,7 @@ pub(crate) fn call(
     if outcome.is_ok() {
         assert_eq!(top, base, "frames are left");
     }
-    save(&mut store, id)[layout::UNWINDING as usize] = 0;
+    flags(&mut store, id)[layout::UNWINDING as usize] = 0;
     put_word(save(&mut store, id), layout::STACK_POINTER, base);
     outcome.map(|()| results)
 }
@@ -169,7 +172,7 @@ fn prepare(mut store: impl AsContextMut<Data = Host>, id: GuestId) -> Result<Fun
     let sites = frames(&mut store, id)?;
     fill(&mut store, id, sites.iter().copied())?;
     check_sizes(&mut store, id, &sites)?;
-    save(&mut store, id)[layout::UNWINDING as usize] = 0;
+    flags(&mut store, id)[layout::UNWINDING as usize] = 0;
     let (root, _) = *sites.last().context("frozen without a frame")?;
     let slots = store.data().guests[id.0].slots;
     let Some(Ref::Func(Some(slot))) = slots.get(&mut store, u64::from(root)) else {
@@ -252,6 +255,12 @@ fn set_counter(mut store: impl AsContextMut<Data = Host>, id: GuestId, freezes: 
 pub(crate) fn save(store: &mut impl AsContextMut<Data = Host>, id: GuestId) -> &mut [u8] {
     let save = store.as_context().data().guests[id.0].save;
     save.data_mut(store.as_context_mut())
+}
+
+/// The flags memory.
+pub(crate) fn flags(store: &mut impl AsContextMut<Data = Host>, id: GuestId) -> &mut [u8] {
+    let flags = store.as_context().data().guests[id.0].flags;
+    flags.data_mut(store.as_context_mut())
 }
 
 fn word(bytes: &[u8], at: u32) -> Result<u32> {

@@ -60,7 +60,7 @@ pub(super) fn imports(
 
 /// Always freezes: the guest asks only when something is asked of it, or when a slot has to be filled.
 fn poll(mut caller: Caller<'_, Host>, id: GuestId) {
-    let bytes = super::save(&mut caller, id);
+    let bytes = super::flags(&mut caller, id);
     bytes[layout::UNWINDING as usize] = 1;
     bytes[layout::PREEMPT as usize] = 0;
     bytes[layout::LOOP_CLASSES as usize..layout::LOOP_CLASSES_END as usize].fill(0);
