@@ -1,6 +1,6 @@
 //! The origin: the device servers of processes started here.
 //!
-//! It opens directories with the user's rights and serves them, with this OS process's streams, the
+//! It opens directories with the user's rights and serves them, with the streams it was given, the
 //! clocks and randomness, by the protocol of [`peripatos_abi::device`]. All state behind a process's
 //! descriptors is here, by pid, so that the process itself can be anywhere.
 //!
@@ -30,6 +30,7 @@ mod table;
 mod waiter;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,8 +55,18 @@ pub struct Origin {
 #[derive(Debug)]
 struct State {
     processes: BTreeMap<Pid, Process>,
+    streams: Streams,
     /// Started when the first request waits.
     waiter: Option<Waiter>,
+}
+
+/// The streams that processes get as descriptors 0 to 2.
+#[derive(Debug)]
+pub enum Streams {
+    /// Those of this OS process.
+    Own,
+    /// These files: standard input, output, error.
+    Files([File; 3]),
 }
 
 /// A directory given to a process.
@@ -101,22 +112,29 @@ impl Default for Origin {
 }
 
 impl Origin {
-    /// An origin without processes.
+    /// An origin without processes, which gives them the streams of this OS process.
     #[must_use]
     pub fn new() -> Self {
-        let state = State { processes: BTreeMap::new(), waiter: None };
+        Self::with_streams(Streams::Own)
+    }
+
+    /// An origin without processes, which gives them these streams.
+    #[must_use]
+    pub fn with_streams(streams: Streams) -> Self {
+        let state = State { processes: BTreeMap::new(), streams, waiter: None };
         Self { shared: Arc::new(Mutex::new(state)) }
     }
 
-    /// Prepares for a new process: this OS process's streams become its descriptors 0 to 2, the
+    /// Prepares for a new process: the origin's streams become its descriptors 0 to 2, the
     /// directories those from 3 on, in order.
     ///
     /// # Errors
     /// When a directory or stream cannot be opened; the origin is unchanged then.
     pub fn open(&self, pid: Pid, preopens: &[Preopen]) -> Result<(), OriginError> {
+        let mut state = self.lock();
         let mut table = Table::default();
         for stream in [Stream::Input, Stream::Output, Stream::Error] {
-            let opened = stream::open_standard(stream)
+            let opened = stream::open_standard(&state.streams, stream)
                 .map_err(|source| OriginError::Stream { stream, source })?;
             table.insert(opened).map_err(|_| OriginError::TooManyDirectories)?;
         }
@@ -133,7 +151,7 @@ impl Origin {
         }
         let clocks = Clocks::new();
         let process = Process { table, roots, clocks, last_reply: None, waiting: None };
-        self.lock().processes.insert(pid, process);
+        state.processes.insert(pid, process);
         Ok(())
     }
 
@@ -154,10 +172,11 @@ impl Origin {
     }
 
     /// Prepares for a thawed process: opens again what its image names, in place of what this pid
-    /// has here. Says what was lost. Its streams are those of this OS process.
+    /// has here. Says what was lost. Its streams are this origin's.
     pub fn restore(&self, pid: Pid, table: &DescriptorTable) -> Vec<Warning> {
-        let (process, warnings) = snapshot::restore(table);
-        self.lock().processes.insert(pid, process);
+        let mut state = self.lock();
+        let (process, warnings) = snapshot::restore(table, &state.streams);
+        state.processes.insert(pid, process);
         warnings
     }
 

@@ -15,9 +15,10 @@ use peripatos_abi::descriptors::{
     Descriptor as Saved, DescriptorTable, Identity, LostReason, Place, Resource as SavedResource,
     Root as SavedRoot, Warning,
 };
-use peripatos_abi::{ClockId, Fd, Rights};
+use peripatos_abi::{ClockId, Fd};
 use rustix::fs::{OFlags, SeekFrom};
 
+use super::Streams;
 use super::clock::Clocks;
 use super::open::{open_file, status_flags};
 use super::process::Process;
@@ -59,22 +60,21 @@ pub(super) fn save(process: &Process) -> (DescriptorTable, Vec<Warning>) {
 }
 
 /// A process of saved descriptors: opens everything again.
-pub(super) fn restore(saved: &DescriptorTable) -> (Process, Vec<Warning>) {
+pub(super) fn restore(saved: &DescriptorTable, streams: &Streams) -> (Process, Vec<Warning>) {
     let (roots, root_errors): (Vec<Root>, Vec<Option<String>>) =
         saved.roots.iter().map(restore_root).unzip();
     let mut table = Table::default();
     let mut warnings = Vec::new();
     for (fd, descriptor) in &saved.descriptors {
-        let restored = restore_resource(*fd, descriptor, &roots, &root_errors);
+        let restored = restore_resource(*fd, descriptor, &roots, &root_errors, streams);
         let resource = restored.unwrap_or_else(|(path, reason)| {
             warnings.push(Warning { fd: *fd, path, reason });
-            (Resource::Lost, descriptor.rights)
+            Resource::Lost
         });
-        let (resource, rights) = resource;
         let descriptor = Descriptor {
             resource,
             flags: descriptor.flags,
-            rights,
+            rights: descriptor.rights,
             rights_inheriting: descriptor.rights_inheriting,
         };
         if table.insert_at(*fd, descriptor).is_err() {
@@ -185,7 +185,8 @@ fn restore_resource(
     saved: &Saved,
     roots: &[Root],
     root_errors: &[Option<String>],
-) -> Result<(Resource, Rights), Lost> {
+    streams: &Streams,
+) -> Result<Resource, Lost> {
     let root_dir = |root: u32| match (&roots[root as usize].dir, &root_errors[root as usize]) {
         (Some(dir), _) => Ok(Arc::clone(dir)),
         (None, error) => {
@@ -193,13 +194,12 @@ fn restore_resource(
             Err((path, LostReason::RootLost(error.clone().unwrap_or_default())))
         }
     };
-    let resource = match &saved.resource {
+    Ok(match &saved.resource {
         SavedResource::Stream(stream) => {
-            // What may be done with it follows what this OS process was given.
-            let opened = stream::open_standard(*stream).map_err(|error| {
+            let opened = stream::open_standard(streams, *stream).map_err(|error| {
                 (format!("stream {}", fd.0), LostReason::CannotOpen(error.to_string()))
             })?;
-            return Ok((opened.resource, saved.rights));
+            return Ok(opened.resource);
         }
         SavedResource::Lost => return Err((String::new(), LostReason::LostBefore)),
         SavedResource::Preopen { root, listing } => Resource::Directory(OpenDirectory {
@@ -234,8 +234,7 @@ fn restore_resource(
             }
             Resource::File(file, Location { root: place.root, path: place.path.clone() })
         }
-    };
-    Ok((resource, saved.rights))
+    })
 }
 
 fn reopen(

@@ -9,10 +9,12 @@ use peripatos_abi::descriptors::Stream;
 use peripatos_abi::device::Reply;
 use peripatos_abi::{Errno, FdFlags, FileType, Rights, Whence};
 use rustix::event::{PollFd, PollFlags};
+use rustix::fd::AsFd;
 use rustix::fs::SeekFrom;
 use rustix::io::{Errno as Host, retry_on_intr};
 use rustix::time::Timespec;
 
+use super::Streams;
 use super::errno::from_host;
 use super::step::{Step, Wait};
 use super::table::{Descriptor, OpenFile, Resource};
@@ -126,20 +128,21 @@ pub(super) fn tell(descriptor: &Descriptor) -> Result<Reply, Errno> {
     rustix::fs::tell(&file.file).map(Reply::Number).map_err(from_host)
 }
 
-/// What kind of stream this OS process was given, and what may be done with it.
-pub(super) fn open_standard(stream: Stream) -> std::io::Result<Descriptor> {
-    use rustix::fd::AsFd;
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let fd = match stream {
-        Stream::Input => stdin.as_fd(),
-        Stream::Output => stdout.as_fd(),
-        Stream::Error => stderr.as_fd(),
+/// A descriptor of its own for one of the origin's streams.
+pub(super) fn open_standard(streams: &Streams, stream: Stream) -> std::io::Result<Descriptor> {
+    let file = match (streams, stream) {
+        (Streams::Own, Stream::Input) => std::io::stdin().as_fd().try_clone_to_owned()?.into(),
+        (Streams::Own, Stream::Output) => std::io::stdout().as_fd().try_clone_to_owned()?.into(),
+        (Streams::Own, Stream::Error) => std::io::stderr().as_fd().try_clone_to_owned()?.into(),
+        (Streams::Files([input, _, _]), Stream::Input) => input.try_clone()?,
+        (Streams::Files([_, output, _]), Stream::Output) => output.try_clone()?,
+        (Streams::Files([_, _, error]), Stream::Error) => error.try_clone()?,
     };
-    standard(stream, fd.try_clone_to_owned()?.into())
+    standard(stream, file)
 }
 
 /// A descriptor of a stream over this file.
-pub(super) fn standard(stream: Stream, file: std::fs::File) -> std::io::Result<Descriptor> {
+fn standard(stream: Stream, file: std::fs::File) -> std::io::Result<Descriptor> {
     let stat = rustix::fs::fstat(&file)?;
     let host_type = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     let file_type = super::stat::host_file_type(host_type);
