@@ -69,6 +69,7 @@ fn common(settings: &Settings) -> Config {
         .collector(Collector::DeferredReferenceCounting)
         .memory_reservation(MEMORY_RESERVATION_BYTES)
         .cranelift_nan_canonicalization(settings.canonical_nan)
+        .epoch_interruption(settings.epoch_interruption)
         .parallel_compilation(settings.parallel_compilation)
         .generate_address_map(false)
         .wasm_backtrace_max_frames(None);

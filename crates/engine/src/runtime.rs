@@ -37,6 +37,9 @@ pub struct Settings {
     pub backend: Backend,
     /// Make NaN bits the same on every machine (costs up to 2.7x in floating-point loops).
     pub canonical_nan: bool,
+    /// wasmtime's own interruption checks, with nobody who interrupts: only to measure what they
+    /// cost.
+    pub epoch_interruption: bool,
     /// Stack of a program, bytes; at least 1 MiB.
     pub stack_bytes: usize,
     /// Compile functions on several threads.
@@ -50,6 +53,7 @@ impl Default for Settings {
         Settings {
             backend: Backend::Native,
             canonical_nan: false,
+            epoch_interruption: false,
             stack_bytes: 8 << 20,
             parallel_compilation: true,
             cache: None,
