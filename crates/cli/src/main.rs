@@ -4,9 +4,13 @@
 //! decide. Invariants: a command that fails says why on one line that begins with `peri: ` and ends with a documented
 //! code ([`exit`]); however it ends, nothing is left behind ([`leftovers`]).
 
+mod bench;
 mod commands;
+mod console;
+mod demo;
 mod directories;
 mod exit;
+mod guests;
 mod image_file;
 mod leftovers;
 mod output;
@@ -39,7 +43,9 @@ enum Command {
     Thaw(commands::thaw::Thaw),
     Ps(commands::ps::Ps),
     Compile(commands::compile::Compile),
+    Bench(bench::Bench),
     Doctor(commands::doctor::Doctor),
+    Demo(demo::Demo),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
         Command::Thaw(options) => commands::thaw::run(options),
         Command::Ps(options) => commands::ps::run(options),
         Command::Compile(options) => commands::compile::run(options),
+        Command::Bench(options) => bench::run(options),
+        Command::Demo(options) => demo::run(options),
         Command::Doctor(options) => commands::doctor::run(options),
     };
     match ended {

@@ -1,0 +1,105 @@
+//! `peri bench`: what users want to measure on their own machines.
+
+pub(crate) mod freeze;
+pub(crate) mod overhead;
+pub(crate) mod process;
+pub(crate) mod sample;
+
+use crate::exit::{Code, End, Failure, Result};
+use crate::guests::{ALL, Guest};
+use crate::output::{self, Format};
+use crate::program;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Measures on this machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// What being migratable costs while it is not used: run time, compile time, code size
+    Overhead {
+        #[command(flatten)]
+        common: Common,
+        /// A program to measure in place of the built-in ones, and its arguments; it gets no directories and no input
+        #[arg(value_name = "PROG.wasm [ARGS", trailing_var_arg = true)]
+        command: Vec<OsString>,
+    },
+    /// What freezing and thawing take: stop, copy, continue, and the speed after it
+    Freeze {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// How to print the figures
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+    /// Rounds that are measured; fewer than 11 are for trying out
+    #[arg(long, default_value_t = ROUNDS)]
+    rounds: usize,
+    /// Only the built-in programs of these names
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+}
+
+/// Rounds behind every median.
+const ROUNDS: usize = 11;
+
+pub(crate) fn run(options: &Bench) -> Result<End> {
+    let progress = |name: &str| eprintln!("peri: measuring {name}");
+    let (metrics, format) = match &options.what {
+        What::Overhead { common, command } => {
+            let guests = match command.split_first() {
+                None => with_arguments(&chosen(&common.only)?),
+                Some((path, _)) => vec![foreign(path, command)?],
+            };
+            (overhead::measure(&guests, common.rounds.max(1), progress)?, common.output)
+        }
+        What::Freeze { common } => (
+            freeze::measure(&chosen(&common.only)?, common.rounds.max(1), progress)?,
+            common.output,
+        ),
+    };
+    match format {
+        Format::Json => output::print_json(&metrics),
+        Format::Table => output::print(&sample::table(&metrics)),
+    }
+    .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    Ok(End::SUCCESS)
+}
+
+fn chosen(only: &[String]) -> Result<Vec<Guest>> {
+    if let Some(unknown) = only.iter().find(|name| ALL.iter().all(|guest| guest.name != **name)) {
+        let names: Vec<&str> = ALL.iter().map(|guest| guest.name).collect();
+        return Err(Failure::new(
+            Code::Usage,
+            unknown,
+            format!("no built-in program; there are {}", names.join(", ")),
+        ));
+    }
+    Ok(ALL
+        .into_iter()
+        .filter(|guest| only.is_empty() || only.iter().any(|name| name == guest.name))
+        .collect())
+}
+
+fn with_arguments(guests: &[Guest]) -> Vec<(Guest, Vec<Vec<u8>>)> {
+    guests.iter().map(|guest| (*guest, guest.arguments())).collect()
+}
+
+/// A program of the user's.
+fn foreign(path: &OsString, command: &[OsString]) -> Result<(Guest, Vec<Vec<u8>>)> {
+    let wasm = program::read(Path::new(path))?;
+    let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    // Measured once in the life of this command: it may as well live as long as the built-in ones.
+    let guest = Guest::foreign(name.leak(), wasm.to_vec().leak());
+    Ok((guest, command.iter().map(|arg| arg.as_bytes().to_vec()).collect()))
+}
