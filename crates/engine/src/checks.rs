@@ -17,9 +17,9 @@ pub(crate) async fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> 
     let hot = hot(&caller)?;
     loop {
         // First the bytes, then the requests: see `control`.
-        hot.save.clear_preempt(&caller);
+        hot.flags.clear_preempt(&caller);
         if caller.data().freeze_due(hot.save.counter(&caller)) {
-            hot.save.set_unwinding(caller, true);
+            hot.flags.set_unwinding(caller, true);
             return Ok(());
         }
         if !caller.data().shared.take_preempt() {
@@ -35,8 +35,8 @@ pub(crate) async fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> 
     match continuation(&mut caller, site).await? {
         Some(compiled) => link(caller, hot, &compiled).await,
         None => {
-            hot.save.clear_preempt(&caller);
-            hot.save.set_unwinding(caller, true);
+            hot.flags.clear_preempt(&caller);
+            hot.flags.set_unwinding(caller, true);
             Ok(())
         }
     }

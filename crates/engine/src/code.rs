@@ -7,7 +7,7 @@ use std::time::Duration;
 use peripatos_instrument::{self as instrument, Program, SiteId};
 use wasmtime::{AsContextMut, Engine, Extern, InstancePre, Linker, Module};
 
-use crate::cache::{Key, Kind};
+use crate::cache::Key;
 use crate::compile::Job;
 use crate::continuations::{Compiled, Continuations, Wait};
 use crate::metadata::Metadata;
@@ -70,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) original: Arc<[u8]>,
     pub(crate) hash: [u8; 32],
     pub(crate) kind: CodeKind,
+    /// Names its compiled code in the disk cache.
+    pub(crate) key: Key,
     pub(crate) engine: Engine,
     pub(crate) module: Module,
     pub(crate) linker: Linker<State>,
@@ -170,7 +172,7 @@ impl Code {
             if self.0.continuations.get(site).is_some() || missing.contains(&site) {
                 continue;
             }
-            match self.0.runtime.cache().load_continuation(&self.0.engine, &self.key(), site) {
+            match self.0.runtime.cache().load_continuation(&self.0.engine, &self.0.key, site) {
                 Some(compiled) => self.0.continuations.put(&Arc::new(compiled)),
                 None => missing.push(site),
             }
@@ -179,7 +181,7 @@ impl Code {
             return Ok(Made::default());
         }
         let (compiled, made) = self.compile(&missing)?;
-        self.0.runtime.cache().store_continuation(&self.key(), &compiled);
+        self.0.runtime.cache().store_continuation(&self.0.key, &compiled);
         self.0.continuations.put(&Arc::new(compiled));
         Ok(made)
     }
@@ -204,9 +206,5 @@ impl Code {
         let count_down = self.0.kind == CodeKind::CountDown;
         Program::analyse(&self.0.original, instrument::Options { count_down })
             .map_err(|error| error.to_string())
-    }
-
-    fn key(&self) -> Key {
-        Key::new(&self.0.engine, self.0.hash, Kind::of(self.0.kind))
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::save::PreemptBytes;
+use crate::flags::PreemptBytes;
 
 /// A handle on one process: clone it, send it to other threads, keep it as long as you like.
 ///

@@ -79,13 +79,19 @@ fn common(settings: &Settings) -> Config {
 /// What compiled code of this engine depends on, as a number that another OS process computes
 /// alike.
 pub(crate) fn compatibility(engine: &Engine) -> u64 {
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut hasher = Fnv::default();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
 }
 
 /// FNV-1a: the standard library's hasher may differ from process to process.
-struct Fnv(u64);
+pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
 
 impl Hasher for Fnv {
     fn write(&mut self, bytes: &[u8]) {

@@ -123,8 +123,8 @@ pub(crate) fn interrupt(
     if !hot.save.push(&mut *caller, import, &payload(params)) {
         return Err(wasmtime::Error::msg("the save memory has no room for a host call"));
     }
-    hot.save.clear_preempt(&*caller);
-    hot.save.set_unwinding(caller, true);
+    hot.flags.clear_preempt(&*caller);
+    hot.flags.set_unwinding(caller, true);
     Ok(())
 }
 

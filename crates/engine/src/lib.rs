@@ -29,6 +29,7 @@ mod metadata;
 
 mod checks;
 mod control;
+mod flags;
 mod handler;
 mod hostcalls;
 mod limits;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use peripatos_instrument::{self as instrument, Program};
 use wasmtime::{Engine, Module};
 
-use crate::cache::{Entry, Key, Kind};
+use crate::cache::{Entry, Key};
 use crate::code::{Code, CodeKind, Inner, LoadOptions};
 use crate::continuations::Continuations;
 use crate::engines::one_line;
@@ -29,7 +29,7 @@ impl Code {
         let hash = *blake3::hash(&original).as_bytes();
         let form = Metadata::form_of(&original);
         let engine = runtime.engine(form).map_err(|error| LoadError::Compile(error.to_string()))?;
-        let key = Key::new(engine, hash, Kind::of(kind));
+        let key = Key::new(engine, hash, kind);
 
         let started = Instant::now();
         let cached = runtime.cache().load_program(engine, &key);
@@ -60,6 +60,7 @@ impl Code {
             original,
             hash,
             kind,
+            key,
             engine: engine.clone(),
             module,
             linker,

@@ -8,6 +8,7 @@ use peripatos_abi::{Pid, Signal, device::Devices};
 use wasmtime::{Func, Instance, Ref, Store, Val};
 
 use crate::control::Shared;
+use crate::flags::Flags;
 use crate::image::Stage;
 use crate::limits::{Limiter, Limits};
 use crate::restore::frame_sites;
@@ -125,6 +126,8 @@ impl Process {
         }
         let mut store = Store::new(&code.inner().engine, state);
         store.limiter(|state| &mut state.limiter);
+        // Where the checks are compiled in (`Settings::epoch_interruption`), they never fire.
+        store.set_epoch_deadline(u64::MAX / 2);
         Ok(Process {
             store,
             status: Status::New,
@@ -145,7 +148,7 @@ impl Process {
         self.store.data_mut().hot = Some(hot);
         let count = self.store.data().count();
         hot.save.set_counter(&mut self.store, count);
-        let bytes = hot.save.preempt_bytes(&self.store);
+        let bytes = hot.flags.preempt_bytes(&self.store);
         self.store.data().shared.attach(bytes);
         Ok(hot)
     }
@@ -212,7 +215,7 @@ impl Process {
         };
         let count = self.store.data().count();
         hot.save.set_counter(&mut self.store, count);
-        hot.save.set_unwinding(&mut self.store, false);
+        hot.flags.set_unwinding(&mut self.store, false);
         match self.call(continuation).await? {
             Some(outcome) => Ok(outcome),
             None if self.stage == Stage::Main => Ok(Outcome::Exited(0)),
@@ -257,7 +260,7 @@ impl Process {
     /// Whether the call returned because the process is frozen; takes the time if so.
     fn stopped(&mut self) -> bool {
         let Some(hot) = self.store.data().hot else { return false };
-        if !hot.save.unwinding(&self.store) {
+        if !hot.flags.unwinding(&self.store) {
             return false;
         }
         let asked_at = self.store.data().shared.take_freeze();
@@ -345,9 +348,11 @@ pub(crate) fn new_state(
 /// The exports of a hot module that the host works with.
 fn hot(store: &mut Store<State>, instance: Instance) -> Option<Hot> {
     let save = instance.get_memory(&mut *store, "peripatos.save")?;
+    let flags = instance.get_memory(&mut *store, "peripatos.flags")?;
     Some(Hot {
         instance,
         save: SaveMemory::new(&*store, save)?,
+        flags: Flags::new(&*store, flags)?,
         slots: instance.get_table(&mut *store, "peripatos.slots")?,
         functions: instance.get_table(&mut *store, "peripatos.funcs"),
     })

@@ -10,6 +10,7 @@ use wasmtime::{Instance, Memory, Table};
 
 use crate::Code;
 use crate::control::Shared;
+use crate::flags::Flags;
 use crate::limits::Limiter;
 use crate::references::{Exceptions, Externs, FunctionIds};
 use crate::save::SaveMemory;
@@ -43,6 +44,7 @@ pub(crate) struct State {
 pub(crate) struct Hot {
     pub(crate) instance: Instance,
     pub(crate) save: SaveMemory,
+    pub(crate) flags: Flags,
     /// One continuation a site; null until made.
     pub(crate) slots: Table,
     /// The functions whose references can escape.

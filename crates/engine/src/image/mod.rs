@@ -21,6 +21,7 @@ use peripatos_abi::Pid;
 use crate::wasi::Strings;
 
 pub(crate) use frames::{Frames, walk};
+pub(crate) use reader::Parser;
 pub use stream::{IMAGE_VERSION, ImageLimits};
 
 /// Granularity of memory contents in an image, bytes.

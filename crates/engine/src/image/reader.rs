@@ -61,52 +61,52 @@ impl<'a> HashingReader<'a> {
 }
 
 /// Reads values from a section's bytes.
-pub(super) struct Parser<'a> {
+pub(crate) struct Parser<'a> {
     rest: &'a [u8],
     section: &'static str,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(bytes: &'a [u8], section: &'static str) -> Parser<'a> {
+    pub(crate) fn new(bytes: &'a [u8], section: &'static str) -> Parser<'a> {
         Parser { rest: bytes, section }
     }
 
-    pub(super) fn damaged(&self) -> ImageError {
+    pub(crate) fn damaged(&self) -> ImageError {
         ImageError::Damaged(self.section)
     }
 
-    pub(super) fn bytes(&mut self, len: u64) -> Result<&'a [u8], ImageError> {
+    pub(crate) fn bytes(&mut self, len: u64) -> Result<&'a [u8], ImageError> {
         let len = usize::try_from(len).map_err(|_| self.damaged())?;
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.damaged())?;
         self.rest = rest;
         Ok(bytes)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], ImageError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ImageError> {
         let (bytes, rest) = self.rest.split_first_chunk().ok_or_else(|| self.damaged())?;
         self.rest = rest;
         Ok(*bytes)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, ImageError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, ImageError> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, ImageError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, ImageError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, ImageError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, ImageError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u128(&mut self) -> Result<u128, ImageError> {
+    pub(crate) fn u128(&mut self) -> Result<u128, ImageError> {
         Ok(u128::from_le_bytes(self.array()?))
     }
 
     /// A list: its length, then its items, each of at least `item_bytes_min` bytes: a length that
     /// cannot be true is refused before anything is allocated.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         item_bytes_min: usize,
         mut item: impl FnMut(&mut Parser<'a>) -> Result<T, ImageError>,
@@ -122,8 +122,13 @@ impl<'a> Parser<'a> {
         Ok(list)
     }
 
+    /// What has not been read.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Nothing may be left.
-    pub(super) fn end(self) -> Result<(), ImageError> {
+    pub(crate) fn end(self) -> Result<(), ImageError> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.damaged()) }
     }
 }
