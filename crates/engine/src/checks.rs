@@ -79,6 +79,16 @@ pub(crate) fn filled(
     }
 }
 
+/// As [`link`], in a handler's store.
+pub(crate) fn link_now(
+    mut store: impl AsContextMut<Data = State>,
+    hot: Hot,
+    compiled: &Compiled,
+) -> wasmtime::Result<()> {
+    let imports = imports(&mut store, hot, compiled)?;
+    Instance::new(store, &compiled.module, &imports).map(drop)
+}
+
 /// Makes an instance of a continuation module, which fills its slots.
 pub(crate) async fn link(
     mut store: impl AsContextMut<Data = State>,
@@ -90,7 +100,7 @@ pub(crate) async fn link(
 }
 
 /// What a continuation module imports, from the hot instance or from the host.
-pub(crate) fn imports(
+fn imports(
     mut store: impl AsContextMut<Data = State>,
     hot: Hot,
     compiled: &Compiled,
@@ -109,17 +119,20 @@ pub(crate) fn imports(
     Ok(imports)
 }
 
-fn reset_counter(caller: &mut Caller<'_, State>, hot: Hot) {
+/// Starts the count-down again if it has ended.
+pub(crate) fn reset_counter(caller: &mut Caller<'_, State>, hot: Hot) {
     if hot.save.counter(&*caller) <= 0 {
         let count = caller.data().count();
         hot.save.set_counter(caller, count);
     }
 }
 
-fn hot(caller: &Caller<'_, State>) -> wasmtime::Result<Hot> {
+/// The handles on the hot instance.
+pub(crate) fn hot(caller: &Caller<'_, State>) -> wasmtime::Result<Hot> {
     caller.data().hot.ok_or_else(|| wasmtime::Error::msg("a check before the process is there"))
 }
 
-fn no_frame() -> wasmtime::Error {
+/// The guest's part of the contract is broken.
+pub(crate) fn no_frame() -> wasmtime::Error {
     wasmtime::Error::msg("a check without a frame")
 }

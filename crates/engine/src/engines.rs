@@ -33,7 +33,7 @@ pub(crate) fn build(form: Form, settings: &Settings) -> Result<Engine, RuntimeEr
         Form::Handler => {
             let mut pool = PoolingAllocationConfig::new();
             pool.total_core_instances(HANDLER_INSTANCES_MAX)
-                .total_memories(2 * HANDLER_INSTANCES_MAX)
+                .total_memories(3 * HANDLER_INSTANCES_MAX)
                 .total_tables(3 * HANDLER_INSTANCES_MAX)
                 .total_gc_heaps(HANDLER_INSTANCES_MAX)
                 .max_memories_per_module(4)

@@ -147,7 +147,7 @@ async fn ask(caller: &mut Caller<'_, State>, request: &Request) -> Answer {
 
 /// Test mode: whether to freeze this call between its effect and its reply. Every second call that
 /// is followed by a freeze, so that both orders are seen, and each call at most once.
-fn interrupt_after_effect(caller: &Caller<'_, State>) -> bool {
+pub(crate) fn interrupt_after_effect(caller: &Caller<'_, State>) -> bool {
     let state = caller.data();
     let Some(hot) = state.hot.filter(|_| state.freeze_every.is_some() && !state.again) else {
         return false;
@@ -180,7 +180,8 @@ fn memory<'a>(caller: &'a mut Caller<'_, State>) -> (&'a mut [u8], &'a mut State
     }
 }
 
-fn words(params: &[Val]) -> Vec<u64> {
+/// Each parameter's bits.
+pub(crate) fn words(params: &[Val]) -> Vec<u64> {
     params
         .iter()
         .map(|param| match *param {

@@ -55,6 +55,7 @@ pub use code::{Code, CodeKind, CodeSize, Form, HANDLER_EXPORT, LoadOptions};
 pub use control::Control;
 pub use error::{ImageError, LoadError, ProcessError, RuntimeError, SpawnError, TrapKind};
 pub use executor::block_on;
+pub use handler::{Handled, Handler};
 pub use image::{IMAGE_VERSION, Image, ImageLimits};
 pub use limits::Limits;
 pub use process::{CaptureOptions, Outcome, Process, ProcessOptions, ThawOptions};

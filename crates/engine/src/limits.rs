@@ -1,6 +1,6 @@
 //! How much a process may use, and wasmtime's question whether it may have more.
 
-use peripatos_instrument::layout::SAVE_PAGES_MAX;
+use peripatos_instrument::layout::{FLAGS_PAGES_MAX, SAVE_PAGES_MAX};
 use wasmtime::ResourceLimiter;
 
 /// How much a process may use.
@@ -27,6 +27,9 @@ pub(crate) const INSTANCES_MAX: usize = 100_000;
 /// same maximum escapes the limit up to that: 1 GiB.
 const SAVE_BYTES_MAX: usize = (SAVE_PAGES_MAX as usize) << 16;
 
+/// The flags memory is told in the same way; it is one page and never grows.
+const FLAGS_BYTES_MAX: usize = (FLAGS_PAGES_MAX as usize) << 16;
+
 /// Keeps a process to its [`Limits`].
 #[derive(Debug)]
 pub(crate) struct Limiter {
@@ -49,6 +52,9 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         if maximum == Some(SAVE_BYTES_MAX) {
             return Ok(desired <= SAVE_BYTES_MAX);
+        }
+        if maximum == Some(FLAGS_BYTES_MAX) && desired <= 1 << 16 {
+            return Ok(true);
         }
         let grown = self.memory_bytes.saturating_add(desired.saturating_sub(current) as u64);
         let allowed =

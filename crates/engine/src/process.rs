@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::Waker;
 
 use peripatos_abi::{Pid, Signal, device::Devices};
 use wasmtime::{Func, Instance, Ref, Store, Val};
@@ -24,7 +24,7 @@ use crate::{
 /// The export at which a command starts.
 const ENTRY: &str = "_start";
 /// The export by which the host calls the original's start function.
-const START: &str = "peripatos.start";
+pub(crate) const START: &str = "peripatos.start";
 
 /// What a new process is given.
 pub struct ProcessOptions {
@@ -106,13 +106,16 @@ impl Process {
         code: &Code,
         options: ProcessOptions,
     ) -> Result<Process, SpawnError> {
+        if code.form() == Form::Handler {
+            return Err(SpawnError::Handler);
+        }
         let module = &code.inner().module;
         if module.get_export(ENTRY).and_then(|export| export.func().cloned()).is_none() {
             return Err(SpawnError::NoEntry(ENTRY.to_owned()));
         }
         let ProcessOptions { pid, args, env, devices, limits, freeze_every } = options;
         let state = new_state(code, pid, Strings { args, env }, devices, limits, freeze_every);
-        let mut process = Process::new(code, state)?;
+        let mut process = Process::new(code, state, Form::Program)?;
         if code.kind() != CodeKind::Plain {
             process.instantiate()?;
         }
@@ -120,9 +123,12 @@ impl Process {
     }
 
     /// An empty store with nothing in it.
-    pub(crate) fn new(code: &Code, state: State) -> Result<Process, SpawnError> {
-        if code.form() == Form::Handler {
-            return Err(SpawnError::Handler);
+    pub(crate) fn new(code: &Code, state: State, form: Form) -> Result<Process, SpawnError> {
+        if code.form() != form {
+            return Err(match form {
+                Form::Program => SpawnError::Handler,
+                Form::Handler => SpawnError::NoEntry(crate::HANDLER_EXPORT.to_owned()),
+            });
         }
         let mut store = Store::new(&code.inner().engine, state);
         store.limiter(|state| &mut state.limiter);
@@ -141,7 +147,11 @@ impl Process {
     pub(crate) fn instantiate(&mut self) -> Result<Hot, SpawnError> {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
         let pre = self.store.data().code.inner().instance.clone();
-        let instance = crate::block_on(pre.instantiate_async(&mut self.store)).map_err(failed)?;
+        let instance = match self.store.data().code.form() {
+            Form::Program => crate::block_on(pre.instantiate_async(&mut self.store)),
+            Form::Handler => pre.instantiate(&mut self.store),
+        };
+        let instance = instance.map_err(failed)?;
         let hot = hot(&mut self.store, instance)
             .ok_or_else(|| SpawnError::Instantiate("the hot module lacks an export".to_owned()))?;
         self.store.data_mut().memory = instance.get_memory(&mut self.store, wasi::MEMORY_EXPORT);
@@ -229,10 +239,7 @@ impl Process {
     /// Sees that every frame's slot is filled. `false`: a freeze is wanted and won.
     async fn fill_slots(&mut self, hot: Hot) -> Result<bool, ProcessError> {
         let internal = |error: wasmtime::Error| ProcessError::Internal(engines::one_line(&error));
-        let sites = self.sites(hot).map_err(|error| ProcessError::Internal(error.to_string()))?;
-        let imports = self.store.data().code.inner().metadata.imported_functions;
-        self.store.data_mut().again = sites.last().is_some_and(|site| *site < imports);
-        for site in sites {
+        for site in self.prepare_resume(hot)? {
             if checks::filled(&mut self.store, hot, site).map_err(internal)? {
                 continue;
             }
@@ -245,6 +252,21 @@ impl Process {
             }
         }
         Ok(true)
+    }
+
+    /// The sites of all frames, whose slots must be filled before the process goes on.
+    pub(crate) fn prepare_resume(&mut self, hot: Hot) -> Result<Vec<u32>, ProcessError> {
+        let sites = self.sites(hot).map_err(|error| ProcessError::Internal(error.to_string()))?;
+        let imports = self.store.data().code.inner().metadata.imported_functions;
+        self.store.data_mut().again = sites.last().is_some_and(|site| *site < imports);
+        Ok(sites)
+    }
+
+    /// Ends the unwinding: the next call into the guest continues it.
+    pub(crate) fn begin_resume(&mut self, hot: Hot) {
+        let count = self.store.data().count();
+        hot.save.set_counter(&mut self.store, count);
+        hot.flags.set_unwinding(&mut self.store, false);
     }
 
     /// Calls a function of the guest. `None`: it returned.
@@ -263,10 +285,14 @@ impl Process {
         if !hot.flags.unwinding(&self.store) {
             return false;
         }
-        let asked_at = self.store.data().shared.take_freeze();
-        self.freeze_timings.stop =
-            asked_at.map(|at| Instant::now().duration_since(at)).unwrap_or_default();
+        self.note_stopped();
         true
+    }
+
+    /// The process is frozen: the request is fulfilled.
+    pub(crate) fn note_stopped(&mut self) {
+        let asked_at = self.store.data().shared.take_freeze();
+        self.freeze_timings.stop = asked_at.map(|at| at.elapsed()).unwrap_or_default();
     }
 
     /// Sites of all frames, outermost first.
@@ -341,6 +367,8 @@ pub(crate) fn new_state(
         exceptions: Default::default(),
         externs: Default::default(),
         freeze_every: freeze_every.and_then(NonZeroU32::new),
+        waker: Waker::noop().clone(),
+        parked: false,
         again: false,
     }
 }

@@ -9,28 +9,31 @@ use wasmtime::{AsContextMut, ExnRef, ExternRef, Func, OwnedRooted, Ref, Rooted, 
 
 use crate::state::State;
 
-/// Handles, most often very few. Handle = position + 1; 0 is null.
+/// Values by handle. Handle = position + 1; 0 is null.
 #[derive(Debug)]
 pub(crate) struct Handles<T> {
     entries: Vec<Option<T>>,
+    /// Positions that may be free; `insert` looks again.
+    free: Vec<usize>,
 }
 
 impl<T> Default for Handles<T> {
     fn default() -> Handles<T> {
-        Handles { entries: Vec::new() }
+        Handles { entries: Vec::new(), free: Vec::new() }
     }
 }
 
 impl<T> Handles<T> {
     /// A new handle on `value`.
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        let free = self.entries.iter().position(Option::is_none);
-        let at = free.unwrap_or_else(|| {
-            self.entries.push(None);
-            self.entries.len() - 1
-        });
-        self.entries[at] = Some(value);
-        at as u32 + 1
+        while let Some(at) = self.free.pop() {
+            if self.entries[at].is_none() {
+                self.entries[at] = Some(value);
+                return at as u32 + 1;
+            }
+        }
+        self.entries.push(Some(value));
+        self.entries.len() as u32
     }
 
     /// Puts `value` under a handle from an image. `false`: the handle is taken or out of bounds.
@@ -46,7 +49,10 @@ impl<T> Handles<T> {
 
     /// Gives the value back; the handle is free again.
     pub(crate) fn take(&mut self, handle: u32) -> Option<T> {
-        self.entries.get_mut((handle as usize).checked_sub(1)?)?.take()
+        let at = (handle as usize).checked_sub(1)?;
+        let value = self.entries.get_mut(at)?.take()?;
+        self.free.push(at);
+        Some(value)
     }
 
     /// All handles in use.

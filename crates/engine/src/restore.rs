@@ -10,7 +10,7 @@ use crate::process::{Status, new_state};
 use crate::state::{Hot, State};
 use crate::values::Loader;
 use crate::{
-    Code, CodeKind, ImageError, Process, Runtime, SpawnError, ThawOptions, block_on, checks,
+    Code, CodeKind, Form, ImageError, Process, Runtime, SpawnError, ThawOptions, block_on, checks,
     engines, memory,
 };
 
@@ -29,6 +29,16 @@ impl Process {
         image: &Image,
         options: ThawOptions,
     ) -> Result<Process, SpawnError> {
+        Process::thaw_as(code, image, options, Form::Program)
+    }
+
+    /// A program or a handler made of an image.
+    pub(crate) fn thaw_as(
+        code: &Code,
+        image: &Image,
+        options: ThawOptions,
+        form: Form,
+    ) -> Result<Process, SpawnError> {
         fits(code, image)?;
         let frames = frames(code, &image.save)?;
         let started = Instant::now();
@@ -36,7 +46,7 @@ impl Process {
         let pid = pid.unwrap_or(image.pid);
         let mut state = new_state(code, pid, image.strings.clone(), devices, limits, freeze_every);
         state.sequence = image.sequence;
-        let mut process = Process::new(code, state)?;
+        let mut process = Process::new(code, state, form)?;
         process.stage = image.stage;
         let hot = process.instantiate()?;
         let instantiated = Instant::now();
@@ -71,7 +81,14 @@ impl Process {
                 let compiled = code.continuations().get(site);
                 let compiled =
                     compiled.ok_or_else(|| SpawnError::Continuation("it is gone".to_owned()))?;
-                block_on(checks::link(&mut self.store, hot, &compiled)).map_err(failed)?;
+                match code.form() {
+                    Form::Program => {
+                        block_on(checks::link(&mut self.store, hot, &compiled)).map_err(failed)?;
+                    }
+                    Form::Handler => {
+                        checks::link_now(&mut self.store, hot, &compiled).map_err(failed)?;
+                    }
+                }
             }
         }
         self.thaw_timings.link = started.elapsed();
@@ -120,7 +137,10 @@ fn restore(store: &mut Store<State>, hot: Hot, image: &Image) -> Result<(), Spaw
     }
     if let Some(redrop) = hot.instance.get_func(&mut *store, "peripatos.redrop") {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
-        block_on(redrop.call_async(store, &[], &mut [])).map_err(failed)?;
+        match store.data().code.form() {
+            Form::Program => block_on(redrop.call_async(store, &[], &mut [])).map_err(failed)?,
+            Form::Handler => redrop.call(store, &[], &mut []).map_err(failed)?,
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use peripatos_abi::device::{Devices, Reply, Request};
 use peripatos_abi::{Errno, Pid};
@@ -35,6 +35,10 @@ pub(crate) struct State {
     pub(crate) externs: Externs,
     /// Test mode: freeze when the count-down ends.
     pub(crate) freeze_every: Option<NonZeroU32>,
+    /// Whom to wake when a parked handler can go on.
+    pub(crate) waker: Waker,
+    /// The handler unwinds because it has to wait, not because of a freeze.
+    pub(crate) parked: bool,
     /// The next host call is one that a freeze interrupted.
     pub(crate) again: bool,
 }

@@ -1,7 +1,5 @@
 //! What the engine's tests share: devices that live in memory, and one way to run a program to its
 //! end with or without freezes.
-#![allow(dead_code, reason = "every test uses a part of it")]
-
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,11 +13,11 @@ use peripatos_engine::{
 };
 
 /// Freezes of one run; more means that it does not get on.
-pub const FREEZES_MAX: usize = 2_000_000;
+pub(crate) const FREEZES_MAX: usize = 2_000_000;
 
 /// What the devices of a process have seen; shared, so that it survives thaws.
 #[derive(Clone, Default)]
-pub struct Origin(Arc<Mutex<World>>);
+pub(crate) struct Origin(Arc<Mutex<World>>);
 
 #[derive(Default)]
 struct World {
@@ -33,19 +31,24 @@ struct World {
 
 impl Origin {
     /// Devices whose every answer takes `pending` polls.
-    pub fn slow(pending: u32) -> Origin {
+    pub(crate) fn slow(pending: u32) -> Origin {
         let origin = Origin::default();
         origin.0.lock().unwrap().pending = pending;
         origin
     }
 
+    /// Devices that never answer.
+    pub(crate) fn silent() -> Origin {
+        Origin::slow(u32::MAX)
+    }
+
     /// What a process wrote to its standard output and error.
-    pub fn output(&self, pid: Pid) -> Vec<u8> {
+    pub(crate) fn output(&self, pid: Pid) -> Vec<u8> {
         self.0.lock().unwrap().output.get(&pid).cloned().unwrap_or_default()
     }
 
     /// A fork's output begins as a copy.
-    pub fn fork(&self, from: Pid, to: Pid) {
+    pub(crate) fn fork(&self, from: Pid, to: Pid) {
         let mut world = self.0.lock().unwrap();
         let output = world.output.get(&from).cloned().unwrap_or_default();
         world.output.insert(to, output);
@@ -71,7 +74,9 @@ impl Devices for Origin {
         }
         if world.asked < world.pending {
             world.asked += 1;
-            cx.waker().wake_by_ref();
+            if world.pending != u32::MAX {
+                cx.waker().wake_by_ref();
+            }
             return Poll::Pending;
         }
         world.asked = 0;
@@ -109,25 +114,30 @@ impl World {
 
 /// How a run ended.
 #[derive(Debug, PartialEq)]
-pub struct Run {
-    pub end: String,
-    pub output: Vec<u8>,
+pub(crate) struct Run {
+    pub(crate) end: String,
+    pub(crate) output: Vec<u8>,
 }
 
 /// A runtime without a cache.
-pub fn runtime() -> Runtime {
-    Runtime::new(Settings { stack_bytes: 2 << 20, ..Settings::default() }).unwrap()
+pub(crate) fn runtime() -> Runtime {
+    runtime_with(Settings::default())
 }
 
-pub fn load(runtime: &Runtime, wasm: &[u8], kind: CodeKind) -> Code {
+/// A runtime with these settings and a small stack.
+pub(crate) fn runtime_with(settings: Settings) -> Runtime {
+    Runtime::new(Settings { stack_bytes: 2 << 20, ..settings }).unwrap()
+}
+
+pub(crate) fn load(runtime: &Runtime, wasm: &[u8], kind: CodeKind) -> Code {
     runtime.load(wasm.into(), LoadOptions { kind }).unwrap()
 }
 
-pub fn pid() -> Pid {
+pub(crate) fn pid() -> Pid {
     Pid::new(1, 2)
 }
 
-pub fn options(origin: &Origin, freeze_every: Option<u32>) -> ProcessOptions {
+pub(crate) fn options(origin: &Origin, freeze_every: Option<u32>) -> ProcessOptions {
     ProcessOptions {
         pid: pid(),
         args: vec![b"program".to_vec()],
@@ -138,20 +148,20 @@ pub fn options(origin: &Origin, freeze_every: Option<u32>) -> ProcessOptions {
     }
 }
 
-pub fn thaw_options(origin: &Origin, freeze_every: Option<u32>) -> ThawOptions {
+pub(crate) fn thaw_options(origin: &Origin, freeze_every: Option<u32>) -> ThawOptions {
     let ProcessOptions { devices, limits, .. } = options(origin, freeze_every);
     ThawOptions { pid: None, devices, limits, freeze_every }
 }
 
 /// The image through its form as bytes.
-pub fn through_bytes(image: &Image) -> Image {
+pub(crate) fn through_bytes(image: &Image) -> Image {
     let mut bytes = Vec::new();
     image.write_to(&mut bytes).unwrap();
     Image::read_from(&mut &bytes[..], ImageLimits::default()).unwrap()
 }
 
 /// Runs undisturbed.
-pub fn run_plain(runtime: &Runtime, wasm: &[u8]) -> Run {
+pub(crate) fn run_plain(runtime: &Runtime, wasm: &[u8]) -> Run {
     let code = load(runtime, wasm, CodeKind::Plain);
     let origin = Origin::default();
     let mut process = Process::spawn(runtime, &code, options(&origin, None)).unwrap();
@@ -160,7 +170,7 @@ pub fn run_plain(runtime: &Runtime, wasm: &[u8]) -> Run {
 }
 
 /// Runs with a freeze at every n-th check, each thawed into a fresh store, `codes` taking turns.
-pub fn run_frozen(codes: &[(&Runtime, &Code)], every: u32, origin: &Origin) -> (Run, usize) {
+pub(crate) fn run_frozen(codes: &[(&Runtime, &Code)], every: u32, origin: &Origin) -> (Run, usize) {
     let (runtime, code) = codes[0];
     let mut process = Process::spawn(runtime, code, options(origin, Some(every))).unwrap();
     for freezes in 0..FREEZES_MAX {
@@ -184,7 +194,7 @@ fn end(result: &Result<Outcome, ProcessError>) -> String {
 }
 
 /// The guests that are committed as text, and those that are committed compiled.
-pub fn guests() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn guests() -> Vec<(String, Vec<u8>)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../guests/src");
     let mut paths: Vec<_> =
         std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
