@@ -208,8 +208,8 @@ impl<'a> Builder<'a, '_> {
             _ => return Err(Error::Internal("not a call".into())),
         };
         let (params, results) = (callee.params().len() + table, callee.results().len());
+        let base = self.below(params, &operator, offset)?;
         let height = self.height();
-        let base = height.saturating_sub(params);
         let mut check = Check::new(self.next_site, kind);
         self.next_site += 2;
         if base != self.in_slots {
@@ -232,8 +232,8 @@ impl<'a> Builder<'a, '_> {
             _ => return Err(Error::Internal("not a control structure".into())),
         };
         let param_count = self.param_count(block_type)?;
+        let base = self.below(condition + param_count, &operator, offset)?;
         let height = self.height();
-        let base = height.saturating_sub(condition + param_count);
         let mut control = Control {
             kind: ControlKind::Block,
             block_type,
@@ -350,6 +350,15 @@ impl<'a> Builder<'a, '_> {
         let BlockType::FuncType(index) = ty else { return Ok(0) };
         let ty = self.module.types.get(index as usize);
         ty.map(|t| t.params().len()).ok_or_else(|| Error::Invalid(format!("no type {index}")))
+    }
+
+    /// Number of operands below the `pops` that `operator` takes.
+    fn below(&mut self, pops: usize, operator: &Operator<'_>, offset: u64) -> Result<usize, Error> {
+        if let Some(base) = self.height().checked_sub(pops) {
+            return Ok(base);
+        }
+        self.validator.op(offset, operator)?;
+        Err(Error::Internal("an operator without its operands is not valid".into()))
     }
 
     fn height(&self) -> usize {

@@ -118,9 +118,7 @@ fn scan(module: &Module, body: wasmparser::FunctionBody<'_>) -> Result<Scan, Err
         scan.segment(&operator);
         match operator {
             Operator::Call { function_index } => {
-                if function_index as usize >= module.functions.len() {
-                    return Err(Error::Invalid(format!("no function {function_index}")));
-                }
+                exists("function", function_index, module.functions.len())?;
                 let ty = module.function_type(function_index);
                 ty.results().iter().for_each(|ty| scan.value(*ty));
                 scan.calls.push(function_index);
@@ -131,8 +129,12 @@ fn scan(module: &Module, body: wasmparser::FunctionBody<'_>) -> Result<Scan, Err
                 results.iter().for_each(|ty| scan.value(*ty));
                 scan.indirect_calls += 1;
             }
-            Operator::ReturnCall { function_index } => scan.tail_calls.push(function_index),
+            Operator::ReturnCall { function_index } => {
+                exists("function", function_index, module.functions.len())?;
+                scan.tail_calls.push(function_index);
+            }
             Operator::ReturnCallIndirect { type_index, .. } => {
+                exists("type", type_index, module.types.len())?;
                 scan.tail_call_types.push(type_index);
             }
             Operator::Loop { .. } => scan.loops += 1,
@@ -140,6 +142,12 @@ fn scan(module: &Module, body: wasmparser::FunctionBody<'_>) -> Result<Scan, Err
         }
     }
     Ok(scan)
+}
+
+/// Bodies are scanned before they are validated.
+fn exists(what: &str, index: u32, count: usize) -> Result<(), Error> {
+    let missing = || Error::Invalid(format!("no {what} {index}"));
+    ((index as usize) < count).then_some(()).ok_or_else(missing)
 }
 
 impl Scan {
