@@ -20,7 +20,8 @@ impl Default for Limits {
 }
 
 /// Instances in one store: the program and its continuations. wasmtime frees them only with the
-/// store, so a process that has had more is frozen and thawed in place.
+/// store, but each site is linked at most once in a store, so a process reaches this only with more
+/// live sites than any program known to us has; it then ends with an error that says so.
 pub(crate) const INSTANCES_MAX: usize = 100_000;
 
 /// The save memory is told from the program's memories by its maximum. A program that declares the

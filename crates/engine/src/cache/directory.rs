@@ -113,7 +113,7 @@ impl Directory {
             // It may be gone by now.
             if let Ok(stat) = fs::statat(&self.handle, &*name, AtFlags::SYMLINK_NOFOLLOW) {
                 let bytes = u64::try_from(stat.st_size).unwrap_or(0);
-                list.push(Listed { name, bytes, changed: stat.st_mtime as i64 });
+                list.push(Listed { name, bytes, changed: stat.st_mtime });
             }
         }
         Ok(list)

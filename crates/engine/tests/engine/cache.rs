@@ -8,7 +8,7 @@ use peripatos_engine::{
     Warning, block_on,
 };
 
-use crate::common::{Origin, guests, load, options, runtime_with, thaw_options};
+use crate::common::{Origin, guest, load, options, runtime_with, thaw_options};
 
 fn cached(directory: &Path) -> Runtime {
     let directory = directory.to_owned();
@@ -33,7 +33,7 @@ fn run(runtime: &Runtime, wasm: &[u8]) -> CacheCounts {
 fn a_second_runtime_compiles_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("cache");
-    let (_, wasm) = guests().remove(0);
+    let wasm = guest("blocks");
     let cold = run(&cached(&directory), &wasm);
     assert!(cold.hits == 0 && cold.misses > 0 && cold.written > 1 && cold.refused == 0);
     let runtime = cached(&directory);
@@ -48,7 +48,7 @@ fn a_second_runtime_compiles_nothing() {
 fn tampered_entries_are_replaced_and_counted() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("cache");
-    let (_, wasm) = guests().remove(0);
+    let wasm = guest("blocks");
     run(&cached(&directory), &wasm);
     let entries = || -> Vec<_> {
         let list = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
@@ -93,14 +93,14 @@ fn an_unusable_directory_is_a_warning() {
     let runtime = cached(&file);
     assert!(matches!(runtime.take_warnings()[..], [Warning::CacheUnusable(_)]));
     assert!(runtime.take_warnings().is_empty());
-    run(&runtime, &guests().remove(0).1);
+    run(&runtime, &guest("blocks"));
 }
 
 #[test]
 fn the_oldest_entries_make_room() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("cache");
-    let (_, wasm) = guests().remove(0);
+    let wasm = guest("blocks");
     run(&cached(&directory), &wasm);
     let size = |path: &Path| -> u64 {
         let list = fs::read_dir(path).unwrap();

@@ -1,7 +1,6 @@
 //! What the engine's tests share: devices that live in memory, and one way to run a program to its
 //! end with or without freezes.
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -11,6 +10,7 @@ use peripatos_engine::{
     CaptureOptions, Code, CodeKind, Image, ImageLimits, Limits, LoadOptions, Outcome, Process,
     ProcessError, ProcessOptions, Runtime, Settings, ThawOptions, block_on,
 };
+use peripatos_guests::Work;
 
 /// Freezes of one run; more means that it does not get on.
 pub(crate) const FREEZES_MAX: usize = 2_000_000;
@@ -119,6 +119,14 @@ pub(crate) struct Run {
     pub(crate) output: Vec<u8>,
 }
 
+/// Short, whatever the program printed.
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let output = String::from_utf8_lossy(&self.output);
+        write!(f, "{}, {} bytes of output: {output:.300}", self.end, self.output.len())
+    }
+}
+
 /// A runtime without a cache.
 pub(crate) fn runtime() -> Runtime {
     runtime_with(Settings::default())
@@ -161,18 +169,25 @@ pub(crate) fn through_bytes(image: &Image) -> Image {
 }
 
 /// Runs undisturbed.
-pub(crate) fn run_plain(runtime: &Runtime, wasm: &[u8]) -> Run {
-    let code = load(runtime, wasm, CodeKind::Plain);
+pub(crate) fn run_plain(runtime: &Runtime, case: &Case) -> Run {
+    let code = load(runtime, &case.wasm, CodeKind::Plain);
     let origin = Origin::default();
-    let mut process = Process::spawn(runtime, &code, options(&origin, None)).unwrap();
+    let options = ProcessOptions { args: case.args.clone(), ..options(&origin, None) };
+    let mut process = Process::spawn(runtime, &code, options).unwrap();
     let end = end(&block_on(process.run()));
     Run { end, output: origin.output(pid()) }
 }
 
 /// Runs with a freeze at every n-th check, each thawed into a fresh store, `codes` taking turns.
-pub(crate) fn run_frozen(codes: &[(&Runtime, &Code)], every: u32, origin: &Origin) -> (Run, usize) {
+pub(crate) fn run_frozen(
+    case: &Case,
+    codes: &[(&Runtime, &Code)],
+    every: u32,
+    origin: &Origin,
+) -> (Run, usize) {
     let (runtime, code) = codes[0];
-    let mut process = Process::spawn(runtime, code, options(origin, Some(every))).unwrap();
+    let options = ProcessOptions { args: case.args.clone(), ..options(origin, Some(every)) };
+    let mut process = Process::spawn(runtime, code, options).unwrap();
     for freezes in 0..FREEZES_MAX {
         let result = block_on(process.run());
         if !matches!(result, Ok(Outcome::Frozen)) {
@@ -193,18 +208,32 @@ fn end(result: &Result<Outcome, ProcessError>) -> String {
     }
 }
 
-/// The guests that are committed as text, and those that are committed compiled.
-pub(crate) fn guests() -> Vec<(String, Vec<u8>)> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../guests/src");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wat"));
-    paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            (name, wat::parse_file(&path).unwrap())
-        })
-        .collect()
+/// A run of a guest that needs nothing but arguments.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) args: Vec<Vec<u8>>,
+    pub(crate) wasm: Vec<u8>,
+}
+
+/// All runs of all guests that take milliseconds and no files.
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for guest in peripatos_guests::all().unwrap() {
+        for run in &guest.runs {
+            if run.work == Work::Large || run.directory || !run.stdin.is_empty() {
+                continue;
+            }
+            let Ok(wasm) = guest.module() else { continue };
+            let words = std::iter::once(&guest.name).chain(&run.args);
+            let args = words.map(|word| word.clone().into_bytes()).collect();
+            cases.push(Case { name: guest.name.clone(), args, wasm });
+        }
+    }
+    cases
+}
+
+/// The module of one guest.
+pub(crate) fn guest(name: &str) -> Vec<u8> {
+    let guests = peripatos_guests::all().unwrap();
+    guests.into_iter().find(|guest| guest.name == name).unwrap().module().unwrap()
 }

@@ -5,14 +5,13 @@ use peripatos_engine::{
     Settings, SpawnError, block_on,
 };
 
-use crate::common::{Origin, guests, load, options, runtime, runtime_with, thaw_options};
+use crate::common::{Origin, guest, load, options, runtime, runtime_with, thaw_options};
 
 /// Mutations of one image.
 const MUTATIONS: usize = 3_000;
 
 fn frozen(runtime: &Runtime, name: &str, every: u32) -> (Code, Image, Vec<u8>) {
-    let (_, wasm) = guests().into_iter().find(|(guest, _)| guest == name).unwrap();
-    let code = load(runtime, &wasm, CodeKind::CountDown);
+    let code = load(runtime, &guest(name), CodeKind::CountDown);
     let mut process =
         Process::spawn(runtime, &code, options(&Origin::default(), Some(every))).unwrap();
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);

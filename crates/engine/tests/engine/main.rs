@@ -1,5 +1,7 @@
 //! The engine on whole programs: one binary, so that wasmtime is linked once.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where anything is missing")]
+
 mod cache;
 mod common;
 mod control;
