@@ -15,6 +15,7 @@ use wasmparser::{
 use crate::Error;
 use crate::graph::Graph;
 use crate::layout::widen;
+use crate::limits;
 use crate::module::Module;
 use crate::tree::{Check, CheckKind, Control, ControlKind, Node, Tree};
 
@@ -64,6 +65,7 @@ pub(crate) fn build<'a>(
     if builder.next_site != graph.sites_of(index).end {
         return Err(Error::Internal(format!("function {index}: sites counted twice differ")));
     }
+    limits::locals(wasm, index, builder.locals.len())?;
     *allocations = builder.validator.into_allocations();
     Ok(Tree {
         body,
@@ -82,20 +84,19 @@ fn holds_sites(body: &wasmparser::FunctionBody<'_>, graph: &Graph) -> Result<Vec
     while !operators.eof() {
         let operator = operators.read()?;
         match &operator {
-            Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+            Operator::Block { .. }
+            | Operator::If { .. }
+            | Operator::TryTable { .. }
+            | Operator::Loop { .. } => {
                 open.push(holds.len());
-                holds.push(false);
-            }
-            Operator::Loop { .. } => {
-                open.push(holds.len());
-                holds.push(false);
-                open.iter().for_each(|o| holds[*o] = true);
+                holds.push(matches!(operator, Operator::Loop { .. }));
             }
             Operator::End => {
-                open.pop();
+                let inner = open.pop().is_some_and(|inner| holds[inner]);
+                open.last().into_iter().for_each(|outer| holds[*outer] |= inner);
             }
             operator if call_kind(operator, graph).is_some() => {
-                open.iter().for_each(|o| holds[*o] = true);
+                open.last().into_iter().for_each(|innermost| holds[*innermost] = true);
             }
             _ => {}
         }

@@ -11,6 +11,7 @@ use wasmparser::{Catch, HeapType, Operator, RefType, ValType};
 
 use crate::Error;
 use crate::layout::{ReferenceKind, reference_kind};
+use crate::limits;
 use crate::module::Module;
 use crate::space::Symbol;
 
@@ -34,6 +35,8 @@ pub(crate) struct Graph {
     pub(crate) references: BTreeSet<ReferenceKind>,
     /// Operations on segments, for which continuations need helpers.
     pub(crate) segments: BTreeSet<Symbol>,
+    /// How deep structures lie inside each other, at most.
+    pub(crate) nesting: u32,
 }
 
 /// What a scan over a body's operators finds.
@@ -45,6 +48,8 @@ struct Scan {
     loops: u32,
     indirect_calls: u32,
     operators: u64,
+    /// Structures inside each other, at most.
+    nesting: u32,
     references: BTreeSet<ReferenceKind>,
     segments: BTreeSet<Symbol>,
 }
@@ -56,6 +61,7 @@ impl Graph {
             .iter()
             .map(|b| scan(module, b.reader(wasm)))
             .collect::<Result<Vec<_>, _>>()?;
+        let nesting = limits::nesting(wasm, module, scans.iter().map(|s| s.nesting))?;
         let entry_polled = entry_polled(module, &scans);
         let freezable = freezable(module, &scans, &entry_polled);
 
@@ -89,6 +95,7 @@ impl Graph {
             called,
             references,
             segments,
+            nesting,
         })
     }
 
@@ -111,9 +118,12 @@ fn scan(module: &Module, body: wasmparser::FunctionBody<'_>) -> Result<Scan, Err
         scan.value(group?.1);
     }
     let mut reader = body.get_operators_reader()?;
+    let mut depth = 0u32;
     while !reader.eof() {
         scan.operators += 1;
         let operator = reader.read()?;
+        depth = limits::depth_after(depth, &operator);
+        scan.nesting = scan.nesting.max(depth);
         scan.reference(module, &operator);
         scan.segment(&operator);
         match operator {

@@ -14,7 +14,7 @@ use crate::emit::{Context, Emitter, Hints, frame_size};
 use crate::layout;
 use crate::space::{FunctionReference, IndexSpace, Symbol, TypeSpace, reference_import};
 use crate::tree::{Check, ControlKind, Node, Tree};
-use crate::{Error, Program, Stats, build, helpers, liveness, module, polls};
+use crate::{Error, Program, Stats, build, helpers, limits, liveness, module, polls};
 
 /// Name under which the pass's imports are asked for, and prefix of its exports.
 pub const NAMESPACE: &str = "peripatos";
@@ -221,6 +221,7 @@ impl<'p> Assembly<'p> {
             other => other,
         })?;
         let hot_index = self.space.function_index(index)?;
+        limits::body_size(wasm, index, function.byte_len())?;
         branch_hints(&mut self.hints, hot_index, &hints);
         self.code.function(&function);
         Ok(())

@@ -32,6 +32,7 @@ mod module;
 
 mod bulk;
 mod graph;
+mod limits;
 
 mod build;
 mod liveness;
@@ -128,7 +129,8 @@ impl Program {
     /// # Errors
     /// As [`Self::analyse`].
     pub fn hot_module(&self) -> Result<(Vec<u8>, Stats), Error> {
-        hot::assemble(self).map_err(|error| module::diagnose(&self.wasm, error))
+        let assembled = limits::with_stack(self.graph.nesting, || hot::assemble(self));
+        assembled.map_err(|error| module::diagnose(&self.wasm, error))
     }
 
     /// A module with the forward code of `sites`, in any order.
@@ -136,7 +138,7 @@ impl Program {
     /// # Errors
     /// [`Error::NoSuchSite`]: the sites come from another program or a damaged image.
     pub fn continuation(&self, sites: &[SiteId]) -> Result<Continuation, Error> {
-        continuation::assemble(self, sites)
+        limits::with_stack(self.graph.nesting, || continuation::assemble(self, sites))
     }
 
     /// Size in bytes, header included, of the frames of a site; `None` if there is no such site.
@@ -157,6 +159,10 @@ impl Program {
     /// # Errors
     /// [`Error::NoSuchSite`], and [`Error::Invalid`] if a site's function is not valid.
     pub fn frame_sizes(&self, sites: &[SiteId]) -> Result<Vec<u32>, Error> {
+        limits::with_stack(self.graph.nesting, || self.sizes_of(sites))
+    }
+
+    fn sizes_of(&self, sites: &[SiteId]) -> Result<Vec<u32>, Error> {
         let mut sizes = Vec::with_capacity(sites.len());
         let mut allocations = FuncValidatorAllocations::default();
         for group in sites.chunk_by(|a, b| self.function_of(*a) == self.function_of(*b)) {
