@@ -10,12 +10,13 @@ mod references;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use peripatos_instrument::{Options, Program, SiteId, layout};
 use wasmtime::{
-    AsContext, AsContextMut, Config, Engine, Extern, ExternRef, Func, Instance, Linker, Memory,
-    Module, OwnedRooted, Ref, Store, Table, Val,
+    AsContext, AsContextMut, Caller, Config, Engine, Extern, ExternRef, Func, Instance, Linker,
+    Memory, Module, OwnedRooted, Ref, Store, Table, Val,
 };
 
 /// After so many freezes, one call is frozen at every [`RARELY`]-th check only.
@@ -35,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) freezes: u64,
     /// What host functions noted down.
     pub(crate) trace: Vec<String>,
+    /// Set when the guest calls `env.entered`.
+    pub(crate) entered: Arc<AtomicBool>,
 }
 
 /// An instrumented instance.
@@ -314,10 +317,13 @@ pub(crate) fn run_plain(wasm: &[u8], export: &str, args: &[Val]) -> Result<Vec<V
     Ok(results)
 }
 
-/// What `original` imports: `env.twice : i32 -> i32`.
+/// What `original` imports: `env.twice : i32 -> i32`, `env.entered : [] -> []`.
 fn environment(store: &mut Store<Host>, original: &Module) -> Result<Vec<Extern>> {
     let mut linker = Linker::new(store.engine());
     linker.func_wrap("env", "twice", |x: i32| x.wrapping_mul(2))?;
+    linker.func_wrap("env", "entered", |caller: Caller<'_, Host>| {
+        caller.data().entered.store(true, Ordering::Release);
+    })?;
     let imports = original.imports();
     imports
         .map(|import| Ok(linker.get_by_import(&mut *store, &import).context("an import")?))
