@@ -31,7 +31,7 @@ use crate::module::Module;
 use crate::space::{FunctionReference, IndexSpace, Symbol};
 use crate::tree::{Check, CheckKind, Control, ControlKind, Node, Tree};
 
-/// Distinct ways in which the preempt bytes of loops can be read: 62 bytes, four kinds of load.
+/// Distinct ways in which the preempt bytes of loops can be read: each byte by four kinds of load.
 const LOOP_CLASS_COUNT: u32 = 4 * LOOP_BYTES;
 const LOOP_BYTES: u32 = layout::LOOP_CLASSES_END - layout::LOOP_CLASSES;
 
@@ -234,7 +234,11 @@ impl<'e, S: IndexSpace> Emitter<'e, S> {
             let both = self.flag(layout::PREEMPT);
             self.op(I::I64Const(0)).op(I::I32Load16U(both));
         } else {
-            let class = (check.id - self.site_base) % LOOP_CLASS_COUNT;
+            let class = check.id - self.site_base;
+            if class >= LOOP_CLASS_COUNT {
+                self.fence();
+            }
+            let class = class % LOOP_CLASS_COUNT;
             let byte = layout::LOOP_CLASSES + class % LOOP_BYTES;
             let (byte, word) = (self.flag(byte), self.flag(byte & !1));
             self.op(I::I64Const(0)).op(match class / LOOP_BYTES {
@@ -247,6 +251,13 @@ impl<'e, S: IndexSpace> Emitter<'e, S> {
         if self.count_down {
             self.op(I::I32Or);
         }
+    }
+
+    /// A store: no load from before it can stand in for a load behind it. For the loops of huge
+    /// functions, whose classes come round again.
+    fn fence(&mut self) {
+        let unread = self.flag(layout::LOOP_CLASSES_END);
+        self.op(I::I64Const(0)).op(I::I32Const(0)).op(I::I32Store8(unread));
     }
 
     /// Saves the frame of `check` and leaves through the tail.

@@ -6,7 +6,8 @@
 //! |---|---|---|---|
 //! | 0 | 1 | preempt byte of call checks | other threads (1), the host (0) |
 //! | 1 | 1 | unwinding byte | the running thread only |
-//! | 2..64 | 62 | preempt bytes of loops and entries, one a class | as byte 0 |
+//! | 2..256 | 254 | preempt bytes of loops and entries, one a class | as byte 0 |
+//! | 256 | 1 | stored to where classes come round again, never read | the running thread |
 //!
 //! Preempt and unwinding are two bytes because two threads write them: in one byte a request that
 //! arrives during unwinding would be lost.
@@ -37,7 +38,7 @@ pub const UNWINDING: u32 = 1;
 /// First preempt byte of the loop classes.
 pub const LOOP_CLASSES: u32 = 2;
 /// First byte behind the preempt bytes.
-pub const LOOP_CLASSES_END: u32 = 64;
+pub const LOOP_CLASSES_END: u32 = 256;
 /// Maximum of the flags memory in 64 KiB pages: more than any engine reserves, though one page is all there is.
 pub const FLAGS_PAGES_MAX: u64 = 1 << 18;
 /// The count-down (i32).
