@@ -1,0 +1,210 @@
+;; Renewed by: BLESS=1 cargo test -p peripatos-instrument --test golden
+;; Parameters and results of blocks live in slots where a site is inside.
+;; sites: 2
+(module
+  (import "env" "f" (func $f (param i32 i64) (result i64 i32)))
+  (func (export "run") (param i32 i64) (result i64 i32)
+    (local.get 0) (local.get 1)
+    (block (param i32 i64) (result i64 i32) (call $f))))
+
+;; ---------------------------------------------------------------- result
+
+;; 1 functions, 1 of them instrumented; 3 sites; polls: 1 calls, 0 loops, 0 entries
+(module
+  (type (;0;) (func (param i32 i64) (result i64 i32)))
+  (type (;1;) (func (result i64 i32)))
+  (type (;2;) (func))
+  (type (;3;) (func (param i64) (result i32)))
+  (import "env" "f" (func (;0;) (type 0) (param i32 i64) (result i64 i32)))
+  (import "peripatos" "poll" (func (;1;) (type 2)))
+  (table (;0;) 3 3 funcref)
+  (table (;1;) 0 0 funcref)
+  (memory (;0;) 2 16384)
+  (memory (;1;) i64 1 262144)
+  (export "run" (func 2))
+  (export "peripatos.save" (memory 0))
+  (export "peripatos.flags" (memory 1))
+  (export "peripatos.slots" (table 0))
+  (export "peripatos.funcs" (table 1))
+  (export "peripatos.func.0" (func 0))
+  (export "peripatos.slow" (func 3))
+  (func (;2;) (type 0) (param i32 i64) (result i64 i32)
+    (local i64 i32 i64 i32 i32)
+    block (result i64) ;; label = @1
+      local.get 0
+      local.get 1
+      local.set 2
+      local.set 3
+      local.get 3
+      local.get 2
+      block (type 0) (param i32 i64) (result i64 i32) ;; label = @2
+        local.set 2
+        local.set 3
+        local.get 3
+        local.get 2
+        call 0
+        local.set 5
+        local.set 4
+        i64.const 0
+        i32.load16_u 1 align=1
+        (@metadata.code.branch_hint "\00")
+        if ;; label = @3
+          i32.const 0
+          i32.load offset=4 align=1
+          local.set 6
+          local.get 6
+          local.get 4
+          i64.store align=1
+          local.get 6
+          local.get 5
+          i32.store offset=8 align=1
+          i64.const 85899345921
+          br 2 (;@1;)
+        end
+        local.get 4
+        local.get 5
+      end
+      local.set 5
+      local.set 4
+      local.get 4
+      local.get 5
+      return
+    end
+    call 3
+    local.tee 6
+    i32.const 0
+    i32.ge_s
+    if ;; label = @1
+      local.get 6
+      return_call_indirect (type 1)
+    end
+    i64.const 0
+    i32.const 0
+  )
+  (func (;3;) (type 3) (param i64) (result i32)
+    (local i32 i32)
+    local.get 0
+    i32.wrap_i64
+    i64.const 0
+    i32.load8_u 1 offset=1
+    i32.eqz
+    i32.add
+    local.set 2
+    i32.const 0
+    i32.load offset=4 align=1
+    local.get 0
+    i64.const 32
+    i64.shr_u
+    i32.wrap_i64
+    i32.add
+    local.set 1
+    local.get 1
+    i32.const 8
+    i32.sub
+    local.get 2
+    i32.store align=1
+    local.get 1
+    i32.const 4
+    i32.sub
+    local.get 0
+    i64.const 32
+    i64.shr_u
+    i32.wrap_i64
+    i32.store align=1
+    i32.const 0
+    local.get 1
+    i32.store offset=4 align=1
+    local.get 1
+    i64.extend_i32_u
+    i64.const 20
+    i64.add
+    memory.size
+    i64.extend_i32_u
+    i64.const 16
+    i64.shl
+    i64.gt_u
+    if ;; label = @1
+      i32.const 2
+      memory.grow
+      i32.const -1
+      i32.eq
+      if ;; label = @2
+        unreachable
+      end
+    end
+    i64.const 0
+    i32.load8_u 1 offset=1
+    if ;; label = @1
+      i32.const -1
+      return
+    end
+    i64.const 0
+    i32.load8_u 1
+    i64.const 0
+    i32.load8_u 1 offset=255
+    i32.or
+    local.get 2
+    table.get 0
+    ref.is_null
+    i32.or
+    if ;; label = @1
+      call 1
+      i64.const 0
+      i32.load8_u 1 offset=1
+      if ;; label = @2
+        i32.const -1
+        return
+      end
+    end
+    local.get 2
+  )
+  (data (;0;) (i32.const 4) "\08\00\00\00")
+)
+
+;; continuation of [SiteId(2)], frames of [20] bytes
+(module
+  (type (;0;) (func (param i32 i64) (result i64 i32)))
+  (type (;1;) (func (result i64 i32)))
+  (type (;2;) (func (param i64) (result i32)))
+  (import "peripatos" "peripatos.save" (memory (;0;) 1 16384))
+  (import "peripatos" "peripatos.slow" (func (;0;) (type 2) (param i64) (result i32)))
+  (import "peripatos" "peripatos.slots" (table (;0;) 3 3 funcref))
+  (elem (;0;) (table 0) (i32.const 2) func 1)
+  (func (;1;) (type 1) (result i64 i32)
+    (local i32 i64 i64 i32 i64 i32 i32)
+    block (result i64) ;; label = @1
+      i32.const 0
+      i32.const 0
+      i32.load offset=4 align=1
+      i32.const 20
+      i32.sub
+      local.tee 6
+      i32.store offset=4 align=1
+      local.get 6
+      i64.load align=1
+      local.set 4
+      local.get 6
+      i32.load offset=8 align=1
+      local.set 5
+      block (type 1) (result i64 i32) ;; label = @2
+        local.get 4
+        local.get 5
+      end
+      local.set 5
+      local.set 4
+      local.get 4
+      local.get 5
+      return
+    end
+    call 0
+    local.tee 6
+    i32.const 0
+    i32.ge_s
+    if ;; label = @1
+      local.get 6
+      return_call_indirect (type 1)
+    end
+    i64.const 0
+    i32.const 0
+  )
+)
