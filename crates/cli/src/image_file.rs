@@ -34,8 +34,11 @@ impl ImageWriter {
     pub(crate) fn create(target: &Path) -> io::Result<ImageWriter> {
         let name =
             target.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
-        if target.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
+        // A device or a pipe would be replaced by a file.
+        if fs::metadata(target).is_ok_and(|found| !found.is_file()) {
+            return Err(io::Error::other(
+                "exists and is not a regular file (`-` is standard output)",
+            ));
         }
         let hidden = format!(".{}.{}", name.to_string_lossy(), std::process::id());
         let temporary = Leftover::new(target.with_file_name(hidden));

@@ -7,6 +7,7 @@
 
 mod place;
 mod screen;
+mod second;
 mod wire;
 
 use crate::bench::overhead::{Engines, compare};
@@ -15,10 +16,11 @@ use crate::exit::{Code as ExitCode, End, Failure, Result};
 use crate::guests::{ALL, Guest};
 use crate::place as engine_place;
 use peripatos_engine::{Backend, Code, CodeKind, Runtime};
-use place::{Second, Stay, arrive, stay};
+use place::{Stay, arrive, stay};
 use screen::Screen;
+use second::Second;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Shows real programs walking between two OS processes.
 #[derive(Debug, clap::Args)]
@@ -30,6 +32,8 @@ pub(crate) struct Demo {
 
 /// Stretches that a program's run is cut into; between two of them it moves.
 const STRETCHES: u32 = 4;
+/// The core that this OS process runs programs on, counted among those it may use.
+const CORE: usize = 0;
 /// Programs on which the price is measured, and how often each is run in each variant. `peri bench overhead` does all.
 const PRICED: [&str; 3] = ["fib", "interp", "lua"];
 const PRICE_ROUNDS: usize = 3;
@@ -53,7 +57,7 @@ struct Walk {
 pub(crate) fn run(options: &Demo) -> Result<End> {
     let runtime = engine_place::runtime(Backend::Native, false)?;
     if options.second {
-        place::serve(&runtime)?;
+        second::serve(&runtime)?;
         return Ok(End::SUCCESS);
     }
     let started = Instant::now();
@@ -98,14 +102,14 @@ fn walk(
 ) -> Result<Walk> {
     show(Event::Undisturbed);
     let started = Instant::now();
-    let undisturbed = here(Guarded::spawn(runtime, code, guest.arguments())?, None)?;
+    let undisturbed = stay(Guarded::spawn(runtime, code, guest.arguments())?, None, CORE)?;
     let stretch = started.elapsed() / STRETCHES;
     if undisturbed.end != Err(0) {
         return Err(Failure::new(ExitCode::Internal, guest.name, "the undisturbed run failed"));
     }
 
     show(Event::At(1, 0));
-    let mut last = here(Guarded::spawn(runtime, code, guest.arguments())?, Some(stretch))?;
+    let mut last = stay(Guarded::spawn(runtime, code, guest.arguments())?, Some(stretch), CORE)?;
     let mut output = last.output;
     let mut moves = Vec::new();
     for turn in 1..STRETCHES {
@@ -115,12 +119,12 @@ fn walk(
         let limit = (turn + 1 < STRETCHES).then_some(stretch);
         let (carried, stayed) = if turn % 2 == 1 {
             show(Event::At(2, turn));
-            second.run(image, limit)?
+            second.run(&image, limit)?
         } else {
             show(Event::At(1, turn));
             let started = Instant::now();
             let guarded = arrive(runtime, codes, &image)?;
-            (started.elapsed(), here(guarded, limit)?)
+            (started.elapsed(), stay(guarded, limit, CORE)?)
         };
         let standstill_us =
             left.stop_us + left.capture_us + carried.as_micros() as u64 + stayed.times.continue_us;
@@ -131,19 +135,6 @@ fn walk(
     Ok(Walk {
         identical: last.end == Err(0) && output == undisturbed.output && !moves.is_empty(),
         moves,
-    })
-}
-
-/// A stay in this OS process, on a thread that is tied to the first core; the compiler keeps all of them.
-fn here(guarded: Guarded, limit: Option<Duration>) -> Result<Stay> {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            place::tie_to_core(0);
-            stay(guarded, limit)
-        });
-        let failed =
-            |_| Err(Failure::new(ExitCode::Internal, "demo", "the program's thread failed"));
-        thread.join().unwrap_or_else(failed)
     })
 }
 
