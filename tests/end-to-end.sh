@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# End-to-end checks with the release binary: usage: tests/end-to-end.sh PATH/TO/peri
+# The demo, a freeze carried to another OS process, and, where ../shared/corpus is there, real programs that nobody here
+# wrote, undisturbed and frozen. Everything happens in a directory of its own that goes away.
+set -euo pipefail
+peri=$(realpath "$1")
+guests=$(realpath "$(dirname "$0")/../guests")
+corpus=$(realpath -m "$(dirname "$0")/../../shared/corpus")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export XDG_CACHE_HOME=$scratch/cache XDG_RUNTIME_DIR=$scratch/run
+mkdir -m 700 "$XDG_CACHE_HOME" "$XDG_RUNTIME_DIR"
+cd "$scratch"
+passed=0
+
+# same NAME EXPECTED ACTUAL
+same() {
+    if [ "$2" != "$3" ]; then
+        printf 'FAILED: %s\nexpected: %s\nactual:   %s\n' "$1" "$2" "$3"
+        exit 1
+    fi
+    passed=$((passed + 1))
+    printf 'ok: %s\n' "$1"
+}
+
+# frozen NAME ARGS...: the program's output is the same plain, migratable, and frozen in both ways.
+frozen() {
+    local name=$1 plain
+    shift
+    plain=$("$peri" run --plain "$@")
+    same "$name, migratable" "$plain" "$("$peri" run "$@")"
+    same "$name, frozen at random moments" "$plain" "$("$peri" run --freeze-random 11 "$@")"
+    same "$name, frozen at every 20,011th check" "$plain" "$("$peri" run --freeze-every 20011 "$@")"
+}
+
+"$peri" demo >demo.txt || { cat demo.txt; exit 1; }
+grep -q 'identical to the undisturbed run\|Output identical' demo.txt
+same 'demo: nothing differs' 0 "$(grep -c -i 'differ' demo.txt || true)"
+
+# A running program, frozen by another command, goes on in a third OS process.
+"$peri" run "$guests/fib.wasm" 42 >first.txt &
+running=$!
+for _ in $(seq 100); do
+    pid=$("$peri" ps --output json | tr -d ' \n' | sed -n 's/.*"pid":"\?\([0-9a-z-]*\)"\?.*/\1/p')
+    [ -n "$pid" ] && break
+    sleep 0.05
+done
+sleep 0.3
+"$peri" freeze "$pid" -o fib.image >/dev/null
+wait "$running" || true
+same 'a frozen program has said nothing yet' '' "$(cat first.txt)"
+same 'and ends where it is thawed' 'fib 42 = 267914296' "$("$peri" thaw fib.image)"
+same 'also the second time' 'fib 42 = 267914296' "$("$peri" thaw fib.image)"
+
+if [ -d "$corpus" ]; then
+    frozen 'zstd' "$corpus/zstd_driver.wasm" 1 3
+    frozen 'SQLite in memory' "$corpus/sqlite_driver.wasm" :memory: 3000
+    frozen 'setjmp' "$corpus/sj.wasm"
+    cp "$corpus/t.lua" .
+    frozen 'Lua with files' --dir "$scratch::/data" "$corpus/lua.wasm" /data/t.lua
+    head -c 300000 "$corpus/bzip2.wasm" >plain.bin
+    frozen_files() { "$peri" run --freeze-random 5 --dir "$scratch::/" "$corpus/bzip2.wasm" "$@"; }
+    frozen_files -k -f -9 /plain.bin
+    cp plain.bin.bz2 compressed.bz2
+    frozen_files -d -f /compressed.bz2
+    same 'bzip2 there and back, files in use' "$(cksum <plain.bin)" "$(cksum <compressed)"
+fi
+printf '%d passed, 0 failed\n' "$passed"
