@@ -56,6 +56,12 @@ const ACTS: [&str; 7] = [
     "Instant::now",
 ];
 
+/// A file that may name one of them, each with its reason.
+const EXCEPTIONS: [(&str, &str); 1] = [
+    // A thread as a stack: it starts, is waited for and is gone within one call.
+    ("crates/instrument/src/limits.rs", "std::thread"),
+];
+
 /// Errors: `cargo metadata` cannot be run or read.
 pub(crate) fn check(files: &[File]) -> Result<Vec<Finding>> {
     let text = output(
@@ -108,6 +114,7 @@ fn acts(file: &File) -> Vec<Finding> {
         .filter_map(|(line, text)| {
             ACTS.iter().find(|act| text.contains(**act)).map(|act| (line, act))
         })
+        .filter(|(_, act)| !EXCEPTIONS.contains(&(file.path.as_str(), **act)))
         .map(|(line, act)| Finding {
             path: file.path.clone(),
             line,
