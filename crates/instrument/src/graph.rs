@@ -255,9 +255,9 @@ fn freezable(module: &Module, scans: &[Scan], entry_polled: &[bool]) -> Vec<bool
             let callee = scan.calls.iter().chain(&scan.tail_calls).nth(next);
             let Some(callee) = callee.filter(|_| !own).map(|c| *c as usize) else {
                 open[function] = false;
-                let callees = scan.calls.iter().chain(&scan.tail_calls);
-                let total = callees.fold(Some(scan.operators), |sum, callee| {
-                    Some(sum?.saturating_add(cost[*callee as usize]?))
+                let mut callees = scan.calls.iter().chain(&scan.tail_calls);
+                let total = callees.try_fold(scan.operators, |sum: u64, callee| {
+                    Some(sum.saturating_add(cost[*callee as usize]?))
                 });
                 match total.filter(|t| !own && *t <= UNPOLLED_OPERATORS_MAX) {
                     Some(total) => cost[function] = Some(total),

@@ -7,11 +7,11 @@ use wasmtime::Val;
 
 /// Runs `wat`'s export `run` on each argument, unfrozen and frozen at every n-th check.
 fn check(name: &str, wat: &str, args: &[i32]) {
-    let wasm = wat::parse_str(wat).unwrap();
+    let wasm = wat::parse_str(wat).expect("the text is right");
     let mut freezes = 0;
     for arg in args {
         let args = [Val::I32(*arg)];
-        let expected = run_plain(&wasm, "run", &args).unwrap();
+        let expected = run_plain(&wasm, "run", &args).expect("the original runs");
         for every in [0, 1, 2, 3, 7, 64] {
             let mut process =
                 Process::new(&wasm, every).unwrap_or_else(|e| panic!("{name}: {e:?}"));
@@ -242,9 +242,9 @@ fn large_bulk_operations() {
             (memory.copy (i32.const 300000) (i32.const 4) (i32.add (local.get $n) (i32.const 2000000)))
             (memory.copy (i32.const 11) (i32.const 500000) (i32.add (local.get $n) (i32.const 1500000)))
             (call $sum)))"#;
-    let wasm = wat::parse_str(wat).unwrap();
+    let wasm = wat::parse_str(wat).expect("the text is right");
     let args = [Val::I32(3)];
-    let expected = run_plain(&wasm, "run", &args).unwrap();
+    let expected = run_plain(&wasm, "run", &args).expect("the original runs");
     for every in [0, 1, 5] {
         let mut process = Process::new(&wasm, every).unwrap();
         let got = process.run("run", &args).unwrap();

@@ -325,7 +325,5 @@ fn environment(store: &mut Store<Host>, original: &Module) -> Result<Vec<Extern>
         caller.data().entered.store(true, Ordering::Release);
     })?;
     let imports = original.imports();
-    imports
-        .map(|import| Ok(linker.get_by_import(&mut *store, &import).context("an import")?))
-        .collect()
+    imports.map(|import| linker.get_by_import(&mut *store, &import).context("an import")).collect()
 }

@@ -7,6 +7,8 @@
 //! Compared are results, kinds of traps, exceptions, the calls of host functions with their
 //! arguments, and afterwards all exported memories, globals and tables.
 
+#![allow(dead_code, reason = "the fuzz target does not count")]
+
 use anyhow::{Context as _, Result, ensure};
 use arbitrary::Unstructured;
 use peripatos_instrument::Error;
