@@ -2,6 +2,7 @@
 //! `peri help` prints [`table`], and docs/exit-codes.md holds the same text (a test compares them).
 
 use std::fmt;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Why `peri` itself failed, as an exit code. A program's own code is passed through and may coincide with one of these.
@@ -91,9 +92,16 @@ impl End {
     pub(crate) const SUCCESS: End = End::Exit(0);
 }
 
+/// Says something on standard error, as one line at once: other commands may be writing there too.
+pub(crate) fn say(what: impl fmt::Display) {
+    let line = format!("peri: {what}\n");
+    // Where nobody listens there is nobody to tell.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
 /// Says why on standard error, and gives the code.
 pub(crate) fn report(failure: &Failure) -> ExitCode {
-    eprintln!("peri: {failure}");
+    say(failure);
     ExitCode::from(failure.code.number())
 }
 

@@ -6,7 +6,7 @@
 //! Invariants: a request for the image that has come in is answered, or its socket closed, before the session ends; a
 //! process whose image was handed over never runs on here; one that could not be handed over runs on undisturbed.
 
-use crate::exit::{Code, End, Failure, Result};
+use crate::exit::{Code, End, Failure, Result, say};
 use crate::leftovers::Leftover;
 use crate::{program, signals};
 use peripatos_abi::Pid;
@@ -106,8 +106,10 @@ impl Session<'_> {
         // Failing to write is told to the receiver by `deliver`; here the process simply goes on.
         let left = matches!(delivery, Ok(Delivery::Committed));
         if left {
-            warnings.iter().for_each(|warning| eprintln!("peri: {}: {warning}", self.name()));
-            eprintln!("peri: {}: {pid:#} was frozen and goes on where it is thawed", self.name());
+            for warning in &warnings {
+                say(format_args!("{}: {warning}", self.name()));
+            }
+            say(format_args!("{}: {pid:#} was frozen and goes on where it is thawed", self.name()));
         }
         left
     }

@@ -5,7 +5,7 @@ pub(crate) mod overhead;
 pub(crate) mod process;
 pub(crate) mod sample;
 
-use crate::exit::{Code, End, Failure, Result};
+use crate::exit::{Code, End, Failure, Result, say};
 use crate::guests::{ALL, Guest};
 use crate::output::{self, Format};
 use crate::program;
@@ -54,7 +54,7 @@ struct Common {
 const ROUNDS: usize = 11;
 
 pub(crate) fn run(options: &Bench) -> Result<End> {
-    let progress = |name: &str| eprintln!("peri: measuring {name}");
+    let progress = |name: &str| say(format_args!("measuring {name}"));
     let (metrics, format) = match &options.what {
         What::Overhead { common, command } => {
             let guests = match command.split_first() {

@@ -37,13 +37,8 @@ pub(crate) struct Compared {
     pub(crate) epoch: Samples,
 }
 
-/// Runs a program in all variants, round by round.
-pub(crate) fn compare(engines: &Engines, guest: &Guest, rounds: usize) -> Result<Compared> {
-    compare_with(engines, guest, guest.arguments(), rounds)
-}
-
-/// The same with other arguments, its name first.
-pub(crate) fn compare_with(
+/// Runs a program with these arguments, its name first, in all variants, round by round.
+pub(crate) fn compare(
     engines: &Engines,
     guest: &Guest,
     args: Vec<Vec<u8>>,
@@ -104,7 +99,7 @@ pub(crate) fn measure(
     let mut metrics = Vec::new();
     for (guest, args) in guests {
         progress(guest.name);
-        let compared = compare_with(&engines, guest, args.clone(), rounds)?;
+        let compared = compare(&engines, guest, args.clone(), rounds)?;
         metrics.push(Metric::of(
             format!("overhead.{}.ratio", guest.name),
             "ratio",

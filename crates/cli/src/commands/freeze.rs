@@ -1,6 +1,6 @@
 //! `peri freeze`: takes a running process out of its `peri run` and puts it into a file.
 
-use crate::exit::{Code, End, Failure, Result};
+use crate::exit::{Code, End, Failure, Result, say};
 use crate::image_file::ImageWriter;
 use peripatos_abi::Pid;
 use peripatos_host::control::{self, ControlError, Entry, RuntimeDirectory};
@@ -35,10 +35,10 @@ pub(crate) fn run(options: &Freeze) -> Result<End> {
     .map_err(|error| failure(options, error))?;
     if !options.quiet {
         let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-        eprintln!(
-            "peri: {pid:#}: frozen into {} ({bytes} bytes, {milliseconds:.1} ms)",
+        say(format_args!(
+            "{pid:#}: frozen into {} ({bytes} bytes, {milliseconds:.1} ms)",
             options.output.display()
-        );
+        ));
     }
     Ok(End::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! `peri run`: runs a program as it would run natively: its streams, its exit code, its signals.
 
-use crate::exit::{Code, End, Failure, Result};
+use crate::exit::{Code, End, Failure, Result, say};
 use crate::session::{Disturbance, Session};
 use crate::{directories, pids, place, program};
 use peripatos_engine::{Backend, CodeKind, Limits, LoadOptions, Process, ProcessOptions};
@@ -89,7 +89,7 @@ impl Common {
         let name = session.command.first().cloned().unwrap_or_default();
         let (ended, freezes) = session.run();
         if self.stats {
-            eprintln!("peri: {name}: frozen and thawed {freezes} times");
+            say(format_args!("{name}: frozen and thawed {freezes} times"));
         }
         ended
     }

@@ -3,7 +3,7 @@
 //! The image stays: thawed again while the first still runs, the second is a fork and gets a pid of its own.
 
 use super::run::Common;
-use crate::exit::{Code, End, Failure, Result};
+use crate::exit::{Code, End, Failure, Result, say};
 use crate::session::{Session, is_running};
 use crate::{directories, image_file, pids, place, program};
 use peripatos_abi::descriptors::DescriptorTable;
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Thaw) -> Result<End> {
         image.pid()
     };
     for warning in origin.restore(pid, &table) {
-        eprintln!("peri: {name}: {warning}");
+        say(format_args!("{name}: {warning}"));
     }
     let thaw = ThawOptions {
         pid: Some(pid),
