@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peripatos_instrument::{self as instrument, Program, SiteId};
 use wasmtime::{AsContextMut, Engine, Extern, InstancePre, Linker, Module};
@@ -69,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
     pub(crate) original: Arc<[u8]>,
     pub(crate) hash: [u8; 32],
+    /// Made when first asked for: it reads all of the original.
+    pub(crate) layout: OnceLock<[u8; 32]>,
     pub(crate) kind: CodeKind,
     /// Names its compiled code in the disk cache.
     pub(crate) key: Key,
@@ -89,6 +91,7 @@ pub(crate) struct Inner {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Made {
     pub(crate) generate: Duration,
+    /// Loading from the disk cache included.
     pub(crate) compile: Duration,
     /// Modules compiled, as opposed to loaded.
     pub(crate) modules: u32,
@@ -142,7 +145,7 @@ impl Code {
 
     /// What site ids and frame layouts of this program depend on.
     pub(crate) fn layout_hash(&self) -> [u8; 32] {
-        instrument::layout_hash(&self.0.original)
+        *self.0.layout.get_or_init(|| instrument::layout_hash(&self.0.original))
     }
 
     /// The host's function that the hot module imports under this name from the pass's namespace.
@@ -167,6 +170,7 @@ impl Code {
     /// # Errors
     /// The sites are not this program's, or the pass or the compiler failed: the message says which.
     pub(crate) fn make(&self, sites: &[u32]) -> Result<Made, String> {
+        let started = Instant::now();
         let mut missing = Vec::new();
         for &site in sites {
             if self.0.continuations.get(site).is_some() || missing.contains(&site) {
@@ -177,17 +181,19 @@ impl Code {
                 None => missing.push(site),
             }
         }
+        let loading = started.elapsed();
         if missing.is_empty() {
-            return Ok(Made::default());
+            return Ok(Made { compile: loading, ..Made::default() });
         }
-        let (compiled, made) = self.compile(&missing)?;
+        let (compiled, mut made) = self.compile(&missing)?;
+        made.compile += loading;
         self.0.runtime.cache().store_continuation(&self.0.key, &compiled);
         self.0.continuations.put(&Arc::new(compiled));
         Ok(made)
     }
 
     fn compile(&self, sites: &[u32]) -> Result<(Compiled, Made), String> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let program =
             self.0.program.get_or_init(|| self.analyse()).as_ref().map_err(String::clone)?;
         let ids: Vec<SiteId> = sites.iter().map(|site| SiteId(*site)).collect();

@@ -72,6 +72,9 @@ fn common(settings: &Settings) -> Config {
         .epoch_interruption(settings.epoch_interruption)
         .parallel_compilation(settings.parallel_compilation)
         .generate_address_map(false)
+        // For native debuggers only; they would be a part of every cache entry.
+        .debug_symbols(false)
+        .native_unwind_info(false)
         .wasm_backtrace_max_frames(None);
     config
 }

@@ -59,6 +59,7 @@ impl Code {
             runtime: runtime.clone(),
             original,
             hash,
+            layout: OnceLock::new(),
             kind,
             key,
             engine: engine.clone(),

@@ -41,6 +41,9 @@ impl Process {
     ) -> Result<Process, SpawnError> {
         fits(code, image)?;
         let frames = frames(code, &image.save)?;
+        if frames.len() != image.frame_count {
+            return Err(ImageError::Damaged("frames").into());
+        }
         let started = Instant::now();
         let ThawOptions { pid, devices, limits, freeze_every } = options;
         let pid = pid.unwrap_or(image.pid);

@@ -78,10 +78,8 @@ pub(super) fn read(image: &mut Image, section: Section, bytes: Vec<u8>) -> Resul
         }
         Section::Layout => image.memories = from.list(16, read_layout)?,
         Section::Memory => {
-            for memory in &mut image.memories {
-                let len = runs_len(&memory.runs).ok_or_else(|| from.damaged())?;
-                memory.bytes = from.bytes(len)?.to_vec();
-            }
+            let damaged = from.damaged();
+            return read_memories(image, bytes).ok_or(damaged);
         }
         Section::Values => {
             image.globals = from
@@ -163,6 +161,23 @@ fn read_layout(from: &mut Parser<'_>) -> Result<MemoryImage, ImageError> {
     let size = from.u64()?;
     let runs = from.list(16, |from| Ok(Run { first: from.u64()?, count: from.u64()? }))?;
     Ok(MemoryImage { size, runs, bytes: Vec::new() })
+}
+
+/// Gives each memory its part of the contents; the only memory takes all, uncopied.
+fn read_memories(image: &mut Image, bytes: Vec<u8>) -> Option<()> {
+    if let [memory] = &mut image.memories[..] {
+        let fits = runs_len(&memory.runs)? == bytes.len() as u64;
+        memory.bytes = bytes;
+        return fits.then_some(());
+    }
+    let mut rest = &bytes[..];
+    for memory in &mut image.memories {
+        let len = usize::try_from(runs_len(&memory.runs)?).ok()?;
+        let (contents, behind) = rest.split_at_checked(len)?;
+        memory.bytes = contents.to_vec();
+        rest = behind;
+    }
+    rest.is_empty().then_some(())
 }
 
 /// Bytes that the runs' contents take.

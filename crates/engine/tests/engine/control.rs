@@ -105,6 +105,24 @@ fn a_waiting_process_is_frozen_and_its_call_made_again() {
     assert_eq!(origin.output(pid()), b"done\n");
 }
 
+/// A scheduler moves processes between threads, and polls them from any.
+#[test]
+fn processes_can_move_between_threads() {
+    fn check<T: Send>(_: &T) {}
+    fn check_shared<T: Send + Sync>(_: &T) {}
+    let runtime = runtime();
+    let code = load(&runtime, &wat::parse_str(WAITING).unwrap(), CodeKind::Hot);
+    check_shared(&runtime);
+    check_shared(&code);
+    let origin = Origin::default();
+    let mut process = Process::spawn(&runtime, &code, options(&origin, None)).unwrap();
+    check(&process);
+    check_shared(&process.control());
+    check(&process.run());
+    thread::spawn(move || block_on(process.run()).unwrap()).join().unwrap();
+    assert_eq!(origin.output(pid()), b"done\n");
+}
+
 #[test]
 fn requests_outlive_the_process() {
     let runtime = runtime();
