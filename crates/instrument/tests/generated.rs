@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smith::{Checked, check, engine, generate};
 
-const MODULES: u64 = 400;
+const MODULES: u64 = 300;
 const THREADS: usize = 2;
 /// Bytes from which a module is generated.
 const INPUT_LEN: usize = 3_000;
