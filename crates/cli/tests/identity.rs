@@ -17,7 +17,7 @@ use std::process::{Output, Stdio};
 /// Checks between two freezes of tiny and of small runs. Primes, so that the freezes do not fall on the same sites in
 /// every turn of a loop.
 const FREEZE_EVERY: [&str; 2] =
-    if cfg!(debug_assertions) { ["97", "10007"] } else { ["1", "1009"] };
+    if cfg!(debug_assertions) { ["97", "10007"] } else { ["1", "10007"] };
 
 /// Larger programs are frozen only without debug assertions: there are hundreds of continuations to compile.
 const FROZEN_BYTES_MAX: usize = if cfg!(debug_assertions) { 50_000 } else { usize::MAX };
