@@ -87,6 +87,9 @@ pub(crate) fn generate(bytes: &[u8]) -> Option<Vec<u8>> {
         max_memory32_bytes: 4 << 16,
         max_memory64_bytes: 4 << 16,
         max_table_elements: 50,
+        // Without a maximum one memory.grow makes 256 GiB, all of which would be compared.
+        memory_max_size_required: true,
+        table_max_size_required: true,
         max_type_size: 100,
         ..Config::default()
     };
