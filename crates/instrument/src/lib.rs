@@ -22,8 +22,8 @@
 //! of imports and exports to the layout of the save memory, is written down in [`layout`] and in
 //! docs/freeze.md.
 //!
-//! The pipeline, a pass a file: [`bulk`] → [`module`] → [`graph`] → (a function at a time: [`build`]
-//! → [`liveness`] → [`polls`] → [`emit`]) → [`hot`] or [`forward`] and [`continuation`].
+//! The pipeline, a pass a file: `bulk` → `module` → `graph` → (a function at a time: `build` →
+//! `liveness` → `polls` → `emit`) → `hot`, or `forward` and `continuation`.
 
 mod error;
 pub mod layout;
