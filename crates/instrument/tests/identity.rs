@@ -161,6 +161,16 @@ identity! {
                     (return (i32.add (local.get $k))))
                 (return (i32.sub (local.get $k))))
             (i32.mul (local.get $k) (i32.const 3))))"#;
+    local_read_only_by_the_handler: [0, 1], r#"(module
+        (tag $e)
+        (func $id (param i32) (result i32) (loop) (local.get 0))
+        (func $maybe (param i32) (if (call $id (local.get 0)) (then (throw $e))))
+        (func (export "run") (param $n i32) (result i32) (local $k i32)
+            (local.set $k (i32.add (local.get $n) (i32.const 41)))
+            (block $caught
+                (try_table (catch $e $caught) (call $maybe (local.get $n)))
+                (return (i32.const 7)))
+            (local.get $k)))"#;
     exception_as_back_edge: [5], r#"(module
         (tag $e (param i32))
         (func $maybe (param i32) (result i32) (loop)
