@@ -12,7 +12,7 @@ use crate::{program, signals};
 use peripatos_abi::Pid;
 use peripatos_engine::{
     CaptureOptions, Code as Program, CodeKind, Control, Image, ImageLimits, Limits, Outcome,
-    Process, ProcessError, Runtime, ThawOptions, TrapKind, block_on,
+    Process, ProcessError, ThawOptions, TrapKind, block_on,
 };
 use peripatos_host::control::{
     ControlError, Delivery, FreezeRequest, RuntimeDirectory, Server, Status,
@@ -35,8 +35,7 @@ pub(crate) enum Disturbance {
 }
 
 /// What a session needs.
-pub(crate) struct Session<'a> {
-    pub(crate) runtime: &'a Runtime,
+pub(crate) struct Session {
     pub(crate) code: Program,
     pub(crate) process: Process,
     pub(crate) origin: Origin,
@@ -49,7 +48,7 @@ pub(crate) struct Session<'a> {
 /// A process that is frozen more often than this within a second is not being moved, it is being tested.
 const RANDOM_PAUSE_US_MAX: u64 = 20_000;
 
-impl Session<'_> {
+impl Session {
     /// Runs the process to its end here. Returns the end and how often it was frozen on the way.
     pub(crate) fn run(mut self) -> (Result<End>, u64) {
         let attention = Arc::new(Attention::new(self.process.control()));
@@ -133,7 +132,7 @@ impl Session<'_> {
             limits: self.limits,
             freeze_every,
         };
-        let process = Process::thaw(self.runtime, &self.code, &image, options)
+        let process = Process::thaw(&self.code, &image, options)
             .map_err(|error| program::spawn_failure(&name, &error))?;
         Ok(Session { process, ..self })
     }

@@ -17,8 +17,8 @@ use crate::state::{Hot, NoDevices, State};
 use crate::trap::classify;
 use crate::wasi::{self, Strings};
 use crate::{
-    Code, CodeKind, Control, Form, FreezeTimings, ImageError, ProcessError, Runtime, SpawnError,
-    ThawTimings, checks, engines,
+    Code, CodeKind, Control, Form, FreezeTimings, ImageError, ProcessError, SpawnError, ThawTimings,
+    checks, engines,
 };
 
 /// The export at which a command starts.
@@ -101,11 +101,7 @@ impl Process {
     ///
     /// # Errors
     /// See [`SpawnError`]; nothing is left behind.
-    pub fn spawn(
-        _runtime: &Runtime,
-        code: &Code,
-        options: ProcessOptions,
-    ) -> Result<Process, SpawnError> {
+    pub fn spawn(code: &Code, options: ProcessOptions) -> Result<Process, SpawnError> {
         if code.form() == Form::Handler {
             return Err(SpawnError::Handler);
         }

@@ -10,8 +10,8 @@ use crate::process::{Status, new_state};
 use crate::state::{Hot, State};
 use crate::values::Loader;
 use crate::{
-    Code, CodeKind, Form, ImageError, Process, Runtime, SpawnError, ThawOptions, block_on, checks,
-    engines, memory,
+    Code, CodeKind, Form, ImageError, Process, SpawnError, ThawOptions, block_on, checks, engines,
+    memory,
 };
 
 impl Process {
@@ -23,12 +23,7 @@ impl Process {
     /// # Errors
     /// The image does not fit the program, or is damaged, or the limits are too small; nothing is
     /// left behind.
-    pub fn thaw(
-        _runtime: &Runtime,
-        code: &Code,
-        image: &Image,
-        options: ThawOptions,
-    ) -> Result<Process, SpawnError> {
+    pub fn thaw(code: &Code, image: &Image, options: ThawOptions) -> Result<Process, SpawnError> {
         Process::thaw_as(code, image, options, Form::Program)
     }
 

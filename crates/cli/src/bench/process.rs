@@ -38,7 +38,7 @@ pub(crate) fn load(runtime: &Runtime, guest: &Guest, kind: CodeKind) -> Result<C
 
 impl Guarded {
     /// A new process of a program, with these arguments, its name first.
-    pub(crate) fn spawn(runtime: &Runtime, code: &Code, args: Vec<Vec<u8>>) -> Result<Guarded> {
+    pub(crate) fn spawn(_runtime: &Runtime, code: &Code, args: Vec<Vec<u8>>) -> Result<Guarded> {
         let name =
             args.first().map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default();
         let pid = pids::draw()
@@ -53,13 +53,13 @@ impl Guarded {
             limits: Limits::default(),
             freeze_every: None,
         };
-        let process = Process::spawn(runtime, code, options)
-            .map_err(|error| program::spawn_failure(&name, &error))?;
+        let process =
+            Process::spawn(code, options).map_err(|error| program::spawn_failure(&name, &error))?;
         Ok(Guarded { process, origin, console, name })
     }
 
     /// A process made of an image.
-    pub(crate) fn thaw(runtime: &Runtime, code: &Code, image: &Image) -> Result<Guarded> {
+    pub(crate) fn thaw(_runtime: &Runtime, code: &Code, image: &Image) -> Result<Guarded> {
         let name = image
             .args()
             .first()
@@ -75,7 +75,7 @@ impl Guarded {
             limits: Limits::default(),
             freeze_every: None,
         };
-        let process = Process::thaw(runtime, code, image, options)
+        let process = Process::thaw(code, image, options)
             .map_err(|error| program::spawn_failure(&name, &error))?;
         Ok(Guarded { process, origin, console, name })
     }

@@ -85,7 +85,7 @@ impl Common {
     }
 
     /// Runs a session to its end, and says how often it was frozen if that was asked for.
-    pub(crate) fn finish(&self, session: Session<'_>) -> Result<End> {
+    pub(crate) fn finish(&self, session: Session) -> Result<End> {
         let name = session.command.first().cloned().unwrap_or_default();
         let (ended, freezes) = session.run();
         if self.stats {
@@ -122,19 +122,11 @@ pub(crate) fn run(options: &Run) -> Result<End> {
         limits,
         freeze_every: options.common.freeze_every(),
     };
-    let process = Process::spawn(&runtime, &code, process_options)
+    let process = Process::spawn(&code, process_options)
         .map_err(|error| program::spawn_failure(&name, &error))?;
     let command = options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let disturbance = options.common.disturbance();
-    options.common.finish(Session {
-        runtime: &runtime,
-        code,
-        process,
-        origin,
-        command,
-        limits,
-        disturbance,
-    })
+    options.common.finish(Session { code, process, origin, command, limits, disturbance })
 }
 
 /// `NAME=VALUE`, or `NAME` for this command's own value; one that is not set is left out.

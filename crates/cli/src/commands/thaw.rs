@@ -58,17 +58,9 @@ pub(crate) fn run(options: &Thaw) -> Result<End> {
         limits,
         freeze_every: options.common.freeze_every(),
     };
-    let process = Process::thaw(&runtime, &code, &image, thaw)
+    let process = Process::thaw(&code, &image, thaw)
         .map_err(|error| program::spawn_failure(&name, &error))?;
     drop(image);
     let disturbance = options.common.disturbance();
-    options.common.finish(Session {
-        runtime: &runtime,
-        code,
-        process,
-        origin,
-        command,
-        limits,
-        disturbance,
-    })
+    options.common.finish(Session { code, process, origin, command, limits, disturbance })
 }

@@ -20,11 +20,11 @@ fn cached(directory: &Path) -> Runtime {
 fn run(runtime: &Runtime, wasm: &[u8]) -> CacheCounts {
     let code = load(runtime, wasm, CodeKind::CountDown);
     let origin = Origin::default();
-    let mut process = Process::spawn(runtime, &code, options(&origin, Some(20))).unwrap();
+    let mut process = Process::spawn(&code, options(&origin, Some(20))).unwrap();
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);
     let image = process.capture(CaptureOptions::default()).unwrap();
     let options = thaw_options(&origin, None);
-    let mut process = Process::thaw(runtime, &code, &image, options).unwrap();
+    let mut process = Process::thaw(&code, &image, options).unwrap();
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Exited(0));
     runtime.cache_counts()
 }

@@ -173,7 +173,7 @@ pub(crate) fn run_plain(runtime: &Runtime, case: &Case) -> Run {
     let code = load(runtime, &case.wasm, CodeKind::Plain);
     let origin = Origin::default();
     let options = ProcessOptions { args: case.args.clone(), ..options(&origin, None) };
-    let mut process = Process::spawn(runtime, &code, options).unwrap();
+    let mut process = Process::spawn(&code, options).unwrap();
     let end = end(&block_on(process.run()));
     Run { end, output: origin.output(pid()) }
 }
@@ -181,13 +181,13 @@ pub(crate) fn run_plain(runtime: &Runtime, case: &Case) -> Run {
 /// Runs with a freeze at every n-th check, each thawed into a fresh store, `codes` taking turns.
 pub(crate) fn run_frozen(
     case: &Case,
-    codes: &[(&Runtime, &Code)],
+    codes: &[&Code],
     every: u32,
     origin: &Origin,
 ) -> (Run, usize) {
-    let (runtime, code) = codes[0];
+    let code = codes[0];
     let options = ProcessOptions { args: case.args.clone(), ..options(origin, Some(every)) };
-    let mut process = Process::spawn(runtime, code, options).unwrap();
+    let mut process = Process::spawn(code, options).unwrap();
     for freezes in 0..FREEZES_MAX {
         let result = block_on(process.run());
         if !matches!(result, Ok(Outcome::Frozen)) {
@@ -195,8 +195,8 @@ pub(crate) fn run_frozen(
         }
         let capture = CaptureOptions { devices: vec![1, 2, 3], with_program: freezes % 2 == 0 };
         let image = through_bytes(&process.capture(capture).unwrap());
-        let (runtime, code) = codes[(freezes + 1) % codes.len()];
-        process = Process::thaw(runtime, code, &image, thaw_options(origin, Some(every))).unwrap();
+        let code = codes[(freezes + 1) % codes.len()];
+        process = Process::thaw(code, &image, thaw_options(origin, Some(every))).unwrap();
     }
     panic!("too many freezes");
 }

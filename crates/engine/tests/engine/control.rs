@@ -35,7 +35,7 @@ fn a_running_process_is_frozen_and_continued() {
     let wasm = wat::parse_str(LONG).unwrap();
     let code = load(&runtime, &wasm, CodeKind::Hot);
     let origin = Origin::default();
-    let mut process = Process::spawn(&runtime, &code, options(&origin, None)).unwrap();
+    let mut process = Process::spawn(&code, options(&origin, None)).unwrap();
     let mut freezes = 0;
     let end = loop {
         let control = process.control();
@@ -55,7 +55,7 @@ fn a_running_process_is_frozen_and_continued() {
         }
         let image = through_bytes(&process.capture(CaptureOptions::default()).unwrap());
         assert_eq!(image.frames(), process.frames());
-        process = Process::thaw(&runtime, &code, &image, thaw_options(&origin, None)).unwrap();
+        process = Process::thaw(&code, &image, thaw_options(&origin, None)).unwrap();
     };
     assert_eq!(end, Outcome::Exited(0));
     assert_eq!(origin.output(pid()), b"done\n");
@@ -67,7 +67,7 @@ fn a_slice_ends_and_the_process_goes_on() {
     let wasm = wat::parse_str(LONG).unwrap();
     let code = load(&runtime, &wasm, CodeKind::Hot);
     let origin = Origin::default();
-    let mut process = Process::spawn(&runtime, &code, options(&origin, None)).unwrap();
+    let mut process = Process::spawn(&code, options(&origin, None)).unwrap();
     let control = process.control();
     control.preempt();
     let asking = thread::spawn(move || {
@@ -87,7 +87,7 @@ fn a_waiting_process_is_frozen_and_its_call_made_again() {
     let wasm = wat::parse_str(WAITING).unwrap();
     let code = load(&runtime, &wasm, CodeKind::Hot);
     let silent = Origin::silent();
-    let mut process = Process::spawn(&runtime, &code, options(&silent, None)).unwrap();
+    let mut process = Process::spawn(&code, options(&silent, None)).unwrap();
     let control = process.control();
     let asking = thread::spawn(move || {
         thread::sleep(Duration::from_millis(20));
@@ -100,7 +100,7 @@ fn a_waiting_process_is_frozen_and_its_call_made_again() {
     drop(process);
 
     let origin = Origin::default();
-    let mut process = Process::thaw(&runtime, &code, &image, thaw_options(&origin, None)).unwrap();
+    let mut process = Process::thaw(&code, &image, thaw_options(&origin, None)).unwrap();
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Exited(0));
     assert_eq!(origin.output(pid()), b"done\n");
 }
@@ -115,7 +115,7 @@ fn processes_can_move_between_threads() {
     check_shared(&runtime);
     check_shared(&code);
     let origin = Origin::default();
-    let mut process = Process::spawn(&runtime, &code, options(&origin, None)).unwrap();
+    let mut process = Process::spawn(&code, options(&origin, None)).unwrap();
     check(&process);
     check_shared(&process.control());
     check(&process.run());
@@ -128,7 +128,7 @@ fn requests_outlive_the_process() {
     let runtime = runtime();
     let wasm = wat::parse_str(WAITING).unwrap();
     let code = load(&runtime, &wasm, CodeKind::Hot);
-    let process = Process::spawn(&runtime, &code, options(&Origin::default(), None)).unwrap();
+    let process = Process::spawn(&code, options(&Origin::default(), None)).unwrap();
     let control = process.control();
     drop(process);
     control.freeze();
@@ -141,7 +141,7 @@ fn a_freeze_asked_for_before_the_run_stops_at_the_first_check() {
     let wasm = wat::parse_str(LONG).unwrap();
     let code = load(&runtime, &wasm, CodeKind::Hot);
     let origin = Origin::default();
-    let mut process = Process::spawn(&runtime, &code, options(&origin, None)).unwrap();
+    let mut process = Process::spawn(&code, options(&origin, None)).unwrap();
     process.control().freeze();
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Exited(0));

@@ -56,7 +56,7 @@ fn traps_have_a_kind() {
         for kind in [CodeKind::Hot, CodeKind::Plain] {
             let code = load(&runtime, &wasm, kind);
             let options = options(&Origin::default(), None);
-            let mut process = Process::spawn(&runtime, &code, options).unwrap();
+            let mut process = Process::spawn(&code, options).unwrap();
             match block_on(process.run()) {
                 Err(ProcessError::Trap { kind, message }) => {
                     assert_eq!(kind, expected, "{body}");
@@ -84,7 +84,7 @@ fn exit_codes_and_signals_come_through() {
         );
         let code = load(&runtime, &wat::parse_str(text).unwrap(), CodeKind::Hot);
         let options = options(&Origin::default(), None);
-        let mut process = Process::spawn(&runtime, &code, options).unwrap();
+        let mut process = Process::spawn(&code, options).unwrap();
         assert_eq!(block_on(process.run()).unwrap(), expected);
     }
 }
@@ -99,7 +99,7 @@ fn memory_over_the_limit_is_refused() {
         let code = load(&runtime, &wat::parse_str(text).unwrap(), CodeKind::Hot);
         let mut options = options(&Origin::default(), None);
         options.limits.memory_bytes = 20 << 16;
-        match Process::spawn(&runtime, &code, options) {
+        match Process::spawn(&code, options) {
             Ok(mut process) => {
                 assert!(starts);
                 assert_eq!(block_on(process.run()).unwrap(), Outcome::Exited(0));
@@ -116,10 +116,10 @@ fn a_plain_process_has_no_image() {
     let runtime = runtime();
     let wasm = wat::parse_str(r#"(module (func (export "_start")))"#).unwrap();
     let code = load(&runtime, &wasm, CodeKind::Plain);
-    let mut process = Process::spawn(&runtime, &code, options(&Origin::default(), None)).unwrap();
+    let mut process = Process::spawn(&code, options(&Origin::default(), None)).unwrap();
     assert!(matches!(process.capture(Default::default()), Err(ImageError::NotFrozen(_))));
     let wasm = wat::parse_str("(module)").unwrap();
     let code = load(&runtime, &wasm, CodeKind::Hot);
-    let error = Process::spawn(&runtime, &code, options(&Origin::default(), None)).err();
+    let error = Process::spawn(&code, options(&Origin::default(), None)).err();
     assert!(matches!(error, Some(SpawnError::NoEntry(_))));
 }

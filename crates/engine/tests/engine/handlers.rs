@@ -32,7 +32,7 @@ fn a_handler_answers_at_once() {
         assert_eq!(handled, Handled::Reply(n * (n + 1) / 2));
     }
     assert_eq!(origin.output(pid()), b" one\n".repeat(9));
-    let refused = Process::spawn(&runtime, &code, options(&origin, None)).err();
+    let refused = Process::spawn(&code, options(&origin, None)).err();
     assert!(matches!(refused, Some(SpawnError::Handler)));
 }
 

@@ -60,7 +60,7 @@ fn check(runtime: &Runtime, case: &Case, code: &Code) -> usize {
         }
         // Each request is pending once, so calls are interrupted before their effect too.
         let origin = if every % 2 == 0 { Origin::default() } else { Origin::slow(1) };
-        let (run, freezes) = run_frozen(case, &[(runtime, code)], every, &origin);
+        let (run, freezes) = run_frozen(case, &[code], every, &origin);
         assert!(run == plain, "{}, every {every}, {freezes} freezes: {run}", case.name);
         checks = (freezes + 1) * every as usize;
         frozen += freezes;
@@ -80,7 +80,7 @@ fn native_and_interpreted_take_turns() {
         let codes =
             [&native, &pulley].map(|runtime| load(runtime, &case.wasm, CodeKind::CountDown));
         for every in [1_000, 101] {
-            let places = [(&native, &codes[0]), (&pulley, &codes[1])];
+            let places = [&codes[0], &codes[1]];
             let (run, _) = run_frozen(&case, &places, every, &Origin::default());
             assert!(run == plain, "{}, every {every}: {run}", case.name);
         }
@@ -94,14 +94,14 @@ fn both_halves_of_a_fork_are_right() {
     let plain = run_plain(&runtime, &case);
     let code = load(&runtime, &case.wasm, CodeKind::CountDown);
     let origin = Origin::default();
-    let mut process = Process::spawn(&runtime, &code, options(&origin, Some(20))).unwrap();
+    let mut process = Process::spawn(&code, options(&origin, Some(20))).unwrap();
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);
     let image = through_bytes(&process.capture(CaptureOptions::default()).unwrap());
     let child_pid = peripatos_abi::Pid::new(2, 3);
     origin.fork(pid(), child_pid);
     for pid in [pid(), child_pid] {
         let options = ThawOptions { pid: Some(pid), ..thaw_options(&origin, None) };
-        let mut process = Process::thaw(&runtime, &code, &image, options).unwrap();
+        let mut process = Process::thaw(&code, &image, options).unwrap();
         assert_eq!(process.pid(), pid);
         let end = format!("{:?}", block_on(process.run()).unwrap());
         assert_eq!(Run { end, output: origin.output(pid) }, plain);

@@ -12,8 +12,7 @@ const MUTATIONS: usize = 3_000;
 
 fn frozen(runtime: &Runtime, name: &str, every: u32) -> (Code, Image, Vec<u8>) {
     let code = load(runtime, &guest(name), CodeKind::CountDown);
-    let mut process =
-        Process::spawn(runtime, &code, options(&Origin::default(), Some(every))).unwrap();
+    let mut process = Process::spawn(&code, options(&Origin::default(), Some(every))).unwrap();
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);
     let capture = CaptureOptions { devices: b"devices".to_vec(), with_program: true };
     let image = process.capture(capture).unwrap();
@@ -87,7 +86,7 @@ fn made_up_images_harm_nothing() {
             changed.extend(hash);
             let Ok(image) = read(&changed) else { continue };
             let options = thaw_options(&Origin::default(), Some(1));
-            if let Ok(mut process) = Process::thaw(&runtime, &code, &image, options) {
+            if let Ok(mut process) = Process::thaw(&code, &image, options) {
                 thawed += 1;
                 // It may trap, or freeze at the next check: it was given 1.
                 let _ = block_on(process.run());
@@ -102,12 +101,12 @@ fn an_image_of_another_program_or_setting_is_told() {
     let runtime = runtime();
     let (code, image, _) = frozen(&runtime, "blocks", 20);
     let (other, ..) = frozen(&runtime, "tables", 20);
-    let thaw = |runtime: &Runtime, code: &Code| {
+    let thaw = |code: &Code| {
         let options = thaw_options(&Origin::default(), None);
-        Process::thaw(runtime, code, &image, options).err().unwrap()
+        Process::thaw(code, &image, options).err().unwrap()
     };
-    assert!(matches!(thaw(&runtime, &other), SpawnError::Image(ImageError::ForeignModule)));
+    assert!(matches!(thaw(&other), SpawnError::Image(ImageError::ForeignModule)));
     let canonical = runtime_with(Settings { canonical_nan: true, ..Settings::default() });
     let code = load(&canonical, code.original(), CodeKind::CountDown);
-    assert!(matches!(thaw(&canonical, &code), SpawnError::Image(ImageError::Setting(_))));
+    assert!(matches!(thaw(&code), SpawnError::Image(ImageError::Setting(_))));
 }
