@@ -157,6 +157,21 @@ impl Code {
         self.0.linker.get(store, instrument::NAMESPACE, name).ok()
     }
 
+    /// Maxima of the save and the flags memory, bytes; none in plain code, which has neither.
+    pub(crate) fn private_maxima(&self) -> [Option<usize>; 2] {
+        let maximum = |name| {
+            let ty = self.0.module.get_export(name)?;
+            let pages = ty.memory()?.maximum()?;
+            usize::try_from(pages.checked_mul(1 << 16)?).ok()
+        };
+        match self.0.kind {
+            CodeKind::Plain => [None; 2],
+            CodeKind::Hot | CodeKind::CountDown => {
+                ["peripatos.save", "peripatos.flags"].map(maximum)
+            }
+        }
+    }
+
     /// Asks for a site's continuation, which the compile thread makes if it is not there.
     pub(crate) fn want(&self, site: u32, waker: &Waker) -> Wait {
         self.0.continuations.want(site, waker, || {

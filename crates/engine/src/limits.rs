@@ -1,6 +1,5 @@
 //! How much a process may use, and wasmtime's question whether it may have more.
 
-use peripatos_instrument::layout::{FLAGS_PAGES_MAX, SAVE_PAGES_MAX};
 use wasmtime::ResourceLimiter;
 
 /// How much a process may use.
@@ -24,23 +23,23 @@ impl Default for Limits {
 /// live sites than any program known to us has; it then ends with an error that says so.
 pub(crate) const INSTANCES_MAX: usize = 100_000;
 
-/// The save memory is told from the program's memories by its maximum. A program that declares the
-/// same maximum escapes the limit up to that: 1 GiB.
-const SAVE_BYTES_MAX: usize = (SAVE_PAGES_MAX as usize) << 16;
-
-/// The flags memory is told in the same way; it is one page and never grows.
-const FLAGS_BYTES_MAX: usize = (FLAGS_PAGES_MAX as usize) << 16;
-
 /// Keeps a process to its [`Limits`].
+///
+/// wasmtime tells no more of a memory that is to grow than its maximum. The pass gives its own
+/// memories maxima that no memory of the program has, so that tells them apart.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: Limits,
     memory_bytes: u64,
+    save_bytes_max: Option<usize>,
+    flags_bytes_max: Option<usize>,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: Limits) -> Limiter {
-        Limiter { limits, memory_bytes: 0 }
+    /// For code whose save and flags memories have these maxima ([`crate::Code::private_maxima`]).
+    pub(crate) fn new(limits: Limits, maxima: [Option<usize>; 2]) -> Limiter {
+        let [save_bytes_max, flags_bytes_max] = maxima;
+        Limiter { limits, memory_bytes: 0, save_bytes_max, flags_bytes_max }
     }
 }
 
@@ -51,11 +50,12 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum == Some(SAVE_BYTES_MAX) {
-            return Ok(desired <= SAVE_BYTES_MAX);
+        if maximum.is_some() && maximum == self.save_bytes_max {
+            return Ok(maximum.is_none_or(|maximum| desired <= maximum));
         }
-        if maximum == Some(FLAGS_BYTES_MAX) && desired <= 1 << 16 {
-            return Ok(true);
+        if maximum.is_some() && maximum == self.flags_bytes_max {
+            // One page, and it never grows.
+            return Ok(desired <= 1 << 16);
         }
         let grown = self.memory_bytes.saturating_add(desired.saturating_sub(current) as u64);
         let allowed =
@@ -95,11 +95,14 @@ mod tests {
 
     #[test]
     fn memories_are_counted_together() {
-        let mut limiter = Limiter::new(Limits { memory_bytes: 100, table_elements: 10 });
+        let limits = Limits { memory_bytes: 100, table_elements: 10 };
+        let mut limiter = Limiter::new(limits, [Some(1 << 30), Some(1 << 34)]);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(0, 50, None).unwrap());
         assert!(limiter.memory_growing(60, 100, Some(200)).unwrap());
-        assert!(limiter.memory_growing(0, 1 << 20, Some(SAVE_BYTES_MAX)).unwrap());
+        assert!(limiter.memory_growing(0, 1 << 20, Some(1 << 30)).unwrap());
+        assert!(!limiter.memory_growing(0, 1 << 20, Some(1 << 29)).unwrap());
+        assert!(limiter.memory_growing(0, 1 << 16, Some(1 << 34)).unwrap());
         assert!(!limiter.table_growing(0, 11, None).unwrap());
     }
 }

@@ -354,7 +354,7 @@ pub(crate) fn new_state(
         sequence: 0,
         strings,
         devices,
-        limiter: Limiter::new(limits),
+        limiter: Limiter::new(limits, code.private_maxima()),
         shared: Arc::new(Shared::default()),
         code: code.clone(),
         memory: None,

@@ -201,11 +201,11 @@ impl<'p> ImportSpace<'p> {
                 (format!("peripatos.memory.{index}"), Kind::Memory, EntityType::Memory(ty))
             }
             Item::SaveMemory => {
-                let ty = hot::private_memory(1, layout::SAVE_PAGES_MAX, false);
+                let ty = hot::save_memory(module, 1);
                 ("peripatos.save".into(), Kind::Memory, EntityType::Memory(ty))
             }
             Item::FlagsMemory => {
-                let ty = hot::private_memory(1, layout::FLAGS_PAGES_MAX, true);
+                let ty = hot::flags_memory(module);
                 ("peripatos.flags".into(), Kind::Memory, EntityType::Memory(ty))
             }
             Item::Table(index) => {

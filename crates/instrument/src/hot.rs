@@ -12,6 +12,7 @@ use wasmparser::{FuncValidatorAllocations, Parser, Payload};
 
 use crate::emit::{Context, Emitter, Hints, frame_size};
 use crate::layout;
+use crate::module::Module;
 use crate::space::{FunctionReference, IndexSpace, Symbol, TypeSpace, reference_import};
 use crate::tree::{Check, ControlKind, Node, Tree};
 use crate::{Error, Program, Stats, build, helpers, limits, liveness, module, polls};
@@ -300,8 +301,8 @@ impl<'p> Assembly<'p> {
     fn add_memories(&mut self) {
         let first_use = u64::from(self.program.frames_base() + self.frame_size_max);
         let pages = first_use.div_ceil(1 << 16) + 1;
-        self.memories.memory(private_memory(pages, layout::SAVE_PAGES_MAX, false));
-        self.memories.memory(private_memory(1, layout::FLAGS_PAGES_MAX, true));
+        self.memories.memory(save_memory(&self.program.module, pages));
+        self.memories.memory(flags_memory(&self.program.module));
         let (save, flags) = (self.space.save_memory(), self.space.flags_memory());
         self.exports.export("peripatos.save", ExportKind::Memory, save);
         self.exports.export("peripatos.flags", ExportKind::Memory, flags);
@@ -410,9 +411,19 @@ impl<'p> Assembly<'p> {
     }
 }
 
-/// Type of a memory that the pass adds.
-pub(crate) fn private_memory(minimum: u64, maximum: u64, memory64: bool) -> we::MemoryType {
-    let maximum = Some(maximum);
+/// Type of the save memory.
+pub(crate) fn save_memory(module: &Module, minimum: u64) -> we::MemoryType {
+    private_memory(module, minimum, layout::SAVE_PAGES_MAX, false)
+}
+
+/// Type of the flags memory.
+pub(crate) fn flags_memory(module: &Module) -> we::MemoryType {
+    private_memory(module, 1, layout::FLAGS_PAGES_MAX, true)
+}
+
+fn private_memory(module: &Module, minimum: u64, most: u64, memory64: bool) -> we::MemoryType {
+    let declared = module.memories.iter().filter_map(|memory| memory.maximum);
+    let maximum = Some(layout::maximum(most, declared));
     we::MemoryType { minimum, maximum, memory64, shared: false, page_size_log2: None }
 }
 

@@ -39,7 +39,8 @@ pub const UNWINDING: u32 = 1;
 pub const LOOP_CLASSES: u32 = 2;
 /// First byte behind the preempt bytes.
 pub const LOOP_CLASSES_END: u32 = 256;
-/// Maximum of the flags memory in 64 KiB pages: more than any engine reserves, though one page is all there is.
+/// Maximum of the flags memory in 64 KiB pages, or the next below ([`maximum`]): more than any engine
+/// reserves, though one page is all there is.
 pub const FLAGS_PAGES_MAX: u64 = 1 << 18;
 /// The count-down (i32).
 pub const COUNTER: u32 = 0;
@@ -49,10 +50,21 @@ pub const STACK_POINTER: u32 = 4;
 pub const DROPPED: u32 = 8;
 /// Bytes at the end of each frame: site id and size of the frame, two u32.
 pub const FRAME_HEADER: u32 = 8;
-/// Upper limit of the save memory, in 64 KiB pages: 1 GiB.
+/// Upper limit of the save memory, in 64 KiB pages: 1 GiB, or the next below ([`maximum`]).
 pub const SAVE_PAGES_MAX: u64 = 16_384;
 /// A frame holds at most this many bytes; a function that needs more is refused.
 pub const FRAME_SIZE_MAX: u32 = 1 << 20;
+
+/// The maximum that a private memory declares: the largest up to `most` that no memory of the program
+/// declares. So an engine that is asked to let a memory grow, and is told no more than its maximum,
+/// knows whether it is the program's.
+pub fn maximum(most: u64, declared: impl Iterator<Item = u64>) -> u64 {
+    let mut taken: Vec<u64> = declared.filter(|pages| *pages <= most).collect();
+    taken.sort_unstable();
+    taken.dedup();
+    let run = taken.iter().rev().zip((0..=most).rev()).take_while(|(taken, free)| **taken == *free);
+    most.saturating_sub(run.count() as u64)
+}
 
 /// Bytes that a value of type `ty` takes in a frame. References are handles that the host gave out.
 pub fn value_size(ty: ValType) -> u32 {
@@ -108,5 +120,23 @@ pub(crate) fn encode_type(ty: ValType) -> wasm_encoder::ValType {
             ReferenceKind::Extern => wasm_encoder::RefType::EXTERNREF,
             ReferenceKind::Exn => wasm_encoder::RefType::EXNREF,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::maximum;
+
+    #[test]
+    fn a_private_maximum_is_nobody_elses() {
+        for (declared, expected) in [
+            (&[][..], 9),
+            (&[8, 10, 1 << 40], 9),
+            (&[9], 8),
+            (&[8, 9, 9, 6], 7),
+            (&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 0),
+        ] {
+            assert_eq!(maximum(9, declared.iter().copied()), expected, "{declared:?}");
+        }
     }
 }

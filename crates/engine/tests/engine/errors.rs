@@ -94,8 +94,23 @@ fn memory_over_the_limit_is_refused() {
     let runtime = runtime();
     let grows = r#"(module (memory 1) (func (export "_start")
         (if (i32.ne (memory.grow (i32.const 40)) (i32.const -1)) (then unreachable))))"#;
+    // The maxima of the memories that the pass adds: those of the program are no less limited.
+    let with_maximum =
+        |index: &str, pages| grows.replace("(memory 1)", &format!("(memory {index} 1 {pages})"));
+    let (as_save, as_flags) = (with_maximum("", 16_384), with_maximum("i64", 1 << 18));
+    let as_flags =
+        as_flags.replace("i32.const 40", "i64.const 40").replace("i32.const -1", "i64.const -1");
+    let as_flags = as_flags.replace("i32.ne", "i64.ne");
     let large = r#"(module (memory 100) (func (export "_start")))"#;
-    for (text, starts) in [(grows, true), (large, false)] {
+    let large_as_save = r#"(module (memory 100 16384) (func (export "_start")))"#;
+    let cases = [
+        (grows, true),
+        (&as_save, true),
+        (&as_flags, true),
+        (large, false),
+        (large_as_save, false),
+    ];
+    for (text, starts) in cases {
         let code = load(&runtime, &wat::parse_str(text).unwrap(), CodeKind::Hot);
         let mut options = options(&Origin::default(), None);
         options.limits.memory_bytes = 20 << 16;
