@@ -15,7 +15,6 @@ use crate::engines::one_line;
 use crate::hostcalls::{self, Step};
 use crate::process::{START, Status, new_state};
 use crate::state::{Hot, State};
-use crate::trap::classify;
 use crate::wasi::{Function, Strings};
 use crate::{
     CaptureOptions, Code, Control, Form, HANDLER_EXPORT, Image, ImageError, Outcome, Process,
@@ -129,7 +128,7 @@ impl Handler {
         self.0.status = Status::Ended;
         let mut results = vec![Val::I32(0); entry.ty(&self.0.store).results().len()];
         if let Err(error) = entry.call(&mut self.0.store, params, &mut results) {
-            return classify(error).map(Handled::Ended);
+            return self.0.classify(error).map(Handled::Ended);
         }
         if hot.flags.unwinding(&self.0.store) {
             self.0.status = Status::Frozen;

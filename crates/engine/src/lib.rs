@@ -59,5 +59,7 @@ pub use handler::{Handled, Handler};
 pub use image::{IMAGE_VERSION, Image, ImageLimits};
 pub use limits::Limits;
 pub use process::{CaptureOptions, Outcome, Process, ProcessOptions, ThawOptions};
-pub use runtime::{Backend, CacheCounts, CacheSettings, Runtime, Settings, Warning};
+pub use runtime::{
+    Backend, CacheCounts, CacheSettings, RESTORABLE_STACK_SHARE, Runtime, Settings, Warning,
+};
 pub use timings::{FreezeTimings, LoadTimings, ThawTimings};

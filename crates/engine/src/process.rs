@@ -17,8 +17,8 @@ use crate::state::{Hot, NoDevices, State};
 use crate::trap::classify;
 use crate::wasi::{self, Strings};
 use crate::{
-    Code, CodeKind, Control, Form, FreezeTimings, ImageError, ProcessError, SpawnError, ThawTimings,
-    checks, engines,
+    Code, CodeKind, Control, Form, FreezeTimings, ImageError, ProcessError, SpawnError,
+    ThawTimings, TrapKind, checks, engines,
 };
 
 /// The export at which a command starts.
@@ -270,9 +270,25 @@ impl Process {
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         let result = function.call_async(&mut self.store, &[], &mut results).await;
         match result {
-            Err(error) => classify(error).map(Some),
+            Err(error) => self.classify(error).map(Some),
             Ok(()) => Ok(self.stopped().then_some(Outcome::Frozen)),
         }
+    }
+
+    /// What a failed call means. A stack overflow while frames lie in the save memory is told apart:
+    /// it is not the program that wanted so much.
+    pub(crate) fn classify(&self, error: wasmtime::Error) -> Result<Outcome, ProcessError> {
+        let state = self.store.data();
+        let base = state.code.inner().metadata.frames_base;
+        let frames = state.hot.is_some_and(|hot| hot.save.stack_pointer(&self.store) > base);
+        classify(error).map_err(|error| match error {
+            ProcessError::Trap { kind: TrapKind::StackOverflow, .. } if frames => {
+                let message =
+                    "stack overflow: no room to save or restore its call stack".to_owned();
+                ProcessError::Trap { kind: TrapKind::StackOverflow, message }
+            }
+            _ => error,
+        })
     }
 
     /// Whether the call returned because the process is frozen; takes the time if so.

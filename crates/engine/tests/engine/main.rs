@@ -5,6 +5,7 @@
 mod cache;
 mod common;
 mod control;
+mod deep;
 mod errors;
 mod handlers;
 mod identity;
