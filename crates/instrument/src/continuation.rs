@@ -13,7 +13,7 @@ use wasmparser::{FuncValidatorAllocations, ValType};
 use crate::emit::{Context, Hints, memory_at};
 use crate::layout::{self, encode_type, reference_kind, value_size};
 use crate::space::{FunctionReference, IndexSpace, Symbol, TypeSpace};
-use crate::{Continuation, Error, Program, SiteId, forward, hot};
+use crate::{Continuation, Error, Program, SiteId, forward, hot, limits};
 
 /// Builds the module for `sites`.
 pub(crate) fn assemble(program: &Program, sites: &[SiteId]) -> Result<Continuation, Error> {
@@ -39,7 +39,9 @@ pub(crate) fn assemble(program: &Program, sites: &[SiteId]) -> Result<Continuati
             site_base: program.graph.site_base[index as usize],
         };
         for site in group {
-            functions.push((*site, results, forward::emit(&context, &mut space, &tree, *site)?));
+            let emitted = forward::emit(&context, &mut space, &tree, *site)?;
+            limits::continuation_size(&program.wasm, index, emitted.0.byte_len())?;
+            functions.push((*site, results, emitted));
         }
     }
     Ok(encode(space, functions))

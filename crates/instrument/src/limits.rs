@@ -36,11 +36,20 @@ pub(crate) fn locals(wasm: &[u8], function: u32, count: usize) -> Result<(), Err
 
 /// Refuses a function whose body has become too large.
 pub(crate) fn body_size(wasm: &[u8], function: u32, size: usize) -> Result<(), Error> {
+    small_enough(wasm, function, size, "with the code that saves it")
+}
+
+/// Refuses a continuation that is too large. The hot body may have been small enough: a continuation
+/// has no code before its site, but all that brings the frame back.
+pub(crate) fn continuation_size(wasm: &[u8], function: u32, size: usize) -> Result<(), Error> {
+    small_enough(wasm, function, size, "with the code that restores it")
+}
+
+fn small_enough(wasm: &[u8], function: u32, size: usize, with: &str) -> Result<(), Error> {
     match size <= BODY_SIZE_MAX {
         true => Ok(()),
         false => {
-            let reason =
-                format!("{size} bytes with the code that saves it; {BODY_SIZE_MAX} is the most");
+            let reason = format!("{size} bytes {with}; {BODY_SIZE_MAX} is the most");
             Err(Error::refused(function_place(wasm, function), reason))
         }
     }

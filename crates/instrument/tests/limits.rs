@@ -148,16 +148,33 @@ fn refusals() {
         refused(&nested(20_001, &I::Block(BlockType::Empty))),
         r#"function 0 "run": 20001 structures inside each other; 20000 is the most"#
     );
-    // Each of 40 calls saves 20,000 locals.
-    let wasm = module(20_000, |f| {
-        (0..40).for_each(|_| call(f));
-        for local in 1..=20_000 {
+    let message = refused(&many_saves(20_000, 40));
+    assert!(message.ends_with("with the code that saves it; 7654321 is the most"), "{message}");
+}
+
+/// Each call saves all locals.
+fn many_saves(locals: u32, calls: u32) -> Vec<u8> {
+    module(locals, |f| {
+        (0..calls).for_each(|_| call(f));
+        for local in 1..=locals {
             f.instruction(&I::LocalGet(local)).instruction(&I::Drop);
         }
         f.instruction(&I::LocalGet(0));
-    });
-    let message = refused(&wasm);
-    assert!(message.ends_with("with the code that saves it; 7654321 is the most"), "{message}");
+    })
+}
+
+/// The hot body is small enough, and the code that restores a frame makes one continuation too large.
+#[test]
+fn a_continuation_that_is_too_large_is_refused() {
+    let wasm = many_saves(20_500, 30);
+    let program = Program::analyse(&wasm, Options::default()).expect("a valid module");
+    let (hot, _) = program.hot_module().expect("small enough");
+    println!("hot module of {} bytes", hot.len());
+    let last = SiteId(program.site_count() - 1);
+    assert!(program.continuation(&[last]).is_ok(), "not much comes after the last call");
+    let error = program.continuation(&[SiteId(0)]).map(drop).expect_err("too much");
+    let message = error.to_string();
+    assert!(message.ends_with("with the code that restores it; 7654321 is the most"), "{message}");
 }
 
 #[test]
