@@ -436,7 +436,13 @@ pub(crate) fn tree<'p>(
     let Program { wasm, module, graph, .. } = program;
     let mut tree = build::build(wasm, module, graph, index, allocations)?;
     if !graph.sites_of(index).is_empty() {
-        liveness::analyse(&mut tree);
+        if !liveness::analyse(&mut tree) {
+            let place = module::function_place(wasm, index);
+            let walks = liveness::WALKS_MAX;
+            let reason =
+                format!("a chain of loops that more than {walks} walks would be needed for");
+            return Err(Error::refused(place, reason));
+        }
         polls::elide(&mut tree);
     }
     Ok(tree)

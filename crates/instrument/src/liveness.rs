@@ -10,20 +10,34 @@ use wasmparser::{Catch, Operator};
 
 use crate::tree::{Check, Control, ControlKind, Node, Tree};
 
-/// Fills in [`Check::live`] everywhere in the tree.
-pub(crate) fn analyse(tree: &mut Tree<'_>) {
+/// Walks over a function until nothing changes any more. Loops inside each other take three, however
+/// many; only a chain of loops each of which is left for nothing but the header of the next one out
+/// takes a walk a loop.
+pub(crate) const WALKS_MAX: u32 = 200;
+
+/// Fills in [`Check::live`] everywhere in the tree. `false`: it takes too many walks.
+#[must_use]
+pub(crate) fn analyse(tree: &mut Tree<'_>) -> bool {
     let words = tree.locals.len().div_ceil(64);
     let mut analysis = Analysis {
         none: Locals(vec![0; words]),
         labels: vec![Locals(vec![0; words])],
         handlers: vec![Locals(vec![0; words])],
         headers: HashMap::new(),
+        changed: false,
     };
-    let none = analysis.none.clone();
-    let live = analysis.nodes(&mut tree.body, none);
-    if let Some(entry) = &mut tree.entry {
-        entry.live = live.to_vec();
+    for _ in 0..WALKS_MAX {
+        analysis.changed = false;
+        let none = analysis.none.clone();
+        let live = analysis.nodes(&mut tree.body, none);
+        if !analysis.changed {
+            if let Some(entry) = &mut tree.entry {
+                entry.live = live.to_vec();
+            }
+            return true;
+        }
     }
+    false
 }
 
 /// A set of locals.
@@ -58,9 +72,11 @@ struct Analysis {
     labels: Vec<Locals>,
     /// What the handlers around the current point read, outer ones included.
     handlers: Vec<Locals>,
-    /// Best known live set of each loop header, by site: kept over the passes of outer loops, so
-    /// that nesting costs one more pass a level instead of doubling them.
+    /// Best known live set of each loop header, by site, from the walk before: all loops approach
+    /// their fixed points together, so that nesting costs nothing.
     headers: HashMap<u32, Locals>,
+    /// Whether this walk has found more than the one before.
+    changed: bool,
 }
 
 impl Analysis {
@@ -140,9 +156,7 @@ impl Analysis {
                 self.handlers.pop();
                 live
             }
-            ControlKind::Loop { check, .. } => {
-                self.iterate(check, &params, &mut control.body, live)
-            }
+            ControlKind::Loop { check, .. } => self.around(check, &params, &mut control.body, live),
         };
         params.iter().for_each(|param| live.remove(*param));
         params.iter().for_each(|param| live.add(*param));
@@ -153,29 +167,26 @@ impl Analysis {
         live
     }
 
-    /// A loop: the header's live set is the least fixed point.
-    fn iterate(
+    /// A loop: the header's live set is a part of the least fixed point of all headers' sets.
+    fn around(
         &mut self,
         check: &mut Check,
         params: &[u32],
         body: &mut [Node<'_>],
         live: Locals,
     ) -> Locals {
-        let mut header = self.headers.remove(&check.id).unwrap_or_else(|| self.none.clone());
-        loop {
-            let mut label = header.clone();
-            params.iter().for_each(|param| label.remove(*param));
-            self.labels.push(label);
-            let mut next = self.nodes(body, live.clone());
-            self.labels.pop();
-            next.union(&header);
-            if next == header {
-                break;
-            }
-            header = next;
+        let known = self.headers.get(&check.id).unwrap_or(&self.none).clone();
+        let mut label = known.clone();
+        params.iter().for_each(|param| label.remove(*param));
+        self.labels.push(label);
+        let mut header = self.nodes(body, live);
+        self.labels.pop();
+        header.union(&known);
+        if header != known {
+            self.changed = true;
+            self.headers.insert(check.id, header.clone());
         }
         check.live = header.to_vec();
-        self.headers.insert(check.id, header.clone());
         header
     }
 

@@ -4,70 +4,62 @@
 //! that check stands in for the loop's: it is reached at least once an iteration. Only the hot
 //! code's test is left out; the header stays a site, since continuations enter loops there.
 
+use std::collections::BTreeSet;
+
 use wasmparser::{Catch, Operator};
 
 use crate::tree::{Control, ControlKind, Node, Tree};
 
-/// Decides [`ControlKind::Loop::polled`] for every loop of the tree.
+/// Decides [`ControlKind::Loop::polled`] for every loop of the tree, in one walk.
 pub(crate) fn elide(tree: &mut Tree<'_>) {
-    decide(&mut tree.body);
+    let mut walk = Walk { labels: vec![false], loops: vec![Loop::default()] };
+    walk.nodes(&mut tree.body, true);
 }
 
-/// Innermost loops first: an outer loop's verdict uses theirs.
-fn decide(nodes: &mut [Node<'_>]) {
-    for node in nodes {
-        let Node::Control(control) = node else { continue };
-        decide(&mut control.body);
-        if let Some(body) = &mut control.else_body {
-            decide(body);
-        }
-        if let ControlKind::Loop { polled, .. } = &mut control.kind {
-            let mut walk = Walk { labels: vec![Reached::Never] };
-            walk.nodes(&control.body, Reached::Unchecked);
-            *polled = walk.labels[0] == Reached::Unchecked;
-        }
-    }
-}
-
-/// How a point can be reached from the header of the loop in question.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reached {
-    Never,
-    /// Only by ways that passed a check.
-    Checked,
-    /// By a way without a check.
-    Unchecked,
-}
-
+/// *Open* is a point that can be reached from the header of the innermost loop around it by a way
+/// without a check. For a loop further out it is reached openly if this holds, and the inner header is
+/// open in the outer loop, and the inner loop is not polled: a loop is entered by its header only. So
+/// each point is looked at once, whatever loops it lies in.
 struct Walk {
-    /// How each label inside the loop is reached; the first is the loop's own header.
-    labels: Vec<Reached>,
+    /// Whether each label is reached openly, as seen from the innermost loop around its structure;
+    /// for a loop's label: as seen from its own header.
+    labels: Vec<bool>,
+    /// The loops around, outermost first; the first stands for the function.
+    loops: Vec<Loop>,
+}
+
+#[derive(Default)]
+struct Loop {
+    /// Index of its label.
+    label: usize,
+    /// Labels further out that are reached openly from its header.
+    exits: BTreeSet<usize>,
 }
 
 impl Walk {
-    fn nodes(&mut self, nodes: &[Node<'_>], mut at: Reached) -> Reached {
+    fn nodes(&mut self, nodes: &mut [Node<'_>], mut open: bool) -> bool {
         for node in nodes {
             match node {
                 Node::Get(_) | Node::Set(_) => {}
                 // An exception leaves the call before its check.
-                Node::Check(_) => at = at.min(Reached::Checked),
-                Node::Op(operator) => at = self.operator(operator, at),
-                Node::Control(control) => at = self.control(control, at),
+                Node::Check(_) => open = false,
+                Node::Op(operator) => open = self.operator(operator, open),
+                Node::Control(control) => open = self.control(control, open),
             }
         }
-        at
+        open
     }
 
-    fn operator(&mut self, operator: &Operator<'_>, at: Reached) -> Reached {
+    fn operator(&mut self, operator: &Operator<'_>, open: bool) -> bool {
         match operator {
-            Operator::Br { relative_depth } => self.branch(*relative_depth, at),
+            Operator::Br { relative_depth } => self.branch(*relative_depth, open),
             Operator::BrIf { relative_depth } => {
-                self.branch(*relative_depth, at);
-                return at;
+                self.branch(*relative_depth, open);
+                return open;
             }
             Operator::BrTable { targets } => {
-                self.branch(targets.default(), at);
-                targets.targets().flatten().for_each(|target| self.branch(target, at));
+                self.branch(targets.default(), open);
+                targets.targets().flatten().for_each(|target| self.branch(target, open));
             }
             Operator::Return
             | Operator::Unreachable
@@ -75,42 +67,74 @@ impl Walk {
             | Operator::ReturnCallIndirect { .. }
             | Operator::Throw { .. }
             | Operator::ThrowRef => {}
-            _ => return at,
+            _ => return open,
         }
-        Reached::Never
+        false
     }
 
-    fn control(&mut self, control: &Control<'_>, at: Reached) -> Reached {
-        if let ControlKind::TryTable(catches) = &control.kind {
-            for catch in catches {
-                let (Catch::One { label, .. }
-                | Catch::OneRef { label, .. }
-                | Catch::All { label }
-                | Catch::AllRef { label }) = catch;
-                self.branch(*label, at);
+    fn control(&mut self, control: &mut Control<'_>, open: bool) -> bool {
+        match &mut control.kind {
+            ControlKind::Loop { polled, .. } => {
+                let (end, around) = self.around(&mut control.body, open);
+                *polled = around;
+                return end;
             }
+            ControlKind::TryTable(catches) => {
+                for catch in catches {
+                    let (Catch::One { label, .. }
+                    | Catch::OneRef { label, .. }
+                    | Catch::All { label }
+                    | Catch::AllRef { label }) = catch;
+                    self.branch(*label, open);
+                }
+            }
+            ControlKind::Block | ControlKind::If => {}
         }
-        let inside = match control.kind {
-            ControlKind::Loop { polled: true, .. } => at.min(Reached::Checked),
-            _ => at,
-        };
-        self.labels.push(Reached::Never);
-        let mut end = self.nodes(&control.body, inside);
+        self.labels.push(false);
+        let mut end = self.nodes(&mut control.body, open);
         if matches!(control.kind, ControlKind::If) {
-            end = end.max(match &control.else_body {
-                Some(body) => self.nodes(body, inside),
-                None => inside,
-            });
+            end |= match &mut control.else_body {
+                Some(body) => self.nodes(body, open),
+                None => open,
+            };
         }
-        let label = self.labels.pop().unwrap_or(Reached::Never);
-        if matches!(control.kind, ControlKind::Loop { .. }) { end } else { end.max(label) }
+        end | self.labels.pop().unwrap_or_default()
     }
 
-    /// Branches beyond the loop leave it and do not matter.
-    fn branch(&mut self, depth: u32, at: Reached) {
-        let index = self.labels.len().checked_sub(1 + depth as usize);
-        if let Some(index) = index {
-            self.labels[index] = self.labels[index].max(at);
+    /// A loop: whether its end is open to the loop outside, and whether its own header is to itself.
+    fn around(&mut self, body: &mut [Node<'_>], open: bool) -> (bool, bool) {
+        self.loops.push(Loop { label: self.labels.len(), exits: BTreeSet::new() });
+        self.labels.push(false);
+        let end = self.nodes(body, true);
+        let around = self.labels.pop().unwrap_or_default();
+        let exits = self.loops.pop().map(|inner| inner.exits).unwrap_or_default();
+        let through = open && !around;
+        if through {
+            self.leave(exits);
+        }
+        (through && end, around)
+    }
+
+    /// What a loop reached openly, the one around it does, too.
+    fn leave(&mut self, mut exits: BTreeSet<usize>) {
+        let Some(outer) = self.loops.last_mut() else { return };
+        while exits.last().is_some_and(|label| *label >= outer.label) {
+            exits.pop_last().into_iter().for_each(|label| self.labels[label] = true);
+        }
+        if exits.len() > outer.exits.len() {
+            std::mem::swap(&mut exits, &mut outer.exits);
+        }
+        outer.exits.extend(exits);
+    }
+
+    /// Branches out of the function do not matter, those out of the loop do for the one around it.
+    fn branch(&mut self, depth: u32, open: bool) {
+        let label = self.labels.len().checked_sub(1 + depth as usize);
+        let (Some(label), Some(innermost)) = (label, self.loops.last_mut()) else { return };
+        if open && label >= innermost.label {
+            self.labels[label] = true;
+        } else if open {
+            innermost.exits.insert(label);
         }
     }
 }

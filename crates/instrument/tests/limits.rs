@@ -84,8 +84,42 @@ fn nested_structures() {
         check(&format!("{count} nested blocks"), &nested(count, &I::Block(BlockType::Empty)));
         check(&format!("{count} nested ifs"), &nested(count, &I::If(BlockType::Empty)));
     }
-    for count in [100, 400] {
-        check(&format!("{count} nested loops"), &nested(count, &I::Loop(BlockType::Empty)));
+    for count in [100, 1_000, 5_000] {
+        let stats =
+            check(&format!("{count} nested loops"), &nested(count, &I::Loop(BlockType::Empty)));
+        assert_eq!(stats.loop_polls, 0, "the call's check stands in for all");
+    }
+}
+
+/// Each loop is left for the header of the next one out only, at whose top a local is read: what is
+/// alive is found one loop further in with every walk.
+fn chain(count: u32) -> Vec<u8> {
+    module(1, |f| {
+        for at in 0..count {
+            f.instruction(&I::Loop(BlockType::Empty));
+            match at {
+                0 => f.instruction(&I::LocalGet(1)).instruction(&I::Drop),
+                _ => f.instruction(&I::LocalGet(0)).instruction(&I::BrIf(1)),
+            };
+        }
+        call(f);
+        f.instruction(&I::Br(0));
+        (0..count).for_each(|_| {
+            f.instruction(&I::End);
+        });
+        f.instruction(&I::LocalGet(0));
+    })
+}
+
+#[test]
+fn chained_loops() {
+    let wasm = chain(150);
+    let stats = check("150 chained loops", &wasm);
+    assert_eq!(stats.loop_polls, 75, "each stands in for the loop around it");
+    let program = Program::analyse(&wasm, Options::default()).expect("a valid module");
+    for site in 0..program.site_count() {
+        // Two locals and the header.
+        assert_eq!(program.frame_size(SiteId(site)).expect("a valid function"), Some(16), "{site}");
     }
 }
 
@@ -150,6 +184,10 @@ fn refusals() {
     );
     let message = refused(&many_saves(20_000, 40));
     assert!(message.ends_with("with the code that saves it; 7654321 is the most"), "{message}");
+    assert_eq!(
+        refused(&chain(201)),
+        r#"function 0 "run": a chain of loops that more than 200 walks would be needed for"#
+    );
 }
 
 /// Each call saves all locals.
