@@ -7,13 +7,24 @@
 //! * Sequence numbers of a process only grow. A new number says that the last reply has arrived.
 //! * A request that is pending has had no effect yet that cannot be undone: input is consumed only
 //!   together with the reply that carries it.
+//!
+//! Between machines, requests and replies are postcard, at most
+//! [`crate::limits::DEVICE_BYTES_MAX`] bytes each. The variants' order and the fields' order are that
+//! form: what images hold of it ([`Reply`]) changes only with [`crate::descriptors::VERSION`].
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Advice, ClockId, DirectoryEntry, Errno, Event, Fd, FdFlags, Fdstat, Filestat, LookupFlags,
     OpenFlags, Pid, ReceiveFlags, Rights, SetTimesFlags, ShutdownFlags, Subscription, Whence,
+    device_wire,
+};
+
+pub use crate::device_wire::{
+    LimitError, WireError, decode_reply, decode_request, encode_reply, encode_request,
 };
 
 /// Answers the requests of processes. Calls come from the thread that runs the process.
@@ -40,7 +51,7 @@ pub trait Devices: Send {
 /// `len` are bytes; times are nanoseconds since 1970; `lookup` says whether a symbolic link at the
 /// end of the path is followed.
 #[allow(missing_docs, reason = "the fields are explained above, once for all variants")]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// A clock's resolution in nanoseconds: [`Reply::Number`].
     ClockResolution(ClockId),
@@ -75,7 +86,12 @@ pub enum Request {
     Read { fd: Fd, len: u32, offset: Option<u64> },
     /// Writes bytes, at `offset` or where the descriptor stands; fewer may be written:
     /// [`Reply::Number`].
-    Write { fd: Fd, data: Vec<u8>, offset: Option<u64> },
+    Write {
+        fd: Fd,
+        #[serde(with = "device_wire::bytes")]
+        data: Vec<u8>,
+        offset: Option<u64>,
+    },
     /// The name of a preopened directory: [`Reply::Data`], UTF-8.
     PreopenName(Fd),
     /// Entries of a directory from `cookie` on, as many as fill `bytes` of the guest's form:
@@ -129,13 +145,17 @@ pub enum Request {
     /// Receives up to `len` bytes: [`Reply::Data`].
     Receive { fd: Fd, len: u32, flags: ReceiveFlags },
     /// Sends; less may be sent: [`Reply::Number`].
-    Send { fd: Fd, data: Vec<u8> },
+    Send {
+        fd: Fd,
+        #[serde(with = "device_wire::bytes")]
+        data: Vec<u8>,
+    },
     /// Ends one or both directions of a connection: [`Reply::Done`].
     Shutdown { fd: Fd, how: ShutdownFlags },
 }
 
 /// What the origin answers. Cheap to clone: the origin keeps a copy of the last one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// It failed, with no effect but those POSIX lets a failed call have.
     Failed(Errno),
@@ -144,7 +164,7 @@ pub enum Reply {
     /// A count, offset or time.
     Number(u64),
     /// Bytes.
-    Data(Arc<Vec<u8>>),
+    Data(#[serde(with = "device_wire::bytes")] Arc<Vec<u8>>),
     /// A new descriptor.
     Descriptor(Fd),
     /// About a descriptor.
@@ -152,7 +172,7 @@ pub enum Reply {
     /// About a file.
     Filestat(Filestat),
     /// Of a directory.
-    Entries(Arc<Vec<DirectoryEntry>>),
+    Entries(#[serde(with = "device_wire::list")] Arc<Vec<DirectoryEntry>>),
     /// What came true.
-    Events(Arc<Vec<Event>>),
+    Events(#[serde(with = "device_wire::list")] Arc<Vec<Event>>),
 }

@@ -1,7 +1,9 @@
 //! Descriptors and what is known about files.
 
 /// The number of a descriptor, as the guest knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Fd(pub u32);
 
 macro_rules! coded_enum {
@@ -99,7 +101,7 @@ coded_enum! {
 }
 
 /// What `fd_fdstat_get` tells about a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fdstat {
     /// What it refers to.
     pub file_type: FileType,
@@ -112,14 +114,14 @@ pub struct Fdstat {
 }
 
 /// What `fd_filestat_get` and `path_filestat_get` tell about a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Filestat {
+    /// What it is.
+    pub file_type: FileType,
     /// The device that holds the file.
     pub device: u64,
     /// The file's serial number on it.
     pub inode: u64,
-    /// What it is.
-    pub file_type: FileType,
     /// Hard links to it.
     pub links: u64,
     /// Bytes; for a symbolic link those of its target's path.
@@ -133,7 +135,7 @@ pub struct Filestat {
 }
 
 /// One entry of a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DirectoryEntry {
     /// Where the listing goes on after this entry.
     pub next: u64,

@@ -6,11 +6,15 @@
 //! [`device::Reply`]. A request is identified by (pid, sequence number), and the last reply is kept,
 //! so that a request asked again after a move has its effect once.
 //!
-//! Types here are not serialisable. What is stored in an image has a wire form of its own beside
-//! the type ([`descriptors`]), converted by hand and versioned.
+//! Two things here leave the machine. The device protocol travels between nodes as it is, so
+//! requests, replies and what they hold are serialisable, and decoding checks every number and limit
+//! ([`device::decode_request`]). The descriptor table is stored in images: it has a versioned wire
+//! form of its own, converted by hand ([`descriptors`]); only its last reply and its listings are in
+//! the protocol's form. No other type is serialisable.
 
 pub mod descriptors;
 pub mod device;
+mod device_wire;
 mod errno;
 mod file;
 mod flags;

@@ -1,9 +1,11 @@
 //! What `poll_oneoff` waits for, and what it reports.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{ClockId, Errno, EventFlags, Fd};
 
 /// One thing to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     /// Given back in the event, not interpreted.
     pub userdata: u64,
@@ -12,7 +14,7 @@ pub struct Subscription {
 }
 
 /// What a subscription waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// A time.
     Clock {
@@ -53,12 +55,32 @@ pub enum EventKind {
     Write = 2,
 }
 
+impl EventKind {
+    /// The number the guest sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind of this number; `None` where the specification has none.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Clock),
+            1 => Some(Self::Read),
+            2 => Some(Self::Write),
+            _ => None,
+        }
+    }
+}
+
 /// A subscription that came true, or failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The subscription's.
     pub userdata: u64,
     /// Why the subscription could not be waited for, if it could not.
+    #[serde(with = "crate::device_wire::status")]
     pub error: Option<Errno>,
     /// What happened.
     pub kind: EventKind,
