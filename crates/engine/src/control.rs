@@ -6,10 +6,10 @@
 //! * the pointer to the preempt bytes is used only under the lock, and taken out under the same lock
 //!   before the store is dropped ([`Shared::detach`]).
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::flags::PreemptBytes;
 
@@ -28,7 +28,9 @@ impl Control {
     /// once; [`crate::Process::run`] then returns [`crate::Outcome::Frozen`], or its end if that
     /// came first. A plain process cannot be frozen: nothing happens.
     pub fn freeze(&self) {
-        self.0.lock().asked_at.get_or_insert_with(Instant::now);
+        let now_ns = (self.0.made_at.elapsed().as_nanos() as u64).max(1);
+        // A request that is under way already counts from when it was made.
+        let _ = self.0.asked_ns.compare_exchange(0, now_ns, Ordering::SeqCst, Ordering::SeqCst);
         self.0.ask(&self.0.freeze);
     }
 
@@ -37,30 +39,54 @@ impl Control {
     pub fn preempt(&self) {
         self.0.ask(&self.0.preempt);
     }
+
+    /// Linear memory of the process, bytes: what its program has, not what it has touched.
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.memory_bytes.load(Ordering::Relaxed)
+    }
 }
 
-/// What a process and its controls share.
-#[derive(Debug, Default)]
+/// What a process and its controls share. A freeze takes no lock on the process's side: who asks
+/// holds it meanwhile, and to be parked and woken would take longer than all the rest.
+#[derive(Debug)]
 pub(crate) struct Shared {
     freeze: AtomicBool,
     preempt: AtomicBool,
+    made_at: Instant,
+    /// When the freeze was asked for, nanoseconds since `made_at`; 0: it is not.
+    asked_ns: AtomicU64,
+    /// Written by the limiter, for others to read.
+    memory_bytes: AtomicU64,
     inner: Mutex<Inner>,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared {
+            freeze: AtomicBool::new(false),
+            preempt: AtomicBool::new(false),
+            made_at: Instant::now(),
+            asked_ns: AtomicU64::new(0),
+            memory_bytes: AtomicU64::new(0),
+            inner: Mutex::default(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     bytes: Option<PreemptBytes>,
     waker: Option<Waker>,
-    asked_at: Option<Instant>,
 }
 
 impl Shared {
     /// From now on requests are shown in these bytes.
     pub(crate) fn attach(&self, bytes: PreemptBytes) {
         let mut inner = self.lock();
-        if self.freeze.load(Ordering::SeqCst) || self.preempt.load(Ordering::SeqCst) {
-            bytes.write(1);
-        }
+        let asked = self.freeze.load(Ordering::SeqCst) || self.preempt.load(Ordering::SeqCst);
+        // Written even if nothing is asked: the first write to a page that has only been read would
+        // else come from another thread, and stop this one for the exchange of the page (some 30 us).
+        bytes.write(asked.into());
         inner.bytes = Some(bytes);
     }
 
@@ -74,15 +100,22 @@ impl Shared {
         self.freeze.load(Ordering::SeqCst)
     }
 
-    /// The freeze has happened: the request is fulfilled. When was it made?
-    pub(crate) fn take_freeze(&self) -> Option<Instant> {
+    /// The freeze has happened: the request is fulfilled. How long ago was it made?
+    pub(crate) fn take_freeze(&self) -> Option<Duration> {
         self.freeze.store(false, Ordering::SeqCst);
-        self.lock().asked_at.take()
+        let asked_ns = self.asked_ns.swap(0, Ordering::SeqCst);
+        let asked = Duration::from_nanos(asked_ns);
+        (asked_ns > 0).then(|| self.made_at.elapsed().saturating_sub(asked))
     }
 
     /// Whether the slice is to end; the request is fulfilled.
     pub(crate) fn take_preempt(&self) -> bool {
         self.preempt.swap(false, Ordering::SeqCst)
+    }
+
+    /// The process has so much linear memory.
+    pub(crate) fn set_memory_bytes(&self, bytes: u64) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Requests wake this waker from now on. Look at the requests after the call, not before.

@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 
 use peripatos_instrument::layout;
 use wasmtime::{AsContext, AsContextMut, Memory};
@@ -59,13 +59,24 @@ unsafe impl Send for PreemptBytes {}
 impl PreemptBytes {
     /// Makes the next check of every kind ask the host (1), or lets checks go by (0).
     ///
+    /// The guest reads these bytes all the time, so every store is a fight for a cache line: as few as
+    /// there can be, and one fence for all of them.
+    ///
     /// Must only be called while the store lives: by its owner, or under the lock of
     /// [`crate::control::Shared`].
     pub(crate) fn write(&self, value: u8) {
-        let loops = layout::LOOP_CLASSES..layout::LOOP_CLASSES_END;
-        for offset in std::iter::once(layout::PREEMPT).chain(loops) {
-            self.byte(offset).store(value, Ordering::SeqCst);
+        const WORDS: u32 = size_of::<u64>() as u32;
+        // The unwinding byte among the first eight is not ours to write.
+        const { assert!(layout::LOOP_CLASSES < WORDS && layout::LOOP_CLASSES_END.is_multiple_of(WORDS)) };
+        fence(Ordering::SeqCst);
+        self.byte(layout::PREEMPT).store(value, Ordering::Relaxed);
+        for offset in layout::LOOP_CLASSES..WORDS {
+            self.byte(offset).store(value, Ordering::Relaxed);
         }
+        for offset in (WORDS..layout::LOOP_CLASSES_END).step_by(WORDS as usize) {
+            self.word(offset).store(u64::from_ne_bytes([value; 8]), Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
     }
 
     fn byte(&self, offset: u32) -> &AtomicU8 {
@@ -74,5 +85,12 @@ impl PreemptBytes {
         // the store, which the caller of this type's methods vouches for. An `AtomicU8` has the
         // layout of a byte, and all accesses on the Rust side are atomic.
         unsafe { AtomicU8::from_ptr(self.0.as_ptr().add(offset as usize)) }
+    }
+
+    fn word(&self, offset: u32) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset < layout::LOOP_CLASSES_END);
+        // SAFETY: as for `byte`; a linear memory begins at a page, so the offset's alignment is the
+        // address's. No word that is used holds a byte that is also accessed alone.
+        unsafe { AtomicU64::from_ptr(self.0.as_ptr().add(offset as usize).cast()) }
     }
 }

@@ -303,8 +303,7 @@ impl Process {
 
     /// The process is frozen: the request is fulfilled.
     pub(crate) fn note_stopped(&mut self) {
-        let asked_at = self.store.data().shared.take_freeze();
-        self.freeze_timings.stop = asked_at.map(|at| at.elapsed()).unwrap_or_default();
+        self.freeze_timings.stop = self.store.data().shared.take_freeze().unwrap_or_default();
     }
 
     /// Sites of all frames, outermost first.
@@ -365,13 +364,14 @@ pub(crate) fn new_state(
     limits: Limits,
     freeze_every: Option<u32>,
 ) -> State {
+    let shared = Arc::new(Shared::default());
     State {
         pid,
         sequence: 0,
         strings,
         devices,
-        limiter: Limiter::new(limits, code.private_maxima()),
-        shared: Arc::new(Shared::default()),
+        limiter: Limiter::new(limits, code.private_maxima(), Arc::clone(&shared)),
+        shared,
         code: code.clone(),
         memory: None,
         hot: None,
