@@ -33,11 +33,7 @@ pub(crate) fn assemble(program: &Program, sites: &[SiteId]) -> Result<Continuati
             continue;
         }
         let tree = hot::tree(program, index, &mut allocations)?;
-        let context = Context {
-            module: &program.module,
-            count_down: program.options.count_down,
-            site_base: program.graph.site_base[index as usize],
-        };
+        let context = Context { module: &program.module, count_down: program.options.count_down };
         for site in group {
             let emitted = forward::emit(&context, &mut space, &tree, *site)?;
             limits::continuation_size(&program.wasm, index, emitted.0.byte_len())?;

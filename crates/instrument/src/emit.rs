@@ -53,15 +53,14 @@ pub(crate) struct Emitter<'e, S> {
     results: &'e [ValType],
     /// An i32 of the pass's own, behind all other locals.
     scratch: u32,
-    /// First site id of the function, from which loop classes are counted.
-    site_base: u32,
+    /// Tests of loops and entries emitted so far, from which their classes are counted.
+    loop_tests: u32,
 }
 
 /// What stays the same for all bodies of a module.
 pub(crate) struct Context<'e> {
     pub(crate) module: &'e Module,
     pub(crate) count_down: bool,
-    pub(crate) site_base: u32,
 }
 
 impl<'e, S: IndexSpace> Emitter<'e, S> {
@@ -91,7 +90,7 @@ impl<'e, S: IndexSpace> Emitter<'e, S> {
             locals: &tree.locals,
             results: &tree.results,
             scratch: tree.locals.len() as u32,
-            site_base: context.site_base,
+            loop_tests: 0,
         }
     }
 
@@ -234,11 +233,11 @@ impl<'e, S: IndexSpace> Emitter<'e, S> {
             let both = self.flag(layout::PREEMPT);
             self.op(I::I64Const(0)).op(I::I32Load16U(both));
         } else {
-            let class = check.id - self.site_base;
-            if class >= LOOP_CLASS_COUNT {
+            if self.loop_tests >= LOOP_CLASS_COUNT {
                 self.fence();
             }
-            let class = class % LOOP_CLASS_COUNT;
+            let class = self.loop_tests % LOOP_CLASS_COUNT;
+            self.loop_tests += 1;
             let byte = layout::LOOP_CLASSES + class % LOOP_BYTES;
             let (byte, word) = (self.flag(byte), self.flag(byte & !1));
             self.op(I::I64Const(0)).op(match class / LOOP_BYTES {

@@ -201,11 +201,7 @@ impl<'p> Assembly<'p> {
         self.count(&tree.body);
         self.stats.entry_polls += u32::from(tree.entry.is_some());
         self.measure(&tree)?;
-        let context = Context {
-            module,
-            count_down: self.program.options.count_down,
-            site_base: graph.site_base[index as usize],
-        };
+        let context = Context { module, count_down: self.program.options.count_down };
         let emitter = Emitter::new(&context, &mut self.space, &tree, tree.param_count);
         let (function, hints) = if graph.sites_of(index).is_empty() {
             emitter.without_tail(&tree.body)
