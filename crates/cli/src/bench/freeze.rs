@@ -1,6 +1,7 @@
 //! What freezing and thawing take.
 //!
-//! * `freeze_thaw.small.us`: a small process is frozen, captured and thawed into a fresh store; wall time of the cycle.
+//! * `freeze_thaw.small.us`: a small process is frozen, captured and thawed into a fresh store: wall time from the
+//!   request until it can run again. What the old store takes to be dropped afterwards is not in it.
 //! * `unwind.ns_per_frame`: from the request to standing still, by the depth of the call stack.
 //! * `resume.PROGRAM.ms`: image to running, where the program's code is there and its continuations are not.
 //! * `resume_cached.PROGRAM.ms`: the same where the continuations are in the disk cache.
@@ -11,7 +12,7 @@ use super::sample::{Metric, Samples};
 use crate::exit::{Code as ExitCode, Failure, Result};
 use crate::guests::{ALL, Guest, RECURSION};
 use crate::place;
-use peripatos_engine::{CacheSettings, Code, CodeKind, Image, Runtime, Settings};
+use peripatos_engine::{CacheSettings, Code, CodeKind, Image, Runtime, Settings, ThawTimings};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -57,17 +58,17 @@ fn small_process() -> Result<Metric> {
             control.freeze();
         });
         let end = guarded.run()?;
-        let stopping = guarded.process.freeze_timings().stop;
         let _ = asking.join();
         if matches!(end, Stretch::Exited(_)) {
             guarded = Guarded::spawn(&runtime, &code, ALL[0].arguments())?;
             continue;
         }
-        let started = Instant::now();
         let image = guarded.capture_bare()?;
+        let frozen = guarded.process.freeze_timings();
         guarded = Guarded::thaw(&runtime, &code, &image)?;
         if cycle >= CYCLES_WARM_UP {
-            samples.push((stopping + started.elapsed()).as_secs_f64() * 1e6);
+            let total = frozen.stop + frozen.capture + to_running(guarded.process.thaw_timings());
+            samples.push(total.as_secs_f64() * 1e6);
         }
     }
     Ok(Metric::of("freeze_thaw.small.us", "us", &samples))
@@ -196,10 +197,11 @@ fn finish(runtime: &Runtime, code: &Code, frozen: &FrozenRun, expected: &[u8]) -
     if !matches!(end, Stretch::Exited(0)) || output != expected {
         return Err(Failure::new(ExitCode::Internal, "bench", "the thawed run's output differs"));
     }
-    let times = guarded.process.thaw_timings();
-    let to_running =
-        times.instantiate + times.restore + times.generate + times.compile + times.link;
-    Ok(Finished { to_running, rest })
+    Ok(Finished { to_running: to_running(guarded.process.thaw_timings()), rest })
+}
+
+fn to_running(times: ThawTimings) -> Duration {
+    times.instantiate + times.restore + times.generate + times.compile + times.link
 }
 
 fn with_cache(directory: &Path) -> Result<Runtime> {
