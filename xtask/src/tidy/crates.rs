@@ -15,8 +15,14 @@ struct Rule {
     outer: Option<&'static [&'static str]>,
 }
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 9] = [
     Rule { name: "peripatos-abi", inner: &[], outer: Some(&["postcard", "serde", "thiserror"]) },
+    Rule { name: "peripatos-balancer", inner: &[], outer: Some(&[]) },
+    Rule {
+        name: "peripatos-cluster",
+        inner: &["peripatos-abi", "peripatos-balancer"],
+        outer: Some(&["serde"]),
+    },
     Rule {
         name: "peripatos-instrument",
         inner: &[],
@@ -27,10 +33,20 @@ const RULES: [Rule; 7] = [
         inner: &["peripatos-abi", "peripatos-instrument"],
         outer: None,
     },
-    Rule { name: "peripatos-host", inner: &["peripatos-abi", "peripatos-engine"], outer: None },
+    Rule {
+        name: "peripatos-host",
+        inner: &["peripatos-abi", "peripatos-cluster", "peripatos-engine"],
+        outer: None,
+    },
     Rule {
         name: "peri",
-        inner: &["peripatos-abi", "peripatos-instrument", "peripatos-engine", "peripatos-host"],
+        inner: &[
+            "peripatos-abi",
+            "peripatos-cluster",
+            "peripatos-instrument",
+            "peripatos-engine",
+            "peripatos-host",
+        ],
         outer: None,
     },
     Rule {
@@ -45,7 +61,8 @@ const RULES: [Rule; 7] = [
 const WASMTIME_OWNER: &str = "peripatos-engine";
 
 /// Directories of crates that decide and never act, and what deciding code does not name.
-const PURE: [&str; 2] = ["crates/abi/src/", "crates/instrument/src/"];
+const PURE: [&str; 4] =
+    ["crates/abi/src/", "crates/balancer/src/", "crates/cluster/src/", "crates/instrument/src/"];
 const ACTS: [&str; 7] = [
     "std::fs",
     "std::net",

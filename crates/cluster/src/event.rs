@@ -1,0 +1,267 @@
+//! What a node is told, and what it wants done. Plain data: a host carries it out, or a simulation.
+
+use std::time::Duration;
+
+use peripatos_abi::Pid;
+
+use crate::message::{
+    Answer, CodeHash, Command, Description, End, Luggage, Message, MigrationId, ProcessRow,
+};
+use crate::{Incarnation, NodeId};
+
+/// What a node is from its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Itself.
+    pub node: NodeId,
+    /// This OS process of it.
+    pub incarnation: Incarnation,
+    /// Its name.
+    pub name: String,
+    /// Where others reach it; empty: nowhere.
+    pub address: String,
+    /// Kernel threads that run processes.
+    pub cores: u32,
+}
+
+/// Another node, as its link shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Who it is.
+    pub node: NodeId,
+    /// Which OS process of it.
+    pub incarnation: Incarnation,
+    /// Its name.
+    pub name: String,
+    /// Where it listens; empty: nowhere.
+    pub address: String,
+}
+
+/// A local client's question, numbered by the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What a local client asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The processes of all nodes.
+    Processes,
+    /// The nodes.
+    Nodes,
+    /// Something of one node.
+    Command {
+        /// Which.
+        node: NodeId,
+        /// What.
+        command: Command,
+    },
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// To [`Request::Processes`].
+    Processes {
+        /// What the nodes said.
+        processes: Vec<ProcessRow>,
+        /// Names of the nodes that did not answer.
+        silent: Vec<String>,
+    },
+    /// To [`Request::Nodes`].
+    Nodes(Vec<NodeRow>),
+    /// To [`Request::Command`].
+    Command(Answer),
+}
+
+/// A line of `peri nodes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// Who.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Whether it is the one that was asked.
+    pub own: bool,
+    /// Whether there is a link to it.
+    pub reachable: bool,
+    /// Whether it is being emptied.
+    pub draining: bool,
+    /// Its kernel threads.
+    pub cores: u32,
+    /// Processes that run or wait for a core.
+    pub runnable: u32,
+    /// All its processes.
+    pub processes: u32,
+}
+
+/// How a local process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Which.
+    pub pid: Pid,
+    /// The core that last ran it.
+    pub core: u32,
+    /// Processor time it has used here.
+    pub cpu: Duration,
+    /// Whether it runs or waits for a core.
+    pub runnable: bool,
+    /// Memory it has.
+    pub memory_bytes: u64,
+}
+
+/// What a node is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time has passed.
+    Tick,
+    /// A link stands. The node had none to this peer before.
+    LinkUp(Peer),
+    /// The link is gone.
+    LinkDown(NodeId),
+    /// That OS process is known to have ended: nothing of it runs any more.
+    Gone {
+        /// Which node.
+        node: NodeId,
+        /// Which OS process of it.
+        incarnation: Incarnation,
+    },
+    /// A message came over a link.
+    Message {
+        /// From whom.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// A new process runs here. Its origin is attached here, or the thaw of an image began it.
+    Started(Description),
+    /// How the local processes do.
+    Samples(Vec<Sample>),
+    /// A local process has ended.
+    Ended {
+        /// Which.
+        pid: Pid,
+        /// How.
+        end: End,
+    },
+    /// A local process's origin has gone away. (If the process is elsewhere, its node is told.)
+    OriginGone(Pid),
+    /// A program that was asked for is there and compiled.
+    CodeReady(CodeHash),
+    /// A program that was asked for is not here.
+    CodeMissing(CodeHash),
+    /// A program that was asked for cannot be used: why.
+    CodeFailed(CodeHash, String),
+    /// A process that was to be frozen stands still, and its image is ready to be sent.
+    Frozen {
+        /// For which migration.
+        migration: MigrationId,
+        /// How long its image is.
+        image_bytes: u64,
+    },
+    /// A process that was to be frozen cannot be: why. It goes on.
+    NotFrozen {
+        /// For which migration.
+        migration: MigrationId,
+        /// Why.
+        reason: String,
+    },
+    /// An image has come whole, and its process stands here.
+    Prepared(MigrationId),
+    /// An image has not come whole, or no process can be made of it: why.
+    NotPrepared {
+        /// Of which migration.
+        migration: MigrationId,
+        /// Why.
+        reason: String,
+    },
+    /// A local client asks.
+    Request {
+        /// Its number.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+}
+
+/// What a node wants done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send a message. Where there is no link (any more), it is dropped.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Make links to these, unless they are there.
+    Connect(Vec<String>),
+    /// Have a program ready: answered by `CodeReady`, `CodeMissing` or `CodeFailed`.
+    WantCode(CodeHash),
+    /// Send a program in bulk.
+    SendCode {
+        /// To whom.
+        to: NodeId,
+        /// Which.
+        code: CodeHash,
+    },
+    /// Freeze a process and make its image: answered by `Frozen`, `NotFrozen` or `Ended`.
+    Freeze {
+        /// Which.
+        pid: Pid,
+        /// What for.
+        migration: MigrationId,
+    },
+    /// Send the image in bulk.
+    SendImage {
+        /// To whom.
+        to: NodeId,
+        /// Whose.
+        pid: Pid,
+        /// In which migration.
+        migration: MigrationId,
+    },
+    /// A frozen process goes on here. Its image is not needed any more.
+    Resume(Pid),
+    /// A frozen process has left: end it here, it is not to run again.
+    Discard(Pid),
+    /// Be ready for an image.
+    Expect {
+        /// From whom.
+        from: NodeId,
+        /// In which migration.
+        migration: MigrationId,
+        /// What comes.
+        luggage: Luggage,
+    },
+    /// The process that came runs from now on.
+    Activate {
+        /// In which migration it came.
+        migration: MigrationId,
+        /// Which.
+        pid: Pid,
+    },
+    /// Drop what has come of a migration: the process goes on at its source.
+    Drop(MigrationId),
+    /// End a local process.
+    Kill(Pid),
+    /// Nobody serves this local process any more.
+    OriginGone(Pid),
+    /// Tell the attached origin of a process that it has ended.
+    TellOrigin {
+        /// Which.
+        pid: Pid,
+        /// How.
+        end: End,
+    },
+    /// Answer a local client.
+    Respond {
+        /// Its number.
+        id: RequestId,
+        /// What.
+        response: Response,
+    },
+    /// Something for the log, once.
+    Log(String),
+}

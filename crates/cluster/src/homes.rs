@@ -1,0 +1,58 @@
+//! The processes whose origin is attached to this node, wherever they run.
+
+use std::collections::BTreeMap;
+
+use peripatos_abi::Pid;
+
+use crate::limits::LOST_AFTER;
+use crate::{NodeId, Time};
+
+/// Where such a process is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    /// The node that last said it runs there.
+    pub(crate) at: NodeId,
+    /// That node is gone: unless the process shows up elsewhere by then, it is lost.
+    pub(crate) lost_at: Option<Time>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Homes(BTreeMap<Pid, Home>);
+
+impl Homes {
+    /// A process runs at that node. Only of those that were started here is anything kept.
+    pub(crate) fn runs_at(&mut self, pid: Pid, at: NodeId) -> bool {
+        let home = self.0.get_mut(&pid);
+        let known = home.is_some();
+        if let Some(home) = home {
+            *home = Home { at, lost_at: None };
+        }
+        known
+    }
+
+    pub(crate) fn started(&mut self, pid: Pid, at: NodeId) {
+        self.0.insert(pid, Home { at, lost_at: None });
+    }
+
+    pub(crate) fn remove(&mut self, pid: Pid) -> Option<Home> {
+        self.0.remove(&pid)
+    }
+
+    /// A node is gone.
+    pub(crate) fn node_gone(&mut self, node: NodeId, now: Time) {
+        for home in self.0.values_mut().filter(|home| home.at == node) {
+            home.lost_at.get_or_insert(now + LOST_AFTER);
+        }
+    }
+
+    /// Takes those that did not show up in time, each with the node that had it.
+    pub(crate) fn take_lost(&mut self, now: Time) -> Vec<(Pid, NodeId)> {
+        let lost = |_: &Pid, home: &mut Home| home.lost_at.is_some_and(|at| at <= now);
+        self.0.extract_if(.., lost).map(|(pid, home)| (pid, home.at)).collect()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.0.values().filter_map(|home| home.lost_at).min()
+    }
+}

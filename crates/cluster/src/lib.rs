@@ -1,0 +1,27 @@
+//! A node among nodes, as a state machine: membership, where processes are, and the phases of a migration.
+//!
+//! Decides and never acts: time, messages and what the local cores report come in as [`Event`]s, what is to be done
+//! goes out as [`Action`]s. Images, programs and device requests do not pass through here, only the decisions about
+//! them; a host carries these out on threads and sockets, a simulation on virtual time.
+//!
+//! Start at [`Node::handle`]; a migration is in `source` and `target`.
+
+mod event;
+mod identity;
+pub mod limits;
+pub mod message;
+mod node;
+mod time;
+
+mod balance;
+mod homes;
+mod peers;
+mod processes;
+mod requests;
+mod source;
+mod target;
+
+pub use event::{Action, Config, Event, NodeRow, Peer, Request, RequestId, Response, Sample};
+pub use identity::{Incarnation, NodeId};
+pub use node::Node;
+pub use time::Time;

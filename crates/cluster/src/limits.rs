@@ -1,0 +1,30 @@
+//! Every limit of a node, by name.
+
+use std::time::Duration;
+
+/// Processes on a node; more are refused.
+pub const PROCESSES_MAX: usize = 10_000;
+/// Other nodes that a node knows; more are refused.
+pub const PEERS_MAX: usize = 1_000;
+/// Migrations under way from a node, and as many to it.
+pub const MIGRATIONS_MAX: usize = 64;
+/// Outcomes of migrations that a target keeps until their sources have heard them; then it takes no more.
+pub const OUTCOMES_MAX: usize = 10_000;
+/// Bytes of a program's name and of its arguments together, as `ps` shows them; the rest is cut off.
+pub const COMMAND_BYTES_MAX: usize = 4_096;
+
+/// Between two looks at the balance, and two load samples for the peers.
+pub const BALANCE_EVERY: Duration = Duration::from_millis(100);
+/// A load sample older than this is no basis for a question.
+pub const LOAD_AGE_MAX: Duration = Duration::from_secs(2);
+/// A question for work that has no answer by then is given up.
+pub const ASK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// A migration that has not come to its commit by then is given up, and the process goes on at the source. Large
+/// programs are compiled at the target meanwhile, and large images travel.
+pub const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(120);
+/// A question to other nodes on behalf of a command is answered without those that are silent for so long.
+pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// A command that was passed on may wait for a migration.
+pub const COMMAND_WAIT_MAX: Duration = Duration::from_secs(150);
+/// When a node is gone, what it ran may just have left it: so long its processes are not given up.
+pub const LOST_AFTER: Duration = Duration::from_secs(2);

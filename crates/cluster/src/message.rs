@@ -1,0 +1,390 @@
+//! What nodes say to each other. These types are the wire form (postcard); the version is agreed on when a link is made.
+//!
+//! A link keeps the order of messages and loses none while it stands; what was under way when it broke may have arrived
+//! or not.
+
+use peripatos_abi::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::{Incarnation, NodeId};
+
+/// One migration, from its offer to its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MigrationId {
+    /// The node that the process leaves.
+    pub source: NodeId,
+    /// Which OS process of it.
+    pub incarnation: Incarnation,
+    /// Counted by the source.
+    pub number: u64,
+}
+
+/// Content hash of a program (blake3).
+pub type CodeHash = [u8; 32];
+
+/// What stays the same of a process wherever it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Its name.
+    #[serde(with = "pid_bits")]
+    pub pid: Pid,
+    /// The program's name as it was given, and its arguments, lossily as text: for people.
+    pub command: Vec<String>,
+    /// Its program.
+    pub code: CodeHash,
+    /// The node at which its origin is attached.
+    pub origin: NodeId,
+    /// When it was started, seconds since 1970 by the origin node's clock.
+    pub started_unix_seconds: u64,
+    /// Bytes of memory it may use.
+    pub memory_bytes_max: u64,
+    /// Whether its NaNs are made canonical.
+    pub canonical_nan: bool,
+}
+
+/// What a process brings along.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Luggage {
+    /// Who it is.
+    pub process: Description,
+    /// How often it has moved, this move included.
+    pub moves: u32,
+    /// Processor time it has used so far.
+    pub cpu_ms: u64,
+    /// Memory it has.
+    pub memory_bytes: u64,
+    /// It is to stay where it comes: for so long, or until it is released.
+    pub hold: Option<Hold>,
+}
+
+/// How long a process stays where somebody has put it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hold {
+    /// Until it is released.
+    UntilReleased,
+    /// For so many milliseconds.
+    For(u64),
+}
+
+/// How loaded a node is, for its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadSample {
+    /// Kernel threads that run processes.
+    pub cores: u32,
+    /// Processes that run or wait for a core.
+    pub runnable: u32,
+    /// All its processes.
+    pub processes: u32,
+    /// It is being emptied.
+    pub draining: bool,
+}
+
+/// How a process came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// With this exit code.
+    Exited(u32),
+    /// By a signal that it raised itself, as the operating system counts them.
+    Raised(i32),
+    /// It trapped, or could not go on.
+    Failed {
+        /// What kind of failure it is.
+        kind: FailureKind,
+        /// In words.
+        message: String,
+    },
+    /// Somebody ended it.
+    Killed,
+    /// The node that ran it is gone.
+    Lost {
+        /// That node's name.
+        node: String,
+    },
+    /// It was frozen into an image and has left.
+    Frozen,
+}
+
+/// Kinds of failure that have an exit code of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// It trapped.
+    Trap,
+    /// Its stack overflowed.
+    StackOverflow,
+    /// Memory ran out.
+    OutOfMemory,
+    /// The runtime failed.
+    Internal,
+}
+
+/// A line of `peri ps`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRow {
+    /// Who it is.
+    pub process: Description,
+    /// How it is.
+    pub state: RowState,
+    /// The core that last ran it.
+    pub core: Option<u32>,
+    /// Processor time so far, here and elsewhere.
+    pub cpu_ms: u64,
+    /// Memory it has.
+    pub memory_bytes: u64,
+    /// How often it has moved.
+    pub moves: u32,
+    /// Whether it stays where it is until it is released.
+    pub pinned: bool,
+}
+
+/// How a process is, for `peri ps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowState {
+    /// It runs or waits for a core.
+    Running,
+    /// It waits for a device.
+    Waiting,
+    /// It is on its way to another node.
+    Moving,
+    /// It has left, or not: its target cannot be asked. It stands still here until that is known.
+    InDoubt,
+}
+
+/// What can be asked of the node that runs a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Move a process.
+    Migrate {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+        /// Where to.
+        to: NodeId,
+        /// How long it stays there.
+        hold: Hold,
+    },
+    /// Let the balancer move a process again.
+    Unpin {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+    },
+    /// End a process.
+    Kill {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+    },
+    /// Empty this node, and take nothing; or take processes again.
+    Drain {
+        /// Which of the two.
+        on: bool,
+    },
+    /// An operator's word: that OS process is gone and will not come back.
+    Forget {
+        /// Which node.
+        node: NodeId,
+    },
+}
+
+/// What came of a [`Command`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// The process has moved, and stood still for so long.
+    Moved {
+        /// From the request to freeze until the target said that it runs.
+        freeze_us: u64,
+        /// Bytes that were carried.
+        image_bytes: u64,
+    },
+    /// It is not done, and nothing has changed: why.
+    Refused(String),
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// How loaded the sender is.
+    Load(LoadSample),
+    /// Nodes that the sender knows: name and address.
+    Members(Vec<Member>),
+
+    /// "I have room: give me a process."
+    Ask(LoadSample),
+    /// "I have none for you."
+    Nothing,
+
+    /// Source: will you take this process?
+    Offer {
+        /// The migration that begins.
+        migration: MigrationId,
+        /// What comes.
+        luggage: Luggage,
+    },
+    /// Target: no.
+    Refused {
+        /// Which migration.
+        migration: MigrationId,
+        /// Why.
+        reason: String,
+    },
+    /// Target: send me this program first.
+    WantCode {
+        /// Which.
+        code: CodeHash,
+    },
+    /// Target: the program is there and compiled; send the image.
+    Ready {
+        /// Which migration.
+        migration: MigrationId,
+    },
+    /// Source: no more of it; the process goes on at the source.
+    Abort {
+        /// Which migration.
+        migration: MigrationId,
+    },
+    /// Target: the process stands here, whole; nothing of it has run.
+    Prepared {
+        /// Which migration.
+        migration: MigrationId,
+    },
+    /// Source: it is yours. Run it.
+    Commit {
+        /// Which migration.
+        migration: MigrationId,
+    },
+    /// Source, after a break: what has become of it?
+    Query {
+        /// Which migration.
+        migration: MigrationId,
+    },
+    /// Target: it is mine and runs (`true`), or I do not have it and never shall.
+    Outcome {
+        /// Which migration.
+        migration: MigrationId,
+        /// Which of the two.
+        committed: bool,
+    },
+    /// Source: I have heard the outcome.
+    Closed {
+        /// Which migration.
+        migration: MigrationId,
+    },
+
+    /// What the sender is about to send as bulk under this number.
+    Bulk {
+        /// The number, counted by the sender.
+        stream: u64,
+        /// What it is.
+        content: Content,
+        /// How long it is.
+        bytes: u64,
+    },
+
+    /// A process's request, to its origin.
+    Request {
+        /// Whose.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+        /// Its number.
+        sequence: u64,
+        /// What, in the form of the device protocol.
+        request: Vec<u8>,
+    },
+    /// The origin's reply.
+    Reply {
+        /// To whom.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+        /// To which request.
+        sequence: u64,
+        /// What, in the form of the device protocol.
+        reply: Vec<u8>,
+    },
+    /// To the origin's node: the process runs here now.
+    Arrived {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+    },
+    /// To the origin's node: the process has ended.
+    Ended {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+        /// How.
+        end: End,
+    },
+    /// From the origin's node: the end is known to who waited.
+    EndHeard {
+        /// Of which process.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+    },
+    /// From the origin's node: nobody serves this process any more.
+    OriginGone {
+        /// Which process.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+    },
+
+    /// What runs at your place?
+    List {
+        /// The asker's number.
+        request: u64,
+    },
+    /// This runs here.
+    Listed {
+        /// The asker's number.
+        request: u64,
+        /// A line each.
+        processes: Vec<ProcessRow>,
+    },
+    /// Do this.
+    Command {
+        /// The asker's number.
+        request: u64,
+        /// What.
+        command: Command,
+    },
+    /// What came of it.
+    Answer {
+        /// The asker's number.
+        request: u64,
+        /// What.
+        answer: Answer,
+    },
+}
+
+/// Another node, as far as a newcomer needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: String,
+}
+
+/// What travels in bulk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A program.
+    Code(CodeHash),
+    /// The image of a migrating process.
+    Image(MigrationId),
+}
+
+/// Pids as numbers on the wire.
+mod pid_bits {
+    use peripatos_abi::Pid;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(pid: &Pid, to: S) -> Result<S::Ok, S::Error> {
+        pid.bits().serialize(to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Pid, D::Error> {
+        u128::deserialize(from).map(Pid::from_bits)
+    }
+}

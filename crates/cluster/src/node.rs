@@ -1,0 +1,304 @@
+//! One node, as a state machine: told of events, it says what is to be done.
+//!
+//! Invariants:
+//! * at most one node runs a process: see `source` and `target` for how a move keeps that;
+//! * what a peer says changes only what is the peer's to say: its own processes, its own migrations;
+//! * nothing waits for ever but a process in doubt, and that shows in `ps`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use peripatos_abi::Pid;
+
+use crate::event::{Action, Config, Event, Peer, RequestId};
+use crate::homes::Homes;
+use crate::limits::PROCESSES_MAX;
+use crate::message::{CodeHash, Description, End, Message, MigrationId};
+use crate::peers::Peers;
+use crate::processes::{Process, Processes, State};
+use crate::requests::Waiting;
+use crate::source::Outgoing;
+use crate::target::Incoming;
+use crate::{Incarnation, NodeId, Time};
+
+/// One node. See the module's page.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) config: Config,
+    pub(crate) now: Time,
+    pub(crate) processes: Processes,
+    pub(crate) peers: Peers,
+    pub(crate) homes: Homes,
+    pub(crate) outgoing: BTreeMap<MigrationId, Outgoing>,
+    pub(crate) incoming: BTreeMap<MigrationId, Incoming>,
+    /// Programs that are on their way here, and from whom.
+    pub(crate) fetching: BTreeMap<CodeHash, NodeId>,
+    /// Migrations whose processes have come, and whose sources may not know it.
+    pub(crate) committed: BTreeSet<MigrationId>,
+    /// Ends that the origins' nodes have not heard of.
+    unheard: BTreeMap<Pid, (NodeId, End)>,
+    pub(crate) waiting: BTreeMap<u64, Waiting>,
+    pub(crate) draining: bool,
+    /// When we asked for work; `None`: no question is open.
+    pub(crate) asked_at: Option<Time>,
+    pub(crate) next_balance: Time,
+    last_number: u64,
+}
+
+/// Who wants to know what came of a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asker {
+    /// A client of this node.
+    Local(RequestId),
+    /// A client of that node, under that node's number.
+    Remote(NodeId, u64),
+}
+
+impl Node {
+    /// A node without processes and without peers.
+    #[must_use]
+    pub fn new(config: Config) -> Node {
+        Node {
+            config,
+            now: Time::default(),
+            processes: Processes::default(),
+            peers: Peers::default(),
+            homes: Homes::default(),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            fetching: BTreeMap::new(),
+            committed: BTreeSet::new(),
+            unheard: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            draining: false,
+            asked_at: None,
+            next_balance: Time::default(),
+            last_number: 0,
+        }
+    }
+
+    /// Takes an event in, and appends what is to be done, in order.
+    pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        self.now = self.now.max(now);
+        match event {
+            Event::Tick => {}
+            Event::LinkUp(peer) => self.link_up(peer, out),
+            Event::LinkDown(node) => self.link_down(node, out),
+            Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
+            Event::Message { from, message } => self.message(from, message, out),
+            Event::Started(description) => self.started(description),
+            Event::Samples(samples) => self.processes.take_samples(samples),
+            Event::Ended { pid, end } => self.ended(pid, end, out),
+            Event::OriginGone(pid) => self.origin_left(pid, out),
+            Event::CodeReady(code) => self.code_ready(code, out),
+            Event::CodeMissing(code) => self.code_missing(code, out),
+            Event::CodeFailed(code, reason) => self.code_failed(code, &reason, out),
+            Event::Frozen { migration, image_bytes } => self.frozen(migration, image_bytes, out),
+            Event::NotFrozen { migration, reason } => self.not_frozen(migration, reason, out),
+            Event::Prepared(migration) => self.prepared(migration, out),
+            Event::NotPrepared { migration, reason } => self.not_prepared(migration, reason, out),
+            Event::Request { id, request } => self.request(id, request, out),
+        }
+        self.due(out);
+    }
+
+    /// When the node wants to be told the time at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Time {
+        let outgoing = self.outgoing.values().map(Outgoing::deadline);
+        let incoming = self.incoming.values().map(|incoming| incoming.deadline);
+        let waiting = self.waiting.values().map(|waiting| waiting.deadline);
+        let lost = self.homes.next_deadline();
+        outgoing.chain(incoming).chain(waiting).chain(lost).fold(self.next_balance, Time::min)
+    }
+
+    /// Whether nothing runs here and nothing is on its way: it can go without loss.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processes.0.is_empty() && self.incoming.is_empty() && self.outgoing.is_empty()
+    }
+
+    /// Whether another process may be started here. Errors: why not.
+    ///
+    /// # Errors
+    /// There are too many, or one of this name.
+    pub fn may_start(&self, pid: Pid) -> Result<(), String> {
+        if self.processes.0.len() + self.incoming.len() >= PROCESSES_MAX {
+            return Err(format!("this node has {PROCESSES_MAX} processes"));
+        }
+        if self.processes.0.contains_key(&pid) {
+            return Err(format!("{pid:#} runs here already"));
+        }
+        Ok(())
+    }
+
+    fn due(&mut self, out: &mut Vec<Action>) {
+        self.give_up_late_moves(out);
+        self.drop_late(out);
+        self.answer_late(out);
+        for (pid, node) in self.homes.take_lost(self.now) {
+            let end = End::Lost { node: self.peers.name(node) };
+            out.push(Action::TellOrigin { pid, end });
+        }
+        self.balance(out);
+    }
+
+    fn message(&mut self, from: NodeId, message: Message, out: &mut Vec<Action>) {
+        match message {
+            Message::Load(sample) => self.heard_load(from, sample),
+            Message::Members(members) => {
+                let unknown = |node| node != self.config.node && !self.peers.is_linked(node);
+                let addresses = members.into_iter().filter(|member| unknown(member.node));
+                out.push(Action::Connect(addresses.map(|member| member.address).collect()));
+            }
+            Message::Ask(sample) => self.asked(from, sample, out),
+            Message::Nothing => self.asked_at = None,
+            Message::Offer { migration, luggage } => self.offered(from, migration, luggage, out),
+            Message::Refused { migration, reason } => {
+                self.target_refused(from, migration, reason, out);
+            }
+            Message::WantCode { code } => out.push(Action::SendCode { to: from, code }),
+            Message::Ready { migration } => self.target_ready(from, migration, out),
+            Message::Abort { migration } => self.aborted(from, migration, out),
+            Message::Prepared { migration } => self.target_prepared(from, migration, out),
+            Message::Commit { migration } => self.commit(from, migration, out),
+            Message::Query { migration } => self.queried(from, migration, out),
+            Message::Outcome { migration, committed } => {
+                self.outcome(from, migration, committed, out);
+            }
+            Message::Closed { migration } => self.closed(from, migration),
+            Message::Arrived { pid } => self.origin_hears_of(pid, from, out),
+            Message::Ended { pid, end } => {
+                out.push(Action::Send { to: from, message: Message::EndHeard { pid } });
+                self.tell_origin(pid, end, out);
+            }
+            Message::EndHeard { pid } => {
+                if self.unheard.get(&pid).is_some_and(|(origin, _)| *origin == from) {
+                    self.unheard.remove(&pid);
+                }
+            }
+            Message::OriginGone { pid } => {
+                let of = |process: &Process| process.description.origin == from;
+                if self.processes.0.get(&pid).is_some_and(of) {
+                    out.push(Action::OriginGone(pid));
+                }
+            }
+            Message::List { request } => {
+                let processes = self.own_rows();
+                out.push(Action::Send {
+                    to: from,
+                    message: Message::Listed { request, processes },
+                });
+            }
+            Message::Listed { request, processes } => self.listed(from, request, processes, out),
+            Message::Command { request, command } => {
+                self.command(Asker::Remote(from, request), command, out);
+            }
+            Message::Answer { request, answer } => self.answered(from, request, answer, out),
+            // The host carries these past the node.
+            Message::Bulk { .. } | Message::Request { .. } | Message::Reply { .. } => {}
+        }
+    }
+
+    fn link_up(&mut self, peer: Peer, out: &mut Vec<Action>) {
+        let (node, incarnation) = (peer.node, peer.incarnation);
+        let before = self.peers.0.get(&node).map(|known| known.peer.incarnation);
+        if !self.peers.linked(peer) {
+            out.push(Action::Log(format!("too many nodes: {node:#} is not taken")));
+            return;
+        }
+        if let Some(old) = before.filter(|old| *old != incarnation) {
+            self.gone(node, old, out);
+        }
+        self.target_back(node, incarnation, out);
+        self.source_is(node, Some(incarnation));
+        let members = self.peers.members();
+        out.push(Action::Send { to: node, message: Message::Members(members) });
+        for pid in self.processes.of_origin(node) {
+            out.push(Action::Send { to: node, message: Message::Arrived { pid } });
+        }
+        let ends = self.unheard.iter().filter(|(_, (origin, _))| *origin == node);
+        for (pid, (_, end)) in ends {
+            let message = Message::Ended { pid: *pid, end: end.clone() };
+            out.push(Action::Send { to: node, message });
+        }
+        // The newcomer hears of our load at once, and we look at the balance when we hear of its.
+        out.push(Action::Send { to: node, message: Message::Load(self.own_sample()) });
+    }
+
+    fn link_down(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        if let Some(known) = self.peers.0.get_mut(&node) {
+            (known.linked, known.load) = (false, None);
+        }
+        self.target_cut(node, out);
+        self.source_cut(node, out);
+        self.node_silent(node, out);
+    }
+
+    /// An OS process of another node has ended, and with it all that it ran and served.
+    pub(crate) fn gone(&mut self, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
+        self.target_gone(node, incarnation, out);
+        self.source_is(node, None);
+        for pid in self.processes.of_origin(node) {
+            out.push(Action::OriginGone(pid));
+        }
+        self.homes.node_gone(node, self.now);
+        self.unheard.retain(|_, (origin, _)| *origin != node);
+    }
+
+    fn started(&mut self, description: Description) {
+        let pid = description.pid;
+        if description.origin == self.config.node {
+            self.homes.started(pid, self.config.node);
+        }
+        self.processes.0.insert(pid, Process::new(description));
+    }
+
+    fn ended(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
+        let Some(process) = self.processes.0.remove(&pid) else { return };
+        if let State::Leaving(migration) = process.state {
+            self.ended_while_leaving(migration, out);
+        }
+        let origin = process.description.origin;
+        if origin == self.config.node {
+            self.tell_origin(pid, end, out);
+        } else {
+            self.unheard.insert(pid, (origin, end.clone()));
+            if self.unheard.len() > PROCESSES_MAX {
+                self.unheard.pop_first();
+            }
+            out.push(Action::Send { to: origin, message: Message::Ended { pid, end } });
+        }
+    }
+
+    fn tell_origin(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
+        if self.homes.remove(pid).is_some() {
+            out.push(Action::TellOrigin { pid, end });
+        }
+    }
+
+    /// A process of an origin here runs there. Where the origin is gone, its node is told.
+    pub(crate) fn origin_hears_of(&mut self, pid: Pid, at: NodeId, out: &mut Vec<Action>) {
+        if self.homes.runs_at(pid, at) {
+            return;
+        }
+        out.push(if at == self.config.node {
+            Action::OriginGone(pid)
+        } else {
+            Action::Send { to: at, message: Message::OriginGone { pid } }
+        });
+    }
+
+    fn origin_left(&mut self, pid: Pid, out: &mut Vec<Action>) {
+        let Some(home) = self.homes.remove(pid) else { return };
+        if self.processes.0.contains_key(&pid) {
+            out.push(Action::OriginGone(pid));
+        } else {
+            out.push(Action::Send { to: home.at, message: Message::OriginGone { pid } });
+        }
+    }
+
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+}

@@ -1,0 +1,93 @@
+//! The other nodes, as this one knows them.
+
+use std::collections::BTreeMap;
+
+use peripatos_balancer::Load;
+
+use crate::event::{NodeRow, Peer};
+use crate::limits::{LOAD_AGE_MAX, PEERS_MAX};
+use crate::message::{LoadSample, Member};
+use crate::{NodeId, Time};
+
+/// What is known of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) peer: Peer,
+    /// Whether a link stands.
+    pub(crate) linked: bool,
+    pub(crate) load: Option<(Time, LoadSample)>,
+}
+
+/// All of them. A node that is not linked any more stays known: silence is not death.
+#[derive(Debug, Default)]
+pub(crate) struct Peers(pub(crate) BTreeMap<NodeId, Known>);
+
+impl Peers {
+    /// A link stands. `false`: there are too many.
+    pub(crate) fn linked(&mut self, peer: Peer) -> bool {
+        if self.0.len() >= PEERS_MAX && !self.0.contains_key(&peer.node) {
+            return false;
+        }
+        self.0.insert(peer.node, Known { peer, linked: true, load: None });
+        true
+    }
+
+    pub(crate) fn is_linked(&self, node: NodeId) -> bool {
+        self.0.get(&node).is_some_and(|known| known.linked)
+    }
+
+    pub(crate) fn name(&self, node: NodeId) -> String {
+        self.0.get(&node).map_or_else(|| format!("{node:#}"), |known| known.peer.name.clone())
+    }
+
+    /// Those with a link.
+    pub(crate) fn all_linked(&self) -> Vec<NodeId> {
+        self.0.iter().filter(|(_, known)| known.linked).map(|(node, _)| *node).collect()
+    }
+
+    /// Loads that are fresh enough to go by.
+    pub(crate) fn loads(&self, now: Time) -> impl Iterator<Item = (NodeId, Load)> {
+        self.0.iter().filter(|(_, known)| known.linked).filter_map(move |(node, known)| {
+            let (at, sample) = known.load?;
+            (now.since(at) <= LOAD_AGE_MAX).then(|| (*node, load(sample)))
+        })
+    }
+
+    /// A process has been given to a node or taken from it: its next sample will say so, but until then
+    /// it must not be given everything.
+    pub(crate) fn expect_one_more(&mut self, node: NodeId) {
+        if let Some((_, sample)) = self.0.get_mut(&node).and_then(|known| known.load.as_mut()) {
+            sample.runnable = sample.runnable.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let reachable = self.0.values().filter(|known| known.linked);
+        reachable
+            .filter(|known| !known.peer.address.is_empty())
+            .map(|known| Member { node: known.peer.node, address: known.peer.address.clone() })
+            .collect()
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = NodeRow> {
+        self.0.values().map(|known| {
+            let load = known.load.map(|(_, sample)| sample);
+            NodeRow {
+                node: known.peer.node,
+                name: known.peer.name.clone(),
+                address: known.peer.address.clone(),
+                own: false,
+                reachable: known.linked,
+                draining: load.is_some_and(|load| load.draining),
+                cores: load.map_or(0, |load| load.cores),
+                runnable: load.map_or(0, |load| load.runnable),
+                processes: load.map_or(0, |load| load.processes),
+            }
+        })
+    }
+}
+
+/// A sample in the balancer's terms.
+pub(crate) fn load(sample: LoadSample) -> Load {
+    Load { cores: sample.cores, runnable: sample.runnable, draining: sample.draining }
+}

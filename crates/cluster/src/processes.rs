@@ -1,0 +1,139 @@
+//! The processes that this node runs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use peripatos_abi::Pid;
+use peripatos_balancer::Candidate;
+
+use crate::event::Sample;
+use crate::message::{Description, Hold, Luggage, MigrationId, ProcessRow, RowState};
+use crate::{NodeId, Time};
+
+/// One process of this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) description: Description,
+    pub(crate) state: State,
+    pub(crate) moves: u32,
+    /// Processor time that it had used when it came here.
+    pub(crate) cpu_before: Duration,
+    pub(crate) sample: Option<Sample>,
+    pub(crate) memory_bytes: u64,
+    /// The balancer leaves it alone until then: it has just moved, or somebody has put it here.
+    pub(crate) stays_until: Time,
+    pub(crate) pinned: bool,
+}
+
+/// Where a process is in its life here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// It is being moved away.
+    Leaving(MigrationId),
+}
+
+impl Process {
+    pub(crate) fn new(description: Description) -> Process {
+        Process {
+            description,
+            state: State::Running,
+            moves: 0,
+            cpu_before: Duration::ZERO,
+            sample: None,
+            memory_bytes: 0,
+            stays_until: Time::default(),
+            pinned: false,
+        }
+    }
+
+    /// A process that has come with a migration.
+    pub(crate) fn arrived(luggage: Luggage, now: Time, rest: Duration) -> Process {
+        let (stays, pinned) = match luggage.hold {
+            None => (rest, false),
+            Some(Hold::For(milliseconds)) => (rest.max(Duration::from_millis(milliseconds)), true),
+            Some(Hold::UntilReleased) => (Duration::MAX, true),
+        };
+        Process {
+            moves: luggage.moves,
+            cpu_before: Duration::from_millis(luggage.cpu_ms),
+            memory_bytes: luggage.memory_bytes,
+            stays_until: now + stays,
+            pinned,
+            ..Process::new(luggage.process)
+        }
+    }
+
+    pub(crate) fn cpu(&self) -> Duration {
+        self.cpu_before + self.sample.map_or(Duration::ZERO, |sample| sample.cpu)
+    }
+
+    /// Until the first sample a process counts as one that wants a core.
+    pub(crate) fn runnable(&self) -> bool {
+        self.sample.is_none_or(|sample| sample.runnable)
+    }
+}
+
+/// All of them. A pid is there once.
+#[derive(Debug, Default)]
+pub(crate) struct Processes(pub(crate) BTreeMap<Pid, Process>);
+
+impl Processes {
+    pub(crate) fn take_samples(&mut self, samples: Vec<Sample>) {
+        for sample in samples {
+            if let Some(process) = self.0.get_mut(&sample.pid) {
+                process.memory_bytes = sample.memory_bytes;
+                process.sample = Some(sample);
+            }
+        }
+    }
+
+    /// How many run or wait for a core; what is on its way out does not count.
+    pub(crate) fn runnable(&self) -> u32 {
+        let runnable = |process: &&Process| process.state == State::Running && process.runnable();
+        self.0.values().filter(runnable).count() as u32
+    }
+
+    /// Those that the balancer may move. `everything`: also those that rest or wait.
+    pub(crate) fn candidates(&self, now: Time, everything: bool) -> Vec<Candidate<Pid>> {
+        let may_move = |process: &&Process| {
+            process.state == State::Running
+                && (everything || process.stays_until <= now && process.runnable())
+        };
+        let candidate = |process: &Process| Candidate {
+            process: process.description.pid,
+            cpu: process.cpu(),
+            memory_bytes: process.memory_bytes,
+        };
+        self.0.values().filter(may_move).map(candidate).collect()
+    }
+
+    /// Those whose origin is attached at that node.
+    pub(crate) fn of_origin(&self, origin: NodeId) -> Vec<Pid> {
+        let of = |process: &&Process| process.description.origin == origin;
+        self.0.values().filter(of).map(|process| process.description.pid).collect()
+    }
+
+    /// `in_doubt`: whether that migration is.
+    pub(crate) fn rows(
+        &self,
+        now: Time,
+        in_doubt: impl Fn(MigrationId) -> bool,
+    ) -> Vec<ProcessRow> {
+        let row = |process: &Process| ProcessRow {
+            process: process.description.clone(),
+            state: match process.state {
+                State::Leaving(migration) if in_doubt(migration) => RowState::InDoubt,
+                State::Leaving(_) => RowState::Moving,
+                State::Running if process.runnable() => RowState::Running,
+                State::Running => RowState::Waiting,
+            },
+            core: process.sample.map(|sample| sample.core),
+            cpu_ms: process.cpu().as_millis() as u64,
+            memory_bytes: process.memory_bytes,
+            moves: process.moves,
+            pinned: process.pinned && process.stays_until > now,
+        };
+        self.0.values().map(row).collect()
+    }
+}

@@ -1,0 +1,246 @@
+//! What local clients and other nodes ask of this one.
+
+use std::collections::BTreeSet;
+
+use crate::event::{Action, NodeRow, Request, RequestId, Response};
+use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX};
+use crate::message::{Answer, Command, Message, ProcessRow};
+use crate::node::{Asker, Node};
+use crate::{NodeId, Time};
+
+/// A question of ours that other nodes have not all answered.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    id: RequestId,
+    pub(crate) deadline: Time,
+    open: BTreeSet<NodeId>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Processes { rows: Vec<ProcessRow>, silent: Vec<String> },
+    Command,
+}
+
+impl Node {
+    /// A local client asks.
+    pub(crate) fn request(&mut self, id: RequestId, request: Request, out: &mut Vec<Action>) {
+        match request {
+            Request::Nodes => {
+                let nodes = std::iter::once(self.own_row()).chain(self.peers.rows()).collect();
+                out.push(Action::Respond { id, response: Response::Nodes(nodes) });
+            }
+            Request::Processes => self.list_all(id, out),
+            Request::Command { node, command } if node == self.config.node => {
+                self.command(Asker::Local(id), command, out);
+            }
+            Request::Command { node, command } => self.pass_on(id, node, command, out),
+        }
+    }
+
+    fn own_row(&self) -> NodeRow {
+        let load = self.own_sample();
+        NodeRow {
+            node: self.config.node,
+            name: self.config.name.clone(),
+            address: self.config.address.clone(),
+            own: true,
+            reachable: true,
+            draining: self.draining,
+            cores: load.cores,
+            runnable: load.runnable,
+            processes: load.processes,
+        }
+    }
+
+    pub(crate) fn own_rows(&self) -> Vec<ProcessRow> {
+        self.processes.rows(self.now, |id| {
+            self.outgoing.get(&id).is_some_and(super::source::Outgoing::is_in_doubt)
+        })
+    }
+
+    fn list_all(&mut self, id: RequestId, out: &mut Vec<Action>) {
+        let number = self.next_number();
+        let open: BTreeSet<NodeId> = self.peers.all_linked().into_iter().collect();
+        for node in &open {
+            out.push(Action::Send { to: *node, message: Message::List { request: number } });
+        }
+        let unlinked = self.peers.0.values().filter(|known| !known.linked);
+        let silent = unlinked.map(|known| known.peer.name.clone()).collect();
+        let kind = Kind::Processes { rows: self.own_rows(), silent };
+        let deadline = self.now + ANSWER_WAIT_MAX;
+        self.waiting.insert(number, Waiting { id, deadline, open, kind });
+        self.respond_if_complete(number, out);
+    }
+
+    /// Another node has answered a list.
+    pub(crate) fn listed(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        processes: Vec<ProcessRow>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(waiting) = self.waiting.get_mut(&number) else { return };
+        if let (true, Kind::Processes { rows, .. }) =
+            (waiting.open.remove(&from), &mut waiting.kind)
+        {
+            rows.extend(processes);
+        }
+        self.respond_if_complete(number, out);
+    }
+
+    fn respond_if_complete(&mut self, number: u64, out: &mut Vec<Action>) {
+        if self.waiting.get(&number).is_none_or(|waiting| !waiting.open.is_empty()) {
+            return;
+        }
+        let Some(Waiting { id, kind: Kind::Processes { rows, silent }, .. }) =
+            self.waiting.remove(&number)
+        else {
+            return;
+        };
+        out.push(Action::Respond { id, response: Response::Processes { processes: rows, silent } });
+    }
+
+    fn pass_on(&mut self, id: RequestId, node: NodeId, command: Command, out: &mut Vec<Action>) {
+        if !self.peers.is_linked(node) {
+            let reason = format!("node {} cannot be reached", self.peers.name(node));
+            self.tell(Some(Asker::Local(id)), Answer::Refused(reason), out);
+            return;
+        }
+        let number = self.next_number();
+        let deadline = self.now + COMMAND_WAIT_MAX;
+        let open = BTreeSet::from([node]);
+        self.waiting.insert(number, Waiting { id, deadline, open, kind: Kind::Command });
+        let message = Message::Command { request: number, command };
+        out.push(Action::Send { to: node, message });
+    }
+
+    /// Another node has done a command, or not.
+    pub(crate) fn answered(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        answer: Answer,
+        out: &mut Vec<Action>,
+    ) {
+        let ours = self.waiting.get(&number).is_some_and(|waiting| waiting.open.contains(&from));
+        if let (true, Some(waiting)) = (ours, self.waiting.remove(&number)) {
+            self.tell(Some(Asker::Local(waiting.id)), answer, out);
+        }
+    }
+
+    /// A command for this node.
+    pub(crate) fn command(&mut self, asker: Asker, command: Command, out: &mut Vec<Action>) {
+        let done = match command {
+            Command::Migrate { pid, to, hold } => {
+                match self.begin_move(pid, to, Some(hold), Some(asker), out) {
+                    // Answered when it has moved.
+                    Ok(()) => return,
+                    Err(reason) => Err(reason),
+                }
+            }
+            Command::Unpin { pid } => match self.processes.0.get_mut(&pid) {
+                Some(process) => {
+                    (process.pinned, process.stays_until) = (false, self.now);
+                    Ok(())
+                }
+                None => Err(format!("{pid:#} does not run here")),
+            },
+            Command::Kill { pid } if self.processes.0.contains_key(&pid) => {
+                out.push(Action::Kill(pid));
+                Ok(())
+            }
+            Command::Kill { pid } => Err(format!("{pid:#} does not run here")),
+            Command::Drain { on } => {
+                self.draining = on;
+                Ok(())
+            }
+            Command::Forget { node } => self.forget(node, out),
+        };
+        self.tell(Some(asker), done.map_or_else(Answer::Refused, |()| Answer::Done), out);
+    }
+
+    fn forget(&mut self, node: NodeId, out: &mut Vec<Action>) -> Result<(), String> {
+        let name = self.peers.name(node);
+        match self.peers.0.get(&node) {
+            None => Err(format!("node {name} is not known")),
+            Some(known) if known.linked => {
+                Err(format!("node {name} is there; end it with `peri down`"))
+            }
+            Some(known) => {
+                let incarnation = known.peer.incarnation;
+                self.peers.0.remove(&node);
+                self.gone(node, incarnation, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Nodes that cannot answer any more are left out.
+    pub(crate) fn node_silent(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        let name = self.peers.name(node);
+        let of = |waiting: &Waiting| waiting.open.contains(&node);
+        let numbers: Vec<u64> =
+            self.waiting.iter().filter(|(_, one)| of(one)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            self.leave_out(number, std::slice::from_ref(&name), &[node], out);
+        }
+    }
+
+    pub(crate) fn answer_late(&mut self, out: &mut Vec<Action>) {
+        let now = self.now;
+        let late: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.deadline <= now)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in late {
+            let Some(waiting) = self.waiting.get(&number) else { continue };
+            let nodes: Vec<NodeId> = waiting.open.iter().copied().collect();
+            let names: Vec<String> = nodes.iter().map(|node| self.peers.name(*node)).collect();
+            self.leave_out(number, &names, &nodes, out);
+        }
+    }
+
+    fn leave_out(
+        &mut self,
+        number: u64,
+        names: &[String],
+        nodes: &[NodeId],
+        out: &mut Vec<Action>,
+    ) {
+        let Some(waiting) = self.waiting.get_mut(&number) else { return };
+        waiting.open.retain(|node| !nodes.contains(node));
+        match &mut waiting.kind {
+            Kind::Processes { silent, .. } => {
+                silent.extend_from_slice(names);
+                self.respond_if_complete(number, out);
+            }
+            Kind::Command => {
+                let asker = Asker::Local(waiting.id);
+                self.waiting.remove(&number);
+                let reason = format!(
+                    "node {} does not answer; whether it was done is not known",
+                    names.join(", ")
+                );
+                self.tell(Some(asker), Answer::Refused(reason), out);
+            }
+        }
+    }
+
+    /// Gives an answer to whoever asked.
+    pub(crate) fn tell(&self, asker: Option<Asker>, answer: Answer, out: &mut Vec<Action>) {
+        match asker {
+            None => {}
+            Some(Asker::Local(id)) => {
+                out.push(Action::Respond { id, response: Response::Command(answer) });
+            }
+            Some(Asker::Remote(to, request)) => {
+                out.push(Action::Send { to, message: Message::Answer { request, answer } });
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! A migration at the node that the process leaves.
+//!
+//! ```text
+//! Offered ──Ready──► Freezing ──frozen──► Sending ──Prepared──► Committing ──Outcome──► gone, or back
+//!    └───── refused, cut, too late: the process goes on here ──────┘   └─ cut: in doubt, stands still
+//! ```
+//! The commit is the point of no return: before it this node alone decides, after it the target does. When the
+//! link breaks behind it, nobody here can know which of the two happened, and the process stands still until the
+//! target can be asked, or is known to be gone: never two copies.
+
+use std::time::Duration;
+
+use peripatos_abi::Pid;
+
+use crate::event::Action;
+use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX};
+use crate::message::{Answer, Hold, Luggage, Message, MigrationId};
+use crate::node::{Asker, Node};
+use crate::processes::State;
+use crate::{Incarnation, NodeId, Time};
+
+/// A process on its way out.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pid: Pid,
+    to: NodeId,
+    to_incarnation: Incarnation,
+    phase: Phase,
+    /// Before the commit: given up then.
+    deadline: Time,
+    /// Who is to be told.
+    asker: Option<Asker>,
+    began: Time,
+    image_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Offered,
+    Freezing,
+    /// Given up while the process was being frozen: it goes on as soon as it stands.
+    GivenUp(String),
+    Sending,
+    Committing,
+    InDoubt,
+}
+
+impl Outgoing {
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.phase == Phase::InDoubt
+    }
+
+    /// When it is given up; never, once the commit is out.
+    pub(crate) fn deadline(&self) -> Time {
+        match self.phase {
+            Phase::Committing | Phase::InDoubt => Time::NEVER,
+            _ => self.deadline,
+        }
+    }
+}
+
+impl Node {
+    /// Begins to move a process. Errors: why not; nothing has changed.
+    pub(crate) fn begin_move(
+        &mut self,
+        pid: Pid,
+        to: NodeId,
+        hold: Option<Hold>,
+        asker: Option<Asker>,
+        out: &mut Vec<Action>,
+    ) -> Result<(), String> {
+        if to == self.config.node {
+            return Err(format!("{pid:#} runs there already"));
+        }
+        let peer = self.peers.0.get(&to).filter(|known| known.linked);
+        let to_incarnation = match peer {
+            Some(known) => known.peer.incarnation,
+            None => return Err(format!("node {} cannot be reached", self.peers.name(to))),
+        };
+        if self.outgoing.len() >= MIGRATIONS_MAX {
+            return Err(format!("{MIGRATIONS_MAX} processes are on their way out already"));
+        }
+        let number = self.next_number();
+        let (source, incarnation) = (self.config.node, self.config.incarnation);
+        let migration = MigrationId { source, incarnation, number };
+        let process = self.processes.0.get_mut(&pid);
+        let process = process.ok_or_else(|| format!("{pid:#} does not run here"))?;
+        if process.state != State::Running {
+            return Err(format!("{pid:#} is on its way out already"));
+        }
+        process.state = State::Leaving(migration);
+        let luggage = Luggage {
+            process: process.description.clone(),
+            moves: process.moves + 1,
+            cpu_ms: process.cpu().as_millis() as u64,
+            memory_bytes: process.memory_bytes,
+            hold,
+        };
+        let deadline = self.now + MIGRATION_WAIT_MAX;
+        let (began, phase) = (self.now, Phase::Offered);
+        let outgoing =
+            Outgoing { pid, to, to_incarnation, phase, deadline, asker, began, image_bytes: 0 };
+        self.outgoing.insert(migration, outgoing);
+        self.peers.expect_one_more(to);
+        out.push(Action::Send { to, message: Message::Offer { migration, luggage } });
+        Ok(())
+    }
+
+    /// The target has the program and waits for the image.
+    pub(crate) fn target_ready(&mut self, from: NodeId, id: MigrationId, out: &mut Vec<Action>) {
+        let now = self.now;
+        let Some(outgoing) = self.outgoing_to(from, id) else { return };
+        if outgoing.phase == Phase::Offered {
+            (outgoing.phase, outgoing.began) = (Phase::Freezing, now);
+            out.push(Action::Freeze { pid: outgoing.pid, migration: id });
+        }
+    }
+
+    /// The target does not take it, or has failed to.
+    pub(crate) fn target_refused(
+        &mut self,
+        from: NodeId,
+        id: MigrationId,
+        reason: String,
+        out: &mut Vec<Action>,
+    ) {
+        if self.outgoing_to(from, id).is_some() {
+            let reason = format!("node {}: {reason}", self.peers.name(from));
+            self.give_up(id, reason, out);
+        }
+    }
+
+    /// The process stands still.
+    pub(crate) fn frozen(&mut self, id: MigrationId, image_bytes: u64, out: &mut Vec<Action>) {
+        let Some(outgoing) = self.outgoing.get_mut(&id) else { return };
+        let (pid, to) = (outgoing.pid, outgoing.to);
+        match outgoing.phase.clone() {
+            Phase::Freezing => {
+                outgoing.phase = Phase::Sending;
+                outgoing.image_bytes = image_bytes;
+                out.push(Action::SendImage { to, pid, migration: id });
+            }
+            Phase::GivenUp(reason) => self.goes_on_here(id, reason, out),
+            Phase::Offered | Phase::Sending | Phase::Committing | Phase::InDoubt => {}
+        }
+    }
+
+    /// The process cannot be frozen, and goes on.
+    pub(crate) fn not_frozen(&mut self, id: MigrationId, reason: String, out: &mut Vec<Action>) {
+        if let Some(outgoing) = self.outgoing.get(&id) {
+            out.push(abort(outgoing.to, id));
+            self.finish_move(id, Answer::Refused(reason), out);
+        }
+    }
+
+    /// The process has ended before it stood still.
+    pub(crate) fn ended_while_leaving(&mut self, id: MigrationId, out: &mut Vec<Action>) {
+        if let Some(outgoing) = self.outgoing.get(&id) {
+            out.push(abort(outgoing.to, id));
+            let reason = format!("{:#} ended before it was moved", outgoing.pid);
+            self.finish_move(id, Answer::Refused(reason), out);
+        }
+    }
+
+    /// The process stands at the target, whole: from here on it is the target's.
+    pub(crate) fn target_prepared(&mut self, from: NodeId, id: MigrationId, out: &mut Vec<Action>) {
+        let Some(outgoing) = self.outgoing_to(from, id) else {
+            out.push(abort(from, id));
+            return;
+        };
+        if outgoing.phase == Phase::Sending {
+            outgoing.phase = Phase::Committing;
+            out.push(Action::Send { to: from, message: Message::Commit { migration: id } });
+        }
+    }
+
+    /// The target says what became of it.
+    pub(crate) fn outcome(
+        &mut self,
+        from: NodeId,
+        id: MigrationId,
+        committed: bool,
+        out: &mut Vec<Action>,
+    ) {
+        out.push(Action::Send { to: from, message: Message::Closed { migration: id } });
+        let now = self.now;
+        let Some(outgoing) = self.outgoing_to(from, id) else { return };
+        if !matches!(outgoing.phase, Phase::Committing | Phase::InDoubt) {
+            return;
+        }
+        if !committed {
+            self.goes_on_here(id, "the target did not take it over".to_owned(), out);
+            return;
+        }
+        let freeze = now.since(outgoing.began);
+        let (pid, image_bytes) = (outgoing.pid, outgoing.image_bytes);
+        self.processes.0.remove(&pid);
+        out.push(Action::Discard(pid));
+        self.homes.runs_at(pid, from);
+        let freeze_us = freeze.as_micros() as u64;
+        self.finish_move(id, Answer::Moved { freeze_us, image_bytes }, out);
+    }
+
+    /// The link to a target is cut.
+    pub(crate) fn target_cut(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        for id in self.outgoing_of(node, None) {
+            let Some(outgoing) = self.outgoing.get_mut(&id) else { continue };
+            let (pid, name) = (outgoing.pid, self.peers.name(node));
+            if outgoing.phase == Phase::Committing {
+                outgoing.phase = Phase::InDoubt;
+                let asker = outgoing.asker.take();
+                let text = format!(
+                    "{pid:#} is in doubt: the link to node {name} broke after the commit; it stands still here until \
+                     that node can be asked"
+                );
+                out.push(Action::Log(text.clone()));
+                self.tell(asker, Answer::Refused(text), out);
+            } else if outgoing.phase != Phase::InDoubt {
+                self.give_up(id, format!("the link to node {name} broke"), out);
+            }
+        }
+    }
+
+    /// A link to a target stands again, to this incarnation of it.
+    pub(crate) fn target_back(
+        &mut self,
+        node: NodeId,
+        incarnation: Incarnation,
+        out: &mut Vec<Action>,
+    ) {
+        for id in self.outgoing_of(node, None) {
+            let Some(outgoing) = self.outgoing.get(&id) else { continue };
+            if outgoing.to_incarnation == incarnation {
+                out.push(Action::Send { to: node, message: Message::Query { migration: id } });
+            } else {
+                self.goes_on_here(id, "the target is gone".to_owned(), out);
+            }
+        }
+    }
+
+    /// An incarnation of a target is gone, and all that it had.
+    pub(crate) fn target_gone(
+        &mut self,
+        node: NodeId,
+        incarnation: Incarnation,
+        out: &mut Vec<Action>,
+    ) {
+        for id in self.outgoing_of(node, Some(incarnation)) {
+            let phase = self.outgoing.get(&id).map(|outgoing| outgoing.phase.clone());
+            match phase {
+                Some(Phase::Committing | Phase::InDoubt) => {
+                    self.goes_on_here(id, "the target is gone".to_owned(), out);
+                }
+                _ => self.give_up(id, "the target is gone".to_owned(), out),
+            }
+        }
+    }
+
+    /// Gives up what has taken too long.
+    pub(crate) fn give_up_late_moves(&mut self, out: &mut Vec<Action>) {
+        let now = self.now;
+        let late = |outgoing: &Outgoing| {
+            outgoing.deadline() <= now && !matches!(outgoing.phase, Phase::GivenUp(_))
+        };
+        let late: Vec<MigrationId> =
+            self.outgoing.iter().filter(|(_, one)| late(one)).map(|(id, _)| *id).collect();
+        for id in late {
+            self.give_up(id, "it took too long".to_owned(), out);
+        }
+    }
+
+    /// Ends a migration whose commit is not out: the process goes on here, as soon as it stands still if it is being
+    /// frozen.
+    fn give_up(&mut self, id: MigrationId, reason: String, out: &mut Vec<Action>) {
+        let Some(outgoing) = self.outgoing.get_mut(&id) else { return };
+        out.push(abort(outgoing.to, id));
+        match outgoing.phase {
+            Phase::Offered => self.finish_move(id, Answer::Refused(reason), out),
+            Phase::Freezing => outgoing.phase = Phase::GivenUp(reason),
+            Phase::Sending => self.goes_on_here(id, reason, out),
+            Phase::GivenUp(_) | Phase::Committing | Phase::InDoubt => {}
+        }
+    }
+
+    /// The process stands still here and is ours: it goes on.
+    fn goes_on_here(&mut self, id: MigrationId, reason: String, out: &mut Vec<Action>) {
+        if let Some(outgoing) = self.outgoing.get(&id) {
+            out.push(Action::Resume(outgoing.pid));
+            self.finish_move(id, Answer::Refused(reason), out);
+        }
+    }
+
+    /// The migration is over.
+    fn finish_move(&mut self, id: MigrationId, answer: Answer, out: &mut Vec<Action>) {
+        let Some(outgoing) = self.outgoing.remove(&id) else { return };
+        let rest = peripatos_balancer::rest_after(Duration::ZERO);
+        let stays_until = self.now + rest;
+        if let Some(process) = self.processes.0.get_mut(&outgoing.pid) {
+            process.state = State::Running;
+            process.stays_until = process.stays_until.max(stays_until);
+        }
+        if let (Answer::Refused(reason), None) = (&answer, &outgoing.asker) {
+            out.push(Action::Log(format!("{:#} stays here: {reason}", outgoing.pid)));
+        }
+        self.tell(outgoing.asker, answer, out);
+    }
+
+    fn outgoing_to(&mut self, node: NodeId, id: MigrationId) -> Option<&mut Outgoing> {
+        self.outgoing.get_mut(&id).filter(|outgoing| outgoing.to == node)
+    }
+
+    fn outgoing_of(&self, node: NodeId, incarnation: Option<Incarnation>) -> Vec<MigrationId> {
+        let of = |outgoing: &Outgoing| {
+            outgoing.to == node && incarnation.is_none_or(|one| one == outgoing.to_incarnation)
+        };
+        self.outgoing.iter().filter(|(_, one)| of(one)).map(|(id, _)| *id).collect()
+    }
+}
+
+fn abort(to: NodeId, migration: MigrationId) -> Action {
+    Action::Send { to, message: Message::Abort { migration } }
+}

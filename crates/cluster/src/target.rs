@@ -1,0 +1,238 @@
+//! A migration at the node that the process comes to.
+//!
+//! What has come is not run before the source's commit; a commit that never comes leaves nothing behind. What has
+//! been committed is remembered until the source has heard of it, so that it can ask again.
+
+use std::time::Duration;
+
+use crate::event::Action;
+use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX, OUTCOMES_MAX, PROCESSES_MAX};
+use crate::message::{CodeHash, Luggage, Message, MigrationId};
+use crate::node::Node;
+use crate::processes::Process;
+use crate::{Incarnation, NodeId, Time};
+
+/// A process on its way here.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    luggage: Luggage,
+    phase: Phase,
+    pub(crate) deadline: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its program is looked for here.
+    Looking,
+    /// Its program is on its way, from its source or from another's.
+    Fetching,
+    /// Its image is on its way.
+    Image,
+    /// It stands here.
+    Prepared,
+}
+
+impl Node {
+    /// A source offers a process.
+    pub(crate) fn offered(
+        &mut self,
+        from: NodeId,
+        id: MigrationId,
+        luggage: Luggage,
+        out: &mut Vec<Action>,
+    ) {
+        self.asked_at = None;
+        if let Err(reason) = self.takes(from, id, &luggage) {
+            out.push(refuse(id, reason));
+            return;
+        }
+        out.push(Action::WantCode(luggage.process.code));
+        // Longer than the source waits: it is the source that gives up.
+        let deadline = self.now + 2 * MIGRATION_WAIT_MAX;
+        self.incoming.insert(id, Incoming { luggage, phase: Phase::Looking, deadline });
+    }
+
+    fn takes(&self, from: NodeId, id: MigrationId, luggage: &Luggage) -> Result<(), String> {
+        let pid = luggage.process.pid;
+        if id.source != from {
+            return Err("the offer is not the sender's".to_owned());
+        }
+        if self.draining {
+            return Err("it is being emptied".to_owned());
+        }
+        if self.incoming.len() >= MIGRATIONS_MAX {
+            return Err(format!("{MIGRATIONS_MAX} processes are on their way to it already"));
+        }
+        if self.processes.0.len() + self.incoming.len() >= PROCESSES_MAX {
+            return Err(format!("it has {PROCESSES_MAX} processes"));
+        }
+        if self.committed.len() >= OUTCOMES_MAX {
+            return Err("too many of its migrations have sources that cannot be reached".to_owned());
+        }
+        let known = self.incoming.values().any(|one| one.luggage.process.pid == pid);
+        if known || self.processes.0.contains_key(&pid) {
+            return Err(format!("{pid:#} is there already"));
+        }
+        Ok(())
+    }
+
+    /// A program is here and compiled: images may come.
+    pub(crate) fn code_ready(&mut self, code: CodeHash, out: &mut Vec<Action>) {
+        self.fetching.remove(&code);
+        for (id, incoming) in &mut self.incoming {
+            let waits = matches!(incoming.phase, Phase::Looking | Phase::Fetching);
+            if waits && incoming.luggage.process.code == code {
+                incoming.phase = Phase::Image;
+                let (from, migration) = (id.source, *id);
+                let luggage = incoming.luggage.clone();
+                out.push(Action::Expect { from, migration, luggage });
+                out.push(Action::Send { to: from, message: Message::Ready { migration } });
+            }
+        }
+    }
+
+    /// A program is not here: one of the sources sends it, once.
+    pub(crate) fn code_missing(&mut self, code: CodeHash, out: &mut Vec<Action>) {
+        for incoming in self.incoming.values_mut() {
+            if incoming.phase == Phase::Looking && incoming.luggage.process.code == code {
+                incoming.phase = Phase::Fetching;
+            }
+        }
+        self.fetch(code, out);
+    }
+
+    fn fetch(&mut self, code: CodeHash, out: &mut Vec<Action>) {
+        if self.fetching.contains_key(&code) {
+            return;
+        }
+        let wants =
+            |one: &&Incoming| one.phase == Phase::Fetching && one.luggage.process.code == code;
+        let source = self.incoming.iter().find(|(_, one)| wants(one)).map(|(id, _)| id.source);
+        if let Some(source) = source {
+            self.fetching.insert(code, source);
+            out.push(Action::Send { to: source, message: Message::WantCode { code } });
+        }
+    }
+
+    /// A program cannot be used here.
+    pub(crate) fn code_failed(&mut self, code: CodeHash, reason: &str, out: &mut Vec<Action>) {
+        self.fetching.remove(&code);
+        let failed = |_: &MigrationId, one: &mut Incoming| {
+            one.luggage.process.code == code
+                && matches!(one.phase, Phase::Looking | Phase::Fetching)
+        };
+        for (id, _) in self.incoming.extract_if(.., failed) {
+            out.push(refuse(id, reason.to_owned()));
+        }
+    }
+
+    /// The process stands here, whole.
+    pub(crate) fn prepared(&mut self, id: MigrationId, out: &mut Vec<Action>) {
+        match self.incoming.get_mut(&id) {
+            Some(incoming) if incoming.phase == Phase::Image => {
+                incoming.phase = Phase::Prepared;
+                let message = Message::Prepared { migration: id };
+                out.push(Action::Send { to: id.source, message });
+            }
+            _ => out.push(Action::Drop(id)),
+        }
+    }
+
+    /// No process can be made of what has come.
+    pub(crate) fn not_prepared(&mut self, id: MigrationId, reason: String, out: &mut Vec<Action>) {
+        if self.incoming.remove(&id).is_some() {
+            out.push(refuse(id, reason));
+        }
+    }
+
+    /// The source says: it is yours.
+    pub(crate) fn commit(&mut self, from: NodeId, id: MigrationId, out: &mut Vec<Action>) {
+        let stands = self.incoming.get(&id).is_some_and(|one| one.phase == Phase::Prepared);
+        let incoming = (id.source == from && stands).then(|| self.incoming.remove(&id)).flatten();
+        if let Some(incoming) = incoming {
+            self.take_over(id, incoming.luggage, out);
+        }
+        self.tell_outcome(from, id, out);
+    }
+
+    fn take_over(&mut self, id: MigrationId, luggage: Luggage, out: &mut Vec<Action>) {
+        let (pid, origin) = (luggage.process.pid, luggage.process.origin);
+        let rest = peripatos_balancer::rest_after(Duration::ZERO);
+        self.processes.0.insert(pid, Process::arrived(luggage, self.now, rest));
+        self.committed.insert(id);
+        out.push(Action::Activate { migration: id, pid });
+        if origin == self.config.node {
+            self.origin_hears_of(pid, self.config.node, out);
+        } else {
+            out.push(Action::Send { to: origin, message: Message::Arrived { pid } });
+        }
+    }
+
+    /// What became of it? What has not been committed by now never will be.
+    pub(crate) fn queried(&mut self, from: NodeId, id: MigrationId, out: &mut Vec<Action>) {
+        if id.source == from {
+            self.drop_incoming(id, out);
+            self.tell_outcome(from, id, out);
+        }
+    }
+
+    fn tell_outcome(&self, to: NodeId, id: MigrationId, out: &mut Vec<Action>) {
+        let committed = self.committed.contains(&id);
+        out.push(Action::Send { to, message: Message::Outcome { migration: id, committed } });
+    }
+
+    /// The source has changed its mind, or has heard the outcome.
+    pub(crate) fn aborted(&mut self, from: NodeId, id: MigrationId, out: &mut Vec<Action>) {
+        if id.source == from {
+            self.drop_incoming(id, out);
+        }
+    }
+
+    /// The source has heard the outcome.
+    pub(crate) fn closed(&mut self, from: NodeId, id: MigrationId) {
+        if id.source == from {
+            self.committed.remove(&id);
+        }
+    }
+
+    /// The link to a source is cut. It has not committed, as far as we know; if it has, it will ask.
+    pub(crate) fn source_cut(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        let of = |id: &&MigrationId| id.source == node;
+        let cut: Vec<MigrationId> = self.incoming.keys().filter(of).copied().collect();
+        for id in cut {
+            self.drop_incoming(id, out);
+        }
+    }
+
+    /// This OS process of a source lives; what others of it have left behind nobody will ask for.
+    pub(crate) fn source_is(&mut self, node: NodeId, incarnation: Option<Incarnation>) {
+        self.committed.retain(|id| id.source != node || Some(id.incarnation) == incarnation);
+    }
+
+    /// Drops what has waited too long for its source.
+    pub(crate) fn drop_late(&mut self, out: &mut Vec<Action>) {
+        let late = |(_, one): &(&MigrationId, &Incoming)| one.deadline <= self.now;
+        let late: Vec<MigrationId> = self.incoming.iter().filter(late).map(|(id, _)| *id).collect();
+        for id in late {
+            self.drop_incoming(id, out);
+            out.push(refuse(id, "it took too long".to_owned()));
+        }
+    }
+
+    fn drop_incoming(&mut self, id: MigrationId, out: &mut Vec<Action>) {
+        let Some(incoming) = self.incoming.remove(&id) else { return };
+        if matches!(incoming.phase, Phase::Image | Phase::Prepared) {
+            out.push(Action::Drop(id));
+        }
+        // Others may wait for the program that this one's source was to send.
+        let code = incoming.luggage.process.code;
+        if self.fetching.get(&code) == Some(&id.source) {
+            self.fetching.remove(&code);
+            self.fetch(code, out);
+        }
+    }
+}
+
+fn refuse(id: MigrationId, reason: String) -> Action {
+    Action::Send { to: id.source, message: Message::Refused { migration: id, reason } }
+}

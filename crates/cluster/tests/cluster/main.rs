@@ -1,0 +1,5 @@
+//! Nodes among nodes: moves, what becomes of them when links break and nodes die, and the balance.
+
+mod chaos;
+mod moves;
+mod world;

@@ -1,0 +1,230 @@
+//! Single moves, and a cut or a death at each of their steps.
+
+use std::time::Duration;
+
+use peripatos_abi::Pid;
+use peripatos_cluster::message::{Answer, Command, End, Hold, RowState};
+use peripatos_cluster::{Event, Request, RequestId, Response};
+
+use crate::world::{World, id};
+
+fn migrate(world: &mut World, asked: usize, at: usize, pid: Pid, to: usize) -> RequestId {
+    let command = Command::Migrate { pid, to: id(to), hold: Hold::UntilReleased };
+    world.ask(asked, Request::Command { node: id(at), command })
+}
+
+fn answer(world: &mut World, node: usize, id: RequestId) -> Option<Answer> {
+    match world.host(node).responses.get(&id) {
+        Some(Response::Command(answer)) => Some(answer.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_process_moves_and_its_code_travels_once() {
+    let mut world = World::new(2);
+    let (first, second) = (world.spawn(0, 1), world.spawn(0, 4));
+    for pid in [first, second] {
+        // Asked of the other node, which passes it on.
+        let asked = migrate(&mut world, 1, 0, pid, 1);
+        world.settle();
+        assert!(matches!(answer(&mut world, 1, asked), Some(Answer::Moved { .. })));
+        assert_eq!(world.place(pid), Some(1));
+    }
+    assert_eq!(world.codes_sent, 1);
+    let asked = world.ask(0, Request::Processes);
+    world.settle();
+    let Some(Response::Processes { processes, silent }) = world.host(0).responses.remove(&asked)
+    else {
+        panic!("no answer");
+    };
+    assert!(silent.is_empty());
+    assert_eq!(
+        processes.iter().map(|row| (row.process.pid, row.moves, row.pinned)).collect::<Vec<_>>(),
+        [(first, 1, true), (second, 1, true)]
+    );
+    // Its end is told where it was started.
+    world.host(1).running.remove(&first);
+    world.tell(1, Event::Ended { pid: first, end: End::Exited(7) });
+    world.settle();
+    assert_eq!(world.host(0).told, [(first, End::Exited(7))]);
+}
+
+#[test]
+fn what_cannot_be_moved_is_refused() {
+    let mut world = World::new(2);
+    let pid = world.spawn(0, 1);
+    let check = |world: &mut World, pid, to, expected: &str| {
+        let asked = migrate(world, 0, 0, pid, to);
+        world.settle();
+        match answer(world, 0, asked) {
+            Some(Answer::Refused(reason)) => assert!(reason.contains(expected), "{reason}"),
+            other => panic!("{expected}: {other:?}"),
+        }
+    };
+    check(&mut world, Pid::new(9, 9), 1, "does not run here");
+    check(&mut world, pid, 0, "runs there already");
+    check(&mut world, pid, 7, "cannot be reached");
+    world.ask(1, Request::Command { node: id(1), command: Command::Drain { on: true } });
+    check(&mut world, pid, 1, "being emptied");
+    assert_eq!(world.place(pid), Some(0));
+}
+
+/// Moves a process, and after so many steps (messages delivered, reports made) does something.
+/// Returns whether the move was over before.
+fn disturbed(steps: usize, disturb: impl FnOnce(&mut World)) -> (World, Pid, bool) {
+    let mut world = World::new(3);
+    let pid = world.spawn(0, 1);
+    world.settle();
+    let asked = migrate(&mut world, 0, 0, pid, 1);
+    for _ in 0..steps {
+        let _ = world.deliver(0, 1) || world.report(1) || world.deliver(1, 0) || world.report(0);
+    }
+    let over = answer(&mut world, 0, asked).is_some();
+    disturb(&mut world);
+    (world, pid, over)
+}
+
+/// More steps than any undisturbed move takes.
+const STEPS: usize = 20;
+
+#[test]
+fn a_link_cut_at_any_step_leaves_one_process() {
+    let mut in_doubt = 0;
+    for steps in 0..STEPS {
+        let (mut world, pid, _) = disturbed(steps, |world| world.cut(0, 1));
+        world.settle();
+        if world.place(pid).is_none() {
+            in_doubt += 1;
+            assert!(world.host(0).frozen.contains(&pid), "it stands still at the source");
+            let asked = world.ask(0, Request::Processes);
+            world.live(30);
+            let Some(Response::Processes { processes, .. }) =
+                world.host(0).responses.remove(&asked)
+            else {
+                panic!("no answer");
+            };
+            assert_eq!(processes[0].state, RowState::InDoubt);
+        }
+        world.link(0, 1);
+        world.live(3);
+        assert!(world.place(pid).is_some(), "after {steps} steps it was lost");
+    }
+    assert!(in_doubt > 0, "some cut must fall behind the commit");
+}
+
+#[test]
+fn a_target_killed_at_any_step_leaves_the_process_at_the_source() {
+    for (steps, restart) in (0..STEPS).flat_map(|steps| [(steps, true), (steps, false)]) {
+        let (mut world, pid, over) = disturbed(steps, |world| world.kill(1));
+        world.settle();
+        if over {
+            continue;
+        }
+        if restart {
+            world.start(1);
+            world.link_all();
+        } else {
+            let command = Command::Forget { node: id(1) };
+            world.ask(0, Request::Command { node: id(0), command });
+        }
+        world.live(3);
+        assert_eq!(world.place(pid), Some(0), "after {steps} steps, restart {restart}");
+    }
+}
+
+#[test]
+fn a_source_killed_at_any_step_leaves_the_process_once_or_not_at_all() {
+    let mut arrived = 0;
+    for steps in 0..STEPS {
+        // The origin is the third node.
+        let mut world = World::new(3);
+        let pid = world.spawn(2, 1);
+        world.settle();
+        migrate(&mut world, 2, 2, pid, 0);
+        world.settle();
+        assert_eq!(world.place(pid), Some(0));
+        migrate(&mut world, 0, 0, pid, 1);
+        for _ in 0..steps {
+            let _ =
+                world.deliver(0, 1) || world.report(1) || world.deliver(1, 0) || world.report(0);
+        }
+        world.kill(0);
+        world.start(0);
+        world.link_all();
+        world.live(40);
+        let told = world.host(2).told.clone();
+        match world.place(pid) {
+            Some(place) => {
+                arrived += 1;
+                assert_eq!((place, told), (1, vec![]), "after {steps} steps");
+            }
+            None => assert!(
+                matches!(&told[..], [(gone, End::Lost { .. })] if *gone == pid),
+                "after {steps} steps whoever waited was told {told:?}"
+            ),
+        }
+    }
+    assert!(0 < arrived && arrived < STEPS);
+}
+
+#[test]
+fn an_idle_node_pulls_and_four_settle_two_and_two() {
+    let mut world = World::new(2);
+    let pids: Vec<Pid> = (1..=4).map(|number| world.spawn(0, number)).collect();
+    world.live(40);
+    let there = |world: &World| pids.iter().filter(|pid| world.place(**pid) == Some(1)).count();
+    assert_eq!(there(&world), 2);
+    // They stay.
+    let places: Vec<_> = pids.iter().map(|pid| world.place(*pid)).collect();
+    world.live(50);
+    assert_eq!(places, pids.iter().map(|pid| world.place(*pid)).collect::<Vec<_>>());
+    // A drained node sends all away, and takes them again afterwards.
+    world.ask(0, Request::Command { node: id(1), command: Command::Drain { on: true } });
+    world.live(40);
+    assert_eq!(there(&world), 0);
+    world.ask(0, Request::Command { node: id(1), command: Command::Drain { on: false } });
+    world.live(40);
+    assert_eq!(there(&world), 2);
+}
+
+#[test]
+fn what_somebody_has_put_somewhere_stays_until_it_is_released() {
+    let mut world = World::new(2);
+    let pids: Vec<Pid> = (1..=2).map(|number| world.spawn(0, number)).collect();
+    world.live(1);
+    world.pass(Duration::from_millis(1));
+    for pid in &pids {
+        if world.place(*pid) == Some(0) {
+            migrate(&mut world, 0, 0, *pid, 1);
+            world.settle();
+        } else {
+            // The balancer was quicker: it is held all the same once it is moved back and forth.
+            for (at, to) in [(1, 0), (0, 1)] {
+                migrate(&mut world, 0, at, *pid, to);
+                world.settle();
+            }
+        }
+    }
+    world.live(60);
+    assert!(pids.iter().all(|pid| world.place(*pid) == Some(1)), "both are held there");
+    let command = Command::Unpin { pid: pids[0] };
+    world.ask(0, Request::Command { node: id(1), command });
+    world.live(40);
+    assert_eq!(world.place(pids[0]), Some(0));
+    assert_eq!(world.place(pids[1]), Some(1));
+}
+
+#[test]
+fn an_origin_that_leaves_is_missed_where_its_process_runs() {
+    let mut world = World::new(2);
+    let (here, there) = (world.spawn(0, 1), world.spawn(0, 2));
+    migrate(&mut world, 0, 0, there, 1);
+    world.settle();
+    for pid in [here, there] {
+        world.tell(0, Event::OriginGone(pid));
+    }
+    world.settle();
+    assert!(world.host(0).orphans.contains(&here));
+    assert!(world.host(1).orphans.contains(&there));
+}

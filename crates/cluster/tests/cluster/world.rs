@@ -1,0 +1,316 @@
+//! Several nodes with hosts that keep only the books: what runs, what stands still, what has come. Links keep the
+//! order of messages, lose what is under way when they are cut, and lose nothing else.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use peripatos_abi::Pid;
+use peripatos_cluster::message::{Content, Description, End, Message, MigrationId};
+use peripatos_cluster::{
+    Action, Config, Event, Incarnation, Node, NodeId, Peer, Request, RequestId, Response, Sample,
+    Time,
+};
+
+pub(crate) type Index = usize;
+
+/// One node, and the books of its host.
+pub(crate) struct Host {
+    pub(crate) node: Node,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) running: BTreeSet<Pid>,
+    pub(crate) frozen: BTreeSet<Pid>,
+    arriving: BTreeMap<MigrationId, Pid>,
+    pub(crate) codes: BTreeSet<[u8; 32]>,
+    /// What its own threads will report.
+    reports: VecDeque<Event>,
+    pub(crate) responses: BTreeMap<RequestId, Response>,
+    pub(crate) told: Vec<(Pid, End)>,
+    pub(crate) orphans: BTreeSet<Pid>,
+    pub(crate) log: Vec<String>,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) hosts: Vec<Option<Host>>,
+    /// Messages under way, by direction. There is an entry while the link stands.
+    links: BTreeMap<(Index, Index), VecDeque<Message>>,
+    pub(crate) codes_sent: usize,
+    incarnations: u64,
+    requests: u64,
+}
+
+impl World {
+    /// So many nodes of one core, all linked.
+    pub(crate) fn new(count: usize) -> World {
+        let mut world = World {
+            now: Time::default(),
+            hosts: Vec::new(),
+            links: BTreeMap::new(),
+            codes_sent: 0,
+            incarnations: 0,
+            requests: 0,
+        };
+        for index in 0..count {
+            world.hosts.push(None);
+            world.start(index);
+        }
+        world.link_all();
+        world
+    }
+
+    /// Starts a node's OS process (again).
+    pub(crate) fn start(&mut self, index: Index) {
+        self.incarnations += 1;
+        let incarnation = Incarnation(self.incarnations);
+        let config = Config {
+            node: id(index),
+            incarnation,
+            name: name(index),
+            address: format!("10.0.0.{index}:1"),
+            cores: 1,
+        };
+        self.hosts[index] = Some(Host {
+            node: Node::new(config),
+            incarnation,
+            running: BTreeSet::new(),
+            frozen: BTreeSet::new(),
+            arriving: BTreeMap::new(),
+            codes: BTreeSet::new(),
+            reports: VecDeque::new(),
+            responses: BTreeMap::new(),
+            told: Vec::new(),
+            orphans: BTreeSet::new(),
+            log: Vec::new(),
+        });
+    }
+
+    /// Ends a node's OS process at once. The others see their links break.
+    pub(crate) fn kill(&mut self, index: Index) {
+        self.hosts[index] = None;
+        for other in 0..self.hosts.len() {
+            self.cut(index, other);
+        }
+    }
+
+    pub(crate) fn link_all(&mut self) {
+        for a in 0..self.hosts.len() {
+            for b in a + 1..self.hosts.len() {
+                self.link(a, b);
+            }
+        }
+    }
+
+    pub(crate) fn link(&mut self, a: Index, b: Index) {
+        if self.links.contains_key(&(a, b)) || self.hosts[a].is_none() || self.hosts[b].is_none() {
+            return;
+        }
+        for (from, to) in [(a, b), (b, a)] {
+            self.links.insert((from, to), VecDeque::new());
+        }
+        for (own, other) in [(a, b), (b, a)] {
+            let Some(host) = &self.hosts[other] else { continue };
+            let peer = Peer {
+                node: id(other),
+                incarnation: host.incarnation,
+                name: name(other),
+                address: format!("10.0.0.{other}:1"),
+            };
+            self.tell(own, Event::LinkUp(peer));
+        }
+    }
+
+    pub(crate) fn cut(&mut self, a: Index, b: Index) {
+        for (own, other) in [(a, b), (b, a)] {
+            if self.links.remove(&(own, other)).is_some() {
+                self.tell(own, Event::LinkDown(id(other)));
+            }
+        }
+    }
+
+    /// Starts a process whose origin is attached to the node.
+    pub(crate) fn spawn(&mut self, index: Index, number: u64) -> Pid {
+        let pid = Pid::new(number, number);
+        let description = Description {
+            pid,
+            command: vec!["program".into()],
+            code: [number as u8 % 3; 32],
+            origin: id(index),
+            started_unix_seconds: 0,
+            memory_bytes_max: 1 << 30,
+            canonical_nan: false,
+        };
+        let host = self.host(index);
+        host.codes.insert(description.code);
+        host.running.insert(pid);
+        self.tell(index, Event::Started(description));
+        pid
+    }
+
+    pub(crate) fn host(&mut self, index: Index) -> &mut Host {
+        self.hosts[index].as_mut().expect("the node is up")
+    }
+
+    pub(crate) fn tell(&mut self, index: Index, event: Event) {
+        let Some(host) = &mut self.hosts[index] else { return };
+        let mut actions = Vec::new();
+        host.node.handle(self.now, event, &mut actions);
+        for action in actions {
+            self.act(index, action);
+        }
+    }
+
+    pub(crate) fn ask(&mut self, index: Index, request: Request) -> RequestId {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.tell(index, Event::Request { id, request });
+        id
+    }
+
+    fn act(&mut self, index: Index, action: Action) {
+        let Some(host) = &mut self.hosts[index] else { return };
+        match action {
+            Action::Send { to, message } => self.send(index, to, message),
+            Action::Connect(_) => {}
+            Action::WantCode(code) => host.reports.push_back(match host.codes.contains(&code) {
+                true => Event::CodeReady(code),
+                false => Event::CodeMissing(code),
+            }),
+            Action::SendCode { to, code } => {
+                self.codes_sent += 1;
+                let content = Content::Code(code);
+                self.send(index, to, Message::Bulk { stream: 0, content, bytes: 0 });
+            }
+            Action::Freeze { pid, migration } => {
+                // Whether it has ended meanwhile is seen when the report comes.
+                if host.running.remove(&pid) {
+                    host.frozen.insert(pid);
+                    host.reports.push_back(Event::Frozen { migration, image_bytes: 1 });
+                }
+            }
+            Action::SendImage { to, migration, .. } => {
+                let content = Content::Image(migration);
+                self.send(index, to, Message::Bulk { stream: 0, content, bytes: 0 });
+            }
+            Action::Resume(pid) => {
+                assert!(host.frozen.remove(&pid), "{pid} is not frozen here");
+                host.running.insert(pid);
+            }
+            Action::Discard(pid) => assert!(host.frozen.remove(&pid), "{pid} is not frozen here"),
+            Action::Expect { migration, luggage, .. } => {
+                host.arriving.insert(migration, luggage.process.pid);
+            }
+            Action::Activate { migration, pid } => {
+                assert_eq!(host.arriving.remove(&migration), Some(pid), "it has come");
+                host.running.insert(pid);
+            }
+            Action::Drop(migration) => {
+                host.arriving.remove(&migration);
+            }
+            Action::Kill(pid) => {
+                if host.running.remove(&pid) {
+                    host.reports.push_back(Event::Ended { pid, end: End::Killed });
+                }
+            }
+            Action::OriginGone(pid) => {
+                host.orphans.insert(pid);
+            }
+            Action::TellOrigin { pid, end } => host.told.push((pid, end)),
+            Action::Respond { id, response } => {
+                assert!(host.responses.insert(id, response).is_none(), "one answer a question");
+            }
+            Action::Log(line) => host.log.push(line),
+        }
+    }
+
+    fn send(&mut self, from: Index, to: NodeId, message: Message) {
+        if let Some(queue) = self.links.get_mut(&(from, to.0 as usize)) {
+            queue.push_back(message);
+        }
+    }
+
+    /// Delivers the oldest message of a direction. `false`: there is none.
+    pub(crate) fn deliver(&mut self, from: Index, to: Index) -> bool {
+        let message = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front);
+        let Some(message) = message else { return false };
+        match message {
+            Message::Bulk { content: Content::Code(code), .. } => {
+                self.host(to).codes.insert(code);
+                self.tell(to, Event::CodeReady(code));
+            }
+            Message::Bulk { content: Content::Image(migration), .. } => {
+                if self.host(to).arriving.contains_key(&migration) {
+                    self.host(to).reports.push_back(Event::Prepared(migration));
+                }
+            }
+            message => self.tell(to, Event::Message { from: id(from), message }),
+        }
+        true
+    }
+
+    /// Lets a host report the next thing it has done. `false`: there is none.
+    pub(crate) fn report(&mut self, index: Index) -> bool {
+        let report = self.hosts[index].as_mut().and_then(|host| host.reports.pop_front());
+        report.map(|event| self.tell(index, event)).is_some()
+    }
+
+    /// Time passes; the cores report that everything that runs has run meanwhile.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        for index in 0..self.hosts.len() {
+            let Some(host) = &self.hosts[index] else { continue };
+            let sample = |pid: &Pid| Sample {
+                pid: *pid,
+                core: 0,
+                cpu: self.now.0,
+                runnable: true,
+                memory_bytes: 1 << 20,
+            };
+            let samples = host.running.iter().map(sample).collect();
+            self.tell(index, Event::Samples(samples));
+            self.tell(index, Event::Tick);
+        }
+    }
+
+    /// Delivers and reports everything that is under way, until nothing is.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let directions: Vec<(Index, Index)> = self.links.keys().copied().collect();
+            let mut moved = false;
+            for (from, to) in directions {
+                moved |= self.deliver(from, to);
+            }
+            for index in 0..self.hosts.len() {
+                moved |= self.report(index);
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("the nodes never fall silent");
+    }
+
+    /// Settles, and lets so many ticks pass.
+    pub(crate) fn live(&mut self, ticks: usize) {
+        for _ in 0..ticks {
+            self.pass(Duration::from_millis(100));
+            self.settle();
+        }
+    }
+
+    /// Where a process runs. At most one node may say so.
+    pub(crate) fn place(&self, pid: Pid) -> Option<Index> {
+        let runs = |host: &Option<Host>| host.as_ref().is_some_and(|h| h.running.contains(&pid));
+        let places: Vec<Index> =
+            (0..self.hosts.len()).filter(|index| runs(&self.hosts[*index])).collect();
+        assert!(places.len() <= 1, "{pid} runs on {places:?}");
+        places.first().copied()
+    }
+}
+
+pub(crate) fn id(index: Index) -> NodeId {
+    NodeId(index as u128)
+}
+
+pub(crate) fn name(index: Index) -> String {
+    format!("node{index}")
+}
