@@ -1,6 +1,10 @@
 //! How much a process may use, and wasmtime's question whether it may have more.
 
+use std::sync::Arc;
+
 use wasmtime::ResourceLimiter;
+
+use crate::control::Shared;
 
 /// How much a process may use.
 #[derive(Clone, Copy, Debug)]
@@ -33,13 +37,15 @@ pub(crate) struct Limiter {
     memory_bytes: u64,
     save_bytes_max: Option<usize>,
     flags_bytes_max: Option<usize>,
+    /// Is told what has been granted.
+    shared: Arc<Shared>,
 }
 
 impl Limiter {
     /// For code whose save and flags memories have these maxima ([`crate::Code::private_maxima`]).
-    pub(crate) fn new(limits: Limits, maxima: [Option<usize>; 2]) -> Limiter {
+    pub(crate) fn new(limits: Limits, maxima: [Option<usize>; 2], shared: Arc<Shared>) -> Limiter {
         let [save_bytes_max, flags_bytes_max] = maxima;
-        Limiter { limits, memory_bytes: 0, save_bytes_max, flags_bytes_max }
+        Limiter { limits, memory_bytes: 0, save_bytes_max, flags_bytes_max, shared }
     }
 }
 
@@ -62,6 +68,7 @@ impl ResourceLimiter for Limiter {
             grown <= self.limits.memory_bytes && maximum.is_none_or(|maximum| desired <= maximum);
         if allowed {
             self.memory_bytes = grown;
+            self.shared.set_memory_bytes(grown);
         }
         Ok(allowed)
     }
@@ -96,7 +103,7 @@ mod tests {
     #[test]
     fn memories_are_counted_together() {
         let limits = Limits { memory_bytes: 100, table_elements: 10 };
-        let mut limiter = Limiter::new(limits, [Some(1 << 30), Some(1 << 34)]);
+        let mut limiter = Limiter::new(limits, [Some(1 << 30), Some(1 << 34)], Arc::default());
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(0, 50, None).unwrap());
         assert!(limiter.memory_growing(60, 100, Some(200)).unwrap());
