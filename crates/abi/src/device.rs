@@ -9,8 +9,8 @@
 //!   together with the reply that carries it.
 //!
 //! Between machines, requests and replies are postcard, at most
-//! [`crate::limits::DEVICE_BYTES_MAX`] bytes each. The variants' order and the fields' order are that
-//! form: what images hold of it ([`Reply`]) changes only with [`crate::descriptors::VERSION`].
+//! [`crate::limits::DEVICE_BYTES_MAX`] bytes each. The variants' order and the fields' order are
+//! that form: what images hold of it ([`Reply`]) changes only with [`crate::descriptors::VERSION`].
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

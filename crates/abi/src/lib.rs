@@ -7,10 +7,10 @@
 //! so that a request asked again after a move has its effect once.
 //!
 //! Two things here leave the machine. The device protocol travels between nodes as it is, so
-//! requests, replies and what they hold are serialisable, and decoding checks every number and limit
-//! ([`device::decode_request`]). The descriptor table is stored in images: it has a versioned wire
-//! form of its own, converted by hand ([`descriptors`]); only its last reply and its listings are in
-//! the protocol's form. No other type is serialisable.
+//! requests, replies and what they hold are serialisable, and decoding checks every number and
+//! limit ([`device::decode_request`]). The descriptor table is stored in images: it has a versioned
+//! wire form of its own, converted by hand ([`descriptors`]); only its last reply and its listings
+//! are in the protocol's form. No other type is serialisable.
 
 pub mod descriptors;
 pub mod device;
