@@ -321,6 +321,11 @@ impl Process {
         self.store.data().pid
     }
 
+    /// The form of its code; a plain one is neither frozen nor preempted.
+    pub fn kind(&self) -> CodeKind {
+        self.store.data().code.kind()
+    }
+
     /// Who answers its requests, to be asked for what belongs into an image.
     pub fn devices(&mut self) -> &mut dyn Devices {
         &mut *self.store.data_mut().devices
