@@ -2,4 +2,5 @@
 //! this user's commands find and freeze running processes ([`control`]).
 
 pub mod control;
+pub mod node;
 pub mod origin;

@@ -22,6 +22,7 @@ mod open;
 mod path;
 mod poll;
 mod process;
+mod service;
 mod snapshot;
 mod stat;
 mod step;
@@ -39,6 +40,8 @@ use std::task::{Context, Poll};
 use peripatos_abi::descriptors::{DescriptorTable, Stream, Warning};
 use peripatos_abi::device::{Devices, Reply, Request};
 use peripatos_abi::{Errno, FdFlags, Pid, Rights};
+
+pub use service::Service;
 
 use clock::Clocks;
 use process::Process;

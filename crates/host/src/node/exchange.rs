@@ -1,0 +1,322 @@
+//! A process's traffic with its origin, which may be on another machine.
+//!
+//! Invariants:
+//! * One request of a process is under way at a time. It is kept until the next one is asked, so
+//!   that it can be sent again whenever it may have been lost; its number makes that harmless.
+//! * A reply is taken once, for the request under way; any other is ignored.
+//! * No lock is held while something is sent or somebody is woken.
+//!
+//! Random bytes that are too many for one reply are drawn here rather than at the origin: any
+//! machine's are as good, and a process that asks again after a move has not seen the first ones.
+//!
+//! # When the origin has ended
+//!
+//! There is no way back from [`Exchange::origin_gone`], even if a reply should still come in. From
+//! then on requests, the one that waits included, are answered here:
+//! * A reply that was delivered before is still given.
+//! * Clocks go on. The monotonic clock continues from the last reading that passed through here, by
+//!   the time that has passed here since: it never goes back, and is behind what it would have been
+//!   by no more than that reading's travel. Processor time continues from its last reading with
+//!   that of this OS process. The real time is this machine's.
+//! * Random bytes are drawn here.
+//! * A poll on clocks alone waits here. If it had begun to wait, its relative timeouts still count
+//!   from when it was first asked here.
+//! * A poll that names descriptors reports `Errno::Io` for each of them at once.
+//! * Everything else fails with `Errno::Io`. Whether a request that was waiting has had its effect
+//!   is not known.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use peripatos_abi::descriptors::DescriptorTable;
+use peripatos_abi::device::{Devices, Reply, Request};
+use peripatos_abi::limits::RANDOM_BYTES_MAX;
+use peripatos_abi::{ClockId, Errno, Event, EventFlags, Pid, Subject, Subscription};
+
+use crate::origin::Origin;
+
+/// One process's traffic with its origin. The process's thread asks, the network's delivers.
+pub struct Exchange {
+    pid: Pid,
+    send: Box<SendRequest>,
+    /// Has no descriptors. Answers what is answered here.
+    local: Origin,
+    state: Mutex<State>,
+}
+
+/// Brings a process's request, of this sequence number, on its way.
+type SendRequest = dyn Fn(Pid, u64, &Request) + Send + Sync;
+
+struct State {
+    under_way: Option<UnderWay>,
+    origin_gone: bool,
+    readings: Readings,
+    /// When the monotonic reading passed.
+    read_at: Instant,
+}
+
+struct UnderWay {
+    sequence: u64,
+    request: Arc<Request>,
+    asked_at: Instant,
+    progress: Progress,
+}
+
+enum Progress {
+    /// For its reply. To be woken then.
+    Waits(Waker),
+    Answered(Reply),
+}
+
+/// What a process has been told by clocks that must not go back, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Of the monotonic clock.
+    pub monotonic_ns: u64,
+    /// Of processor time.
+    pub cpu_ns: u64,
+}
+
+/// What is to be done about a request.
+enum Step {
+    Done(Reply),
+    Wait,
+    Send,
+    AnswerHere,
+}
+
+impl Exchange {
+    /// The traffic of `pid`, from its arrival here on. `send` brings a request on its way to the
+    /// origin, or drops it if there is no way now; it must not wait. It is called from the
+    /// process's thread and by [`Self::resend`].
+    pub fn new(pid: Pid, send: impl Fn(Pid, u64, &Request) + Send + Sync + 'static) -> Arc<Self> {
+        let local = Origin::new();
+        local.restore(pid, &DescriptorTable::default());
+        let state = State {
+            under_way: None,
+            origin_gone: false,
+            readings: Readings::default(),
+            read_at: Instant::now(),
+        };
+        Arc::new(Self { pid, send: Box::new(send), local, state: Mutex::new(state) })
+    }
+
+    /// A reply has come in, decoded and checked. It is ignored unless it is for the request that
+    /// waits.
+    pub fn deliver(&self, sequence: u64, reply: Reply) {
+        let mut state = self.lock();
+        if state.origin_gone {
+            return;
+        }
+        let Some(under_way) = &mut state.under_way else { return };
+        if under_way.sequence != sequence || matches!(under_way.progress, Progress::Answered(_)) {
+            return;
+        }
+        let request = Arc::clone(&under_way.request);
+        let before = std::mem::replace(&mut under_way.progress, Progress::Answered(reply.clone()));
+        state.note_reading(&request, &reply);
+        drop(state);
+        if let Progress::Waits(waker) = before {
+            waker.wake();
+        }
+    }
+
+    /// Sends the request that waits once more, if one does: a link has come back, or the process's
+    /// origin is reached another way.
+    pub fn resend(&self) {
+        let state = self.lock();
+        let request = match &state.under_way {
+            Some(UnderWay { sequence, request, progress: Progress::Waits(_), .. })
+                if !state.origin_gone =>
+            {
+                Some((*sequence, Arc::clone(request)))
+            }
+            _ => None,
+        };
+        drop(state);
+        if let Some((sequence, request)) = request {
+            (self.send)(self.pid, sequence, &request);
+        }
+    }
+
+    /// The origin has ended: from now on requests are answered here, as the module says. Wakes who
+    /// waits.
+    pub fn origin_gone(&self) {
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.origin_gone, true) {
+            return;
+        }
+        let Readings { monotonic_ns, cpu_ns } = state.readings_now();
+        let waiting = state.under_way.as_ref().map(|under_way| {
+            (under_way.sequence, monotonic_ns.saturating_sub(elapsed_ns(under_way.asked_at)))
+        });
+        let table = DescriptorTable { waiting, monotonic_ns, cpu_ns, ..DescriptorTable::default() };
+        // Nothing can be lost of no descriptors.
+        let _ = self.local.restore(self.pid, &table);
+        let waker = match &state.under_way {
+            Some(UnderWay { progress: Progress::Waits(waker), .. }) => Some(waker.clone()),
+            _ => None,
+        };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Where the process's clocks stand at least. To be carried along when it moves, or else its
+    /// clocks could go back if its origin ends before they are read again.
+    #[must_use]
+    pub fn readings(&self) -> Readings {
+        self.lock().readings_now()
+    }
+
+    /// The readings that the process has brought along.
+    pub fn continue_from(&self, readings: Readings) {
+        let mut state = self.lock();
+        state.readings = readings;
+        state.read_at = Instant::now();
+    }
+
+    fn poll_request(
+        &self,
+        cx: &mut Context<'_>,
+        pid: Pid,
+        sequence: u64,
+        request: &Request,
+    ) -> Poll<Reply> {
+        if pid != self.pid {
+            return Poll::Ready(Reply::Failed(Errno::BadF));
+        }
+        match self.lock().step(cx, sequence, request) {
+            Step::Done(reply) => return Poll::Ready(reply),
+            Step::Wait => return Poll::Pending,
+            Step::Send => {}
+            Step::AnswerHere => return self.answer(cx, sequence, request),
+        }
+        (self.send)(self.pid, sequence, request);
+        Poll::Pending
+    }
+
+    /// Answers without the origin.
+    fn answer(&self, cx: &mut Context<'_>, sequence: u64, request: &Request) -> Poll<Reply> {
+        match request {
+            Request::ClockTime(_) | Request::ClockResolution(_) | Request::Random(_) => {}
+            Request::Poll(subscriptions) => {
+                let events = unreachable_descriptors(subscriptions);
+                if !events.is_empty() {
+                    return Poll::Ready(Reply::Events(Arc::new(events)));
+                }
+            }
+            _ => return Poll::Ready(Reply::Failed(Errno::Io)),
+        }
+        self.local.clone().poll_request(cx, self.pid, sequence, request)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn step(&mut self, cx: &Context<'_>, sequence: u64, request: &Request) -> Step {
+        if let Some(under_way) = &mut self.under_way
+            && under_way.sequence == sequence
+        {
+            match &mut under_way.progress {
+                Progress::Answered(reply) => return Step::Done(reply.clone()),
+                Progress::Waits(_) if self.origin_gone => return Step::AnswerHere,
+                Progress::Waits(waker) => {
+                    waker.clone_from(cx.waker());
+                    return Step::Wait;
+                }
+            }
+        }
+        if let Err(limit) = request.check() {
+            return match request {
+                Request::Random(len) if *len <= RANDOM_BYTES_MAX => Step::AnswerHere,
+                _ => Step::Done(Reply::Failed(limit.errno())),
+            };
+        }
+        if self.origin_gone {
+            return Step::AnswerHere;
+        }
+        self.under_way = Some(UnderWay {
+            sequence,
+            request: Arc::new(request.clone()),
+            asked_at: Instant::now(),
+            progress: Progress::Waits(cx.waker().clone()),
+        });
+        Step::Send
+    }
+
+    fn note_reading(&mut self, request: &Request, reply: &Reply) {
+        match (request, reply) {
+            (Request::ClockTime(ClockId::Monotonic), Reply::Number(monotonic_ns)) => {
+                self.readings.monotonic_ns = *monotonic_ns;
+                self.read_at = Instant::now();
+            }
+            (
+                Request::ClockTime(ClockId::ProcessCpu | ClockId::ThreadCpu),
+                Reply::Number(cpu_ns),
+            ) => self.readings.cpu_ns = *cpu_ns,
+            _ => {}
+        }
+    }
+
+    fn readings_now(&self) -> Readings {
+        let monotonic_ns = self.readings.monotonic_ns.saturating_add(elapsed_ns(self.read_at));
+        Readings { monotonic_ns, ..self.readings }
+    }
+}
+
+/// The events of those subscriptions that name descriptors.
+fn unreachable_descriptors(subscriptions: &[Subscription]) -> Vec<Event> {
+    let named = subscriptions.iter().filter(|one| !matches!(one.subject, Subject::Clock { .. }));
+    named
+        .map(|subscription| Event {
+            userdata: subscription.userdata,
+            error: Some(Errno::Io),
+            kind: subscription.subject.kind(),
+            bytes: 0,
+            flags: EventFlags::NONE,
+        })
+        .collect()
+}
+
+fn elapsed_ns(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The devices of a process whose origin is reached through an [`Exchange`].
+#[derive(Clone, Debug)]
+pub struct RemoteDevices {
+    exchange: Arc<Exchange>,
+}
+
+impl RemoteDevices {
+    /// The devices behind this exchange.
+    #[must_use]
+    pub fn new(exchange: Arc<Exchange>) -> Self {
+        Self { exchange }
+    }
+}
+
+impl Devices for RemoteDevices {
+    fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        pid: Pid,
+        sequence: u64,
+        request: &Request,
+    ) -> Poll<Reply> {
+        self.exchange.poll_request(cx, pid, sequence, request)
+    }
+}

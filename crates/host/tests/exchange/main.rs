@@ -1,0 +1,8 @@
+//! A process and its origin with a network between them, no engine and no sockets.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod gone;
+mod network;
+mod service;
+mod support;
+mod traffic;

@@ -1,0 +1,204 @@
+//! A network that loses, repeats and delays, and a process that moves: every request has its effect
+//! once.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use peripatos_abi::device::{
+    Devices, Reply, Request, decode_reply, decode_request, encode_reply, encode_request,
+};
+use peripatos_abi::{ClockId, Errno};
+use peripatos_host::node::exchange::{Exchange, RemoteDevices};
+
+use super::support::{Home, PID, create, data, read};
+
+const SEEDS: u64 = 60;
+/// Requests of each kind that a process makes.
+const ROUNDS: usize = 20;
+
+#[test]
+fn every_request_has_its_effect_once() {
+    let mut seen = Faults::default();
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        run(&mut world);
+        seen.lost += world.faults.lost;
+        seen.repeated += world.faults.repeated;
+        seen.moves += world.faults.moves;
+        seen.waits += world.faults.waits;
+    }
+    // The network did what it is here for.
+    assert!(seen.lost > 100 && seen.repeated > 100, "{seen:?}");
+    assert!(seen.moves > 100 && seen.waits > 100, "{seen:?}");
+}
+
+fn run(world: &mut World) {
+    let seed = world.seed;
+    // A second try would find the file there.
+    let reply = world.ask(&create("log"));
+    let Reply::Descriptor(fd) = reply else { panic!("seed {seed}: {reply:?}") };
+    let mut written = Vec::new();
+    let mut last_ns = 0;
+    for round in 0..ROUNDS {
+        let line = format!("line{round:03}\n").into_bytes();
+        world.line = Some(line.clone());
+        assert_eq!(world.ask(&read(line.len() as u32)), data(&line), "seed {seed}");
+        let wrote = Reply::Number(line.len() as u64);
+        let write = Request::Write { fd, data: line.clone(), offset: None };
+        assert_eq!(world.ask(&write), wrote, "seed {seed}");
+        written.extend(line);
+        let reply = world.ask(&Request::ClockTime(ClockId::Monotonic));
+        let Reply::Number(now_ns) = reply else { panic!("seed {seed}: {reply:?}") };
+        assert!(now_ns >= last_ns, "seed {seed}");
+        last_ns = now_ns;
+    }
+    assert_eq!(world.ask(&Request::Tell(fd)), Reply::Failed(Errno::NotCapable), "seed {seed}");
+    assert_eq!(world.ask(&Request::Close(fd)), Reply::Done, "seed {seed}");
+    assert_eq!(world.ask(&Request::Close(fd)), Reply::Failed(Errno::BadF), "seed {seed}");
+    let file = std::fs::read(world.home.directory.path().join("log")).unwrap();
+    assert_eq!(file, written, "seed {seed}");
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    lost: usize,
+    repeated: usize,
+    moves: usize,
+    waits: usize,
+}
+
+/// On its way: to the origin or to the process, and the bytes.
+type Packet = (bool, u64, Vec<u8>);
+
+struct World {
+    seed: u64,
+    random: Random,
+    home: Home,
+    exchange: Arc<Exchange>,
+    network: Arc<Mutex<Vec<Packet>>>,
+    sequence: u64,
+    /// What the user will type when the program waits for it.
+    line: Option<Vec<u8>>,
+    /// The service said that a request waits, and has not answered since.
+    waits: bool,
+    faults: Faults,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let network = Arc::default();
+        Self {
+            seed,
+            random: Random(seed),
+            home: Home::new(),
+            exchange: connect(&network),
+            network,
+            sequence: 0,
+            line: None,
+            waits: false,
+            faults: Faults::default(),
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> Reply {
+        self.sequence += 1;
+        loop {
+            let mut devices = RemoteDevices::new(Arc::clone(&self.exchange));
+            let mut cx = Context::from_waker(Waker::noop());
+            match devices.poll_request(&mut cx, PID, self.sequence, request) {
+                Poll::Ready(reply) => return reply,
+                Poll::Pending => self.step(),
+            }
+        }
+    }
+
+    /// One thing happens.
+    fn step(&mut self) {
+        if self.random.one_in(20) {
+            self.faults.moves += 1;
+            self.exchange = connect(&self.network);
+            return;
+        }
+        if self.random.one_in(10) {
+            self.exchange.resend();
+        }
+        let Some((to_origin, sequence, bytes)) = self.pick() else { return self.quiet() };
+        if to_origin {
+            let request = decode_request(&bytes).unwrap();
+            let reply = self.home.service.request(sequence, request);
+            self.answer(reply);
+            if self.waits
+                && let Some(line) = self.line.take()
+            {
+                self.faults.waits += 1;
+                self.home.input.write_all(&line).unwrap();
+            }
+        } else {
+            self.exchange.deliver(sequence, decode_reply(&bytes).unwrap());
+        }
+    }
+
+    /// Any packet that arrives now; most do, and some stay to arrive again.
+    fn pick(&mut self) -> Option<Packet> {
+        let mut network = self.network.lock().unwrap();
+        while !network.is_empty() {
+            let at = self.random.below(network.len() as u64) as usize;
+            if self.random.one_in(4) {
+                self.faults.lost += 1;
+                network.swap_remove(at);
+            } else if self.random.one_in(4) {
+                self.faults.repeated += 1;
+                return Some(network[at].clone());
+            } else {
+                return Some(network.swap_remove(at));
+            }
+        }
+        None
+    }
+
+    /// Nothing is on its way.
+    fn quiet(&mut self) {
+        if !self.waits {
+            return self.exchange.resend();
+        }
+        self.home.wait_ready();
+        let reply = self.home.service.retry();
+        self.answer(reply);
+    }
+
+    fn answer(&mut self, reply: Option<(u64, Reply)>) {
+        let Some((sequence, reply)) = reply else {
+            self.waits = true;
+            return;
+        };
+        self.waits &= sequence != self.sequence;
+        let bytes = encode_reply(&reply).unwrap();
+        self.network.lock().unwrap().push((false, sequence, bytes));
+    }
+}
+
+fn connect(network: &Arc<Mutex<Vec<Packet>>>) -> Arc<Exchange> {
+    let network = Arc::clone(network);
+    Exchange::new(PID, move |_, sequence, request| {
+        let bytes = encode_request(request).unwrap();
+        network.lock().unwrap().push((true, sequence, bytes));
+    })
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): any seed will do.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+}
