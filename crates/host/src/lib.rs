@@ -2,5 +2,6 @@
 //! this user's commands find and freeze running processes ([`control`]).
 
 pub mod control;
+pub mod cores;
 pub mod node;
 pub mod origin;

@@ -1,0 +1,82 @@
+//! Which CPUs the cores are pinned to, and how much of them they have used.
+//!
+//! Nodes of one machine tell each other which CPUs are taken, by sockets with abstract names: they are
+//! no files, and are gone with their node. It is a courtesy and guards nothing; without it two nodes
+//! of one core each would share the first CPU of an otherwise idle machine.
+
+use std::fs::File;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// A CPU chosen for a core.
+#[derive(Debug)]
+pub(super) struct Claim {
+    cpu: usize,
+    /// None: another node uses it, too.
+    socket: Option<UnixDatagram>,
+}
+
+impl Claim {
+    fn new(cpu: usize) -> Claim {
+        let name = SocketAddr::from_abstract_name(format!("peripatos-cpu-{cpu}"));
+        Claim { cpu, socket: name.and_then(|name| UnixDatagram::bind_addr(&name)).ok() }
+    }
+
+    /// Its number.
+    pub(super) fn cpu(&self) -> usize {
+        self.cpu
+    }
+}
+
+/// Chooses `count` of the CPUs that this thread may use, those first that no other node has. None at
+/// all if there are fewer.
+pub(super) fn claim(count: usize) -> Vec<Claim> {
+    let Ok(allowed) = sched_getaffinity(None) else { return Vec::new() };
+    let mut cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    if cpus.len() < count {
+        return Vec::new();
+    }
+    let mut claims = Vec::new();
+    cpus.retain(|cpu| {
+        let claim = (claims.len() < count).then(|| Claim::new(*cpu));
+        let free = claim.filter(|claim| claim.socket.is_some());
+        let shared = free.is_none();
+        claims.extend(free);
+        shared
+    });
+    let missing = count - claims.len();
+    claims.extend(cpus.into_iter().take(missing).map(|cpu| Claim { cpu, socket: None }));
+    claims
+}
+
+/// Binds this thread to a CPU. Where that is not allowed it runs anywhere: only speed is at stake.
+pub(super) fn pin(cpu: usize) {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    let _ = sched_setaffinity(None, &set);
+}
+
+/// The CPU time of a thread, for other threads to read. It may be a few milliseconds behind.
+#[derive(Debug)]
+pub(super) struct ThreadClock(File);
+
+impl ThreadClock {
+    /// Of this thread. None where the system does not tell.
+    pub(super) fn own() -> Option<ThreadClock> {
+        File::open("/proc/thread-self/schedstat").ok().map(ThreadClock)
+    }
+
+    /// The time now.
+    pub(super) fn read(&self) -> Option<Duration> {
+        let mut bytes = [0; 64];
+        let len = self.0.read_at(&mut bytes, 0).ok()?;
+        // The first of three numbers: nanoseconds on a CPU; 0 where the system does not count.
+        let text = std::str::from_utf8(&bytes[..len]).ok()?;
+        let time_ns = text.split(' ').next()?.parse().ok()?;
+        Some(Duration::from_nanos(time_ns)).filter(|time| !time.is_zero())
+    }
+}

@@ -1,0 +1,249 @@
+//! The cores of a node: kernel threads that run processes side by side, each for a slice of time.
+//!
+//! [`Cores::run`] takes a process; from then on it belongs to the cores, until an event hands it back
+//! ([`CoreEvent::Stopped`]) or tells its end ([`CoreEvent::Ended`]). In between it is running, in a
+//! queue, or waiting for a reply; it may change cores whenever it is not running, for a suspended
+//! process is bound to no thread.
+//!
+//! Invariants:
+//! * Each process that was taken is followed by exactly one event, unless the cores are dropped first:
+//!   that tells nothing. A freeze or kill that was accepted is answered by that event.
+//! * Events come from the core threads, outside of any lock, never from within a call of [`Cores`].
+//! * No core is idle while another's queue holds a process.
+//! * A process that waits uses no CPU, a core without work parks, and the ticker sleeps unless two
+//!   processes want one core.
+//! * One lock holds all queues (`kernel.rs`). It is held for moments, never while a process runs, an
+//!   event is delivered, or a [`Control`](peripatos_engine::Control) is used (which may call a waker).
+//!
+//! A lock a core with stealing between them was considered: a slice is 10 ms and a request costs a
+//! round trip to the origin, so one lock is far from being felt, and who is idle is never a guess.
+//!
+//! What it does not do: move processes between nodes, or decide who should go ([`Cores::sample`] is what
+//! the balancer decides by).
+
+mod core;
+mod cpus;
+mod kernel;
+mod queue;
+mod task;
+mod ticker;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use peripatos_abi::{Pid, Signal};
+use peripatos_engine::{Process, ProcessError};
+
+use kernel::Kernel;
+
+/// Processes of a node, whatever they do ([`Refusal::Full`]).
+pub const PROCESSES_MAX: usize = 10_000;
+
+/// Cores of a node: what Linux tells of CPUs in one mask.
+pub const CORES_MAX: usize = 1024;
+
+/// How long a process runs on while another one waits for its core.
+pub const SLICE: Duration = Duration::from_millis(10);
+
+/// The threads that run a node's processes. Dropped, it ends all of both, and has waited for it.
+pub struct Cores {
+    kernel: Arc<Kernel>,
+    threads: Vec<JoinHandle<()>>,
+    /// Held as long as the threads are pinned.
+    _cpus: Vec<cpus::Claim>,
+}
+
+/// What became of a process.
+pub enum CoreEvent {
+    /// It is frozen as asked, and no longer here: capture it, run it again, or drop it.
+    Stopped {
+        /// The whole process.
+        process: Process,
+        /// CPU time that it used since it was given to [`Cores::run`].
+        cpu: Duration,
+    },
+    /// It has ended; nothing is left of it.
+    Ended {
+        /// Its name.
+        pid: Pid,
+        /// How.
+        end: ProcessEnd,
+        /// CPU time that it used since it was given to [`Cores::run`].
+        cpu: Duration,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub enum ProcessEnd {
+    /// It exited with this code.
+    Exited(u32),
+    /// It raised this signal against itself.
+    Raised(Signal),
+    /// It trapped, or could not go on.
+    Failed(ProcessError),
+    /// [`Cores::kill`] ended it.
+    Killed,
+}
+
+/// How one process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Which.
+    pub pid: Pid,
+    /// The core it runs on, is queued at, or ran on last.
+    pub core: usize,
+    /// CPU time that it used since it was given to [`Cores::run`], what it runs now included.
+    pub cpu: Duration,
+    /// False: it waits for a reply.
+    pub runnable: bool,
+    /// Linear memory, bytes.
+    pub memory_bytes: u64,
+}
+
+/// A process was not taken. Nothing has happened to it.
+#[derive(thiserror::Error)]
+#[error("{:#} cannot run here: {refusal}", process.pid())]
+pub struct RunError {
+    /// The process.
+    pub process: Box<Process>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// Why a process was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The node is full.
+    #[error("the node has {PROCESSES_MAX} processes already, and takes no more")]
+    Full,
+    /// Its name is taken.
+    #[error("a process of this pid runs here already")]
+    Duplicate,
+    /// It could be neither preempted nor frozen nor killed.
+    #[error("its code is plain, without the checks by which processes share a core")]
+    Plain,
+}
+
+/// No process of this pid is on the cores: it has been handed out, has ended, or was never here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:#} does not run on this node")]
+pub struct NotHere(pub Pid);
+
+impl Cores {
+    /// Starts `count` threads, each pinned to a CPU of its own if this OS process may use so many.
+    ///
+    /// `events` is called on the core threads and keeps its core from working meanwhile. It may call
+    /// the cores, and drop them. It must not panic: that ends the core.
+    ///
+    /// # Errors
+    /// If a thread cannot be started, or `count` is not 1 to [`CORES_MAX`]; nothing runs then.
+    pub fn start(
+        count: usize,
+        events: impl Fn(CoreEvent) + Send + Sync + 'static,
+    ) -> io::Result<Cores> {
+        if !(1..=CORES_MAX).contains(&count) {
+            let message = format!("a node has 1 to {CORES_MAX} cores, not {count}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let kernel = Arc::new(Kernel::new(count, Box::new(events)));
+        let cpus = cpus::claim(count);
+        let numbers: Vec<_> = cpus.iter().map(cpus::Claim::cpu).collect();
+        // If a thread cannot be started, dropping this ends those that were.
+        let mut cores = Cores { kernel, threads: Vec::new(), _cpus: cpus };
+        let kernel = Arc::clone(&cores.kernel);
+        cores.spawn("ticker".to_owned(), move || ticker::serve(&kernel))?;
+        for core in 0..count {
+            let (kernel, cpu) = (Arc::clone(&cores.kernel), numbers.get(core).copied());
+            cores.spawn(format!("core-{core}"), move || core::serve(&kernel, core, cpu))?;
+        }
+        Ok(cores)
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+
+    /// Takes a new, thawed or frozen process: it is runnable from now on, on the core with the least
+    /// to do. A frozen one goes on where it stood (thaw in place).
+    ///
+    /// One that freezes without being asked to (`freeze_every`) goes on at once.
+    ///
+    /// # Errors
+    /// The process comes back if it cannot be taken.
+    pub fn run(&self, process: Process) -> Result<(), RunError> {
+        self.kernel.run(process)
+    }
+
+    /// Asks a process to freeze, ahead of all that its core has to do otherwise. Returns at once; the
+    /// answer is [`CoreEvent::Stopped`], or [`CoreEvent::Ended`] if that came first. Asking twice has
+    /// one answer.
+    ///
+    /// # Errors
+    /// The process is not here; no event will come.
+    pub fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
+        self.kernel.freeze(pid)
+    }
+
+    /// Ends a process, if it runs at its next check. Returns at once; the answer is
+    /// [`CoreEvent::Ended`] with [`ProcessEnd::Killed`], or with its own end if that came first.
+    ///
+    /// # Errors
+    /// The process is not here; no event will come.
+    pub fn kill(&self, pid: Pid) -> Result<(), NotHere> {
+        self.kernel.kill(pid)
+    }
+
+    /// How all processes are doing, ordered by pid. Stops nothing.
+    #[must_use]
+    pub fn sample(&self) -> Vec<Sample> {
+        self.kernel.sample()
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        self.kernel.close();
+        for thread in self.threads.drain(..) {
+            // The last handle may be dropped by an event, on a core; that core ends after it.
+            if thread.thread().id() != thread::current().id() {
+                // A thread that panicked has ended, too.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Processes have no form that says more than their names.
+impl std::fmt::Debug for CoreEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CoreEvent::Stopped { process, cpu } => {
+                let pid = process.pid();
+                f.debug_struct("Stopped").field("pid", &pid).field("cpu", cpu).finish()
+            }
+            CoreEvent::Ended { pid, end, cpu } => f
+                .debug_struct("Ended")
+                .field("pid", pid)
+                .field("end", end)
+                .field("cpu", cpu)
+                .finish(),
+        }
+    }
+}
+
+impl std::fmt::Debug for RunError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pid = self.process.pid();
+        f.debug_struct("RunError").field("pid", &pid).field("refusal", &self.refusal).finish()
+    }
+}
+
+impl std::fmt::Debug for Cores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cores").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! The cores on whole programs: sharing, freezing, ending. What a test waits for comes through a
+//! channel or shows in a sample; no test takes the time.
+#![allow(clippy::unwrap_used, reason = "a test ends where anything is missing")]
+
+mod ending;
+mod freezing;
+mod sharing;
+mod support;
