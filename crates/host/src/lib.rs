@@ -3,5 +3,6 @@
 
 pub mod control;
 pub mod cores;
+pub mod link;
 pub mod node;
 pub mod origin;

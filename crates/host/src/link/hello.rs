@@ -1,0 +1,227 @@
+//! The first frame each way: the protocol's version, and who speaks.
+//!
+//! `PERILINK | u16 version, little endian | postcard`. Invariants:
+//! * Magic and version stand before everything that may change, so any version can name any other.
+//! * A [`Hello`] that was read is valid: names and sizes are within their limits, the texts are printable.
+//! * The node's id is not in it. That comes from the certificate, which proves it.
+
+use super::frame::HELLO_BYTES_MAX;
+use super::host_identity::HostIdentity;
+use peripatos_cluster::Incarnation;
+use serde::{Deserialize, Serialize};
+
+/// The version of everything that goes over a link.
+pub const LINK_VERSION: u16 = 1;
+/// Longest name of a node: one label of a host name.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Longest address: a host name of 253, a colon, a port.
+pub const ADDRESS_BYTES_MAX: usize = 259;
+
+const MAGIC: [u8; 8] = *b"PERILINK";
+const HEAD_BYTES: usize = MAGIC.len() + 2;
+/// A UUID as text.
+const BOOT_ID_BYTES_MAX: usize = 36;
+
+/// What a node says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The version it speaks: [`LINK_VERSION`].
+    pub version: u16,
+    /// Which of its lives this is.
+    pub incarnation: Incarnation,
+    /// 1 to [`NAME_BYTES_MAX`] of `A-Z a-z 0-9 . _ -`.
+    pub name: String,
+    /// `HOST:PORT` on which it listens and others can reach it; empty if there is none.
+    pub address: String,
+    /// Its OS process.
+    pub host: HostIdentity,
+}
+
+/// Why bytes are no hello.
+#[derive(Debug, thiserror::Error)]
+pub enum HelloError {
+    /// The first frame was something else.
+    #[error("the other side did not say hello")]
+    NotAHello,
+    /// Another version of the protocol.
+    #[error("the other side speaks version {theirs} of the link protocol, this one {ours}")]
+    Version {
+        /// What the peer speaks.
+        theirs: u16,
+        /// What this node speaks.
+        ours: u16,
+    },
+    /// The bytes behind the version are not what it says.
+    #[error("malformed hello")]
+    Malformed,
+    /// One field is not as it must be.
+    #[error("malformed hello: the {0} is not valid")]
+    Field(&'static str),
+}
+
+/// The bytes behind the version.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    incarnation: u64,
+    name: String,
+    address: String,
+    boot_id: String,
+    pid_namespace: u64,
+    os_process: u32,
+    started_ticks: u64,
+}
+
+impl Hello {
+    /// The bytes. Errors: a field is not valid.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, HelloError> {
+        self.check()?;
+        let wire = Wire {
+            incarnation: self.incarnation.0,
+            name: self.name.clone(),
+            address: self.address.clone(),
+            boot_id: self.host.boot_id.clone(),
+            pid_namespace: self.host.pid_namespace,
+            os_process: self.host.os_process,
+            started_ticks: self.host.started_ticks,
+        };
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&self.version.to_le_bytes());
+        let bytes = postcard::to_extend(&wire, bytes).map_err(|_| HelloError::Malformed)?;
+        assert!(bytes.len() <= HELLO_BYTES_MAX, "valid fields are short");
+        Ok(bytes)
+    }
+
+    /// The hello in these bytes, if it is of this version and valid.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Hello, HelloError> {
+        let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(HelloError::NotAHello)?;
+        let (magic, version) = head.split_at(MAGIC.len());
+        if magic != MAGIC {
+            return Err(HelloError::NotAHello);
+        }
+        let version = u16::from_le_bytes([version[0], version[1]]);
+        if version != LINK_VERSION {
+            return Err(HelloError::Version { theirs: version, ours: LINK_VERSION });
+        }
+        let read = postcard::take_from_bytes::<Wire>(body);
+        let (wire, rest) = read.map_err(|_| HelloError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(HelloError::Malformed);
+        }
+        let hello = Hello {
+            version,
+            incarnation: Incarnation(wire.incarnation),
+            name: wire.name,
+            address: wire.address,
+            host: HostIdentity {
+                boot_id: wire.boot_id,
+                pid_namespace: wire.pid_namespace,
+                os_process: wire.os_process,
+                started_ticks: wire.started_ticks,
+            },
+        };
+        hello.check()?;
+        Ok(hello)
+    }
+
+    fn check(&self) -> Result<(), HelloError> {
+        let boot_id = &self.host.boot_id;
+        let boot_id_good = boot_id.len() <= BOOT_ID_BYTES_MAX
+            && boot_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        match () {
+            () if !is_name(&self.name) => Err(HelloError::Field("name")),
+            () if !self.address.is_empty() && !is_address(&self.address) => {
+                Err(HelloError::Field("address"))
+            }
+            () if !boot_id_good => Err(HelloError::Field("boot id")),
+            () => Ok(()),
+        }
+    }
+}
+
+/// Whether a node may have this name.
+pub fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// Whether this is `HOST:PORT` by its form; an IPv6 address stands in brackets.
+pub fn is_address(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let inner = bare.unwrap_or(host);
+    let allowed = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b"._-".contains(&byte) || bare.is_some() && byte == b':'
+    };
+    address.len() <= ADDRESS_BYTES_MAX
+        && !inner.is_empty()
+        && inner.bytes().all(allowed)
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            version: LINK_VERSION,
+            incarnation: Incarnation(u64::MAX),
+            name: "atlas-2".into(),
+            address: "[::1]:7000".into(),
+            host: HostIdentity::own().unwrap(),
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        let check = |hello: Hello| {
+            assert_eq!(Hello::decode(&hello.encode().unwrap()).unwrap(), hello);
+        };
+        check(hello());
+        check(Hello { address: String::new(), name: "a".repeat(NAME_BYTES_MAX), ..hello() });
+        let host = "h".repeat(ADDRESS_BYTES_MAX - 6);
+        check(Hello { address: format!("{host}:65535"), ..hello() });
+    }
+
+    #[test]
+    fn what_is_not_valid_is_neither_sent_nor_taken() {
+        let check = |hello: Hello, field: &str| {
+            let error = hello.encode().expect_err("not valid").to_string();
+            assert!(error.contains(field), "{error} does not say {field}");
+        };
+        for name in ["", "a b", "a/b", "ä", "a\n", &"a".repeat(NAME_BYTES_MAX + 1)] {
+            check(Hello { name: name.into(), ..hello() }, "name");
+        }
+        let long = format!("{}:1", "h".repeat(ADDRESS_BYTES_MAX));
+        for address in ["host", ":1", "host:", "host:0", "host:65536", "a b:1", "::1:7", "h:+7"] {
+            check(Hello { address: address.into(), ..hello() }, "address");
+        }
+        check(Hello { address: long, ..hello() }, "address");
+        let host = HostIdentity { boot_id: "\u{1b}[2J".into(), ..hello().host };
+        check(Hello { host, ..hello() }, "boot id");
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused() {
+        let good = hello().encode().unwrap();
+        let check = |bytes: &[u8], expected: &str| {
+            let error = Hello::decode(bytes).expect_err("no hello").to_string();
+            assert!(error.contains(expected), "{error} does not say {expected}");
+        };
+        check(b"", "did not say hello");
+        check(b"GET / HTTP/1.1\r\n", "did not say hello");
+        check(b"PERILINK\x02\x01", "version 258 of the link protocol, this one 1");
+        check(&good[..HEAD_BYTES], "malformed");
+        check(&[good.as_slice(), b"more"].concat(), "malformed");
+        // A length that is not there.
+        check(b"PERILINK\x01\0\x01\xff\xff\xff\xff\x0f", "malformed");
+        for length in 0..good.len() {
+            Hello::decode(&good[..length]).expect_err("cut");
+        }
+        let mut bad_name = good.clone();
+        let at = good.windows(7).position(|bytes| bytes == b"atlas-2").unwrap();
+        bad_name[at] = b'/';
+        check(&bad_name, "the name");
+    }
+}

@@ -1,0 +1,280 @@
+//! One link between two nodes: a TCP connection with TLS 1.3 on it, over which frames go both ways.
+//!
+//! Invariants:
+//! * Nobody without the cluster's token receives a byte of ours beyond the TLS handshake, and nothing that he sends is
+//!   looked at: hellos and frames are exchanged when both certificates have been verified.
+//! * A [`Link`] that exists has been greeted: the peer's id is proved, its [`Hello`] is of our version and valid.
+//! * Making a link ends after [`ESTABLISH_SECONDS_MAX`], whatever the other side does or does not.
+//! * What the peer sends has limits that are checked before anything is allocated (`frame.rs`).
+//!
+//! What this does not do: find peers, dial again, decide which of two links between the same nodes stays, notice a
+//! silent peer (the cluster's own messages do that), or limit how many links are made at a time.
+
+pub(crate) mod frame;
+mod hello;
+mod host_identity;
+mod identity;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use frame::{BULK_CHUNK_BYTES, Frame, FrameError, HELLO_BYTES_MAX, PAYLOAD_BYTES_MAX};
+pub use hello::{
+    ADDRESS_BYTES_MAX, Hello, HelloError, LINK_VERSION, NAME_BYTES_MAX, is_address, is_name,
+};
+pub use host_identity::HostIdentity;
+pub use identity::{Credentials, IdentityError, NodeKey};
+pub use token::{Token, TokenError};
+
+use frame::{FrameReader, FrameWriter};
+use peripatos_cluster::NodeId;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{BufReader, ReadHalf, WriteHalf, split};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+/// How long connecting, TLS handshake and hellos may take together.
+pub const ESTABLISH_SECONDS_MAX: u64 = 10;
+const ESTABLISH: Duration = Duration::from_secs(ESTABLISH_SECONDS_MAX);
+
+/// What is read from the socket at once. The TLS library asks for 4 KiB at a time, a system call each.
+const SOCKET_READ_BYTES: usize = 256 << 10;
+/// Encrypted bytes that may wait for the socket: what one system call can send.
+const SOCKET_WRITE_BYTES: usize = 256 << 10;
+
+type Stream = TlsStream<BufReader<TcpStream>>;
+
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerHello {
+    /// Proved by its certificate.
+    pub id: NodeId,
+    /// Said by itself.
+    pub hello: Hello,
+}
+
+/// A link that is ready for messages. Dropped, it is closed without a word.
+pub struct Link {
+    /// Who is at the other end.
+    pub peer: PeerHello,
+    /// Where the connection comes from, or leads to.
+    pub remote: SocketAddr,
+    reader: LinkReader,
+    writer: LinkWriter,
+}
+
+/// The half that receives.
+pub struct LinkReader {
+    frames: FrameReader<ReadHalf<Stream>>,
+}
+
+/// The half that sends.
+pub struct LinkWriter {
+    frames: FrameWriter<WriteHalf<Stream>>,
+}
+
+/// Why there is no link, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Nothing listens there, or no way leads there.
+    #[error("cannot reach {address}: {cause}")]
+    Unreachable {
+        /// What was dialled.
+        address: String,
+        /// What the operating system says.
+        cause: io::Error,
+    },
+    /// One side did not accept the other's certificate.
+    #[error("the other side is not of this cluster; most likely it has another token ({0})")]
+    NotOfThisCluster(rustls::Error),
+    /// What answers is something else.
+    #[error("the other side does not speak the link protocol ({0})")]
+    NotALink(rustls::Error),
+    /// The connection failed before the link was made.
+    #[error("the connection broke before the link was made: {0}")]
+    Broken(io::Error),
+    /// The peer speaks another version.
+    #[error("the other side speaks version {theirs} of the link protocol, this one {ours}")]
+    Version {
+        /// What the peer speaks.
+        theirs: u16,
+        /// What this node speaks.
+        ours: u16,
+    },
+    /// The peer is of this cluster, but its hello is not valid; or ours is not.
+    #[error(transparent)]
+    Hello(HelloError),
+    /// The address leads back to this node.
+    #[error("the address is this node's own")]
+    Itself,
+    /// The link was not made in time.
+    #[error("no link within {ESTABLISH_SECONDS_MAX} s")]
+    TimedOut,
+    /// The link has ended, or must end.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// Makes a link to the node that listens at `address` (`HOST:PORT`).
+pub async fn connect(
+    address: &str,
+    credentials: &Credentials,
+    own: &Hello,
+) -> Result<Link, LinkError> {
+    within(ESTABLISH, dial(address, credentials, own)).await
+}
+
+/// Makes a link of a connection that another node has opened.
+pub async fn accept(
+    stream: TcpStream,
+    credentials: &Credentials,
+    own: &Hello,
+) -> Result<Link, LinkError> {
+    within(ESTABLISH, answer(stream, credentials, own)).await
+}
+
+async fn within(
+    limit: Duration,
+    establishing: impl Future<Output = Result<Link, LinkError>>,
+) -> Result<Link, LinkError> {
+    tokio::time::timeout(limit, establishing).await.unwrap_or(Err(LinkError::TimedOut))
+}
+
+async fn dial(address: &str, credentials: &Credentials, own: &Hello) -> Result<Link, LinkError> {
+    let own = own.encode()?;
+    let unreachable = |cause| LinkError::Unreachable { address: address.to_owned(), cause };
+    let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+    let (stream, remote) = prepare(stream).map_err(LinkError::Broken)?;
+    let name = ServerName::try_from(identity::SERVER_NAME);
+    let name = name.map_err(|error| LinkError::Broken(io::Error::other(error)))?;
+    let connector = TlsConnector::from(credentials.client.clone());
+    let mut stream = connector.connect(name, stream).await.map_err(handshake_failed)?;
+    stream.get_mut().1.set_buffer_limit(Some(SOCKET_WRITE_BYTES));
+    greet(stream.into(), remote, credentials.id, own).await
+}
+
+async fn answer(
+    stream: TcpStream,
+    credentials: &Credentials,
+    own: &Hello,
+) -> Result<Link, LinkError> {
+    let own = own.encode()?;
+    let (stream, remote) = prepare(stream).map_err(LinkError::Broken)?;
+    let acceptor = TlsAcceptor::from(credentials.server.clone());
+    let mut stream = acceptor.accept(stream).await.map_err(handshake_failed)?;
+    stream.get_mut().1.set_buffer_limit(Some(SOCKET_WRITE_BYTES));
+    greet(stream.into(), remote, credentials.id, own).await
+}
+
+fn prepare(stream: TcpStream) -> io::Result<(BufReader<TcpStream>, SocketAddr)> {
+    // Frames leave when they are flushed; to wait for more would only add to each answer's time.
+    stream.set_nodelay(true)?;
+    let remote = stream.peer_addr()?;
+    Ok((BufReader::with_capacity(SOCKET_READ_BYTES, stream), remote))
+}
+
+/// Exchanges the hellos. Both sides send first and then read, so each can name a version that it does not speak.
+async fn greet(
+    stream: Stream,
+    remote: SocketAddr,
+    own_id: NodeId,
+    own: Vec<u8>,
+) -> Result<Link, LinkError> {
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let id = peer_id(certificate)?;
+    if id == own_id {
+        return Err(LinkError::Itself);
+    }
+    let (read_half, write_half) = split(stream);
+    let mut reader = LinkReader { frames: FrameReader::new(read_half) };
+    let mut writer = LinkWriter { frames: FrameWriter::new(write_half) };
+    writer.send(&Frame::Hello(own)).await.map_err(broken)?;
+    writer.flush().await.map_err(broken)?;
+    match reader.next().await.map_err(broken)? {
+        Frame::Hello(bytes) => {
+            let peer = PeerHello { id, hello: Hello::decode(&bytes)? };
+            Ok(Link { peer, remote, reader, writer })
+        }
+        Frame::Message(_) | Frame::Bulk { .. } => Err(LinkError::Hello(HelloError::NotAHello)),
+    }
+}
+
+fn peer_id(certificate: Option<&CertificateDer<'_>>) -> Result<NodeId, LinkError> {
+    let missing = LinkError::NotOfThisCluster(rustls::Error::NoCertificatesPresented);
+    identity::node_id(certificate.ok_or(missing)?).map_err(LinkError::NotOfThisCluster)
+}
+
+/// Tells refused certificates from what is no node at all.
+fn handshake_failed(error: io::Error) -> LinkError {
+    use rustls::Error::{AlertReceived, InvalidCertificate, NoCertificatesPresented};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(refused @ (AlertReceived(_) | InvalidCertificate(_) | NoCertificatesPresented)) => {
+            LinkError::NotOfThisCluster(refused.clone())
+        }
+        Some(other) => LinkError::NotALink(other.clone()),
+        None => LinkError::Broken(error),
+    }
+}
+
+/// A failure of the first frame. In TLS 1.3 the accepting side verifies last: its refusal is read as an alert here.
+fn broken(error: LinkError) -> LinkError {
+    match error {
+        LinkError::Frame(FrameError::Io(cause)) => handshake_failed(cause),
+        other => other,
+    }
+}
+
+impl Link {
+    /// The two halves, for a task each.
+    pub fn split(self) -> (LinkReader, LinkWriter) {
+        (self.reader, self.writer)
+    }
+}
+
+impl LinkReader {
+    /// The next frame. May be dropped half way and called again; after an error the link is over.
+    pub async fn next(&mut self) -> Result<Frame, LinkError> {
+        Ok(self.frames.next().await?)
+    }
+}
+
+/// Dropping one of these futures half way ends the sending: what follows is refused, for the peer would misread it.
+impl LinkWriter {
+    /// Sends one frame. Short ones are gathered until [`LinkWriter::flush`], or until there are enough.
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), LinkError> {
+        Ok(self.frames.send(frame).await?)
+    }
+
+    /// Sends at most [`PAYLOAD_BYTES_MAX`] bytes of bulk, from where they lie. [`BULK_CHUNK_BYTES`] is a good piece.
+    pub async fn send_bulk(
+        &mut self,
+        stream: u64,
+        last: bool,
+        bytes: &[u8],
+    ) -> Result<(), LinkError> {
+        Ok(self.frames.send_bulk(stream, last, bytes).await?)
+    }
+
+    /// Sends everything that has been gathered; without this the peer may wait for it for ever.
+    pub async fn flush(&mut self) -> Result<(), LinkError> {
+        Ok(self.frames.flush().await?)
+    }
+
+    /// Sends what is left and says goodbye: the peer reads [`FrameError::Closed`].
+    pub async fn close(mut self) -> Result<(), LinkError> {
+        Ok(self.frames.close().await?)
+    }
+}
+
+impl From<HelloError> for LinkError {
+    fn from(error: HelloError) -> LinkError {
+        match error {
+            HelloError::Version { theirs, ours } => LinkError::Version { theirs, ours },
+            other => LinkError::Hello(other),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Both ends of links in one OS process, over loopback.
+
+use super::*;
+use careless::Careless;
+use peripatos_cluster::Incarnation;
+use rustls::ClientConfig;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+mod careless;
+
+/// Far more than any test takes: a link that hangs is a failure, not a test without an end.
+const TEST_SECONDS_MAX: u64 = 120;
+
+async fn bounded<T>(test: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(TEST_SECONDS_MAX), test).await.expect("a test ends")
+}
+
+fn node(token: &Token) -> Credentials {
+    Credentials::new(token, &NodeKey::generate().unwrap()).unwrap()
+}
+
+fn hello(name: &str) -> Hello {
+    Hello {
+        version: LINK_VERSION,
+        incarnation: Incarnation(7),
+        name: name.into(),
+        address: String::new(),
+        host: HostIdentity::own().unwrap(),
+    }
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+/// The two ends of one connection.
+async fn connection() -> (TcpStream, TcpStream) {
+    let (listener, address) = listen().await;
+    let (near, far) = tokio::join!(TcpStream::connect(&address), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// What both ends say when one dials the other.
+async fn meet(
+    dialling: &Credentials,
+    answering: &Credentials,
+) -> (Result<Link, LinkError>, Result<Link, LinkError>) {
+    let (listener, address) = listen().await;
+    let (from, to) = (hello("from"), hello("to"));
+    bounded(async {
+        tokio::join!(connect(&address, dialling, &from), async {
+            accept(listener.accept().await.unwrap().0, answering, &to).await
+        })
+    })
+    .await
+}
+
+#[track_caller]
+fn refused(result: Result<Link, LinkError>, expected: &str) {
+    let error = result.err().expect("no link").to_string();
+    assert!(error.contains(expected), "{error} does not say {expected}");
+}
+
+#[tokio::test]
+async fn two_nodes_talk() {
+    let token = Token::generate().unwrap();
+    let (one, two) = (node(&token), node(&token));
+    let (from, to) = meet(&one, &two).await;
+    let (from, to) = (from.unwrap(), to.unwrap());
+    assert_eq!(from.peer, PeerHello { id: two.id, hello: hello("to") });
+    assert_eq!(to.peer, PeerHello { id: one.id, hello: hello("from") });
+
+    let ((mut from_reader, mut from_writer), (mut to_reader, mut to_writer)) =
+        (from.split(), to.split());
+    bounded(async {
+        let question = Frame::Message(b"question".to_vec());
+        from_writer.send(&question).await.unwrap();
+        from_writer.flush().await.unwrap();
+        assert_eq!(to_reader.next().await.unwrap(), question);
+        let answer = Frame::Bulk { stream: 3, last: true, bytes: b"answer".to_vec() };
+        to_writer.send(&answer).await.unwrap();
+        to_writer.close().await.unwrap();
+        assert_eq!(from_reader.next().await.unwrap(), answer);
+        let end = from_reader.next().await;
+        assert!(matches!(end, Err(LinkError::Frame(FrameError::Closed))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_token_is_refused_by_both() {
+    let (one, two) = (node(&Token::generate().unwrap()), node(&Token::generate().unwrap()));
+    let (from, to) = meet(&one, &two).await;
+    refused(from, "most likely it has another token");
+    refused(to, "most likely it has another token");
+}
+
+#[tokio::test]
+async fn an_intruder_that_dials_gets_no_byte() {
+    let token = Token::generate().unwrap();
+    let certified = node(&Token::generate().unwrap());
+    let check = async |client: ClientConfig| {
+        let (near, far) = connection().await;
+        let intruder = async {
+            let name = ServerName::try_from(identity::SERVER_NAME).unwrap();
+            let connector = TlsConnector::from(Arc::new(client));
+            // For the dialling side the handshake may be over before it is refused.
+            let mut stream = connector.connect(name, near).await?;
+            stream.write_all(b"let me in").await?;
+            let mut received = Vec::new();
+            let end = stream.read_to_end(&mut received).await;
+            assert_eq!(received, b"");
+            end
+        };
+        let node = node(&token);
+        let own = hello("own");
+        let (intruder, link) =
+            bounded(async { tokio::join!(intruder, accept(far, &node, &own)) }).await;
+        intruder.expect_err("refused");
+        refused(link, "not of this cluster");
+    };
+    check(Careless::client(Some(&certified))).await;
+    check(Careless::client(None)).await;
+}
+
+#[tokio::test]
+async fn an_intruder_that_is_dialled_gets_no_byte() {
+    let certified = node(&Token::generate().unwrap());
+    let (listener, address) = listen().await;
+    let intruder = async {
+        let acceptor = TlsAcceptor::from(Arc::new(Careless::server(&certified)));
+        let stream = listener.accept().await.unwrap().0;
+        let mut stream = acceptor.accept(stream).await?;
+        let mut received = Vec::new();
+        let end = stream.read_to_end(&mut received).await;
+        assert_eq!(received, b"");
+        end
+    };
+    let (node, own) = (node(&Token::generate().unwrap()), hello("own"));
+    let (intruder, link) =
+        bounded(async { tokio::join!(intruder, connect(&address, &node, &own)) }).await;
+    intruder.expect_err("refused");
+    refused(link, "not of this cluster");
+}
+
+#[tokio::test]
+async fn plain_text_is_refused() {
+    let (credentials, own) = (node(&Token::generate().unwrap()), hello("own"));
+    let text = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    let (mut near, far) = connection().await;
+    near.write_all(text).await.unwrap();
+    let link = bounded(accept(far, &credentials, &own)).await;
+    refused(link, "does not speak the link protocol");
+    let mut received = Vec::new();
+    let _ = bounded(near.read_to_end(&mut received)).await;
+    let alert = [21, 3, 3, 0, 2];
+    assert!(received.is_empty() || received.starts_with(&alert) && received.len() == 7);
+
+    let (listener, address) = listen().await;
+    let server = async {
+        let mut stream = listener.accept().await.unwrap().0;
+        stream.write_all(b"SSH-2.0-OpenSSH\r\n").await.unwrap();
+        stream
+    };
+    let (link, _stream) =
+        bounded(async { tokio::join!(connect(&address, &credentials, &own), server) }).await;
+    refused(link, "does not speak the link protocol");
+}
+
+#[tokio::test]
+async fn a_hello_is_checked() {
+    let token = Token::generate().unwrap();
+    let check = async |sent: &[u8], expected: &str| {
+        let (near, far) = connection().await;
+        let (peer, node, own) = (node(&token), node(&token), hello("own"));
+        let peer = async {
+            let name = ServerName::try_from(identity::SERVER_NAME).unwrap();
+            let connector = TlsConnector::from(peer.client.clone());
+            let mut stream = connector.connect(name, near).await.unwrap();
+            stream.write_all(sent).await.unwrap();
+            stream.shutdown().await.unwrap();
+            stream
+        };
+        let (_peer, link) = bounded(async { tokio::join!(peer, accept(far, &node, &own)) }).await;
+        refused(link, expected);
+    };
+    let framed = |kind: u8, payload: &[u8]| {
+        let length = (payload.len() as u32 + 1).to_le_bytes();
+        [length.as_slice(), &[kind], payload].concat()
+    };
+    check(b"", "closed the link").await;
+    check(b"\xff\xff\xff\xff\x02", "4294967294 bytes is too long").await;
+    check(&framed(2, &[0; HELLO_BYTES_MAX + 1]), "4097 bytes is too long").await;
+    check(&framed(2, b"PERILINK")[..9], "cut in the middle").await;
+    check(&framed(9, b""), "kind 9").await;
+    check(&framed(0, b"message"), "did not say hello").await;
+    check(&framed(2, b"HELO localhost"), "did not say hello").await;
+    check(&framed(2, b"PERILINK\x09\0"), "version 9 of the link protocol, this one 1").await;
+    check(&framed(2, b"PERILINK\x01\0garbage"), "malformed hello").await;
+}
+
+#[tokio::test]
+async fn an_invalid_hello_of_our_own_is_not_sent() {
+    let (one, own) = (node(&Token::generate().unwrap()), hello("not good"));
+    refused(bounded(connect("no address", &one, &own)).await, "the name is not valid");
+    let (_near, far) = connection().await;
+    refused(bounded(accept(far, &one, &own)).await, "the name is not valid");
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_up_early_is_noticed() {
+    let (one, own) = (node(&Token::generate().unwrap()), hello("own"));
+    let (near, far) = connection().await;
+    drop(near);
+    refused(bounded(accept(far, &one, &own)).await, "broke before the link was made");
+}
+
+#[tokio::test]
+async fn a_node_does_not_link_with_itself() {
+    let one = node(&Token::generate().unwrap());
+    let (from, to) = meet(&one, &one).await;
+    refused(from, "this node's own");
+    refused(to, "this node's own");
+}
+
+#[tokio::test]
+async fn nobody_there() {
+    let (one, own) = (node(&Token::generate().unwrap()), hello("own"));
+    let (listener, address) = listen().await;
+    drop(listener);
+    refused(bounded(connect(&address, &one, &own)).await, &format!("cannot reach {address}"));
+    refused(bounded(connect("no address", &one, &own)).await, "cannot reach no address");
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_not_waited_for() {
+    let (one, own) = (node(&Token::generate().unwrap()), hello("own"));
+    let (near, far) = connection().await;
+    refused(within(Duration::ZERO, answer(far, &one, &own)).await, "no link within");
+    drop(near);
+    let (_listener, address) = listen().await;
+    refused(within(Duration::ZERO, dial(&address, &one, &own)).await, "no link within");
+}
+
+#[tokio::test]
+async fn a_peer_that_dies_in_a_frame_is_noticed() {
+    let token = Token::generate().unwrap();
+    let (from, to) = meet(&node(&token), &node(&token)).await;
+    let (_from_reader, mut from_writer) = from.unwrap().split();
+    let (mut to_reader, to_writer) = to.unwrap().split();
+    bounded(async {
+        // More than all buffers on the way take: the frame cannot be sent as a whole before it is read.
+        let long = vec![0; PAYLOAD_BYTES_MAX];
+        let sending = async {
+            for _ in 0..64 {
+                from_writer.send_bulk(1, false, &long).await?;
+            }
+            Ok::<_, LinkError>(())
+        };
+        // The future that sends is dropped half way, and the link with it.
+        tokio::select! {
+            biased;
+            sent = sending => sent.unwrap(),
+            read = to_reader.next() => drop(read.unwrap()),
+        }
+        drop((_from_reader, from_writer));
+        let end = loop {
+            match to_reader.next().await {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(end, LinkError::Frame(FrameError::Cut)), "{end}");
+        drop(to_writer);
+    })
+    .await;
+}
+
+/// Bytes that repeat nowhere near a chunk's or record's length.
+fn bulk_byte(seed: u8, at: usize) -> u8 {
+    (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0] ^ seed
+}
+
+async fn send_all(mut writer: LinkWriter, bytes: &[u8], chunk: usize) -> LinkWriter {
+    let count = bytes.len().div_ceil(chunk);
+    for (index, piece) in bytes.chunks(chunk).enumerate() {
+        writer.send_bulk(5, index + 1 == count, piece).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    writer
+}
+
+async fn receive_all(mut reader: LinkReader) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        match reader.next().await.unwrap() {
+            Frame::Bulk { stream: 5, last, bytes } => {
+                all.extend_from_slice(&bytes);
+                if last {
+                    return all;
+                }
+            }
+            other => panic!("not sent: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn bulk_goes_both_ways_at_once() {
+    let token = Token::generate().unwrap();
+    let (from, to) = meet(&node(&token), &node(&token)).await;
+    let ((from_reader, from_writer), (to_reader, to_writer)) =
+        (from.unwrap().split(), to.unwrap().split());
+    let bytes = |seed| (0..64 << 20).map(|at| bulk_byte(seed, at)).collect::<Vec<_>>();
+    let (there, back) = (bytes(1), bytes(2));
+    let (_writers, arrived_there, arrived_back) = bounded(async {
+        tokio::join!(
+            async {
+                tokio::join!(
+                    send_all(from_writer, &there, BULK_CHUNK_BYTES),
+                    send_all(to_writer, &back, PAYLOAD_BYTES_MAX)
+                )
+            },
+            receive_all(to_reader),
+            receive_all(from_reader)
+        )
+    })
+    .await;
+    assert!(arrived_there == there);
+    assert!(arrived_back == back);
+}
