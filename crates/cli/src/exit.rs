@@ -11,29 +11,41 @@ pub(crate) enum Code {
     Usage,
     DamagedImage,
     Unreadable,
+    NoNode,
     NoProcess,
     Internal,
     Resources,
     Storage,
     Frozen,
+    Lost,
+    Refused,
     NotProgram,
     UnknownImport,
     Trap,
+    Killed,
     StackOverflow,
 }
 
-const CODES: [(Code, u8, &str); 12] = [
+const CODES: [(Code, u8, &str); 16] = [
     (Code::Usage, 2, "the command line is wrong"),
     (Code::DamagedImage, 65, "the image is damaged, cut short, or of another version"),
     (Code::Unreadable, 66, "a file or directory that was named cannot be read or opened"),
+    (Code::NoNode, 68, "no such node, or none that answers"),
     (Code::NoProcess, 69, "no such process, or it cannot be frozen"),
     (Code::Internal, 70, "peri itself failed"),
     (Code::Resources, 71, "out of memory, or this machine lacks something that is needed"),
     (Code::Storage, 74, "writing failed: disk full, no permission"),
     (Code::Frozen, 75, "the process was frozen by `peri freeze` and goes on elsewhere"),
+    (
+        Code::Lost,
+        76,
+        "the node that ran the process is gone, or what became of the process is not known",
+    ),
+    (Code::Refused, 77, "the node said no"),
     (Code::NotProgram, 126, "not a WebAssembly program, or one that cannot be made freezable"),
     (Code::UnknownImport, 127, "the program imports what nobody offers"),
     (Code::Trap, 134, "the program trapped"),
+    (Code::Killed, 137, "the process was ended by `peri kill`"),
     (Code::StackOverflow, 139, "the program's stack overflowed"),
 ];
 

@@ -4,7 +4,9 @@
 //! decide. Invariants: a command that fails says why on one line that begins with `peri: ` and ends with a documented
 //! code ([`exit`]); however it ends, nothing is left behind ([`leftovers`]).
 
+mod attached;
 mod bench;
+mod cluster;
 mod commands;
 mod console;
 mod demo;
@@ -38,10 +40,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Up(commands::up::Up),
+    Down(commands::down::Down),
+    Nodes(commands::nodes::Nodes),
     Run(commands::run::Run),
+    Ps(commands::ps::Ps),
+    Migrate(commands::migrate::Migrate),
+    Unpin(commands::migrate::Unpin),
+    Kill(commands::migrate::Kill),
+    Drain(commands::migrate::Drain),
+    Forget(commands::migrate::Forget),
     Freeze(commands::freeze::Freeze),
     Thaw(commands::thaw::Thaw),
-    Ps(commands::ps::Ps),
     Compile(commands::compile::Compile),
     Bench(bench::Bench),
     Doctor(commands::doctor::Doctor),
@@ -57,6 +67,14 @@ fn main() -> ExitCode {
         return exit::report(&exit::Failure::new(exit::Code::Internal, "signals", error));
     }
     let ended = match &arguments.command {
+        Command::Up(options) => commands::up::run(options),
+        Command::Down(options) => commands::down::run(options),
+        Command::Nodes(options) => commands::nodes::run(options),
+        Command::Migrate(options) => commands::migrate::migrate(options),
+        Command::Unpin(options) => commands::migrate::unpin(options),
+        Command::Kill(options) => commands::migrate::kill(options),
+        Command::Drain(options) => commands::migrate::drain(options),
+        Command::Forget(options) => commands::migrate::forget(options),
         Command::Run(options) => commands::run::run(options),
         Command::Freeze(options) => commands::freeze::run(options),
         Command::Thaw(options) => commands::thaw::run(options),

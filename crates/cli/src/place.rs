@@ -1,7 +1,7 @@
 //! Where `peri` keeps compiled code, and the engine that uses it.
 
 use crate::exit::{Code, Failure, Result};
-use peripatos_engine::{Backend, CacheSettings, Runtime, Settings};
+use peripatos_engine::{Backend, CacheSettings, Runtime, RuntimeError, Settings};
 use std::env;
 use std::path::PathBuf;
 
@@ -21,9 +21,17 @@ pub(crate) fn cache_directory() -> Option<PathBuf> {
 
 /// The engine as the commands use it: with the disk cache.
 pub(crate) fn runtime(backend: Backend, canonical_nan: bool) -> Result<Runtime> {
+    engine(backend, canonical_nan).map_err(|error| Failure::new(Code::Resources, "engine", error))
+}
+
+/// The same, for a node.
+pub(crate) fn engine(
+    backend: Backend,
+    canonical_nan: bool,
+) -> std::result::Result<Runtime, RuntimeError> {
     let cache = cache_directory()
         .map(|directory| CacheSettings { directory, size_bytes_max: CACHE_BYTES_MAX });
-    with_settings(Settings { backend, canonical_nan, cache, ..Settings::default() })
+    Runtime::new(Settings { backend, canonical_nan, cache, ..Settings::default() })
 }
 
 /// An engine with the caller's settings.

@@ -8,8 +8,8 @@ use crate::leftovers;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
@@ -23,11 +23,28 @@ pub(crate) fn watch() -> io::Result<()> {
     let mut signals = Signals::new(watched)?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            let hook = hook().take();
+            if let Some(hook) = hook {
+                hook();
+            }
             leftovers::remove_all();
             end_by(signal);
         }
     })?;
     Ok(())
+}
+
+/// What is done before a signal ends this command; it may take a moment. The last one given counts.
+pub(crate) fn before_end(hooked: impl FnOnce() + Send + 'static) {
+    *hook() = Some(Box::new(hooked));
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+fn hook() -> MutexGuard<'static, Option<Hook>> {
+    static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
+    // A function or none is whole after any panic.
+    HOOK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends this OS process as `signal` does by default; with 128+N if it does not end by it.

@@ -6,6 +6,7 @@ use peripatos_abi::Pid;
 
 use crate::message::{
     Answer, CodeHash, Command, Description, End, Luggage, Message, MigrationId, ProcessRow,
+    RowOfNode,
 };
 use crate::{Incarnation, NodeId};
 
@@ -68,32 +69,9 @@ pub enum Response {
         silent: Vec<String>,
     },
     /// To [`Request::Nodes`].
-    Nodes(Vec<NodeRow>),
+    Nodes(Vec<RowOfNode>),
     /// To [`Request::Command`].
     Command(Answer),
-}
-
-/// A line of `peri nodes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeRow {
-    /// Who.
-    pub node: NodeId,
-    /// Its name.
-    pub name: String,
-    /// Where it listens.
-    pub address: String,
-    /// Whether it is the one that was asked.
-    pub own: bool,
-    /// Whether there is a link to it.
-    pub reachable: bool,
-    /// Whether it is being emptied.
-    pub draining: bool,
-    /// Its kernel threads.
-    pub cores: u32,
-    /// Processes that run or wait for a core.
-    pub runnable: u32,
-    /// All its processes.
-    pub processes: u32,
 }
 
 /// How a local process does.
@@ -145,7 +123,9 @@ pub enum Event {
         /// How.
         end: End,
     },
-    /// A local process's origin has gone away. (If the process is elsewhere, its node is told.)
+    /// The attached origin of a process wants it to end, wherever it runs.
+    OriginKills(Pid),
+    /// The attached origin of a process has gone away. (If the process is elsewhere, its node is told.)
     OriginGone(Pid),
     /// A program that was asked for is there and compiled.
     CodeReady(CodeHash),

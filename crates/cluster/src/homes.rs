@@ -14,6 +14,8 @@ pub(crate) struct Home {
     pub(crate) at: NodeId,
     /// That node is gone: unless the process shows up elsewhere by then, it is lost.
     pub(crate) lost_at: Option<Time>,
+    /// Its origin wants it to end, and it may have been on its way when it was told.
+    pub(crate) killed: bool,
 }
 
 /// All of them.
@@ -21,22 +23,26 @@ pub(crate) struct Home {
 pub(crate) struct Homes(BTreeMap<Pid, Home>);
 
 impl Homes {
-    /// A process runs at that node. Only of those that were started here is anything kept.
-    pub(crate) fn runs_at(&mut self, pid: Pid, at: NodeId) -> bool {
-        let home = self.0.get_mut(&pid);
-        let known = home.is_some();
-        if let Some(home) = home {
-            *home = Home { at, lost_at: None };
-        }
-        known
+    /// A process runs at that node. `None`: it was not started here, or its origin has gone.
+    pub(crate) fn runs_at(&mut self, pid: Pid, at: NodeId) -> Option<Home> {
+        let home = self.0.get_mut(&pid)?;
+        (home.at, home.lost_at) = (at, None);
+        Some(*home)
     }
 
     pub(crate) fn started(&mut self, pid: Pid, at: NodeId) {
-        self.0.insert(pid, Home { at, lost_at: None });
+        self.0.insert(pid, Home { at, lost_at: None, killed: false });
     }
 
     pub(crate) fn remove(&mut self, pid: Pid) -> Option<Home> {
         self.0.remove(&pid)
+    }
+
+    /// A process's origin wants it to end. Where was it last said to run?
+    pub(crate) fn kill(&mut self, pid: Pid) -> Option<NodeId> {
+        let home = self.0.get_mut(&pid)?;
+        home.killed = true;
+        Some(home.at)
     }
 
     /// A node is gone.

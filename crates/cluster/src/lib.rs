@@ -21,7 +21,8 @@ mod requests;
 mod source;
 mod target;
 
-pub use event::{Action, Config, Event, NodeRow, Peer, Request, RequestId, Response, Sample};
+pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sample};
 pub use identity::{Incarnation, NodeId};
+pub use message::RowOfNode;
 pub use node::Node;
 pub use time::Time;

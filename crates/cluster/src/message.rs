@@ -122,6 +122,8 @@ pub enum FailureKind {
 pub struct ProcessRow {
     /// Who it is.
     pub process: Description,
+    /// The node that runs it.
+    pub node: NodeId,
     /// How it is.
     pub state: RowState,
     /// The core that last ran it.
@@ -147,6 +149,29 @@ pub enum RowState {
     Moving,
     /// It has left, or not: its target cannot be asked. It stands still here until that is known.
     InDoubt,
+}
+
+/// A line of `peri nodes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowOfNode {
+    /// Who.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Whether it is the one that was asked.
+    pub own: bool,
+    /// Whether there is a link to it.
+    pub reachable: bool,
+    /// Whether it is being emptied.
+    pub draining: bool,
+    /// Its kernel threads.
+    pub cores: u32,
+    /// Processes that run or wait for a core.
+    pub runnable: u32,
+    /// All its processes.
+    pub processes: u32,
 }
 
 /// What can be asked of the node that runs a process.
@@ -367,7 +392,7 @@ pub struct Member {
 }
 
 /// What travels in bulk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Content {
     /// A program.
     Code(CodeHash),

@@ -12,7 +12,7 @@ use peripatos_abi::Pid;
 use crate::event::{Action, Config, Event, Peer, RequestId};
 use crate::homes::Homes;
 use crate::limits::PROCESSES_MAX;
-use crate::message::{CodeHash, Description, End, Message, MigrationId};
+use crate::message::{CodeHash, Command, Description, End, Message, MigrationId};
 use crate::peers::Peers;
 use crate::processes::{Process, Processes, State};
 use crate::requests::Waiting;
@@ -88,6 +88,7 @@ impl Node {
             Event::Started(description) => self.started(description),
             Event::Samples(samples) => self.processes.take_samples(samples),
             Event::Ended { pid, end } => self.ended(pid, end, out),
+            Event::OriginKills(pid) => self.origin_kills(pid, out),
             Event::OriginGone(pid) => self.origin_left(pid, out),
             Event::CodeReady(code) => self.code_ready(code, out),
             Event::CodeMissing(code) => self.code_missing(code, out),
@@ -115,6 +116,18 @@ impl Node {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.processes.0.is_empty() && self.incoming.is_empty() && self.outgoing.is_empty()
+    }
+
+    /// The node at which the origin of a process that runs here is attached.
+    #[must_use]
+    pub fn origin_of(&self, pid: Pid) -> Option<NodeId> {
+        self.processes.0.get(&pid).map(|process| process.description.origin)
+    }
+
+    /// What a node is called.
+    #[must_use]
+    pub fn name_of(&self, node: NodeId) -> String {
+        self.peers.name(node)
     }
 
     /// Whether another process may be started here. Errors: why not.
@@ -278,7 +291,10 @@ impl Node {
 
     /// A process of an origin here runs there. Where the origin is gone, its node is told.
     pub(crate) fn origin_hears_of(&mut self, pid: Pid, at: NodeId, out: &mut Vec<Action>) {
-        if self.homes.runs_at(pid, at) {
+        if let Some(home) = self.homes.runs_at(pid, at) {
+            if home.killed {
+                self.kill_at(pid, at, out);
+            }
             return;
         }
         out.push(if at == self.config.node {
@@ -286,6 +302,34 @@ impl Node {
         } else {
             Action::Send { to: at, message: Message::OriginGone { pid } }
         });
+    }
+
+    fn origin_kills(&mut self, pid: Pid, out: &mut Vec<Action>) {
+        if let Some(at) = self.homes.kill(pid) {
+            self.kill_at(pid, at, out);
+        }
+    }
+
+    fn kill_at(&mut self, pid: Pid, at: NodeId, out: &mut Vec<Action>) {
+        // Nobody waits for the answer: the process's end is the answer.
+        if at == self.config.node {
+            let _ = self.kill(pid, out);
+        } else {
+            let request = self.next_number();
+            let command = Command::Kill { pid };
+            out.push(Action::Send { to: at, message: Message::Command { request, command } });
+        }
+    }
+
+    /// Ends a process here; one that is on its way out as soon as that is over.
+    pub(crate) fn kill(&mut self, pid: Pid, out: &mut Vec<Action>) -> Result<(), String> {
+        let process = self.processes.0.get_mut(&pid);
+        let process = process.ok_or_else(|| format!("{pid:#} does not run here"))?;
+        match process.state {
+            State::Running => out.push(Action::Kill(pid)),
+            State::Leaving(_) => process.killed = true,
+        }
+        Ok(())
     }
 
     fn origin_left(&mut self, pid: Pid, out: &mut Vec<Action>) {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use peripatos_balancer::Load;
 
-use crate::event::{NodeRow, Peer};
+use crate::event::Peer;
 use crate::limits::{LOAD_AGE_MAX, PEERS_MAX};
-use crate::message::{LoadSample, Member};
+use crate::message::{LoadSample, Member, RowOfNode};
 use crate::{NodeId, Time};
 
 /// What is known of one.
@@ -69,10 +69,10 @@ impl Peers {
             .collect()
     }
 
-    pub(crate) fn rows(&self) -> impl Iterator<Item = NodeRow> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = RowOfNode> {
         self.0.values().map(|known| {
             let load = known.load.map(|(_, sample)| sample);
-            NodeRow {
+            RowOfNode {
                 node: known.peer.node,
                 name: known.peer.name.clone(),
                 address: known.peer.address.clone(),

@@ -23,6 +23,8 @@ pub(crate) struct Process {
     /// The balancer leaves it alone until then: it has just moved, or somebody has put it here.
     pub(crate) stays_until: Time,
     pub(crate) pinned: bool,
+    /// It is to end as soon as it is not on its way any more.
+    pub(crate) killed: bool,
 }
 
 /// Where a process is in its life here.
@@ -44,6 +46,7 @@ impl Process {
             memory_bytes: 0,
             stays_until: Time::default(),
             pinned: false,
+            killed: false,
         }
     }
 
@@ -117,11 +120,13 @@ impl Processes {
     /// `in_doubt`: whether that migration is.
     pub(crate) fn rows(
         &self,
+        node: NodeId,
         now: Time,
         in_doubt: impl Fn(MigrationId) -> bool,
     ) -> Vec<ProcessRow> {
         let row = |process: &Process| ProcessRow {
             process: process.description.clone(),
+            node,
             state: match process.state {
                 State::Leaving(migration) if in_doubt(migration) => RowState::InDoubt,
                 State::Leaving(_) => RowState::Moving,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::{Action, NodeRow, Request, RequestId, Response};
+use crate::event::{Action, Request, RequestId, Response};
 use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX};
-use crate::message::{Answer, Command, Message, ProcessRow};
+use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode};
 use crate::node::{Asker, Node};
 use crate::{NodeId, Time};
 
@@ -39,9 +39,9 @@ impl Node {
         }
     }
 
-    fn own_row(&self) -> NodeRow {
+    fn own_row(&self) -> RowOfNode {
         let load = self.own_sample();
-        NodeRow {
+        RowOfNode {
             node: self.config.node,
             name: self.config.name.clone(),
             address: self.config.address.clone(),
@@ -55,7 +55,7 @@ impl Node {
     }
 
     pub(crate) fn own_rows(&self) -> Vec<ProcessRow> {
-        self.processes.rows(self.now, |id| {
+        self.processes.rows(self.config.node, self.now, |id| {
             self.outgoing.get(&id).is_some_and(super::source::Outgoing::is_in_doubt)
         })
     }
@@ -148,11 +148,7 @@ impl Node {
                 }
                 None => Err(format!("{pid:#} does not run here")),
             },
-            Command::Kill { pid } if self.processes.0.contains_key(&pid) => {
-                out.push(Action::Kill(pid));
-                Ok(())
-            }
-            Command::Kill { pid } => Err(format!("{pid:#} does not run here")),
+            Command::Kill { pid } => self.kill(pid, out),
             Command::Drain { on } => {
                 self.draining = on;
                 Ok(())

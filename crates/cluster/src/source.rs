@@ -14,7 +14,7 @@ use peripatos_abi::Pid;
 
 use crate::event::Action;
 use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX};
-use crate::message::{Answer, Hold, Luggage, Message, MigrationId};
+use crate::message::{Answer, Command, Hold, Luggage, Message, MigrationId};
 use crate::node::{Asker, Node};
 use crate::processes::State;
 use crate::{Incarnation, NodeId, Time};
@@ -194,8 +194,13 @@ impl Node {
         }
         let freeze = now.since(outgoing.began);
         let (pid, image_bytes) = (outgoing.pid, outgoing.image_bytes);
-        self.processes.0.remove(&pid);
+        let killed = self.processes.0.remove(&pid).is_some_and(|process| process.killed);
         out.push(Action::Discard(pid));
+        if killed {
+            let request = self.next_number();
+            let command = Command::Kill { pid };
+            out.push(Action::Send { to: from, message: Message::Command { request, command } });
+        }
         self.homes.runs_at(pid, from);
         let freeze_us = freeze.as_micros() as u64;
         self.finish_move(id, Answer::Moved { freeze_us, image_bytes }, out);
@@ -298,6 +303,9 @@ impl Node {
         if let Some(process) = self.processes.0.get_mut(&outgoing.pid) {
             process.state = State::Running;
             process.stays_until = process.stays_until.max(stays_until);
+            if process.killed {
+                out.push(Action::Kill(outgoing.pid));
+            }
         }
         if let (Answer::Refused(reason), None) = (&answer, &outgoing.asker) {
             out.push(Action::Log(format!("{:#} stays here: {reason}", outgoing.pid)));

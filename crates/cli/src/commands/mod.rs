@@ -1,5 +1,12 @@
 //! The commands of `peri`, one file each: its arguments, and what it does.
 
+pub(crate) mod up;
+
+pub(crate) mod down;
+pub(crate) mod nodes;
+
+pub(crate) mod migrate;
+
 pub(crate) mod compile;
 pub(crate) mod doctor;
 pub(crate) mod freeze;

@@ -1,14 +1,19 @@
-//! `peri ps`: the processes that this user runs here.
+//! `peri ps`: the processes of the cluster, and those that run in a `peri run` of this user without a node.
 
-use crate::exit::{Code, End, Failure, Result};
+use crate::cluster::{At, failure};
+use crate::exit::{Code, End, Failure, Result, say};
 use crate::output::{self, Align, Format, Table};
+use peripatos_abi::Pid;
+use peripatos_cluster::message::{ProcessRow, RowState};
 use peripatos_host::control::{Entry, RuntimeDirectory, Status};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Lists running processes.
+/// Lists running processes, wherever they run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ps {
+    #[command(flatten)]
+    at: At,
     /// How to print the list
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -18,90 +23,161 @@ pub(crate) struct Ps {
 #[derive(Serialize)]
 struct Row {
     pid: String,
-    os_process: u32,
     program: String,
     args: Vec<String>,
+    /// The node that runs it; none for a `peri run` without one.
+    node: Option<String>,
+    /// The core of that node that last ran it.
+    core: Option<u32>,
+    /// running, waiting, moving, in-doubt, unresponsive.
     state: &'static str,
-    freezable: bool,
     started_unix_seconds: u64,
     cpu_ms: u64,
-    freezes: u64,
+    /// None where it is not known.
+    memory_bytes: Option<u64>,
+    moves: u32,
+    pinned: bool,
+    /// Of a process without a node: the `peri run`, how often it was frozen, and whether it can be.
+    os_process: Option<u32>,
+    freezes: Option<u64>,
+    freezable: bool,
+    #[serde(skip)]
+    short: String,
 }
 
 pub(crate) fn run(options: &Ps) -> Result<End> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::new(Code::Unreadable, "runtime directory", error);
-    let directory = RuntimeDirectory::open().map_err(|error| failed(&error))?;
-    let entries = directory.processes().map_err(|error| failed(&error))?;
+    let mut rows = on_nodes(&options.at)?;
+    if options.at.at.is_none() {
+        rows.extend(without_node()?);
+    }
+    rows.sort_by(|a, b| (a.started_unix_seconds, &a.pid).cmp(&(b.started_unix_seconds, &b.pid)));
     match options.output {
-        Format::Json => output::print_json(&entries.iter().map(row).collect::<Vec<_>>()),
-        Format::Table => output::print(&table(&entries)),
+        Format::Json => output::print_json(&rows),
+        Format::Table => output::print(&table(&rows)),
     }
     .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
     Ok(End::SUCCESS)
 }
 
-fn row(entry: &Entry) -> Row {
-    let pid = entry.pid.to_string();
-    match entry.status.clone() {
-        Some(Status {
-            os_process,
-            program,
-            args,
-            started_unix_seconds,
-            cpu_ms,
-            freezes,
-            freezable,
-            ..
-        }) => Row {
-            pid,
-            os_process,
-            program,
-            args,
-            state: "running",
-            freezable,
-            started_unix_seconds,
-            cpu_ms,
-            freezes,
+fn on_nodes(at: &At) -> Result<Vec<Row>> {
+    let Some(mut client) = at.find()? else { return Ok(Vec::new()) };
+    let failed = |error| failure("ps", &error);
+    let listing = client.processes().map_err(failed)?;
+    let nodes = client.nodes().map_err(failed)?;
+    for silent in &listing.silent {
+        say(format_args!("node {silent} does not answer; what runs there is not listed"));
+    }
+    let name = |row: &ProcessRow| {
+        let known = nodes.iter().find(|node| node.node == row.node);
+        known.map_or_else(|| format!("{:#}", row.node), |node| node.name.clone())
+    };
+    Ok(listing.processes.iter().map(|row| of_node(row, name(row))).collect())
+}
+
+fn of_node(row: &ProcessRow, node: String) -> Row {
+    let command = &row.process.command;
+    Row {
+        pid: row.process.pid.to_string(),
+        program: command.first().cloned().unwrap_or_default(),
+        args: command.iter().skip(1).cloned().collect(),
+        node: Some(node),
+        core: row.core,
+        state: match row.state {
+            RowState::Running => "running",
+            RowState::Waiting => "waiting",
+            RowState::Moving => "moving",
+            RowState::InDoubt => "in-doubt",
         },
-        None => Row {
-            pid,
-            os_process: 0,
-            program: String::new(),
-            args: Vec::new(),
-            state: "unresponsive",
-            freezable: false,
-            started_unix_seconds: 0,
-            cpu_ms: 0,
-            freezes: 0,
-        },
+        started_unix_seconds: row.process.started_unix_seconds,
+        cpu_ms: row.cpu_ms,
+        memory_bytes: Some(row.memory_bytes),
+        moves: row.moves,
+        pinned: row.pinned,
+        os_process: None,
+        freezes: None,
+        freezable: true,
+        short: format!("{:#}", row.process.pid),
     }
 }
 
-fn table(entries: &[Entry]) -> String {
-    let right = Align::Right;
+fn without_node() -> Result<Vec<Row>> {
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::new(Code::Unreadable, "runtime directory", error);
+    let directory = RuntimeDirectory::open().map_err(|error| failed(&error))?;
+    let entries = directory.processes().map_err(|error| failed(&error))?;
+    Ok(entries.into_iter().map(of_command).collect())
+}
+
+fn of_command(entry: Entry) -> Row {
+    let Entry { pid, status } = entry;
+    let state = if status.is_some() { "running" } else { "unresponsive" };
+    let Status {
+        os_process, program, args, started_unix_seconds, cpu_ms, freezes, freezable, ..
+    } = status.unwrap_or_else(|| unknown(pid));
+    Row {
+        pid: pid.to_string(),
+        program,
+        args,
+        node: None,
+        core: None,
+        state,
+        started_unix_seconds,
+        cpu_ms,
+        memory_bytes: None,
+        moves: 0,
+        pinned: false,
+        os_process: Some(os_process),
+        freezes: Some(freezes),
+        freezable,
+        short: format!("{pid:#}"),
+    }
+}
+
+fn unknown(pid: Pid) -> Status {
+    Status {
+        pid,
+        os_process: 0,
+        program: String::new(),
+        args: Vec::new(),
+        started_unix_seconds: 0,
+        cpu_ms: 0,
+        freezes: 0,
+        freezable: false,
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let (left, right) = (Align::Left, Align::Right);
     let mut table = Table::new(&[
-        ("PID", Align::Left),
-        ("OS", right),
-        ("STATE", Align::Left),
+        ("PID", left),
+        ("NODE", left),
+        ("CORE", right),
+        ("STATE", left),
         ("AGE", right),
         ("CPU", right),
-        ("FREEZES", right),
-        ("PROGRAM", Align::Left),
+        ("MEMORY", right),
+        ("MOVES", right),
+        ("PROGRAM", left),
     ]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    for entry in entries {
-        let row = row(entry);
-        let state = if row.state == "running" && !row.freezable { "plain" } else { row.state };
+    let dash = || "-".to_owned();
+    for row in rows {
+        let state = match row.state {
+            "running" if !row.freezable => "plain",
+            "running" | "waiting" if row.pinned => "pinned",
+            state => state,
+        };
         let command: Vec<&str> =
             [row.program.as_str()].into_iter().chain(row.args.iter().map(String::as_str)).collect();
         table.row(vec![
-            format!("{:#}", entry.pid),
-            row.os_process.to_string(),
+            row.short.clone(),
+            row.node.clone().unwrap_or_else(dash),
+            row.core.map_or_else(dash, |core| core.to_string()),
             state.into(),
             age(now.saturating_sub(row.started_unix_seconds)),
             format!("{:.1}s", row.cpu_ms as f64 / 1e3),
-            row.freezes.to_string(),
+            row.memory_bytes.map_or_else(dash, |bytes| format!("{:.1}M", bytes as f64 / 1e6)),
+            row.moves.to_string(),
             command.join(" ").chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
         ]);
     }

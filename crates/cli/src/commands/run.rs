@@ -1,14 +1,18 @@
 //! `peri run`: runs a program as it would run natively: its streams, its exit code, its signals.
 
+use crate::cluster::At;
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::session::{Disturbance, Session};
-use crate::{directories, pids, place, program};
+use crate::{attached, directories, pids, place, program};
 use peripatos_engine::{Backend, CodeKind, Limits, LoadOptions, Process, ProcessOptions};
-use peripatos_host::origin::Origin;
+use peripatos_host::node::NodeClient;
+use peripatos_host::node::protocol::Start;
+use peripatos_host::origin::{Origin, Preopen};
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Runs a program.
 #[derive(Debug, clap::Args)]
@@ -22,6 +26,14 @@ pub(crate) struct Run {
     /// Run the program as it came: cannot be frozen; for comparison
     #[arg(long, conflicts_with_all = ["freeze_every", "freeze_random"])]
     plain: bool,
+    #[command(flatten)]
+    at: At,
+    /// Run it in this command, not on a node
+    #[arg(long, conflicts_with_all = ["at", "detach"])]
+    local: bool,
+    /// Leave it running: its output goes to a log of the node, its input is empty
+    #[arg(short, long)]
+    detach: bool,
     #[command(flatten)]
     common: Common,
     /// Make the bits of NaNs the same on every machine (floating-point loops get slower)
@@ -84,6 +96,14 @@ impl Common {
         }
     }
 
+    /// Whether it asks for what only this command itself can do.
+    pub(crate) fn is_for_here(&self) -> bool {
+        self.freeze_every.is_some()
+            || self.freeze_random.is_some()
+            || self.interpreter
+            || self.stats
+    }
+
     /// Runs a session to its end, and says how often it was frozen if that was asked for.
     pub(crate) fn finish(&self, session: Session) -> Result<End> {
         let name = session.command.first().cloned().unwrap_or_default();
@@ -102,6 +122,9 @@ pub(crate) fn run(options: &Run) -> Result<End> {
     let env = environment(&options.env)?;
     let preopens = directories::parse(&options.dir)?;
     let wasm = program::read(Path::new(path))?;
+    if let Some(client) = node(options)? {
+        return on_node(options, client, &wasm, env, &preopens);
+    }
     let runtime = place::runtime(options.common.backend(), options.canonical_nan)?;
     let name = path.to_string_lossy().into_owned();
     let kind = if options.plain { CodeKind::Plain } else { options.common.code_kind() };
@@ -127,6 +150,45 @@ pub(crate) fn run(options: &Run) -> Result<End> {
     let command = options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let disturbance = options.common.disturbance();
     options.common.finish(Session { code, process, origin, command, limits, disturbance })
+}
+
+/// The node to run on: the one that was named, or any there is, if the program can run there.
+fn node(options: &Run) -> Result<Option<NodeClient>> {
+    let only_here = options.plain || options.common.is_for_here();
+    if only_here && (options.detach || options.at.at.is_some()) {
+        let cause = "a node runs a program as it is: without --plain, --freeze-every, --freeze-random, \
+                     --interpreter and --stats";
+        return Err(Failure::new(Code::Usage, "run", cause));
+    }
+    if only_here || options.local {
+        return Ok(None);
+    }
+    if options.detach { options.at.connect().map(Some) } else { options.at.find() }
+}
+
+/// Runs the program on a node, with this command as its origin.
+fn on_node(
+    options: &Run,
+    client: NodeClient,
+    wasm: &[u8],
+    env: Vec<Vec<u8>>,
+    preopens: &[Preopen],
+) -> Result<End> {
+    let pid =
+        pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))?;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let start = Start {
+        pid: pid.bits(),
+        code: *blake3::hash(wasm).as_bytes(),
+        args: options.command.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+        env,
+        memory_bytes_max: options.common.limits().memory_bytes,
+        canonical_nan: options.canonical_nan,
+        started_unix_seconds: since_1970.map_or(0, |since| since.as_secs()),
+    };
+    let origin = Origin::new();
+    origin.open(pid, preopens).map_err(|error| directories::failure(&error))?;
+    attached::run(client, start, wasm, origin, || {})
 }
 
 /// `NAME=VALUE`, or `NAME` for this command's own value; one that is not set is left out.

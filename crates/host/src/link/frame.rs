@@ -9,11 +9,12 @@
 //!
 //! What this does not do: know what messages mean, or split what is too long.
 
+use peripatos_abi::limits::DEVICE_BYTES_MAX;
 use std::io::{self, ErrorKind, IoSlice};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// Longest bytes of one message, or of one piece of bulk.
-pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Longest bytes of one message, or of one piece of bulk: a device request and its address fit.
+pub const PAYLOAD_BYTES_MAX: usize = DEVICE_BYTES_MAX + (32 << 10);
 /// The piece in which bulk should be sent. Longer ones are hardly faster, and messages between two pieces would wait
 /// longer; with 64 KiB both ends take a quarter more processor time.
 pub const BULK_CHUNK_BYTES: usize = 256 << 10;
@@ -354,8 +355,8 @@ mod tests {
         check(b"\x01\0\0\0\x63", "kind 99");
         check(b"GET / HTTP/1.1\r\n", "kind 47");
         check(b"\xff\xff\xff\xff\0", "4294967294 bytes is too long");
-        check(b"\x02\0\x10\0\0", "1048577 bytes is too long");
-        check(b"\x0b\0\x10\0\x01", "1048586 bytes is too long");
+        check(b"\x02\0\x11\0\0", "1114113 bytes is too long");
+        check(b"\x0b\0\x11\0\x01", "1114122 bytes is too long");
         check(b"\x02\x10\0\0\x02", "4097 bytes is too long");
         check(b"\0\0\0\0\0", "0 bytes is too short");
         check(b"\x09\0\0\0\x01", "8 bytes is too short");
@@ -368,9 +369,9 @@ mod tests {
             let mut writer = FrameWriter::new(Vec::new());
             let long = vec![0; PAYLOAD_BYTES_MAX + 1];
             let sent = writer.send_bulk(1, false, &long).await;
-            assert!(matches!(sent, Err(FrameError::TooLong(1_048_586))));
+            assert!(matches!(sent, Err(FrameError::TooLong(1_114_122))));
             let sent = writer.send(&Frame::Message(long)).await;
-            assert!(matches!(sent, Err(FrameError::TooLong(1_048_577))));
+            assert!(matches!(sent, Err(FrameError::TooLong(1_114_113))));
             writer.send(&Frame::Message(Vec::new())).await.unwrap();
             writer.flush().await.unwrap();
             assert_eq!(writer.to, b"\x01\0\0\0\0");

@@ -1,3 +1,196 @@
-//! A node: where processes run that were started here or elsewhere.
+//! A node: an OS process that runs processes started here or elsewhere, linked to other nodes.
+//!
+//! [`peripatos_cluster::Node`] decides; this module carries out. One thread, the node's own, runs [`host`]'s loop and
+//! all sockets (tokio, current-thread); the [`cores`](crate::cores) run the processes; what takes long (compiling,
+//! capturing, thawing) is done on threads of its own and reports back.
+//!
+//! Invariants:
+//! * The node's state is touched by its own thread only. Everything else sends it an [`host::Input`].
+//! * A process is in one place at a time: on the cores, standing still as a `Frozen`, or standing ready as an `Arrived`.
+//! * Nothing that a peer announces is taken in unless it was asked for, and no more of it than was agreed.
+//! * A node opens nothing with its own rights on somebody's word: files and terminals stay with the origins.
 
+mod bulk;
+mod clients;
+mod convert;
+mod directory;
 pub mod exchange;
+mod host;
+mod links;
+mod programs;
+pub mod protocol;
+mod stills;
+
+pub mod client;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use peripatos_cluster::Incarnation;
+use peripatos_engine::{Runtime, RuntimeError};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+pub use client::{ClientError, NodeClient};
+pub use directory::{NodeDirectory, NodeLock};
+
+use crate::control::{ControlError, RuntimeDirectory};
+use crate::link::{Credentials, Hello, HostIdentity, IdentityError, LINK_VERSION, NodeKey, Token};
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name.
+    pub name: String,
+    /// Where it listens for other nodes, `HOST:PORT`; port 0: any that is free.
+    pub listen: String,
+    /// A node to join.
+    pub join: Option<String>,
+    /// The cluster's token; `None`: the one it had last, or a new one.
+    pub token: Option<Token>,
+    /// Kernel threads that run processes.
+    pub cores: usize,
+}
+
+/// A node that is ready to run.
+pub struct NodeServer {
+    runtime: tokio::runtime::Runtime,
+    parts: host::Parts,
+    _lock: NodeLock,
+}
+
+/// Makes an engine: with canonical NaNs, or without.
+pub type MakeRuntime = Box<dyn Fn(bool) -> Result<Runtime, RuntimeError> + Send + Sync>;
+
+/// Why there is no node. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A file or directory of the node cannot be used.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The directory in which nodes can be found cannot be used.
+    #[error(transparent)]
+    Directory(#[from] ControlError),
+    /// Another OS process is the node of this name.
+    #[error("a node named {0} runs already; choose another --name")]
+    Running(String),
+    /// The address cannot be listened at.
+    #[error("cannot listen at {address}: {cause}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The node's key cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The engine cannot be made.
+    #[error(transparent)]
+    Engine(#[from] RuntimeError),
+    /// The operating system refused something.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl NodeError {
+    fn file(path: &Path, cause: io::Error) -> NodeError {
+        NodeError::File { path: path.to_owned(), cause }
+    }
+}
+
+impl NodeServer {
+    /// Becomes the node of this name: it listens, its cores run; nobody has been let in yet.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub fn start(
+        options: Options,
+        directory: &RuntimeDirectory,
+        make_runtime: MakeRuntime,
+    ) -> Result<NodeServer, NodeError> {
+        let place = NodeDirectory::open(directory, &options.name)?;
+        let lock = place.lock(&options.name)?;
+        let token = match options.token {
+            Some(token) => token,
+            None => match place.token()? {
+                Some(token) => token,
+                None => Token::generate()?,
+            },
+        };
+        place.keep_token(&token)?;
+        let key = NodeKey::load_or_generate(&place.key())?;
+        let credentials = Credentials::new(&token, &key)?;
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (listener, address) = runtime.block_on(listen(&options.listen))?;
+        let control = {
+            let _entered = runtime.enter();
+            clients::listen(&place.socket())?
+        };
+        let hello = Hello {
+            version: LINK_VERSION,
+            incarnation: Incarnation(random()?),
+            name: options.name,
+            address: address.to_string(),
+            host: HostIdentity::own()?,
+        };
+        let parts = host::Parts {
+            credentials,
+            hello,
+            token,
+            listener,
+            control,
+            place,
+            join: options.join,
+            cores: options.cores,
+            make_runtime,
+        };
+        Ok(NodeServer { runtime, parts, _lock: lock })
+    }
+
+    /// Where it listens for other nodes.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.parts.hello.address
+    }
+
+    /// The cluster's token.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        &self.parts.token
+    }
+
+    /// Runs until it is told to end. `log` gets one line at a time.
+    ///
+    /// # Errors
+    /// The cores or the engine cannot be started; a node to be joined refuses or cannot be reached.
+    pub fn run(self, log: impl Fn(&str) + 'static) -> Result<(), NodeError> {
+        let NodeServer { runtime, parts, _lock } = self;
+        let socket = parts.place.socket();
+        let ended = runtime.block_on(host::run(parts, Box::new(log)));
+        // Threads that still compile for somebody are not waited for.
+        runtime.shutdown_background();
+        let _ = std::fs::remove_file(socket);
+        ended
+    }
+}
+
+async fn listen(address: &str) -> Result<(tokio::net::TcpListener, SocketAddr), NodeError> {
+    let failed = |cause| NodeError::Listen { address: address.to_owned(), cause };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    // Up to 256 bytes come as a whole, says getrandom(2).
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(u64::from_le_bytes(bytes))
+}

@@ -1,0 +1,74 @@
+//! A process on a node, with this command as its origin: what `peri run` does where a node runs.
+
+use crate::cluster;
+use crate::exit::{Code, End, Failure, Result};
+use crate::signals;
+use peripatos_cluster::message::{End as ProcessEnd, FailureKind};
+use peripatos_host::node::protocol::Start;
+use peripatos_host::node::{NodeClient, client};
+use peripatos_host::origin::{Origin, Service};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long a command that is interrupted waits for its process to end.
+const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Starts the process and serves it to its end. `started` is called in between.
+pub(crate) fn run(
+    client: NodeClient,
+    start: Start,
+    program: &[u8],
+    origin: Origin,
+    started: impl FnOnce(),
+) -> Result<End> {
+    let pid = start.pid();
+    let name = start.args.first().map(|arg| String::from_utf8_lossy(arg).into_owned());
+    let name = name.unwrap_or_default();
+    let ready = client::notify();
+    let notified = ready.clone();
+    let service = Service::new(origin, pid, move || notified.notify_one());
+    let attached = client.start(start, program).map_err(|error| cluster::failure(&name, &error))?;
+    started();
+
+    let kill = client::notify();
+    let killing = kill.clone();
+    let (ended, wait_for_end) = mpsc::channel::<()>();
+    signals::before_end(move || {
+        killing.notify_one();
+        let _ = wait_for_end.recv_timeout(KILL_WAIT_MAX);
+    });
+    let end = attached.serve(&service, &ready, &kill);
+    drop(ended);
+    match end {
+        Ok(end) => of_process(&name, end),
+        Err(error) => {
+            let cause = format!("{error}; what became of the process is not known");
+            Err(Failure::new(Code::Lost, name, cause))
+        }
+    }
+}
+
+fn of_process(name: &str, end: ProcessEnd) -> Result<End> {
+    match end {
+        ProcessEnd::Exited(code) => Ok(End::Exit(code as u8)),
+        ProcessEnd::Raised(signal) => Ok(End::Signal(signal)),
+        ProcessEnd::Killed => {
+            Err(Failure::new(Code::Killed, name, "the process was ended by somebody"))
+        }
+        ProcessEnd::Frozen => Ok(End::Exit(Code::Frozen.number())),
+        ProcessEnd::Lost { node } => {
+            let cause =
+                format!("node {node}, which ran the process, is gone, and the process with it");
+            Err(Failure::new(Code::Lost, name, cause))
+        }
+        ProcessEnd::Failed { kind, message } => {
+            let code = match kind {
+                FailureKind::Trap => Code::Trap,
+                FailureKind::StackOverflow => Code::StackOverflow,
+                FailureKind::OutOfMemory => Code::Resources,
+                FailureKind::Internal => Code::Internal,
+            };
+            Err(Failure::new(code, name, message))
+        }
+    }
+}

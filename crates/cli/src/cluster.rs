@@ -1,0 +1,136 @@
+//! Finding the node that a command speaks to, and processes and nodes by what a user calls them.
+
+use crate::exit::{Code, Failure, Result};
+use peripatos_abi::Pid;
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::{ProcessRow, RowOfNode};
+use peripatos_host::control::RuntimeDirectory;
+use peripatos_host::node::{ClientError, NodeClient, NodeDirectory};
+
+/// Which node to speak to.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct At {
+    /// The node to speak to, by name or address; else any that runs under this user
+    #[arg(long, value_name = "NAME|ADDR", env = "PERI_AT")]
+    pub(crate) at: Option<String>,
+}
+
+impl At {
+    /// The node. Errors: there is none, or it does not answer.
+    pub(crate) fn connect(&self) -> Result<NodeClient> {
+        self.find()?.ok_or_else(|| {
+            Failure::new(
+                Code::NoNode,
+                "node",
+                "none runs under this user; start one with `peri up`",
+            )
+        })
+    }
+
+    /// The same; `None` if none was named and none runs.
+    pub(crate) fn find(&self) -> Result<Option<NodeClient>> {
+        let failed = |error: &dyn std::fmt::Display| Failure::new(Code::Unreadable, "nodes", error);
+        let directory = RuntimeDirectory::open().map_err(|error| failed(&error))?;
+        let names = NodeDirectory::living(&directory).map_err(|error| failed(&error))?;
+        let connect = |name: &str| {
+            let place = NodeDirectory::open(&directory, name).map_err(|error| failed(&error))?;
+            NodeClient::connect(&place.socket()).map_err(|error| failure(name, &error))
+        };
+        let Some(wanted) = &self.at else {
+            // One that has just ended may still be listed.
+            return Ok(names.iter().find_map(|name| connect(name).ok()));
+        };
+        if names.contains(wanted) {
+            return connect(wanted).map(Some);
+        }
+        for name in &names {
+            let Ok(mut client) = connect(name) else { continue };
+            let own = client.nodes().ok().and_then(|nodes| nodes.into_iter().find(|one| one.own));
+            if own.is_some_and(|own| own.address == *wanted) {
+                return Ok(Some(client));
+            }
+        }
+        let known = match names.as_slice() {
+            [] => "none runs; start one with `peri up`".to_owned(),
+            names => format!("those that do: {}", names.join(", ")),
+        };
+        Err(Failure::new(
+            Code::NoNode,
+            wanted,
+            format!("no node of this name or address runs under this user ({known})"),
+        ))
+    }
+}
+
+/// What a node said no to, as a failure.
+pub(crate) fn failure(what: impl std::fmt::Display, error: &ClientError) -> Failure {
+    let code = match error {
+        ClientError::Refused(_) => Code::Refused,
+        ClientError::BadProgram { kind, .. } => bad_program(*kind),
+        ClientError::Unreachable(_)
+        | ClientError::Ended
+        | ClientError::Silent
+        | ClientError::Version(_)
+        | ClientError::Protocol(_) => Code::NoNode,
+    };
+    Failure::new(code, what, error)
+}
+
+fn bad_program(kind: peripatos_host::node::protocol::BadProgram) -> Code {
+    use peripatos_host::node::protocol::BadProgram;
+    match kind {
+        BadProgram::NotProgram => Code::NotProgram,
+        BadProgram::UnknownImport => Code::UnknownImport,
+        BadProgram::Resources => Code::Resources,
+    }
+}
+
+/// A process by its whole pid or its short form, and the node that runs it.
+pub(crate) fn process(client: &mut NodeClient, text: &str) -> Result<(Pid, NodeId)> {
+    let listing = client.processes().map_err(|error| failure("node", &error))?;
+    let nodes = client.nodes().map_err(|error| failure("node", &error))?;
+    let means = |row: &&ProcessRow| {
+        let pid = row.process.pid;
+        text == pid.to_string() || text == format!("{pid:#}")
+    };
+    let found: Vec<&ProcessRow> = listing.processes.iter().filter(means).collect();
+    match found.as_slice() {
+        [one] => {
+            let node = nodes.iter().find(|node| node.node == one.node).map(|node| node.node);
+            Ok((one.process.pid, node.unwrap_or(one.node)))
+        }
+        [] => {
+            let silent = match listing.silent.as_slice() {
+                [] => String::new(),
+                silent => format!("; not asked, for they do not answer: {}", silent.join(", ")),
+            };
+            let cause = format!("no such process in the cluster{silent}");
+            Err(Failure::new(Code::NoProcess, text, cause))
+        }
+        several => {
+            let pids: Vec<String> = several.iter().map(|row| row.process.pid.to_string()).collect();
+            Err(Failure::new(Code::NoProcess, text, format!("could be any of {}", pids.join(", "))))
+        }
+    }
+}
+
+/// A node of the cluster by its name, its address or its id.
+pub(crate) fn node(client: &mut NodeClient, text: &str) -> Result<RowOfNode> {
+    let nodes = client.nodes().map_err(|error| failure("node", &error))?;
+    let means = |node: &&RowOfNode| {
+        text == node.name || text == node.address || text == format!("{:#}", node.node)
+    };
+    let found: Vec<&RowOfNode> = nodes.iter().filter(means).collect();
+    match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => {
+            let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+            let cause = format!("no such node (there are {})", names.join(", "));
+            Err(Failure::new(Code::NoNode, text, cause))
+        }
+        several => {
+            let ids: Vec<String> = several.iter().map(|node| format!("{:#}", node.node)).collect();
+            Err(Failure::new(Code::NoNode, text, format!("could be any of {}", ids.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `peri nodes`: the machines of the cluster.
+
+use crate::cluster::{At, failure};
+use crate::exit::{Code, End, Failure, Result};
+use crate::output::{self, Align, Format, Table};
+use peripatos_cluster::message::RowOfNode;
+use serde::Serialize;
+
+/// Lists the nodes of the cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Nodes {
+    #[command(flatten)]
+    at: At,
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// One node in JSON.
+#[derive(Serialize)]
+struct Row {
+    node: String,
+    id: String,
+    address: String,
+    state: &'static str,
+    asked: bool,
+    cores: u32,
+    runnable: u32,
+    processes: u32,
+}
+
+pub(crate) fn run(options: &Nodes) -> Result<End> {
+    let mut client = options.at.connect()?;
+    let mut nodes = client.nodes().map_err(|error| failure("nodes", &error))?;
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    match options.output {
+        Format::Json => output::print_json(&nodes.iter().map(row).collect::<Vec<_>>()),
+        Format::Table => output::print(&table(&nodes)),
+    }
+    .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    Ok(End::SUCCESS)
+}
+
+fn row(node: &RowOfNode) -> Row {
+    Row {
+        node: node.name.clone(),
+        id: node.node.to_string(),
+        address: node.address.clone(),
+        state: state(node),
+        asked: node.own,
+        cores: node.cores,
+        runnable: node.runnable,
+        processes: node.processes,
+    }
+}
+
+fn state(node: &RowOfNode) -> &'static str {
+    match (node.reachable, node.draining) {
+        (false, _) => "unreachable",
+        (true, true) => "draining",
+        (true, false) => "up",
+    }
+}
+
+fn table(nodes: &[RowOfNode]) -> String {
+    let (left, right) = (Align::Left, Align::Right);
+    let mut table = Table::new(&[
+        ("NODE", left),
+        ("ADDRESS", left),
+        ("STATE", left),
+        ("CORES", right),
+        ("RUNNABLE", right),
+        ("PROCESSES", right),
+    ]);
+    for node in nodes {
+        // Nothing is known of the load of a node that cannot be asked.
+        let number = |value: u32| if node.reachable { value.to_string() } else { "-".to_owned() };
+        table.row(vec![
+            node.name.clone(),
+            node.address.clone(),
+            state(node).into(),
+            number(node.cores),
+            number(node.runnable),
+            number(node.processes),
+        ]);
+    }
+    table.render()
+}

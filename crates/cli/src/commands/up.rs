@@ -1,0 +1,99 @@
+//! `peri up`: this machine becomes a node.
+
+use crate::exit::{Code, End, Failure, Result, say};
+use crate::{output, place};
+use peripatos_engine::Backend;
+use peripatos_host::control::RuntimeDirectory;
+use peripatos_host::link::{Token, is_name};
+use peripatos_host::node::{NodeDirectory, NodeError, NodeServer, Options};
+use std::thread;
+
+/// Where a node listens unless it is told.
+const LISTEN: &str = "127.0.0.1:0";
+
+/// Runs a node: processes that are started here or elsewhere run on its cores.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// What the node is called; else as this machine is
+    #[arg(long)]
+    name: Option<String>,
+    /// Where other nodes reach it: HOST:PORT; 0.0.0.0:PORT is every address of this machine
+    #[arg(long, value_name = "ADDR", default_value = LISTEN)]
+    listen: String,
+    /// A node of the cluster to join
+    #[arg(long, value_name = "ADDR")]
+    join: Option<String>,
+    /// The cluster's token, which `peri up` printed on its first node
+    #[arg(long, value_name = "TOKEN", env = "PERI_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// How many cores run processes; else as many as this machine has
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    cores: Option<u16>,
+}
+
+pub(crate) fn run(options: &Up) -> Result<End> {
+    let failed = |error: NodeError| {
+        let code = match &error {
+            NodeError::File { .. } | NodeError::Directory(_) => Code::Unreadable,
+            NodeError::Running(_) | NodeError::Listen { .. } => Code::NoNode,
+            NodeError::Identity(_) => Code::Unreadable,
+            NodeError::Engine(_) => Code::Resources,
+            NodeError::Io(_) => Code::NoNode,
+        };
+        Failure::new(code, "up", error)
+    };
+    let token: Option<Token> = options
+        .token
+        .as_ref()
+        .map(|token| token.parse())
+        .transpose()
+        .map_err(|error| Failure::new(Code::Usage, "--token", error))?;
+    if options.join.is_some() && token.is_none() {
+        let cause = "needs the cluster's token: --token, as `peri up` printed it on the first node";
+        return Err(Failure::new(Code::Usage, "--join", cause));
+    }
+    let directory =
+        RuntimeDirectory::open().map_err(|error| Failure::new(Code::Unreadable, "up", error))?;
+    let name = match &options.name {
+        Some(name) if is_name(name) => name.clone(),
+        Some(name) => {
+            let cause = "a node's name has 1 to 63 of: letters, digits, dot, dash, underscore";
+            return Err(Failure::new(Code::Usage, name, cause));
+        }
+        None => free_name(&directory).map_err(failed)?,
+    };
+    let cores = options.cores.map_or_else(
+        || thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        usize::from,
+    );
+    let options = Options {
+        name: name.clone(),
+        listen: options.listen.clone(),
+        join: options.join.clone(),
+        token,
+        cores,
+    };
+    let make_runtime = Box::new(|canonical| place::engine(Backend::Native, canonical));
+    let server = NodeServer::start(options, &directory, make_runtime).map_err(failed)?;
+    let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+    let text = format!(
+        "node {name} is up at {}, {cores}; another machine joins with\n\
+         peri up --join {} --token {}\n",
+        server.address(),
+        server.address(),
+        server.token()
+    );
+    output::print(&text).map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    server.run(|line| say(line)).map_err(failed)?;
+    Ok(End::SUCCESS)
+}
+
+/// This machine's name, or that with a number where a node has it already.
+fn free_name(directory: &RuntimeDirectory) -> std::result::Result<String, NodeError> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = if is_name(&host) { host } else { "node".to_owned() };
+    let taken = NodeDirectory::living(directory)?;
+    let numbered = (2..).map(|number| format!("{host}-{number}"));
+    let mut names = std::iter::once(host.clone()).chain(numbered);
+    Ok(names.find(|name| !taken.contains(name)).unwrap_or(host))
+}

@@ -1,0 +1,296 @@
+//! A command's side of a node's control socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use peripatos_abi::device;
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::{Answer, Command, End, ProcessRow, RowOfNode};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+
+use super::protocol::{BadProgram, FromNode, Start, ToNode, VERSION};
+use crate::link::frame::{FrameError, FrameReader, FrameWriter};
+use crate::link::{BULK_CHUNK_BYTES, Frame};
+use crate::origin::Service;
+
+/// A node that does not answer for so long is not one. (A command may wait for a migration.)
+const ANSWER_MAX: Duration = Duration::from_secs(180);
+
+/// A connection to a node under this user.
+pub struct NodeClient {
+    runtime: tokio::runtime::Runtime,
+    reader: FrameReader<OwnedReadHalf>,
+    writer: FrameWriter<OwnedWriteHalf>,
+    node: NodeId,
+    name: String,
+    logs: PathBuf,
+}
+
+/// Why a node could not be asked, or what it said no to.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No node listens there.
+    #[error("no node answers ({0})")]
+    Unreachable(#[source] io::Error),
+    /// The node ended, or cut the connection.
+    #[error("the node has ended")]
+    Ended,
+    /// It does not answer.
+    #[error("the node does not answer")]
+    Silent,
+    /// It is of another version.
+    #[error(
+        "the node speaks version {0} of the control protocol, this command {VERSION}; use one release for both"
+    )]
+    Version(u16),
+    /// It said what it should not have.
+    #[error("the node does not keep to the protocol: {0}")]
+    Protocol(String),
+    /// It said no: why. Nothing has changed.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot use the program.
+    #[error("{message}")]
+    BadProgram {
+        /// What is wrong.
+        kind: BadProgram,
+        /// In words.
+        message: String,
+    },
+}
+
+/// What a node says of all processes.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// A line each.
+    pub processes: Vec<ProcessRow>,
+    /// Names of the nodes that did not answer.
+    pub silent: Vec<String>,
+}
+
+impl NodeClient {
+    /// Connects to the node that listens at this socket.
+    ///
+    /// # Errors
+    /// There is none, or one of another version.
+    pub fn connect(socket: &Path) -> Result<NodeClient, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ClientError::Unreachable)?;
+        let stream = runtime.block_on(UnixStream::connect(socket));
+        let (from, to) = stream.map_err(ClientError::Unreachable)?.into_split();
+        let mut client = NodeClient {
+            runtime,
+            reader: FrameReader::new(from),
+            writer: FrameWriter::new(to),
+            node: NodeId(0),
+            name: String::new(),
+            logs: PathBuf::new(),
+        };
+        match client.ask(&ToNode::Hello { version: VERSION })? {
+            FromNode::Hello { version: VERSION, node, name, logs } => {
+                (client.node, client.name, client.logs) = (node, name, logs);
+                Ok(client)
+            }
+            FromNode::Hello { version, .. } => Err(ClientError::Version(version)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Which node it is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where detached programs' output goes.
+    #[must_use]
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// All nodes that it knows, itself first.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn nodes(&mut self) -> Result<Vec<RowOfNode>, ClientError> {
+        match self.ask(&ToNode::Nodes)? {
+            FromNode::Nodes(nodes) => Ok(nodes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The processes of all nodes.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn processes(&mut self) -> Result<Listing, ClientError> {
+        match self.ask(&ToNode::Processes)? {
+            FromNode::Processes { processes, silent } => Ok(Listing { processes, silent }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has a node do something.
+    ///
+    /// # Errors
+    /// It does not answer, or says no.
+    pub fn command(&mut self, node: NodeId, command: Command) -> Result<Answer, ClientError> {
+        self.answer(&ToNode::Command { node, command })
+    }
+
+    /// Ends the node: now, or when all that runs there has moved away.
+    ///
+    /// # Errors
+    /// It does not answer, or says no.
+    pub fn down(&mut self, now: bool) -> Result<(), ClientError> {
+        match self.answer(&ToNode::Down { now }) {
+            // It may be gone before its answer is here.
+            Err(ClientError::Ended) | Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts a process, whose origin this connection is from then on.
+    ///
+    /// # Errors
+    /// It does not answer, or cannot start it.
+    pub fn start(mut self, start: Start, program: &[u8]) -> Result<Attached, ClientError> {
+        let mut said = self.ask(&ToNode::Start(Box::new(start)))?;
+        if matches!(said, FromNode::WantProgram) {
+            let NodeClient { runtime, reader, writer, .. } = &mut self;
+            said = runtime.block_on(async {
+                let pieces = program.chunks(BULK_CHUNK_BYTES);
+                let last = pieces.len().saturating_sub(1);
+                for (index, piece) in pieces.enumerate() {
+                    writer.send_bulk(0, index == last, piece).await.map_err(broken)?;
+                }
+                writer.flush().await.map_err(broken)?;
+                next(reader).await
+            })?;
+        }
+        match said {
+            FromNode::Started => Ok(Attached { client: self }),
+            FromNode::BadProgram { kind, message } => {
+                Err(ClientError::BadProgram { kind, message })
+            }
+            FromNode::Answer(Answer::Refused(reason)) => Err(ClientError::Refused(reason)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn answer(&mut self, message: &ToNode) -> Result<Answer, ClientError> {
+        match self.ask(message)? {
+            FromNode::Answer(Answer::Refused(reason)) => Err(ClientError::Refused(reason)),
+            FromNode::Answer(answer) => Ok(answer),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn ask(&mut self, message: &ToNode) -> Result<FromNode, ClientError> {
+        let NodeClient { runtime, reader, writer, .. } = self;
+        runtime.block_on(async {
+            say(writer, message).await?;
+            tokio::time::timeout(ANSWER_MAX, next(reader)).await.unwrap_or(Err(ClientError::Silent))
+        })
+    }
+}
+
+/// A connection that is the origin of a process.
+pub struct Attached {
+    client: NodeClient,
+}
+
+impl Attached {
+    /// Serves the process until it ends. `ready` is what the service was told to notify; when `kill` is notified, the
+    /// process is ended wherever it is.
+    ///
+    /// # Errors
+    /// The node has ended, or cut the connection: what became of the process is not known.
+    pub fn serve(
+        self,
+        service: &Service,
+        ready: &Notify,
+        kill: &Notify,
+    ) -> Result<End, ClientError> {
+        let NodeClient { runtime, mut reader, mut writer, .. } = self.client;
+        runtime.block_on(async {
+            loop {
+                let reply = tokio::select! {
+                    said = next(&mut reader) => match said? {
+                        FromNode::Request { sequence, request } => {
+                            match device::decode_request(&request) {
+                                Ok(request) => service.request(sequence, request),
+                                Err(error) => return Err(ClientError::Protocol(error.to_string())),
+                            }
+                        }
+                        FromNode::Ended(end) => return Ok(end),
+                        other => return Err(unexpected(&other)),
+                    },
+                    () = ready.notified() => service.retry(),
+                    () = kill.notified() => {
+                        say(&mut writer, &ToNode::Kill).await?;
+                        None
+                    }
+                };
+                if let Some((sequence, reply)) = reply {
+                    // The service has checked it: it has a form.
+                    let reply = device::encode_reply(&reply)
+                        .map_err(|error| ClientError::Protocol(error.to_string()))?;
+                    say(&mut writer, &ToNode::Reply { sequence, reply }).await?;
+                }
+            }
+        })
+    }
+}
+
+/// Something that a service's waker and a loop share.
+#[must_use]
+pub fn notify() -> Arc<Notify> {
+    Arc::new(Notify::new())
+}
+
+async fn say(
+    writer: &mut FrameWriter<OwnedWriteHalf>,
+    message: &ToNode,
+) -> Result<(), ClientError> {
+    let bytes =
+        postcard::to_stdvec(message).map_err(|error| ClientError::Protocol(error.to_string()))?;
+    writer.send(&Frame::Message(bytes)).await.map_err(broken)?;
+    writer.flush().await.map_err(broken)
+}
+
+async fn next(reader: &mut FrameReader<OwnedReadHalf>) -> Result<FromNode, ClientError> {
+    match reader.next().await.map_err(broken)? {
+        Frame::Message(bytes) => {
+            postcard::from_bytes(&bytes).map_err(|error| ClientError::Protocol(error.to_string()))
+        }
+        Frame::Hello(_) | Frame::Bulk { .. } => {
+            Err(ClientError::Protocol("not a message".to_owned()))
+        }
+    }
+}
+
+fn broken(error: FrameError) -> ClientError {
+    match error {
+        FrameError::Closed | FrameError::Cut | FrameError::Io(_) => ClientError::Ended,
+        other => ClientError::Protocol(other.to_string()),
+    }
+}
+
+fn unexpected(said: &FromNode) -> ClientError {
+    let mut text = format!("{said:?}");
+    text.truncate(text.floor_char_boundary(60));
+    ClientError::Protocol(format!("out of turn it said {text}"))
+}

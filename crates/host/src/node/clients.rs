@@ -1,0 +1,130 @@
+//! This user's commands, as the node sees them: one task a connection.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+
+use super::NodeError;
+use super::host::{Input, Inputs};
+use super::programs::PROGRAM_BYTES_MAX;
+use super::protocol::{FromNode, ToNode, VERSION};
+use crate::link::Frame;
+use crate::link::frame::{FrameError, FrameReader, FrameWriter};
+
+/// Messages that wait for one command. One that takes none for so long is cut off.
+const MESSAGES_MAX: usize = 1_024;
+
+/// What a command says.
+#[derive(Debug)]
+pub(super) enum FromClient {
+    /// It is there, and takes messages.
+    Connected(mpsc::Sender<FromNode>),
+    /// It says something.
+    Message(Box<ToNode>),
+    /// It sends the program that it was asked for.
+    Program(Vec<u8>),
+    /// It is gone.
+    Gone,
+}
+
+/// Listens where this user's commands look for the node of this name. The node's lock is held.
+pub(super) fn listen(socket: &Path) -> Result<UnixListener, NodeError> {
+    // Left by a node of this name that was killed.
+    let _ = std::fs::remove_file(socket);
+    let failed = |cause| NodeError::file(socket, cause);
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    std::fs::set_permissions(socket, Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Takes connections until the node ends.
+pub(super) async fn accept(listener: UnixListener, inputs: Inputs) {
+    let mut number = 0;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                number += 1;
+                tokio::spawn(serve(stream, number, inputs.clone()));
+            }
+            Err(error) => {
+                inputs.send(Input::Log(format!("cannot take a command: {error}")));
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, number: u64, inputs: Inputs) {
+    let (from, to) = stream.into_split();
+    let mut reader = FrameReader::new(from);
+    let (sender, receiver) = mpsc::channel(MESSAGES_MAX);
+    let writing = tokio::spawn(write(FrameWriter::new(to), receiver));
+    inputs.offer(Input::Client(number, FromClient::Connected(sender))).await;
+    if let Err(reason) = read(&mut reader, number, &inputs).await {
+        inputs.send(Input::Log(format!("a command was cut off: {reason}")));
+    }
+    inputs.offer(Input::Client(number, FromClient::Gone)).await;
+    let _ = writing.await;
+}
+
+async fn read(
+    reader: &mut FrameReader<tokio::net::unix::OwnedReadHalf>,
+    number: u64,
+    inputs: &Inputs,
+) -> Result<(), String> {
+    let mut program = Vec::new();
+    loop {
+        let frame = match reader.next().await {
+            Err(FrameError::Closed) => return Ok(()),
+            Err(FrameError::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                return Ok(());
+            }
+            frame => frame.map_err(|error| error.to_string())?,
+        };
+        let from = match frame {
+            Frame::Hello(_) => return Err("it speaks another protocol".to_owned()),
+            Frame::Message(bytes) => {
+                let message = postcard::from_bytes(&bytes).map_err(|error| error.to_string())?;
+                if let ToNode::Hello { version } = message
+                    && version != VERSION
+                {
+                    return Err(format!("it speaks version {version}, this node {VERSION}"));
+                }
+                FromClient::Message(Box::new(message))
+            }
+            Frame::Bulk { last, bytes, .. } => {
+                if (program.len() + bytes.len()) as u64 > PROGRAM_BYTES_MAX {
+                    return Err("its program is too long".to_owned());
+                }
+                program.extend_from_slice(&bytes);
+                if !last {
+                    continue;
+                }
+                FromClient::Program(std::mem::take(&mut program))
+            }
+        };
+        inputs.offer(Input::Client(number, from)).await;
+    }
+}
+
+async fn write(
+    mut writer: FrameWriter<tokio::net::unix::OwnedWriteHalf>,
+    mut messages: mpsc::Receiver<FromNode>,
+) {
+    while let Some(message) = messages.recv().await {
+        // These types always have a form in postcard.
+        let bytes = postcard::to_stdvec(&message).unwrap_or_default();
+        let sent = writer.send(&Frame::Message(bytes)).await;
+        let flushed = match sent {
+            Ok(()) if messages.is_empty() => writer.flush().await,
+            other => other,
+        };
+        if flushed.is_err() {
+            return;
+        }
+    }
+    let _ = writer.close().await;
+}

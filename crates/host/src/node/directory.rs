@@ -1,0 +1,136 @@
+//! A node's place on disk: `RUNTIME_DIRECTORY/nodes/NAME`, private to its user.
+//!
+//! | file | what |
+//! |---|---|
+//! | `lock` | held by the OS process that is the node: there is one a name |
+//! | `key` | the node's key pair, so that its identity outlives the OS process |
+//! | `token` | the cluster's token |
+//! | `control.sock` | where this user's commands reach it |
+//! | `logs/PID.log` | what detached programs write |
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::NodeError;
+use crate::control::RuntimeDirectory;
+use crate::link::Token;
+
+/// The directory of one node.
+#[derive(Debug)]
+pub struct NodeDirectory {
+    path: PathBuf,
+}
+
+/// Held while the node lives.
+#[derive(Debug)]
+pub struct NodeLock(#[expect(dead_code, reason = "held, never looked at")] File);
+
+impl NodeDirectory {
+    /// The directory of the node of this name; made if absent.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(runtime: &RuntimeDirectory, name: &str) -> Result<NodeDirectory, NodeError> {
+        let path = nodes(runtime).join(name);
+        let make = |path: &Path| DirBuilder::new().mode(0o700).recursive(true).create(path);
+        make(&path.join("logs")).map_err(|cause| NodeError::file(&path, cause))?;
+        Ok(NodeDirectory { path })
+    }
+
+    /// Names of the nodes that live under this user, by name.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn living(runtime: &RuntimeDirectory) -> Result<Vec<String>, NodeError> {
+        let path = nodes(runtime);
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|cause| NodeError::file(&path, cause))?,
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| NodeDirectory { path: path.join(name) }.is_living())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn is_living(&self) -> bool {
+        let Ok(file) = File::open(self.path.join("lock")) else { return false };
+        flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+    }
+
+    /// Becomes the node of this name.
+    ///
+    /// # Errors
+    /// [`NodeError::Running`]: another OS process is it.
+    pub fn lock(&self, name: &str) -> Result<NodeLock, NodeError> {
+        let path = self.path.join("lock");
+        let failed = |cause| NodeError::file(&path, cause);
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true).mode(0o600);
+        let file = options.open(&path).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(NodeLock(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(NodeError::Running(name.to_owned())),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Where the key pair is kept.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.path.join("key")
+    }
+
+    /// Where commands reach the node.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// Where detached programs' output goes.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// The token of the cluster that the node was last in.
+    ///
+    /// # Errors
+    /// The file is there and is not a token.
+    pub fn token(&self) -> Result<Option<Token>, NodeError> {
+        let path = self.path.join("token");
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => {
+                let text = text.map_err(|cause| NodeError::file(&path, cause))?;
+                let token = text.parse().map_err(|error| {
+                    NodeError::file(&path, io::Error::new(io::ErrorKind::InvalidData, error))
+                })?;
+                Ok(Some(token))
+            }
+        }
+    }
+
+    /// Keeps the token, readable for this user only.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_token(&self, token: &Token) -> Result<(), NodeError> {
+        let path = self.path.join("token");
+        let failed = |cause| NodeError::file(&path, cause);
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(true).write(true).mode(0o600);
+        let mut file = options.open(&path).map_err(failed)?;
+        writeln!(file, "{token}").map_err(failed)
+    }
+}
+
+fn nodes(runtime: &RuntimeDirectory) -> PathBuf {
+    runtime.path().join("nodes")
+}

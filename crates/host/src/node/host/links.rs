@@ -1,0 +1,132 @@
+//! Links that come and go, and which of two to keep.
+
+use std::net::SocketAddr;
+
+use peripatos_cluster::message::Message;
+use peripatos_cluster::{Event, Incarnation, NodeId, Peer};
+
+use super::super::NodeError;
+use super::super::bulk::Inbox;
+use super::super::links;
+use super::{Host, Input, Standing};
+use crate::link::{HostIdentity, Link, LinkError};
+
+impl Host {
+    pub(super) fn dial(&mut self, address: String) {
+        if self.dialling.insert(address.clone()) {
+            tokio::spawn(links::dial(address, self.us.clone(), self.inputs.clone()));
+        }
+    }
+
+    pub(super) fn not_dialled(&mut self, address: &str, error: LinkError) {
+        self.dialling.remove(address);
+        if self.joining.as_deref() == Some(address) {
+            let text = format!("cannot join {address}: {error}");
+            self.ending = Some(Err(NodeError::Io(std::io::Error::other(text))));
+        } else if !matches!(error, LinkError::Itself) {
+            self.log_once(&format!("no link to {address}: {error}"));
+        }
+    }
+
+    pub(super) fn linked(&mut self, link: Link, dialled: Option<String>) {
+        if let Some(address) = &dialled {
+            self.dialling.remove(address);
+            if self.joining.as_ref() == Some(address) {
+                self.joining = None;
+            }
+        }
+        let (node, hello) = (link.peer.id, &link.peer.hello);
+        let incarnation = hello.incarnation;
+        if let Some(old) = self.links.get(&node) {
+            // Both have called: both keep the link that the lesser one has made.
+            let by_lesser = dialled.is_some() == (self.us.credentials.id < node);
+            if old.incarnation == incarnation && !by_lesser {
+                return;
+            }
+            self.unlink(node);
+        }
+        self.lost.remove(&node);
+        let peer = Peer {
+            node,
+            incarnation,
+            name: hello.name.clone(),
+            address: reachable(&hello.address, link.remote),
+        };
+        (self.log)(&format!("node {} ({}) is linked", peer.name, peer.address));
+        let host = hello.host.clone();
+        self.links_made += 1;
+        let (number, inbox) = (self.links_made, Inbox::new(self.expected.clone()));
+        let sender = links::start(link, number, inbox, self.inputs.clone());
+        self.links.insert(node, Standing { number, sender, incarnation, host, dialled });
+        self.tell(Event::LinkUp(peer));
+        for exchange in self.exchanges.values() {
+            exchange.resend();
+        }
+    }
+
+    pub(super) fn link_ended(&mut self, node: NodeId, number: u64, why: &str) {
+        if self.links.get(&node).is_none_or(|standing| standing.number != number) {
+            return;
+        }
+        let name = self.node.name_of(node);
+        (self.log)(&format!("the link to node {name} is gone: {why}"));
+        self.unlink(node);
+    }
+
+    pub(super) fn unlink(&mut self, node: NodeId) {
+        let Some(standing) = self.links.remove(&node) else { return };
+        self.lost.insert(node, (standing.incarnation, standing.host));
+        self.tell(Event::LinkDown(node));
+        if let Some(address) = standing.dialled {
+            self.dial(address);
+        }
+    }
+
+    /// Asks the operating system about nodes of this machine that cannot be reached any more.
+    pub(super) fn look_for_gone(&mut self) {
+        let gone = |host: &HostIdentity| host.is_gone() == Some(true);
+        let found: Vec<(NodeId, Incarnation)> = self
+            .lost
+            .iter()
+            .filter(|(_, (_, host))| gone(host))
+            .map(|(node, (incarnation, _))| (*node, *incarnation))
+            .collect();
+        for (node, incarnation) in found {
+            self.lost.remove(&node);
+            self.tell(Event::Gone { node, incarnation });
+        }
+    }
+
+    pub(super) fn send(&mut self, to: NodeId, message: &Message) {
+        let taken = self.links.get(&to).is_none_or(|standing| standing.sender.send(message));
+        if !taken {
+            // A link that takes nothing is as good as cut; what was lost is made good when it is back.
+            self.log_once(&format!("the link to {to:#} is stuck"));
+            self.inputs.send(Input::LinkEnded {
+                node: to,
+                number: self.links.get(&to).map_or(0, |standing| standing.number),
+                why: "it takes nothing any more".to_owned(),
+            });
+        }
+    }
+
+    pub(super) fn message(&mut self, from: NodeId, message: Message) {
+        match message {
+            Message::Request { pid, sequence, request } => {
+                self.ask_origin(pid, from, sequence, request);
+            }
+            Message::Reply { pid, sequence, reply } => self.deliver(pid, sequence, &reply),
+            message => self.tell(Event::Message { from, message }),
+        }
+    }
+}
+
+/// Where others reach a node that listens at all of its addresses: at the one that it has shown.
+fn reachable(address: &str, remote: SocketAddr) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(own) if own.ip().is_unspecified() => {
+            SocketAddr::new(remote.ip(), own.port()).to_string()
+        }
+        _ => address.to_owned(),
+    }
+}

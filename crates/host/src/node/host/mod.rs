@@ -1,0 +1,376 @@
+//! The node's own thread: takes inputs in, tells the state machine, does what it wants done.
+
+mod code;
+mod commands;
+mod links;
+mod moves;
+mod origins;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use peripatos_abi::Pid;
+use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
+use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Time};
+use peripatos_engine::{Code, Image, Process};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+
+use super::bulk::Expected;
+use super::clients::FromClient;
+use super::exchange::Exchange;
+use super::links::{Own, Sender};
+use super::programs::{ProgramError, Programs};
+use super::protocol::FromNode;
+use super::stills::{self, Arrived, Frozen};
+use super::{MakeRuntime, NodeDirectory, NodeError, clients};
+use crate::cores::{CoreEvent, Cores, Sample};
+use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
+
+use commands::Clients;
+
+/// Between two looks at the clock.
+const TICK: Duration = Duration::from_millis(50);
+/// Between two looks whether a node that cannot be reached is known to be gone.
+const GONE_EVERY: u32 = 10;
+/// Inputs from peers and commands that wait; whoever sends more waits.
+const INPUTS_MAX: usize = 4_096;
+/// Lines that are logged once only.
+const LOGGED_MAX: usize = 1_000;
+/// How long the last messages may take to leave when the node ends.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
+/// What a node is made of.
+pub(super) struct Parts {
+    pub(super) credentials: Credentials,
+    pub(super) hello: Hello,
+    pub(super) token: Token,
+    pub(super) listener: TcpListener,
+    pub(super) control: UnixListener,
+    pub(super) place: NodeDirectory,
+    pub(super) join: Option<String>,
+    pub(super) cores: usize,
+    pub(super) make_runtime: MakeRuntime,
+}
+
+/// What happens to a node.
+pub(super) enum Input {
+    Log(String),
+    /// A link stands; `dialled`: under which address we had called.
+    Linked {
+        link: Box<Link>,
+        dialled: Option<String>,
+    },
+    Rejected {
+        from: String,
+        error: LinkError,
+    },
+    NotDialled {
+        address: String,
+        error: LinkError,
+    },
+    Unreached {
+        address: String,
+        cause: String,
+    },
+    LinkEnded {
+        node: NodeId,
+        number: u64,
+        why: String,
+    },
+    Message {
+        from: NodeId,
+        message: Box<Message>,
+    },
+    Core(CoreEvent),
+    /// A local process asks its origin.
+    Request {
+        pid: Pid,
+        sequence: u64,
+        request: Vec<u8>,
+    },
+    /// A program has come, or has not.
+    Came {
+        code: [u8; 32],
+        wasm: Result<Vec<u8>, String>,
+    },
+    Compiled {
+        code: [u8; 32],
+        compiled: Result<Code, ProgramError>,
+    },
+    Captured {
+        migration: MigrationId,
+        process: Box<Process>,
+        image: Result<Arc<Image>, String>,
+        cpu: Duration,
+    },
+    Thawed {
+        migration: MigrationId,
+        thawed: Result<Box<Arrived>, String>,
+    },
+    Client(u64, FromClient),
+}
+
+/// Where inputs are sent.
+#[derive(Clone)]
+pub(super) struct Inputs {
+    own: mpsc::UnboundedSender<Input>,
+    foreign: mpsc::Sender<Input>,
+}
+
+impl Inputs {
+    /// From this node's own threads, whose number bounds what waits.
+    pub(super) fn send(&self, input: Input) {
+        // When the node has ended nobody is interested.
+        let _ = self.own.send(input);
+    }
+
+    /// From peers and commands, which wait while the node is busy.
+    pub(super) async fn offer(&self, input: Input) {
+        let _ = self.foreign.send(input).await;
+    }
+}
+
+/// Runs a node until it is told to end.
+pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), NodeError> {
+    let (own, mut from_own) = mpsc::unbounded_channel();
+    let (foreign, mut from_foreign) = mpsc::channel(INPUTS_MAX);
+    let inputs = Inputs { own, foreign };
+    let core_reports = inputs.clone();
+    let cores = Cores::start(parts.cores, move |report| core_reports.send(Input::Core(report)))?;
+
+    let config = Config {
+        node: parts.credentials.id,
+        incarnation: parts.hello.incarnation,
+        name: parts.hello.name.clone(),
+        address: parts.hello.address.clone(),
+        cores: parts.cores as u32,
+    };
+    let us = Own { credentials: Arc::new(parts.credentials), hello: Arc::new(parts.hello) };
+    tokio::spawn(super::links::accept(parts.listener, us.clone(), inputs.clone()));
+    tokio::spawn(clients::accept(parts.control, inputs.clone()));
+
+    let mut host = Host {
+        node: Node::new(config),
+        started: Instant::now(),
+        us,
+        inputs,
+        log,
+        logged: HashSet::new(),
+        cores,
+        programs: Programs::new(parts.make_runtime),
+        place: parts.place,
+        links: BTreeMap::new(),
+        links_made: 0,
+        dialling: HashSet::new(),
+        lost: BTreeMap::new(),
+        joining: parts.join.clone(),
+        expected: Expected::default(),
+        streams: 0,
+        exchanges: HashMap::new(),
+        leaving: HashMap::new(),
+        frozen: HashMap::new(),
+        arrived: HashMap::new(),
+        clients: Clients::default(),
+        ending: None,
+        ticks: 0,
+        cpu_before: HashMap::new(),
+    };
+    if let Some(address) = parts.join {
+        host.dial(address);
+    }
+    let mut ticker = tokio::time::interval(TICK);
+    ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while host.ending.is_none() {
+        tokio::select! {
+            biased;
+            Some(input) = from_own.recv() => host.input(input),
+            Some(input) = from_foreign.recv() => host.input(input),
+            _ = ticker.tick() => host.tick(),
+        }
+    }
+    host.end().await
+}
+
+/// The node's thread.
+struct Host {
+    node: Node,
+    started: Instant,
+    us: Own,
+    inputs: Inputs,
+    log: Box<dyn Fn(&str)>,
+    logged: HashSet<String>,
+    cores: Cores,
+    programs: Programs,
+    place: NodeDirectory,
+    links: BTreeMap<NodeId, Standing>,
+    links_made: u64,
+    /// Addresses that a task is calling.
+    dialling: HashSet<String>,
+    /// Nodes whose link broke, and who they were.
+    lost: BTreeMap<NodeId, (Incarnation, HostIdentity)>,
+    /// The node to join, until it is.
+    joining: Option<String>,
+    expected: Expected,
+    streams: u64,
+    exchanges: HashMap<Pid, Arc<Exchange>>,
+    /// Processes that are being frozen to leave.
+    leaving: HashMap<Pid, MigrationId>,
+    frozen: HashMap<Pid, Frozen>,
+    arrived: HashMap<MigrationId, Box<Arrived>>,
+    clients: Clients,
+    ending: Option<Result<(), NodeError>>,
+    ticks: u32,
+    /// Processor time of processes that were taken from the cores and given back to them.
+    cpu_before: HashMap<Pid, Duration>,
+}
+
+/// A link that stands.
+struct Standing {
+    number: u64,
+    sender: Sender,
+    incarnation: Incarnation,
+    host: HostIdentity,
+    /// The address under which we called; to be called again when it breaks.
+    dialled: Option<String>,
+}
+
+impl Host {
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Log(line) => self.log_once(&line),
+            Input::Linked { link, dialled } => self.linked(*link, dialled),
+            Input::Rejected { from, error } => {
+                self.log_once(&format!("a connection from {from} was refused: {error}"));
+            }
+            Input::NotDialled { address, error } => self.not_dialled(&address, error),
+            Input::Unreached { address, cause } => {
+                self.log_once(&format!("cannot reach {address} ({cause}); trying on"));
+            }
+            Input::LinkEnded { node, number, why } => self.link_ended(node, number, &why),
+            Input::Message { from, message } => self.message(from, *message),
+            Input::Core(report) => self.core(report),
+            Input::Request { pid, sequence, request } => self.request(pid, sequence, request),
+            Input::Came { code, wasm } => self.came(code, wasm),
+            Input::Compiled { code, compiled } => self.compiled(code, compiled),
+            Input::Captured { migration, process, image, cpu } => {
+                self.captured(migration, *process, image, cpu);
+            }
+            Input::Thawed { migration, thawed } => self.thawed(migration, thawed),
+            Input::Client(number, said) => self.client(number, said),
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        let now = Time(self.started.elapsed());
+        self.node.handle(now, event, &mut actions);
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Send { to, message } => {
+                if let Message::WantCode { code } = message {
+                    self.expect_code(code);
+                }
+                self.send(to, &message);
+            }
+            Action::Connect(addresses) => addresses.into_iter().for_each(|one| self.dial(one)),
+            Action::WantCode(code) => {
+                let there = self.programs.get(code).is_some();
+                self.tell(if there { Event::CodeReady(code) } else { Event::CodeMissing(code) });
+            }
+            Action::SendCode { to, code } => self.send_code(to, code),
+            Action::Freeze { pid, migration } => {
+                self.leaving.insert(pid, migration);
+                // Not there: it has just ended, and its end is on the way to us.
+                let _ = self.cores.freeze(pid);
+            }
+            Action::SendImage { to, pid, migration } => self.send_image(to, pid, migration),
+            Action::Resume(pid) => {
+                if let Some(Frozen { process, cpu, .. }) = self.frozen.remove(&pid) {
+                    *self.cpu_before.entry(pid).or_default() += cpu;
+                    self.run_again(process);
+                }
+            }
+            Action::Discard(pid) => {
+                self.exchanges.remove(&pid);
+                self.cpu_before.remove(&pid);
+                if let Some(frozen) = self.frozen.remove(&pid) {
+                    stills::drop_aside(frozen.process);
+                }
+            }
+            Action::Expect { migration, luggage, .. } => self.expect(migration, luggage),
+            Action::Activate { migration, pid } => self.activate(migration, pid),
+            Action::Drop(migration) => {
+                self.expected.forget(Content::Image(migration));
+                if let Some(arrived) = self.arrived.remove(&migration) {
+                    stills::drop_aside(arrived.process);
+                }
+            }
+            Action::Kill(pid) => {
+                let _ = self.cores.kill(pid);
+            }
+            Action::OriginGone(pid) => {
+                if let Some(exchange) = self.exchanges.get(&pid) {
+                    exchange.origin_gone();
+                }
+            }
+            Action::TellOrigin { pid, end } => {
+                if let Some(client) = self.clients.origin(pid) {
+                    let _ = client.to.try_send(FromNode::Ended(end));
+                }
+                self.clients.forget_origin(pid);
+            }
+            Action::Respond { id, response } => self.respond(id, response),
+            Action::Log(line) => (self.log)(&line),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        let before = |pid: &Pid| self.cpu_before.get(pid).copied().unwrap_or_default();
+        let samples = self.cores.sample().into_iter();
+        let samples = samples.map(|one| sample(one, before(&one.pid))).collect();
+        self.tell(Event::Samples(samples));
+        self.tell(Event::Tick);
+        if self.ticks.is_multiple_of(GONE_EVERY) {
+            self.look_for_gone();
+        }
+        if !self.clients.down.is_empty() && self.node.is_empty() {
+            self.ending = Some(Ok(()));
+        }
+    }
+
+    fn log_once(&mut self, line: &str) {
+        if self.logged.len() >= LOGGED_MAX {
+            self.logged.clear();
+        }
+        if self.logged.insert(line.to_owned()) {
+            (self.log)(line);
+        }
+    }
+
+    /// Says goodbye to everybody.
+    async fn end(mut self) -> Result<(), NodeError> {
+        for number in std::mem::take(&mut self.clients.down) {
+            self.clients.say(number, FromNode::Answer(Answer::Done));
+        }
+        // The writers send what waits and close their ends, now that nothing more can come.
+        let ended = self.ending.take().unwrap_or(Ok(()));
+        drop(self);
+        tokio::time::sleep(GOODBYE_MAX / 10).await;
+        ended
+    }
+}
+
+/// `before`: processor time that it had used before it came to the cores again.
+fn sample(sample: Sample, before: Duration) -> peripatos_cluster::Sample {
+    let Sample { pid, core, cpu, runnable, memory_bytes } = sample;
+    let (core, cpu) = (core as u32, cpu + before);
+    peripatos_cluster::Sample { pid, core, cpu, runnable, memory_bytes }
+}

@@ -1,0 +1,71 @@
+//! Requests of processes on their way to their origins, and the replies on their way back.
+
+use std::sync::Arc;
+
+use peripatos_abi::device::{self, Reply};
+use peripatos_abi::{Errno, Pid};
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::Message;
+
+use super::super::exchange::Exchange;
+use super::super::protocol::FromNode;
+use super::{Host, Input};
+
+impl Host {
+    /// A local process asks.
+    pub(super) fn request(&mut self, pid: Pid, sequence: u64, request: Vec<u8>) {
+        let own = self.us.credentials.id;
+        match self.node.origin_of(pid) {
+            Some(origin) if origin == own => self.ask_origin(pid, own, sequence, request),
+            Some(origin) => self.send(origin, &Message::Request { pid, sequence, request }),
+            None => {}
+        }
+    }
+
+    pub(super) fn ask_origin(&mut self, pid: Pid, from: NodeId, sequence: u64, request: Vec<u8>) {
+        self.clients.asking.insert(pid, from);
+        let asked = self
+            .clients
+            .origin(pid)
+            .is_some_and(|one| one.to.try_send(FromNode::Request { sequence, request }).is_ok());
+        if asked {
+            return;
+        }
+        self.clients.asking.remove(&pid);
+        if from != self.us.credentials.id {
+            self.send(from, &Message::OriginGone { pid });
+        } else if let Some(exchange) = self.exchanges.get(&pid) {
+            exchange.origin_gone();
+        }
+    }
+
+    pub(super) fn replied(&mut self, pid: Pid, sequence: u64, reply: Vec<u8>) {
+        match self.clients.asking.get(&pid).copied() {
+            Some(node) if node == self.us.credentials.id => self.deliver(pid, sequence, &reply),
+            Some(node) => self.send(node, &Message::Reply { pid, sequence, reply }),
+            None => {}
+        }
+    }
+
+    pub(super) fn deliver(&mut self, pid: Pid, sequence: u64, reply: &[u8]) {
+        let Some(exchange) = self.exchanges.get(&pid) else { return };
+        match device::decode_reply(reply) {
+            Ok(reply) => exchange.deliver(sequence, reply),
+            Err(error) => {
+                let line = format!("{pid:#}: its origin's reply is damaged: {error}");
+                exchange.deliver(sequence, Reply::Failed(Errno::Io));
+                self.log_once(&line);
+            }
+        }
+    }
+
+    pub(super) fn exchange(&self, pid: Pid) -> Arc<Exchange> {
+        let inputs = self.inputs.clone();
+        Exchange::new(pid, move |pid, sequence, request| {
+            // The exchange has checked it: it has a form.
+            if let Ok(request) = device::encode_request(request) {
+                inputs.send(Input::Request { pid, sequence, request });
+            }
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! The tasks behind links: dialling, accepting, reading and writing. They know frames, not what messages mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::Message;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::bulk::{Inbox, Outgoing};
+use super::host::{Input, Inputs};
+use crate::link::{self, Credentials, Frame, Hello, Link, LinkError, LinkReader, LinkWriter};
+
+/// Messages that wait for a link's writer. A peer that takes none for so long is cut off.
+pub(super) const MESSAGES_MAX: usize = 16_384;
+/// Pieces of bulk that wait for a link's writer: enough to keep it busy.
+const PIECES_MAX: usize = 8;
+/// A peer that says nothing for so long is cut off; it says how loaded it is ten times a second.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Between two attempts to reach a node.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Links that are being made at once; more wait.
+const ACCEPTING_MAX: usize = 64;
+
+/// The writing end of a link. Dropped, it closes the link.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    messages: mpsc::Sender<Vec<u8>>,
+    pub(super) pieces: mpsc::Sender<Outgoing>,
+}
+
+impl Sender {
+    /// Queues a message. `false`: the link is over, or the peer does not take what it is sent.
+    pub(super) fn send(&self, message: &Message) -> bool {
+        // These types always have a form in postcard.
+        let bytes = postcard::to_stdvec(message).unwrap_or_default();
+        self.messages.try_send(bytes).is_ok()
+    }
+}
+
+/// Who we are on every link.
+#[derive(Clone)]
+pub(super) struct Own {
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) hello: Arc<Hello>,
+}
+
+/// Takes connections until the node ends.
+pub(super) async fn accept(listener: TcpListener, own: Own, inputs: Inputs) {
+    let room = Arc::new(tokio::sync::Semaphore::new(ACCEPTING_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Out of descriptors, most likely: others may close theirs meanwhile.
+            Err(error) => {
+                inputs.send(Input::Log(format!("cannot take a connection: {error}")));
+                sleep(RETRY_MAX).await;
+                continue;
+            }
+        };
+        let (own, inputs) = (own.clone(), inputs.clone());
+        tokio::spawn(async move {
+            let from = stream.peer_addr();
+            match link::accept(stream, &own.credentials, &own.hello).await {
+                Ok(link) => inputs.send(Input::Linked { link: Box::new(link), dialled: None }),
+                Err(error) => {
+                    let from =
+                        from.map_or_else(|_| "somewhere".into(), |from| from.ip().to_string());
+                    inputs.send(Input::Rejected { from, error });
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Reaches for a node until a link stands or it turns out to be of no use; then reports.
+pub(super) async fn dial(address: String, own: Own, inputs: Inputs) {
+    let mut pause = RETRY_MIN;
+    loop {
+        match link::connect(&address, &own.credentials, &own.hello).await {
+            Ok(link) => {
+                inputs.send(Input::Linked { link: Box::new(link), dialled: Some(address) });
+                return;
+            }
+            Err(LinkError::Unreachable { cause, .. }) => {
+                inputs
+                    .send(Input::Unreached { address: address.clone(), cause: cause.to_string() });
+            }
+            Err(error) => {
+                inputs.send(Input::NotDialled { address, error });
+                return;
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+    }
+}
+
+/// Starts the two tasks of a link that stands.
+pub(super) fn start(link: Link, number: u64, inbox: Inbox, inputs: Inputs) -> Sender {
+    let node = link.peer.id;
+    let (reader, writer) = link.split();
+    let (messages, to_send) = mpsc::channel(MESSAGES_MAX);
+    let (pieces, bulk) = mpsc::channel(PIECES_MAX);
+    tokio::spawn(write(writer, to_send, bulk));
+    tokio::spawn(async move {
+        let ended = read(reader, node, inbox, &inputs).await;
+        inputs.send(Input::LinkEnded { node, number, why: ended });
+    });
+    Sender { messages, pieces }
+}
+
+/// Writes until all senders are gone or the link fails. Messages go before bulk.
+async fn write(
+    mut writer: LinkWriter,
+    mut messages: mpsc::Receiver<Vec<u8>>,
+    mut bulk: mpsc::Receiver<Outgoing>,
+) {
+    loop {
+        let sent = tokio::select! {
+            biased;
+            message = messages.recv() => match message {
+                Some(bytes) => writer.send(&Frame::Message(bytes)).await,
+                None => break,
+            },
+            Some(piece) = bulk.recv() => {
+                writer.send_bulk(piece.stream, piece.last, &piece.bytes).await
+            }
+        };
+        let flushed = match sent {
+            Ok(()) if messages.is_empty() && bulk.is_empty() => writer.flush().await,
+            other => other,
+        };
+        // The reader's end sees what is wrong.
+        if flushed.is_err() {
+            return;
+        }
+    }
+    let _ = writer.close().await;
+}
+
+async fn read(mut reader: LinkReader, node: NodeId, mut inbox: Inbox, inputs: &Inputs) -> String {
+    loop {
+        let frame = match timeout(SILENCE_MAX, reader.next()).await {
+            Err(_) => return format!("it has been silent for {} s", SILENCE_MAX.as_secs()),
+            Ok(Err(error)) => return error.to_string(),
+            Ok(Ok(frame)) => frame,
+        };
+        let taken = match frame {
+            Frame::Hello(_) => Err("it said hello twice".to_owned()),
+            Frame::Bulk { stream, last, bytes } => inbox.piece(stream, last, bytes).await,
+            Frame::Message(bytes) => match postcard::from_bytes(&bytes) {
+                Ok(Message::Bulk { stream, content, .. }) => inbox.announce(stream, content),
+                Ok(message) => {
+                    let message = Box::new(message);
+                    inputs.offer(Input::Message { from: node, message }).await;
+                    Ok(())
+                }
+                Err(error) => Err(format!("it sent a malformed message: {error}")),
+            },
+        };
+        if let Err(reason) = taken {
+            return reason;
+        }
+    }
+}

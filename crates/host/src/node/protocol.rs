@@ -1,0 +1,136 @@
+//! What a node and this user's commands say to each other on the node's control socket.
+//!
+//! Frames as on a link ([`crate::link`]); these messages in postcard; a program travels as bulk. The socket is in a
+//! private directory: whoever can open it is the user. Both ends are of one build, or the version says no.
+
+use std::path::PathBuf;
+
+use peripatos_abi::Pid;
+use peripatos_cluster::message::{Answer, Command, End, ProcessRow};
+use peripatos_cluster::{NodeId, RowOfNode};
+use serde::{Deserialize, Serialize};
+
+/// Version of this protocol.
+pub const VERSION: u16 = 1;
+
+/// From a command to the node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToNode {
+    /// The first message.
+    Hello {
+        /// The version that is spoken.
+        version: u16,
+    },
+    /// The nodes.
+    Nodes,
+    /// The processes of all nodes.
+    Processes,
+    /// Something of one node.
+    Command {
+        /// Which.
+        node: NodeId,
+        /// What.
+        command: Command,
+    },
+    /// End the node.
+    Down {
+        /// With all that runs there; otherwise what runs there moves away first.
+        now: bool,
+    },
+    /// Start a process. The connection is its origin's from then on.
+    Start(Box<Start>),
+    /// The origin's reply to a request.
+    Reply {
+        /// To which.
+        sequence: u64,
+        /// What, in the form of the device protocol.
+        reply: Vec<u8>,
+    },
+    /// The user wants the process to end.
+    Kill,
+}
+
+/// A process to be started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// Its name, as bits.
+    pub pid: u128,
+    /// Its program's content hash (blake3).
+    pub code: [u8; 32],
+    /// Its arguments, the program's name first.
+    pub args: Vec<Vec<u8>>,
+    /// Its environment, `NAME=VALUE`.
+    pub env: Vec<Vec<u8>>,
+    /// Bytes of memory it may use.
+    pub memory_bytes_max: u64,
+    /// Whether its NaNs are made canonical.
+    pub canonical_nan: bool,
+    /// When, seconds since 1970.
+    pub started_unix_seconds: u64,
+}
+
+/// From the node to a command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromNode {
+    /// The answer to [`ToNode::Hello`].
+    Hello {
+        /// The version that is spoken.
+        version: u16,
+        /// Who it is.
+        node: NodeId,
+        /// Its name.
+        name: String,
+        /// Where detached programs' output goes.
+        logs: PathBuf,
+    },
+    /// To [`ToNode::Nodes`].
+    Nodes(Vec<RowOfNode>),
+    /// To [`ToNode::Processes`].
+    Processes {
+        /// What the nodes said.
+        processes: Vec<ProcessRow>,
+        /// Names of those that did not answer.
+        silent: Vec<String>,
+    },
+    /// To [`ToNode::Command`], [`ToNode::Down`] or, if nothing was started, [`ToNode::Start`].
+    Answer(Answer),
+    /// The node does not have the program: send it as bulk.
+    WantProgram,
+    /// The program cannot be used.
+    BadProgram {
+        /// What is wrong.
+        kind: BadProgram,
+        /// In words.
+        message: String,
+    },
+    /// The process runs.
+    Started,
+    /// A request of the process, for its origin.
+    Request {
+        /// Its number.
+        sequence: u64,
+        /// What, in the form of the device protocol.
+        request: Vec<u8>,
+    },
+    /// The process has ended.
+    Ended(End),
+}
+
+/// Why a program cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BadProgram {
+    /// It is no program, or cannot be made freezable.
+    NotProgram,
+    /// It imports what nobody offers.
+    UnknownImport,
+    /// The machine lacks something.
+    Resources,
+}
+
+impl Start {
+    /// Its name.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_bits(self.pid)
+    }
+}
