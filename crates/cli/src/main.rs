@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod console;
 mod demo;
+mod detached;
 mod directories;
 mod exit;
 mod guests;

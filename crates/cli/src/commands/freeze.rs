@@ -1,5 +1,6 @@
 //! `peri freeze`: takes a running process out of its `peri run` and puts it into a file.
 
+use crate::cluster::{self, At};
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::image_file::ImageWriter;
 use peripatos_abi::Pid;
@@ -71,6 +72,11 @@ fn find(text: &str, processes: &[Entry]) -> Result<Pid> {
     let found: Vec<&Entry> = processes.iter().filter(means).collect();
     match found.as_slice() {
         [one] => Ok(one.pid),
+        [] if on_a_node(text) => Err(Failure::new(
+            Code::NoProcess,
+            text,
+            "it runs on a node; only what `peri run --local` runs can be frozen into a file so far",
+        )),
         [] => Err(Failure::new(
             Code::NoProcess,
             text,
@@ -81,6 +87,12 @@ fn find(text: &str, processes: &[Entry]) -> Result<Pid> {
             Err(Failure::new(Code::NoProcess, text, format!("could be any of {}", pids.join(", "))))
         }
     }
+}
+
+/// Whether a node knows the process.
+fn on_a_node(text: &str) -> bool {
+    let client = At { at: None }.find();
+    client.ok().flatten().is_some_and(|mut client| cluster::process(&mut client, text).is_ok())
 }
 
 /// How many running processes a message names.

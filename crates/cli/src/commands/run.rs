@@ -1,6 +1,7 @@
 //! `peri run`: runs a program as it would run natively: its streams, its exit code, its signals.
 
 use crate::cluster::At;
+use crate::detached::{self, Log};
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::session::{Disturbance, Session};
 use crate::{attached, directories, pids, place, program};
@@ -123,6 +124,9 @@ pub(crate) fn run(options: &Run) -> Result<End> {
     let preopens = directories::parse(&options.dir)?;
     let wasm = program::read(Path::new(path))?;
     if let Some(client) = node(options)? {
+        if options.detach && !detached::stays_behind() {
+            return detached::launch();
+        }
         return on_node(options, client, &wasm, env, &preopens);
     }
     let runtime = place::runtime(options.common.backend(), options.canonical_nan)?;
@@ -186,9 +190,17 @@ fn on_node(
         canonical_nan: options.canonical_nan,
         started_unix_seconds: since_1970.map_or(0, |since| since.as_secs()),
     };
-    let origin = Origin::new();
+    let log = detached::stays_behind().then(|| Log::create(client.logs(), pid)).transpose()?;
+    let origin = match &log {
+        Some(log) => Origin::with_streams(log.streams()?),
+        None => Origin::new(),
+    };
     origin.open(pid, preopens).map_err(|error| directories::failure(&error))?;
-    attached::run(client, start, wasm, origin, || {})
+    attached::run(client, start, wasm, origin, || {
+        if let Some(log) = log {
+            log.let_go(pid);
+        }
+    })
 }
 
 /// `NAME=VALUE`, or `NAME` for this command's own value; one that is not set is left out.

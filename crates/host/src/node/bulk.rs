@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Content;
 use tokio::sync::mpsc;
 
@@ -73,15 +74,16 @@ pub(super) struct Expected(Arc<Mutex<HashMap<Content, Expectation>>>);
 
 #[derive(Debug)]
 struct Expectation {
+    from: NodeId,
     bytes_max: u64,
     pieces: mpsc::Sender<Vec<u8>>,
 }
 
 impl Expected {
-    /// From now on this may come, once. What comes can be read from the result.
-    pub(super) fn expect(&self, content: Content, bytes_max: u64) -> Arriving {
+    /// From now on this may come from that node, once. What comes can be read from the result.
+    pub(super) fn expect(&self, from: NodeId, content: Content, bytes_max: u64) -> Arriving {
         let (pieces, arriving) = mpsc::channel(ARRIVED_MAX);
-        self.lock().insert(content, Expectation { bytes_max, pieces });
+        self.lock().insert(content, Expectation { from, bytes_max, pieces });
         Arriving { pieces: arriving, piece: Vec::new(), used: 0, complete: false }
     }
 
@@ -90,8 +92,17 @@ impl Expected {
         self.lock().remove(&content);
     }
 
-    fn take(&self, content: Content) -> Option<Expectation> {
-        self.lock().remove(&content)
+    /// That node cannot send anything any more: whoever waits for it hears so.
+    pub(super) fn forget_from(&self, node: NodeId) {
+        self.lock().retain(|_, expectation| expectation.from != node);
+    }
+
+    fn take(&self, from: NodeId, content: Content) -> Option<Expectation> {
+        let mut expected = self.lock();
+        expected
+            .get(&content)
+            .is_some_and(|one| one.from == from)
+            .then(|| expected.remove(&content))?
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Content, Expectation>> {
@@ -129,6 +140,7 @@ impl Read for Arriving {
 /// What one link's reader is in the middle of taking in.
 #[derive(Debug)]
 pub(super) struct Inbox {
+    from: NodeId,
     expected: Expected,
     streams: BTreeMap<u64, Stream>,
 }
@@ -141,8 +153,8 @@ struct Stream {
 }
 
 impl Inbox {
-    pub(super) fn new(expected: Expected) -> Inbox {
-        Inbox { expected, streams: BTreeMap::new() }
+    pub(super) fn new(from: NodeId, expected: Expected) -> Inbox {
+        Inbox { from, expected, streams: BTreeMap::new() }
     }
 
     /// The peer is about to send something. It may have been wanted when it was sent and not be any more.
@@ -155,7 +167,7 @@ impl Inbox {
         }
         let stream_of = |one: Expectation| Stream { left: one.bytes_max, pieces: Some(one.pieces) };
         let unwanted = || Stream { left: u64::MAX, pieces: None };
-        let expectation = self.expected.take(content);
+        let expectation = self.expected.take(self.from, content);
         self.streams.insert(stream, expectation.map_or_else(unwanted, stream_of));
         Ok(())
     }
@@ -201,13 +213,14 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
     }
 
+    const PEER: NodeId = NodeId(1);
     const CONTENT: Content = Content::Code([1; 32]);
 
     #[test]
     fn what_is_expected_arrives() {
         let expected = Expected::default();
-        let mut arriving = expected.expect(CONTENT, 7);
-        let mut inbox = Inbox::new(expected);
+        let mut arriving = expected.expect(PEER, CONTENT, 7);
+        let mut inbox = Inbox::new(PEER, expected);
         run(async {
             inbox.announce(1, CONTENT).unwrap();
             inbox.piece(1, false, b"abc".to_vec()).await.unwrap();
@@ -221,8 +234,8 @@ mod tests {
     #[test]
     fn what_breaks_off_is_an_error() {
         let expected = Expected::default();
-        let mut arriving = expected.expect(CONTENT, 7);
-        let mut inbox = Inbox::new(expected);
+        let mut arriving = expected.expect(PEER, CONTENT, 7);
+        let mut inbox = Inbox::new(PEER, expected);
         run(async {
             inbox.announce(1, CONTENT).unwrap();
             inbox.piece(1, false, b"abc".to_vec()).await.unwrap();
@@ -235,8 +248,8 @@ mod tests {
     #[test]
     fn a_peer_that_lies_is_told() {
         let expected = Expected::default();
-        let _arriving = expected.expect(CONTENT, 3);
-        let mut inbox = Inbox::new(expected);
+        let _arriving = expected.expect(PEER, CONTENT, 3);
+        let mut inbox = Inbox::new(PEER, expected);
         run(async {
             assert!(inbox.piece(9, true, vec![]).await.unwrap_err().contains("not announced"));
             inbox.announce(1, CONTENT).unwrap();

@@ -24,8 +24,8 @@ impl Host {
     }
 
     /// A program is to come from a peer.
-    pub(super) fn expect_code(&mut self, code: [u8; 32]) {
-        let mut arriving = self.expected.expect(Content::Code(code), PROGRAM_BYTES_MAX);
+    pub(super) fn expect_code(&mut self, from: NodeId, code: [u8; 32]) {
+        let mut arriving = self.expected.expect(from, Content::Code(code), PROGRAM_BYTES_MAX);
         let inputs = self.inputs.clone();
         let _ = stills::aside(move || {
             let mut wasm = Vec::new();

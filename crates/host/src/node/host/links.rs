@@ -55,7 +55,7 @@ impl Host {
         (self.log)(&format!("node {} ({}) is linked", peer.name, peer.address));
         let host = hello.host.clone();
         self.links_made += 1;
-        let (number, inbox) = (self.links_made, Inbox::new(self.expected.clone()));
+        let (number, inbox) = (self.links_made, Inbox::new(node, self.expected.clone()));
         let sender = links::start(link, number, inbox, self.inputs.clone());
         self.links.insert(node, Standing { number, sender, incarnation, host, dialled });
         self.tell(Event::LinkUp(peer));
@@ -76,6 +76,7 @@ impl Host {
     pub(super) fn unlink(&mut self, node: NodeId) {
         let Some(standing) = self.links.remove(&node) else { return };
         self.lost.insert(node, (standing.incarnation, standing.host));
+        self.expected.forget_from(node);
         self.tell(Event::LinkDown(node));
         if let Some(address) = standing.dialled {
             self.dial(address);

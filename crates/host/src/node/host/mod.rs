@@ -275,7 +275,7 @@ impl Host {
         match action {
             Action::Send { to, message } => {
                 if let Message::WantCode { code } = message {
-                    self.expect_code(code);
+                    self.expect_code(to, code);
                 }
                 self.send(to, &message);
             }

@@ -97,7 +97,8 @@ impl Host {
             None => "its program is not here any more".to_owned(),
             Some(code) => {
                 let bytes_max = stills::image_bytes_max(&luggage);
-                let arriving = self.expected.expect(Content::Image(migration), bytes_max);
+                let arriving =
+                    self.expected.expect(migration.source, Content::Image(migration), bytes_max);
                 let exchange = self.exchange(luggage.process.pid);
                 let inputs = self.inputs.clone();
                 let thawing = stills::aside(move || {
