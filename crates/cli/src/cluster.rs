@@ -5,14 +5,18 @@ use peripatos_abi::Pid;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{ProcessRow, RowOfNode};
 use peripatos_host::control::RuntimeDirectory;
+use peripatos_host::link::{Token, is_address};
 use peripatos_host::node::{ClientError, NodeClient, NodeDirectory};
 
 /// Which node to speak to.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct At {
     /// The node to speak to, by name or address; else any that runs under this user
     #[arg(long, value_name = "NAME|ADDR", env = "PERI_AT")]
     pub(crate) at: Option<String>,
+    /// The cluster's token, to speak to a node of another machine by its address
+    #[arg(long, value_name = "TOKEN", env = "PERI_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 impl At {
@@ -50,6 +54,9 @@ impl At {
                 return Ok(Some(client));
             }
         }
+        if is_address(wanted) {
+            return self.elsewhere(wanted, &directory, &names).map(Some);
+        }
         let known = match names.as_slice() {
             [] => "none runs; start one with `peri up`".to_owned(),
             names => format!("those that do: {}", names.join(", ")),
@@ -62,12 +69,37 @@ impl At {
     }
 }
 
+impl At {
+    /// The node of another machine. Who runs a node here has the token already.
+    fn elsewhere(
+        &self,
+        address: &str,
+        directory: &RuntimeDirectory,
+        names: &[String],
+    ) -> Result<NodeClient> {
+        let given = self.token.as_ref().map(|token| token.parse::<Token>()).transpose();
+        let given = given.map_err(|error| Failure::new(Code::Usage, "--token", error))?;
+        let kept = || {
+            names
+                .iter()
+                .find_map(|name| NodeDirectory::open(directory, name).ok()?.token().ok().flatten())
+        };
+        let token = given.or_else(kept).ok_or_else(|| {
+            let cause =
+                "a node of another machine wants the cluster's token: --token, or PERI_TOKEN";
+            Failure::new(Code::Usage, address, cause)
+        })?;
+        NodeClient::connect_to(address, &token).map_err(|error| failure(address, &error))
+    }
+}
+
 /// What a node said no to, as a failure.
 pub(crate) fn failure(what: impl std::fmt::Display, error: &ClientError) -> Failure {
     let code = match error {
         ClientError::Refused(_) => Code::Refused,
         ClientError::BadProgram { kind, .. } => bad_program(*kind),
         ClientError::Unreachable(_)
+        | ClientError::NoLink(_)
         | ClientError::Ended
         | ClientError::Silent
         | ClientError::Version(_)

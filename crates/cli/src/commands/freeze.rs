@@ -91,7 +91,7 @@ fn find(text: &str, processes: &[Entry]) -> Result<Pid> {
 
 /// Whether a node knows the process.
 fn on_a_node(text: &str) -> bool {
-    let client = At { at: None }.find();
+    let client = At::default().find();
     client.ok().flatten().is_some_and(|mut client| cluster::process(&mut client, text).is_ok())
 }
 

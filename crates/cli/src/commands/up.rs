@@ -4,8 +4,9 @@ use crate::exit::{Code, End, Failure, Result, say};
 use crate::{output, place};
 use peripatos_engine::Backend;
 use peripatos_host::control::RuntimeDirectory;
-use peripatos_host::link::{Token, is_name};
+use peripatos_host::link::{Token, is_address, is_name};
 use peripatos_host::node::{NodeDirectory, NodeError, NodeServer, Options};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::thread;
 
 /// Where a node listens unless it is told.
@@ -29,6 +30,9 @@ pub(crate) struct Up {
     /// How many cores run processes; else as many as this machine has
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
+    /// End when the command that started this one does
+    #[arg(long, hide = true)]
+    with_parent: bool,
 }
 
 pub(crate) fn run(options: &Up) -> Result<End> {
@@ -42,6 +46,10 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         };
         Failure::new(code, "up", error)
     };
+    if options.with_parent {
+        // Without it the parent has to end this one, and does unless it is killed.
+        let _ = set_parent_process_death_signal(Some(Signal::TERM));
+    }
     let token: Option<Token> = options
         .token
         .as_ref()
@@ -51,6 +59,10 @@ pub(crate) fn run(options: &Up) -> Result<End> {
     if options.join.is_some() && token.is_none() {
         let cause = "needs the cluster's token: --token, as `peri up` printed it on the first node";
         return Err(Failure::new(Code::Usage, "--join", cause));
+    }
+    if let Some(address) = options.join.as_ref().filter(|address| !is_address(address)) {
+        let cause = "not an address; a node's is HOST:PORT";
+        return Err(Failure::new(Code::Usage, address, cause));
     }
     let directory =
         RuntimeDirectory::open().map_err(|error| Failure::new(Code::Unreadable, "up", error))?;

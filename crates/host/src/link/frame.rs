@@ -94,6 +94,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         FrameReader { from, head, head_bytes: 0, body: Vec::new() }
     }
 
+    /// The same, for whoever does not care what is read from.
+    pub(crate) fn boxed(self) -> FrameReader<Box<dyn AsyncRead + Send + Unpin>>
+    where
+        R: Send + 'static,
+    {
+        let FrameReader { from, head, head_bytes, body } = self;
+        FrameReader { from: Box::new(from), head, head_bytes, body }
+    }
+
     /// The next frame. May be dropped and called again. After an error there is nothing to come.
     pub(crate) async fn next(&mut self) -> Result<Frame, FrameError> {
         self.fill_head(PREFIX_BYTES).await?;
@@ -195,6 +204,15 @@ pub(crate) struct FrameWriter<W> {
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     pub(crate) fn new(to: W) -> FrameWriter<W> {
         FrameWriter { to, gathered: Vec::new(), unfinished: false }
+    }
+
+    /// The same, for whoever does not care what is written to.
+    pub(crate) fn boxed(self) -> FrameWriter<Box<dyn AsyncWrite + Send + Unpin>>
+    where
+        W: Send + 'static,
+    {
+        let FrameWriter { to, gathered, unfinished } = self;
+        FrameWriter { to: Box::new(to), gathered, unfinished }
     }
 
     /// Sends one frame; small ones wait for [`FrameWriter::flush`] or for company.

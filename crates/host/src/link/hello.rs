@@ -17,6 +17,9 @@ pub const NAME_BYTES_MAX: usize = 63;
 /// Longest address: a host name of 253, a colon, a port.
 pub const ADDRESS_BYTES_MAX: usize = 259;
 
+/// In place of an incarnation: a command of somebody who has the token. It serves nobody and is no member.
+pub const COMMAND: Incarnation = Incarnation(0);
+
 const MAGIC: [u8; 8] = *b"PERILINK";
 const HEAD_BYTES: usize = MAGIC.len() + 2;
 /// A UUID as text.
@@ -27,7 +30,7 @@ const BOOT_ID_BYTES_MAX: usize = 36;
 pub struct Hello {
     /// The version it speaks: [`LINK_VERSION`].
     pub version: u16,
-    /// Which of its lives this is.
+    /// Which of its lives this is; [`COMMAND`]: it is no node, but a command that speaks to one.
     pub incarnation: Incarnation,
     /// 1 to [`NAME_BYTES_MAX`] of `A-Z a-z 0-9 . _ -`.
     pub name: String,
@@ -72,6 +75,12 @@ struct Wire {
 }
 
 impl Hello {
+    /// Whether a command speaks, not a node.
+    #[must_use]
+    pub fn is_of_command(&self) -> bool {
+        self.incarnation == COMMAND
+    }
+
     /// The bytes. Errors: a field is not valid.
     pub(super) fn encode(&self) -> Result<Vec<u8>, HelloError> {
         self.check()?;

@@ -21,7 +21,8 @@ mod tests;
 
 pub use frame::{BULK_CHUNK_BYTES, Frame, FrameError, HELLO_BYTES_MAX, PAYLOAD_BYTES_MAX};
 pub use hello::{
-    ADDRESS_BYTES_MAX, Hello, HelloError, LINK_VERSION, NAME_BYTES_MAX, is_address, is_name,
+    ADDRESS_BYTES_MAX, COMMAND, Hello, HelloError, LINK_VERSION, NAME_BYTES_MAX, is_address,
+    is_name,
 };
 pub use host_identity::HostIdentity;
 pub use identity::{Credentials, IdentityError, NodeKey};
@@ -33,7 +34,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{BufReader, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -66,6 +67,11 @@ pub struct Link {
     reader: LinkReader,
     writer: LinkWriter,
 }
+
+/// Frames from wherever they come.
+pub(crate) type Reader = FrameReader<Box<dyn AsyncRead + Send + Unpin>>;
+/// Frames to wherever they go.
+pub(crate) type Writer = FrameWriter<Box<dyn AsyncWrite + Send + Unpin>>;
 
 /// The half that receives.
 pub struct LinkReader {
@@ -229,6 +235,11 @@ fn broken(error: LinkError) -> LinkError {
 }
 
 impl Link {
+    /// The two halves, as what a command and a node speak through.
+    pub(crate) fn into_frames(self) -> (Reader, Writer) {
+        (self.reader.frames.boxed(), self.writer.frames.boxed())
+    }
+
     /// The two halves, for a task each.
     pub fn split(self) -> (LinkReader, LinkWriter) {
         (self.reader, self.writer)

@@ -9,12 +9,14 @@ use peripatos_abi::device;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow, RowOfNode};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
 use super::protocol::{BadProgram, FromNode, Start, ToNode, VERSION};
 use crate::link::frame::{FrameError, FrameReader, FrameWriter};
-use crate::link::{BULK_CHUNK_BYTES, Frame};
+use crate::link::{
+    self, BULK_CHUNK_BYTES, COMMAND, Credentials, Frame, Hello, HostIdentity, LINK_VERSION, Link,
+    NodeKey, Reader, Token, Writer,
+};
 use crate::origin::Service;
 
 /// A node that does not answer for so long is not one. (A command may wait for a migration.)
@@ -23,8 +25,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(180);
 /// A connection to a node under this user.
 pub struct NodeClient {
     runtime: tokio::runtime::Runtime,
-    reader: FrameReader<OwnedReadHalf>,
-    writer: FrameWriter<OwnedWriteHalf>,
+    reader: Reader,
+    writer: Writer,
     node: NodeId,
     name: String,
     logs: PathBuf,
@@ -36,6 +38,9 @@ pub enum ClientError {
     /// No node listens there.
     #[error("no node answers ({0})")]
     Unreachable(#[source] io::Error),
+    /// No link can be made to the address that was given: why.
+    #[error("{0}")]
+    NoLink(String),
     /// The node ended, or cut the connection.
     #[error("the node has ended")]
     Ended,
@@ -84,10 +89,45 @@ impl NodeClient {
             .map_err(ClientError::Unreachable)?;
         let stream = runtime.block_on(UnixStream::connect(socket));
         let (from, to) = stream.map_err(ClientError::Unreachable)?.into_split();
+        let (reader, writer) = (FrameReader::new(from).boxed(), FrameWriter::new(to).boxed());
+        NodeClient::greet(runtime, reader, writer)
+    }
+
+    /// Connects to the node that listens for others at this address, as somebody who has its cluster's token.
+    ///
+    /// # Errors
+    /// It cannot be reached, or is of another cluster or version.
+    pub fn connect_to(address: &str, token: &Token) -> Result<NodeClient, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ClientError::Unreachable)?;
+        let link = || {
+            let credentials = Credentials::new(token, &NodeKey::generate()?)?;
+            let own = Hello {
+                version: LINK_VERSION,
+                incarnation: COMMAND,
+                name: "command".to_owned(),
+                address: String::new(),
+                host: HostIdentity::own()?,
+            };
+            Ok(runtime.block_on(link::connect(address, &credentials, &own))?)
+        };
+        let link: Result<Link, Box<dyn std::error::Error>> = link();
+        let failed = |error: Box<dyn std::error::Error>| ClientError::NoLink(error.to_string());
+        let (reader, writer) = link.map_err(failed)?.into_frames();
+        NodeClient::greet(runtime, reader, writer)
+    }
+
+    fn greet(
+        runtime: tokio::runtime::Runtime,
+        reader: Reader,
+        writer: Writer,
+    ) -> Result<NodeClient, ClientError> {
         let mut client = NodeClient {
             runtime,
-            reader: FrameReader::new(from),
-            writer: FrameWriter::new(to),
+            reader,
+            writer,
             node: NodeId(0),
             name: String::new(),
             logs: PathBuf::new(),
@@ -261,17 +301,14 @@ pub fn notify() -> Arc<Notify> {
     Arc::new(Notify::new())
 }
 
-async fn say(
-    writer: &mut FrameWriter<OwnedWriteHalf>,
-    message: &ToNode,
-) -> Result<(), ClientError> {
+async fn say(writer: &mut Writer, message: &ToNode) -> Result<(), ClientError> {
     let bytes =
         postcard::to_stdvec(message).map_err(|error| ClientError::Protocol(error.to_string()))?;
     writer.send(&Frame::Message(bytes)).await.map_err(broken)?;
     writer.flush().await.map_err(broken)
 }
 
-async fn next(reader: &mut FrameReader<OwnedReadHalf>) -> Result<FromNode, ClientError> {
+async fn next(reader: &mut Reader) -> Result<FromNode, ClientError> {
     match reader.next().await.map_err(broken)? {
         Frame::Message(bytes) => {
             postcard::from_bytes(&bytes).map_err(|error| ClientError::Protocol(error.to_string()))

@@ -3,16 +3,17 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use super::NodeError;
 use super::host::{Input, Inputs};
 use super::programs::PROGRAM_BYTES_MAX;
 use super::protocol::{FromNode, ToNode, VERSION};
-use crate::link::Frame;
 use crate::link::frame::{FrameError, FrameReader, FrameWriter};
+use crate::link::{Frame, Reader, Writer};
 
 /// Messages that wait for one command. One that takes none for so long is cut off.
 const MESSAGES_MAX: usize = 1_024;
@@ -42,12 +43,12 @@ pub(super) fn listen(socket: &Path) -> Result<UnixListener, NodeError> {
 
 /// Takes connections until the node ends.
 pub(super) async fn accept(listener: UnixListener, inputs: Inputs) {
-    let mut number = 0;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                number += 1;
-                tokio::spawn(serve(stream, number, inputs.clone()));
+                let (from, to) = stream.into_split();
+                let (reader, writer) = (FrameReader::new(from), FrameWriter::new(to));
+                tokio::spawn(serve(reader.boxed(), writer.boxed(), inputs.clone()));
             }
             Err(error) => {
                 inputs.send(Input::Log(format!("cannot take a command: {error}")));
@@ -57,11 +58,12 @@ pub(super) async fn accept(listener: UnixListener, inputs: Inputs) {
     }
 }
 
-async fn serve(stream: UnixStream, number: u64, inputs: Inputs) {
-    let (from, to) = stream.into_split();
-    let mut reader = FrameReader::new(from);
+/// Serves one command, from its first message to its last.
+pub(super) async fn serve(mut reader: Reader, writer: Writer, inputs: Inputs) {
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let (sender, receiver) = mpsc::channel(MESSAGES_MAX);
-    let writing = tokio::spawn(write(FrameWriter::new(to), receiver));
+    let writing = tokio::spawn(write(writer, receiver));
     inputs.offer(Input::Client(number, FromClient::Connected(sender))).await;
     if let Err(reason) = read(&mut reader, number, &inputs).await {
         inputs.send(Input::Log(format!("a command was cut off: {reason}")));
@@ -70,11 +72,7 @@ async fn serve(stream: UnixStream, number: u64, inputs: Inputs) {
     let _ = writing.await;
 }
 
-async fn read(
-    reader: &mut FrameReader<tokio::net::unix::OwnedReadHalf>,
-    number: u64,
-    inputs: &Inputs,
-) -> Result<(), String> {
+async fn read(reader: &mut Reader, number: u64, inputs: &Inputs) -> Result<(), String> {
     let mut program = Vec::new();
     loop {
         let frame = match reader.next().await {
@@ -110,10 +108,7 @@ async fn read(
     }
 }
 
-async fn write(
-    mut writer: FrameWriter<tokio::net::unix::OwnedWriteHalf>,
-    mut messages: mpsc::Receiver<FromNode>,
-) {
+async fn write(mut writer: Writer, mut messages: mpsc::Receiver<FromNode>) {
     while let Some(message) = messages.recv().await {
         // These types always have a form in postcard.
         let bytes = postcard::to_stdvec(&message).unwrap_or_default();

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::bulk::{Inbox, Outgoing};
+use super::clients;
 use super::host::{Input, Inputs};
 use crate::link::{self, Credentials, Frame, Hello, Link, LinkError, LinkReader, LinkWriter};
 
@@ -65,7 +66,13 @@ pub(super) async fn accept(listener: TcpListener, own: Own, inputs: Inputs) {
         let (own, inputs) = (own.clone(), inputs.clone());
         tokio::spawn(async move {
             let from = stream.peer_addr();
-            match link::accept(stream, &own.credentials, &own.hello).await {
+            let linked = link::accept(stream, &own.credentials, &own.hello).await;
+            drop(permit);
+            match linked {
+                Ok(link) if link.peer.hello.is_of_command() => {
+                    let (reader, writer) = link.into_frames();
+                    clients::serve(reader, writer, inputs).await;
+                }
                 Ok(link) => inputs.send(Input::Linked { link: Box::new(link), dialled: None }),
                 Err(error) => {
                     let from =
@@ -73,7 +80,6 @@ pub(super) async fn accept(listener: TcpListener, own: Own, inputs: Inputs) {
                     inputs.send(Input::Rejected { from, error });
                 }
             }
-            drop(permit);
         });
     }
 }

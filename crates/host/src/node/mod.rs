@@ -135,7 +135,8 @@ impl NodeServer {
         };
         let hello = Hello {
             version: LINK_VERSION,
-            incarnation: Incarnation(random()?),
+            // 0 is for commands.
+            incarnation: Incarnation(random()?.max(1)),
             name: options.name,
             address: address.to_string(),
             host: HostIdentity::own()?,

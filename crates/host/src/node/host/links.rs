@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use peripatos_cluster::limits::PEERS_MAX;
 use peripatos_cluster::message::Message;
 use peripatos_cluster::{Event, Incarnation, NodeId, Peer};
 
@@ -9,11 +10,13 @@ use super::super::NodeError;
 use super::super::bulk::Inbox;
 use super::super::links;
 use super::{Host, Input, Standing};
-use crate::link::{HostIdentity, Link, LinkError};
+use crate::link::{HostIdentity, Link, LinkError, is_address};
 
 impl Host {
     pub(super) fn dial(&mut self, address: String) {
-        if self.dialling.insert(address.clone()) {
+        if self.dialling.len() >= PEERS_MAX || !is_address(&address) {
+            self.log_once(&format!("{address} is not called: too many are, or it is no address"));
+        } else if self.dialling.insert(address.clone()) {
             tokio::spawn(links::dial(address, self.us.clone(), self.inputs.clone()));
         }
     }
