@@ -49,12 +49,46 @@ pub struct Luggage {
     pub process: Description,
     /// How often it has moved, this move included.
     pub moves: u32,
+    /// What the moves before this one have taken.
+    pub costs: MoveCosts,
     /// Processor time it has used so far.
     pub cpu_ms: u64,
     /// Memory it has.
     pub memory_bytes: u64,
     /// It is to stay where it comes: for so long, or until it is released.
     pub hold: Option<Hold>,
+}
+
+/// What one move has taken, as its source knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveCost {
+    /// From the request to freeze until the target said that the process runs there.
+    pub freeze_us: u64,
+    /// Bytes that were carried.
+    pub image_bytes: u64,
+}
+
+/// What the moves of a process have taken. The source's word on a move comes a moment after the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveCosts {
+    /// Moves that are counted in here.
+    pub moves: u32,
+    /// How long it stood still for the last of them.
+    pub freeze_us_last: u64,
+    /// For the longest.
+    pub freeze_us_max: u64,
+    /// Bytes that were carried, all together.
+    pub image_bytes: u64,
+}
+
+impl MoveCosts {
+    /// Counts one more in.
+    pub(crate) fn add(&mut self, cost: MoveCost) {
+        self.moves = self.moves.saturating_add(1);
+        self.freeze_us_last = cost.freeze_us;
+        self.freeze_us_max = self.freeze_us_max.max(cost.freeze_us);
+        self.image_bytes = self.image_bytes.saturating_add(cost.image_bytes);
+    }
 }
 
 /// How long a process stays where somebody has put it.
@@ -134,6 +168,8 @@ pub struct ProcessRow {
     pub memory_bytes: u64,
     /// How often it has moved.
     pub moves: u32,
+    /// What that has taken.
+    pub costs: MoveCosts,
     /// Whether it stays where it is until it is released.
     pub pinned: bool,
 }
@@ -295,6 +331,8 @@ pub enum Message {
     Closed {
         /// Which migration.
         migration: MigrationId,
+        /// What it has taken, if the process has moved.
+        cost: Option<MoveCost>,
     },
 
     /// What the sender is about to send as bulk under this number.

@@ -5,7 +5,7 @@
 //! * what a peer says changes only what is the peer's to say: its own processes, its own migrations;
 //! * nothing waits for ever but a process in doubt, and that shows in `ps`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use peripatos_abi::Pid;
 
@@ -33,7 +33,7 @@ pub struct Node {
     /// Programs that are on their way here, and from whom.
     pub(crate) fetching: BTreeMap<CodeHash, NodeId>,
     /// Migrations whose processes have come, and whose sources may not know it.
-    pub(crate) committed: BTreeSet<MigrationId>,
+    pub(crate) committed: BTreeMap<MigrationId, Pid>,
     /// Ends that the origins' nodes have not heard of.
     unheard: BTreeMap<Pid, (NodeId, End)>,
     pub(crate) waiting: BTreeMap<u64, Waiting>,
@@ -66,7 +66,7 @@ impl Node {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             fetching: BTreeMap::new(),
-            committed: BTreeSet::new(),
+            committed: BTreeMap::new(),
             unheard: BTreeMap::new(),
             waiting: BTreeMap::new(),
             draining: false,
@@ -178,7 +178,7 @@ impl Node {
             Message::Outcome { migration, committed } => {
                 self.outcome(from, migration, committed, out);
             }
-            Message::Closed { migration } => self.closed(from, migration),
+            Message::Closed { migration, cost } => self.closed(from, migration, cost),
             Message::Arrived { pid } => self.origin_hears_of(pid, from, out),
             Message::Ended { pid, end } => {
                 out.push(Action::Send { to: from, message: Message::EndHeard { pid } });

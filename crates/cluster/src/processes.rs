@@ -7,7 +7,7 @@ use peripatos_abi::Pid;
 use peripatos_balancer::Candidate;
 
 use crate::event::Sample;
-use crate::message::{Description, Hold, Luggage, MigrationId, ProcessRow, RowState};
+use crate::message::{Description, Hold, Luggage, MigrationId, MoveCosts, ProcessRow, RowState};
 use crate::{NodeId, Time};
 
 /// One process of this node.
@@ -16,6 +16,7 @@ pub(crate) struct Process {
     pub(crate) description: Description,
     pub(crate) state: State,
     pub(crate) moves: u32,
+    pub(crate) costs: MoveCosts,
     /// Processor time that it had used when it came here.
     pub(crate) cpu_before: Duration,
     pub(crate) sample: Option<Sample>,
@@ -41,6 +42,7 @@ impl Process {
             description,
             state: State::Running,
             moves: 0,
+            costs: MoveCosts::default(),
             cpu_before: Duration::ZERO,
             sample: None,
             memory_bytes: 0,
@@ -59,6 +61,7 @@ impl Process {
         };
         Process {
             moves: luggage.moves,
+            costs: luggage.costs,
             cpu_before: Duration::from_millis(luggage.cpu_ms),
             memory_bytes: luggage.memory_bytes,
             stays_until: now + stays,
@@ -137,6 +140,7 @@ impl Processes {
             cpu_ms: process.cpu().as_millis() as u64,
             memory_bytes: process.memory_bytes,
             moves: process.moves,
+            costs: process.costs,
             pinned: process.pinned && process.stays_until > now,
         };
         self.0.values().map(row).collect()

@@ -14,7 +14,7 @@ use peripatos_abi::Pid;
 
 use crate::event::Action;
 use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX};
-use crate::message::{Answer, Command, Hold, Luggage, Message, MigrationId};
+use crate::message::{Answer, Command, Hold, Luggage, Message, MigrationId, MoveCost};
 use crate::node::{Asker, Node};
 use crate::processes::State;
 use crate::{Incarnation, NodeId, Time};
@@ -48,6 +48,12 @@ enum Phase {
 impl Outgoing {
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.phase == Phase::InDoubt
+    }
+
+    /// What it has taken, now that the target says that the process runs.
+    fn cost(&self, now: Time) -> MoveCost {
+        let freeze_us = now.since(self.began).as_micros() as u64;
+        MoveCost { freeze_us, image_bytes: self.image_bytes }
     }
 
     /// When it is given up; never, once the commit is out.
@@ -91,7 +97,8 @@ impl Node {
         process.state = State::Leaving(migration);
         let luggage = Luggage {
             process: process.description.clone(),
-            moves: process.moves + 1,
+            moves: process.moves.saturating_add(1),
+            costs: process.costs,
             cpu_ms: process.cpu().as_millis() as u64,
             memory_bytes: process.memory_bytes,
             hold,
@@ -182,18 +189,17 @@ impl Node {
         committed: bool,
         out: &mut Vec<Action>,
     ) {
-        out.push(Action::Send { to: from, message: Message::Closed { migration: id } });
         let now = self.now;
-        let Some(outgoing) = self.outgoing_to(from, id) else { return };
-        if !matches!(outgoing.phase, Phase::Committing | Phase::InDoubt) {
-            return;
-        }
+        let waits = |one: &&mut Outgoing| matches!(one.phase, Phase::Committing | Phase::InDoubt);
+        let outgoing = self.outgoing_to(from, id).filter(waits);
+        let outgoing = outgoing.map(|one| (one.pid, one.cost(now)));
+        let cost = outgoing.filter(|_| committed).map(|(_, cost)| cost);
+        out.push(Action::Send { to: from, message: Message::Closed { migration: id, cost } });
+        let Some((pid, MoveCost { freeze_us, image_bytes })) = outgoing else { return };
         if !committed {
             self.goes_on_here(id, "the target did not take it over".to_owned(), out);
             return;
         }
-        let freeze = now.since(outgoing.began);
-        let (pid, image_bytes) = (outgoing.pid, outgoing.image_bytes);
         let killed = self.processes.0.remove(&pid).is_some_and(|process| process.killed);
         out.push(Action::Discard(pid));
         if killed {
@@ -202,7 +208,6 @@ impl Node {
             out.push(Action::Send { to: from, message: Message::Command { request, command } });
         }
         self.homes.runs_at(pid, from);
-        let freeze_us = freeze.as_micros() as u64;
         self.finish_move(id, Answer::Moved { freeze_us, image_bytes }, out);
     }
 

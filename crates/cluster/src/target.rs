@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::event::Action;
 use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX, OUTCOMES_MAX, PROCESSES_MAX};
-use crate::message::{CodeHash, Luggage, Message, MigrationId};
+use crate::message::{CodeHash, Luggage, Message, MigrationId, MoveCost};
 use crate::node::Node;
 use crate::processes::Process;
 use crate::{Incarnation, NodeId, Time};
@@ -159,7 +159,7 @@ impl Node {
         let (pid, origin) = (luggage.process.pid, luggage.process.origin);
         let rest = peripatos_balancer::rest_after(Duration::ZERO);
         self.processes.0.insert(pid, Process::arrived(luggage, self.now, rest));
-        self.committed.insert(id);
+        self.committed.insert(id, pid);
         out.push(Action::Activate { migration: id, pid });
         if origin == self.config.node {
             self.origin_hears_of(pid, self.config.node, out);
@@ -177,7 +177,7 @@ impl Node {
     }
 
     fn tell_outcome(&self, to: NodeId, id: MigrationId, out: &mut Vec<Action>) {
-        let committed = self.committed.contains(&id);
+        let committed = self.committed.contains_key(&id);
         out.push(Action::Send { to, message: Message::Outcome { migration: id, committed } });
     }
 
@@ -188,10 +188,12 @@ impl Node {
         }
     }
 
-    /// The source has heard the outcome.
-    pub(crate) fn closed(&mut self, from: NodeId, id: MigrationId) {
-        if id.source == from {
-            self.committed.remove(&id);
+    /// The source has heard the outcome, and says what the move has taken.
+    pub(crate) fn closed(&mut self, from: NodeId, id: MigrationId, cost: Option<MoveCost>) {
+        let pid = (id.source == from).then(|| self.committed.remove(&id)).flatten();
+        let process = pid.and_then(|pid| self.processes.0.get_mut(&pid));
+        if let (Some(process), Some(cost)) = (process, cost) {
+            process.costs.add(cost);
         }
     }
 
@@ -206,7 +208,7 @@ impl Node {
 
     /// This OS process of a source lives; what others of it have left behind nobody will ask for.
     pub(crate) fn source_is(&mut self, node: NodeId, incarnation: Option<Incarnation>) {
-        self.committed.retain(|id| id.source != node || Some(id.incarnation) == incarnation);
+        self.committed.retain(|id, _| id.source != node || Some(id.incarnation) == incarnation);
     }
 
     /// Drops what has waited too long for its source.

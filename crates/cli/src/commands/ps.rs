@@ -36,6 +36,9 @@ struct Row {
     /// None where it is not known.
     memory_bytes: Option<u64>,
     moves: u32,
+    /// How long it stood still for its last move, and for the longest.
+    freeze_us_last: Option<u64>,
+    freeze_us_max: Option<u64>,
     pinned: bool,
     /// Of a process without a node: the `peri run`, how often it was frozen, and whether it can be.
     os_process: Option<u32>,
@@ -76,6 +79,7 @@ fn on_nodes(at: &At) -> Result<Vec<Row>> {
 
 fn of_node(row: &ProcessRow, node: String) -> Row {
     let command = &row.process.command;
+    let moved = Some(row.costs).filter(|costs| costs.moves > 0);
     Row {
         pid: row.process.pid.to_string(),
         program: command.first().cloned().unwrap_or_default(),
@@ -92,6 +96,8 @@ fn of_node(row: &ProcessRow, node: String) -> Row {
         cpu_ms: row.cpu_ms,
         memory_bytes: Some(row.memory_bytes),
         moves: row.moves,
+        freeze_us_last: moved.map(|costs| costs.freeze_us_last),
+        freeze_us_max: moved.map(|costs| costs.freeze_us_max),
         pinned: row.pinned,
         os_process: None,
         freezes: None,
@@ -125,6 +131,8 @@ fn of_command(entry: Entry) -> Row {
         cpu_ms,
         memory_bytes: None,
         moves: 0,
+        freeze_us_last: None,
+        freeze_us_max: None,
         pinned: false,
         os_process: Some(os_process),
         freezes: Some(freezes),
@@ -157,6 +165,7 @@ fn table(rows: &[Row]) -> String {
         ("CPU", right),
         ("MEMORY", right),
         ("MOVES", right),
+        ("FREEZE", right),
         ("PROGRAM", left),
     ]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -178,6 +187,7 @@ fn table(rows: &[Row]) -> String {
             format!("{:.1}s", row.cpu_ms as f64 / 1e3),
             row.memory_bytes.map_or_else(dash, |bytes| format!("{:.1}M", bytes as f64 / 1e6)),
             row.moves.to_string(),
+            row.freeze_us_max.map_or_else(dash, |us| format!("{:.1}ms", us as f64 / 1e3)),
             command.join(" ").chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
         ]);
     }

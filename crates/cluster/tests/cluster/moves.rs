@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Answer, Command, End, Hold, RowState};
+use peripatos_cluster::message::{Answer, Command, End, Hold, MoveCosts, RowState};
 use peripatos_cluster::{Event, Request, RequestId, Response};
 
 use crate::world::{World, id};
@@ -48,6 +48,42 @@ fn a_process_moves_and_its_code_travels_once() {
     world.tell(1, Event::Ended { pid: first, end: End::Exited(7) });
     world.settle();
     assert_eq!(world.host(0).told, [(first, End::Exited(7))]);
+}
+
+#[test]
+fn a_process_brings_along_what_its_moves_have_taken() {
+    let mut world = World::new(2);
+    let pid = world.spawn(0, 1);
+    let mut freezes_us = Vec::new();
+    for (at, to, step_ms) in [(0, 1, 9), (1, 0, 2)] {
+        let asked = migrate(&mut world, at, at, pid, to);
+        while answer(&mut world, at, asked).is_none() {
+            let _ = world.deliver(at, to)
+                || world.report(to)
+                || world.deliver(to, at)
+                || world.report(at);
+            world.pass(Duration::from_millis(step_ms));
+        }
+        world.settle();
+        let Some(Answer::Moved { freeze_us, .. }) = answer(&mut world, at, asked) else {
+            panic!("it has not moved");
+        };
+        freezes_us.push(freeze_us);
+    }
+    assert!(freezes_us[0] > freezes_us[1] && freezes_us[1] > 0, "{freezes_us:?}");
+    let asked = world.ask(0, Request::Processes);
+    world.settle();
+    let Some(Response::Processes { processes, .. }) = world.host(0).responses.remove(&asked) else {
+        panic!("no answer");
+    };
+    let [row] = &processes[..] else { panic!("one process, not {processes:?}") };
+    let costs = MoveCosts {
+        moves: 2,
+        freeze_us_last: freezes_us[1],
+        freeze_us_max: freezes_us[0],
+        image_bytes: 2,
+    };
+    assert_eq!((row.moves, row.costs), (2, costs));
 }
 
 #[test]
