@@ -1,4 +1,5 @@
-//! Files that must not outlive this command, however it ends: sockets, and files that are half written.
+//! Files that must not outlive this command, however it ends: sockets, files that are half written, directories of the
+//! moment.
 //!
 //! A [`Leftover`] removes its file when dropped. A signal ends the command without dropping anything; then
 //! [`remove_all`] does it. `kill -9` leaves them: a stale socket is removed by the next command that sees it.
@@ -9,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static PATHS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// A file that is removed at the end, unless it is kept.
+/// A file, or a directory with all that is in it, that is removed at the end, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Leftover {
     path: PathBuf,
@@ -36,7 +37,7 @@ impl Drop for Leftover {
         let mut paths = paths();
         if let Some(index) = paths.iter().position(|path| *path == self.path) {
             paths.swap_remove(index);
-            let _ = fs::remove_file(&self.path);
+            remove(&self.path);
         }
     }
 }
@@ -44,7 +45,14 @@ impl Drop for Leftover {
 /// Removes all that are left. For the moment before a signal ends the command.
 pub(crate) fn remove_all() {
     for path in paths().drain(..) {
-        let _ = fs::remove_file(path);
+        remove(&path);
+    }
+}
+
+/// What cannot be removed stays: there is nobody to tell.
+fn remove(path: &Path) {
+    if fs::remove_file(path).is_err() {
+        let _ = fs::remove_dir_all(path);
     }
 }
 
@@ -67,6 +75,11 @@ mod tests {
         };
         drop(make("dropped"));
         make("kept").keep();
+        let inner = directory.path().join("directory");
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("file"), "").unwrap();
+        drop(Leftover::new(inner.clone()));
+        assert!(!inner.exists());
         assert!(!directory.path().join("dropped").exists());
         assert!(directory.path().join("kept").exists());
     }

@@ -94,21 +94,12 @@ impl Guarded {
         }
     }
 
-    /// The image of a frozen process; the program travels in it.
-    pub(crate) fn capture(&mut self) -> Result<Image> {
-        self.capture_with(true)
-    }
-
     /// The image of a frozen process without its program, for a place that has it.
     pub(crate) fn capture_bare(&mut self) -> Result<Image> {
-        self.capture_with(false)
-    }
-
-    fn capture_with(&mut self, with_program: bool) -> Result<Image> {
         let table =
             self.origin.snapshot(self.process.pid()).map(|(table, _)| table).unwrap_or_default();
         let captured =
-            self.process.capture(CaptureOptions { devices: table.encode(), with_program });
+            self.process.capture(CaptureOptions { devices: table.encode(), with_program: false });
         captured.map_err(|error| Failure::new(ExitCode::Internal, &self.name, error))
     }
 

@@ -126,7 +126,7 @@ fn cores() -> Finding {
             "cores",
             Level::Fallback,
             "1",
-            "one process runs at a time; `peri demo` moves between OS processes only",
+            "one process runs at a time; the two nodes of `peri demo` share the core",
         ),
         _ => finding("cores", Level::Ok, cores.to_string(), "processes run side by side"),
     }

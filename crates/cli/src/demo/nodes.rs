@@ -1,0 +1,184 @@
+//! The demo's two nodes: `peri up` as two OS processes, each on a CPU of its own where there are two, in a private
+//! directory where no other command looks for nodes.
+//!
+//! However the demo ends, they end: when [`Nodes`] is dropped, before a signal ends the demo, or by the operating
+//! system's word that it is gone.
+
+use super::cpus;
+use crate::cluster;
+use crate::exit::{Code, Failure, Result};
+use crate::leftovers::Leftover;
+use crate::signals;
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::Command as NodeCommand;
+use peripatos_host::control::RuntimeDirectory;
+use peripatos_host::node::{NodeClient, NodeDirectory};
+use std::fmt::Display;
+use std::fs::{self, DirBuilder, File};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What they are called: programs start on the first.
+pub(super) const NAMES: [&str; 2] = ["first", "second"];
+
+/// Two nodes that do not find each other within this time never will.
+const LINK_WAIT_MAX: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The nodes, which live as long as this.
+pub(super) struct Nodes {
+    children: Arc<Mutex<Vec<Child>>>,
+    /// The first one's socket for commands.
+    socket: PathBuf,
+    /// As the cluster calls them, in the order of [`NAMES`].
+    pub(super) ids: [NodeId; 2],
+    /// As the operating system calls them.
+    pub(super) os_processes: [u32; 2],
+    _directory: Leftover,
+}
+
+impl Nodes {
+    /// Starts both, and waits until they are linked.
+    pub(super) fn start() -> Result<Nodes> {
+        let directory = private_directory()?;
+        let runtime = RuntimeDirectory::open_at(directory.path().join("peripatos"))
+            .map_err(|error| failed(&error))?;
+        let place = NodeDirectory::open(&runtime, NAMES[0]).map_err(|error| failed(&error))?;
+        let mut nodes = Nodes {
+            children: Arc::default(),
+            socket: place.socket(),
+            ids: [NodeId(0); 2],
+            os_processes: [0; 2],
+            _directory: directory,
+        };
+        let ending = Arc::clone(&nodes.children);
+        signals::before_end(move || end_all(&ending));
+        let line = nodes.start_one(0, None)?;
+        nodes.start_one(1, Some(&line))?;
+        nodes.wait_for_link()?;
+        Ok(nodes)
+    }
+
+    /// Starts one, and gives the line with which another joins it.
+    fn start_one(&mut self, index: usize, line: Option<&str>) -> Result<String> {
+        let own = std::env::current_exe().map_err(|error| failed(&error))?;
+        let directory = self._directory.path();
+        let log = directory.join(format!("{}.log", NAMES[index]));
+        let mut command = Command::new(own);
+        command
+            .args(["up", "--with-parent", "--cores", "1", "--name", NAMES[index]])
+            .env("XDG_RUNTIME_DIR", directory)
+            .env_remove("PERI_TOKEN")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).map_err(|error| failed(&error))?);
+        if let Some(line) = line {
+            let (address, token) =
+                join(line).ok_or_else(|| failed(&"the first one's line is not understood"))?;
+            // Command lines can be read by everybody on this machine, environments cannot.
+            command.args(["--join", address]).env("PERI_TOKEN", token);
+        }
+        let cpus = cpus::two();
+        let cpu = (cpus.len() == 2).then(|| cpus[index]);
+        let mut child = cpus::on(cpu, || command.spawn()).map_err(|error| failed(&error))?;
+        self.os_processes[index] = child.id();
+        let said = child.stdout.take();
+        lock(&self.children).push(child);
+        let mut lines = BufReader::new(said.ok_or_else(|| failed(&"no pipe"))?).lines();
+        let line = lines.nth(1).and_then(std::io::Result::ok);
+        line.ok_or_else(|| {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            let reason =
+                log.lines().last().unwrap_or("it said nothing").trim_start_matches("peri: ");
+            failed(&format!("the {} one did not come up: {reason}", NAMES[index]))
+        })
+    }
+
+    fn wait_for_link(&mut self) -> Result<()> {
+        let mut client = self.client()?;
+        let until = Instant::now() + LINK_WAIT_MAX;
+        loop {
+            let nodes = client.nodes().map_err(|error| cluster::failure("nodes", &error))?;
+            let id = |name| nodes.iter().find(|one| one.reachable && one.name == name);
+            if let [Some(first), Some(second)] = NAMES.map(id) {
+                self.ids = [first.node, second.node];
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(failed(&"they do not find each other"));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// A connection to the first one.
+    pub(super) fn client(&self) -> Result<NodeClient> {
+        NodeClient::connect(&self.socket).map_err(|error| cluster::failure(NAMES[0], &error))
+    }
+
+    /// Has the second one emptied, or lets it take processes again.
+    pub(super) fn drain_second(&self, client: &mut NodeClient, on: bool) -> Result<()> {
+        let done = client.command(self.ids[1], NodeCommand::Drain { on });
+        done.map(drop).map_err(|error| cluster::failure(NAMES[1], &error))
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        end_all(&self.children);
+    }
+}
+
+fn end_all(children: &Mutex<Vec<Child>>) {
+    for mut child in lock(children).drain(..) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// A list of children is whole after any panic.
+fn lock(children: &Mutex<Vec<Child>>) -> std::sync::MutexGuard<'_, Vec<Child>> {
+    children.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A directory of this user alone, which is gone at the end.
+fn private_directory() -> Result<Leftover> {
+    let path = std::env::temp_dir().join(format!("peri-demo-{}", std::process::id()));
+    // One that is there already is somebody else's, and is not used.
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&path)
+        .map_err(|error| Failure::new(Code::Storage, path.display(), error))?;
+    Ok(Leftover::new(path))
+}
+
+/// Address and token in what `peri up` prints for the next node.
+fn join(line: &str) -> Option<(&str, &str)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let after = |option: &str| {
+        let at = words.iter().position(|word| *word == option)?;
+        words.get(at + 1).copied()
+    };
+    Some((after("--join")?, after("--token")?))
+}
+
+fn failed(cause: &dyn Display) -> Failure {
+    Failure::new(Code::NoNode, "the demo's nodes", cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join;
+
+    #[test]
+    fn the_line_for_the_next_node() {
+        let line = "peri up --join 127.0.0.1:7 --token abc";
+        assert_eq!(join(line), Some(("127.0.0.1:7", "abc")));
+        assert_eq!(join("peri up --join"), None);
+    }
+}

@@ -1,0 +1,67 @@
+//! A program on the demo's nodes, with the demo as its origin: started on the first, served from here wherever it goes.
+
+use super::nodes::Nodes;
+use super::programs::Program;
+use crate::exit::{Code, Failure, Result};
+use crate::{cluster, console, directories, pids};
+use peripatos_abi::Pid;
+use peripatos_cluster::message::End;
+use peripatos_engine::Limits;
+use peripatos_host::node::client;
+use peripatos_host::node::protocol::Start;
+use peripatos_host::origin::Service;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// How it ended.
+pub(super) struct Ended {
+    /// Which program, counted.
+    pub(super) index: usize,
+    /// How, and what it wrote.
+    pub(super) end: Result<(End, Vec<u8>)>,
+    pub(super) at: Instant,
+}
+
+/// Starts a program on the first node. Its end is told to `ended`.
+pub(super) fn start(
+    nodes: &Nodes,
+    index: usize,
+    program: &Program,
+    ended: Sender<Ended>,
+) -> Result<Pid> {
+    let name = program.name();
+    let resources = |error| Failure::new(Code::Resources, name, error);
+    let pid = pids::draw().map_err(resources)?;
+    let (origin, mut console) = console::captured().map_err(resources)?;
+    origin.open(pid, &[]).map_err(|error| directories::failure(&error))?;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wasm = program.guest.wasm;
+    let start = Start {
+        pid: pid.bits(),
+        code: *blake3::hash(wasm).as_bytes(),
+        args: program.arguments(),
+        env: Vec::new(),
+        memory_bytes_max: Limits::default().memory_bytes,
+        canonical_nan: false,
+        started_unix_seconds: since_1970.map_or(0, |since| since.as_secs()),
+    };
+    let client = nodes.client()?;
+    let ready = client::notify();
+    let notified = Arc::clone(&ready);
+    let service = Service::new(origin, pid, move || notified.notify_one());
+    let serving = move || {
+        let served = client
+            .start(start, wasm)
+            .and_then(|attached| attached.serve(&service, &ready, &client::notify()));
+        let at = Instant::now();
+        let end = served.map_err(|error| cluster::failure(name, &error)).and_then(|end| {
+            let output = console.contents();
+            Ok((end, output.map_err(|error| Failure::new(Code::Internal, name, error))?))
+        });
+        let _ = ended.send(Ended { index, end, at });
+    };
+    thread::Builder::new().name(name.into()).spawn(serving).map_err(resources)?;
+    Ok(pid)
+}
