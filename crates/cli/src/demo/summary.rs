@@ -38,15 +38,15 @@ pub(super) fn of_show(rows: &[Row], alone: &[Alone], outcome: &Outcome) -> Strin
         return text;
     }
     text.push_str(&format!(
-        "time     {} on two nodes; {} on one core, one after another: {:.2} times as fast\n\
-         \x20        The ideal for two is {}, {:.0} % of what it took.\n\
-         \x20        The second node was closed for {} of it.\n",
+        "time     {} on two nodes, for {} of which the second was closed\n\
+         \x20        {} on one core, one program after another: {:.2} times as long\n\
+         \x20        {} would be the ideal for two: {:.0} % of what it took\n",
         seconds(*time),
+        seconds(*drained),
         seconds(one),
         one.as_secs_f64() / time.as_secs_f64(),
         seconds(ideal),
         100.0 * ideal.as_secs_f64() / time.as_secs_f64(),
-        seconds(*drained),
     ));
     text
 }
