@@ -1,12 +1,14 @@
 //! The tasks behind links: dialling, accepting, reading and writing. They know frames, not what messages mean.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::bulk::{Inbox, Outgoing};
@@ -23,7 +25,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Between two attempts to reach a node.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Links that are being made at once; more wait.
+/// Links that are being made at once, by whoever has called. With one more the oldest is given up.
 const ACCEPTING_MAX: usize = 64;
 
 /// The writing end of a link. Dropped, it closes the link.
@@ -51,9 +53,8 @@ pub(super) struct Own {
 
 /// Takes connections until the node ends.
 pub(super) async fn accept(listener: TcpListener, own: Own, inputs: Inputs) {
-    let room = Arc::new(tokio::sync::Semaphore::new(ACCEPTING_MAX));
+    let mut accepting: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             // Out of descriptors, most likely: others may close theirs meanwhile.
@@ -63,24 +64,30 @@ pub(super) async fn accept(listener: TcpListener, own: Own, inputs: Inputs) {
                 continue;
             }
         };
-        let (own, inputs) = (own.clone(), inputs.clone());
-        tokio::spawn(async move {
-            let from = stream.peer_addr();
-            let linked = link::accept(stream, &own.credentials, &own.hello).await;
-            drop(permit);
-            match linked {
-                Ok(link) if link.peer.hello.is_of_command() => {
-                    let (reader, writer) = link.into_frames();
-                    clients::serve(reader, writer, inputs).await;
-                }
-                Ok(link) => inputs.send(Input::Linked { link: Box::new(link), dialled: None }),
-                Err(error) => {
-                    let from =
-                        from.map_or_else(|_| "somewhere".into(), |from| from.ip().to_string());
-                    inputs.send(Input::Rejected { from, error });
-                }
+        accepting.retain(|one| !one.is_finished());
+        if accepting.len() >= ACCEPTING_MAX {
+            // Whoever has the token needs moments: who has taken longest is the least likely to be one.
+            if let Some(longest) = accepting.pop_front() {
+                longest.abort();
             }
-        });
+        }
+        accepting
+            .push_back(tokio::spawn(answer(stream, own.clone(), inputs.clone())).abort_handle());
+    }
+}
+
+async fn answer(stream: TcpStream, own: Own, inputs: Inputs) {
+    let from = stream.peer_addr();
+    match link::accept(stream, &own.credentials, &own.hello).await {
+        Ok(link) if link.peer.hello.is_of_command() => {
+            let (reader, writer) = link.into_frames();
+            tokio::spawn(clients::serve(reader, writer, inputs));
+        }
+        Ok(link) => inputs.send(Input::Linked { link: Box::new(link), dialled: None }),
+        Err(error) => {
+            let from = from.map_or_else(|_| "somewhere".into(), |from| from.ip().to_string());
+            inputs.send(Input::Rejected { from, error });
+        }
     }
 }
 
@@ -96,6 +103,11 @@ pub(super) async fn dial(address: String, own: Own, inputs: Inputs) {
             Err(LinkError::Unreachable { cause, .. }) => {
                 inputs
                     .send(Input::Unreached { address: address.clone(), cause: cause.to_string() });
+            }
+            // The way there is cut, or the node there is too busy, or ends: that may change.
+            Err(error @ (LinkError::TimedOut | LinkError::Broken(_) | LinkError::Frame(_))) => {
+                inputs
+                    .send(Input::Unreached { address: address.clone(), cause: error.to_string() });
             }
             Err(error) => {
                 inputs.send(Input::NotDialled { address, error });
