@@ -179,7 +179,9 @@ impl Node {
                 self.outcome(from, migration, committed, out);
             }
             Message::Closed { migration, cost } => self.closed(from, migration, cost),
+            Message::Arrived { pid } if self.runs_here(pid) => self.not_so(from, pid, out),
             Message::Arrived { pid } => self.origin_hears_of(pid, from, out),
+            Message::Ended { pid, .. } if self.runs_here(pid) => self.not_so(from, pid, out),
             Message::Ended { pid, end } => {
                 out.push(Action::Send { to: from, message: Message::EndHeard { pid } });
                 self.tell_origin(pid, end, out);
@@ -210,6 +212,16 @@ impl Node {
             // The host carries these past the node.
             Message::Bulk { .. } | Message::Request { .. } | Message::Reply { .. } => {}
         }
+    }
+
+    /// Whether a process runs here for certain. Whoever else says that it does, or did to its end, lies.
+    fn runs_here(&self, pid: Pid) -> bool {
+        self.processes.0.get(&pid).is_some_and(|process| process.state == State::Running)
+    }
+
+    fn not_so(&self, from: NodeId, pid: Pid, out: &mut Vec<Action>) {
+        let name = self.peers.name(from);
+        out.push(Action::Log(format!("node {name} says that it has {pid:#}, which runs here")));
     }
 
     fn link_up(&mut self, peer: Peer, out: &mut Vec<Action>) {

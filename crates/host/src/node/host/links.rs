@@ -119,7 +119,11 @@ impl Host {
             Message::Request { pid, sequence, request } => {
                 self.ask_origin(pid, from, sequence, request);
             }
-            Message::Reply { pid, sequence, reply } => self.deliver(pid, sequence, &reply),
+            Message::Reply { pid, sequence, reply } => {
+                if self.node.origin_of(pid) == Some(from) {
+                    self.deliver(pid, sequence, &reply);
+                }
+            }
             message => self.tell(Event::Message { from, message }),
         }
     }

@@ -1,0 +1,29 @@
+//! What a peer says of processes that are not its own changes nothing.
+
+use peripatos_cluster::Event;
+use peripatos_cluster::message::{End, Message};
+
+use crate::world::{World, id};
+
+#[test]
+fn nobody_ends_or_claims_what_runs_elsewhere() {
+    let mut world = World::new(2);
+    let pid = world.spawn(0, 1);
+    let lies = [
+        Message::Ended { pid, end: End::Exited(3) },
+        Message::Arrived { pid },
+        Message::OriginGone { pid },
+    ];
+    for message in lies {
+        world.tell(0, Event::Message { from: id(1), message });
+    }
+    assert!(world.host(0).told.is_empty() && world.host(0).orphans.is_empty());
+    assert_eq!(world.host(0).log.len(), 2);
+    // The liar goes: its word on where the process is was not taken.
+    world.kill(1);
+    world.start(1);
+    world.link_all();
+    world.live(40);
+    assert!(world.host(0).told.is_empty());
+    assert_eq!(world.place(pid), Some(0));
+}
