@@ -7,7 +7,9 @@ use peripatos_cluster::message::{End as ProcessEnd, FailureKind};
 use peripatos_host::node::protocol::Start;
 use peripatos_host::node::{NodeClient, client};
 use peripatos_host::origin::{Origin, Service};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 /// How long a command that is interrupted waits for its process to end.
@@ -21,6 +23,7 @@ pub(crate) fn run(
     origin: Origin,
     started: impl FnOnce(),
 ) -> Result<End> {
+    signals::broken_pipes_are_errors();
     let pid = start.pid();
     let name = start.args.first().map(|arg| String::from_utf8_lossy(arg).into_owned());
     let name = name.unwrap_or_default();
@@ -32,13 +35,23 @@ pub(crate) fn run(
 
     let kill = client::notify();
     let killing = kill.clone();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let interrupting = interrupted.clone();
     let (ended, wait_for_end) = mpsc::channel::<()>();
     signals::before_end(move || {
+        interrupting.store(true, Ordering::Release);
         killing.notify_one();
         let _ = wait_for_end.recv_timeout(KILL_WAIT_MAX);
     });
     let end = attached.serve(&service, &ready, &kill);
+    let was_interrupted = interrupted.load(Ordering::Acquire);
     drop(ended);
+    if was_interrupted {
+        // The signal ends this command, not what became of the process.
+        loop {
+            thread::park();
+        }
+    }
     match end {
         Ok(end) => of_process(&name, end),
         Err(error) => {

@@ -8,8 +8,8 @@ use crate::leftovers;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
@@ -17,7 +17,7 @@ const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// Starts to watch. Errors: the operating system refuses a handler or a thread.
 pub(crate) fn watch() -> io::Result<()> {
     // Rust ignores SIGPIPE; a program natively is ended by it at the write, before it can see an error.
-    signal_hook::flag::register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true)))?;
+    signal_hook::flag::register_conditional_default(SIGPIPE, ends_by_broken_pipe().clone())?;
     let ignored = ignored_at_start();
     let watched = ENDING.iter().filter(|signal| ignored & mask(**signal) == 0);
     let mut signals = Signals::new(watched)?;
@@ -32,6 +32,17 @@ pub(crate) fn watch() -> io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+/// From now on a pipe or socket that nobody reads is an error for who writes: this command speaks to nodes, which may
+/// end at any time.
+pub(crate) fn broken_pipes_are_errors() {
+    ends_by_broken_pipe().store(false, Ordering::Relaxed);
+}
+
+fn ends_by_broken_pipe() -> &'static Arc<AtomicBool> {
+    static ENDS: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
+    &ENDS
 }
 
 /// What is done before a signal ends this command; it may take a moment. The last one given counts.

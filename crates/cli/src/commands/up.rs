@@ -1,7 +1,7 @@
 //! `peri up`: this machine becomes a node.
 
 use crate::exit::{Code, End, Failure, Result, say};
-use crate::{output, place};
+use crate::{output, place, signals};
 use peripatos_engine::Backend;
 use peripatos_host::control::RuntimeDirectory;
 use peripatos_host::link::{Token, is_address, is_name};
@@ -96,6 +96,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         server.token()
     );
     output::print(&text).map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    signals::broken_pipes_are_errors();
     server.run(|line| say(line)).map_err(failed)?;
     Ok(End::SUCCESS)
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peripatos_abi::device;
+use peripatos_abi::Errno;
+use peripatos_abi::device::{self, Reply};
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow, RowOfNode};
 use tokio::net::UnixStream;
@@ -19,6 +20,8 @@ use crate::link::{
 };
 use crate::origin::Service;
 
+/// The operating system's number of the signal for writing to a pipe that nobody reads.
+const SIGPIPE: i32 = 13;
 /// A node that does not answer for so long is not one. (A command may wait for a migration.)
 const ANSWER_MAX: Duration = Duration::from_secs(180);
 
@@ -254,7 +257,8 @@ pub struct Attached {
 
 impl Attached {
     /// Serves the process until it ends. `ready` is what the service was told to notify; when `kill` is notified, the
-    /// process is ended wherever it is.
+    /// process is ended wherever it is. One that writes to a pipe that nobody reads is ended by the signal that it
+    /// would natively get.
     ///
     /// # Errors
     /// The node has ended, or cut the connection: what became of the process is not known.
@@ -265,18 +269,24 @@ impl Attached {
         kill: &Notify,
     ) -> Result<End, ClientError> {
         let NodeClient { runtime, mut reader, mut writer, .. } = self.client;
+        let mut broken_pipe = false;
         runtime.block_on(async {
             loop {
                 let reply = tokio::select! {
-                    said = next(&mut reader) => match said? {
-                        FromNode::Request { sequence, request } => {
-                            match device::decode_request(&request) {
-                                Ok(request) => service.request(sequence, request),
-                                Err(error) => return Err(ClientError::Protocol(error.to_string())),
-                            }
+                    said = next(&mut reader) => match said {
+                        Ok(FromNode::Ended(_)) | Err(ClientError::Ended) if broken_pipe => {
+                            return Ok(End::Raised(SIGPIPE));
                         }
-                        FromNode::Ended(end) => return Ok(end),
-                        other => return Err(unexpected(&other)),
+                        said => match said? {
+                            FromNode::Request { sequence, request } => {
+                                let request = device::decode_request(&request);
+                                let malformed =
+                                    |error: device::WireError| ClientError::Protocol(error.to_string());
+                                service.request(sequence, request.map_err(malformed)?)
+                            }
+                            FromNode::Ended(end) => return Ok(end),
+                            other => return Err(unexpected(&other)),
+                        },
                     },
                     () = ready.notified() => service.retry(),
                     () = kill.notified() => {
@@ -284,7 +294,10 @@ impl Attached {
                         None
                     }
                 };
-                if let Some((sequence, reply)) = reply {
+                if let Some((_, Reply::Failed(Errno::Pipe))) = reply {
+                    broken_pipe = true;
+                    say(&mut writer, &ToNode::Kill).await?;
+                } else if let Some((sequence, reply)) = reply {
                     // The service has checked it: it has a form.
                     let reply = device::encode_reply(&reply)
                         .map_err(|error| ClientError::Protocol(error.to_string()))?;
