@@ -1,0 +1,95 @@
+//! Programs walk by themselves, stay where somebody puts them, and leave a node that is to be emptied.
+
+use crate::program::Program;
+use crate::support::{Cluster, Row, text, until};
+
+/// How many processes each of the two nodes runs, as the first one lists them.
+fn spread(cluster: &Cluster) -> (usize, usize) {
+    let rows = cluster.ps_at("a");
+    let at = |node: &str| rows.iter().filter(|row| row.node.as_deref() == Some(node)).count();
+    (at("a"), at("b"))
+}
+
+fn until_spread(cluster: &Cluster, expected: (usize, usize)) {
+    until(&|| format!("{:?}{}", spread(cluster), cluster.logs()), |_| spread(cluster) == expected);
+}
+
+#[test]
+fn four_programs_settle_two_and_two() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let programs: Vec<Program> =
+        (0..4).map(|_| Program::guest(&cluster, "a", "fib", &["42"])).collect();
+    until_spread(&cluster, (2, 2));
+    for mut program in programs {
+        assert!(program.ended().success(), "{}", program.errors.text());
+        program.until_output("fib 42 = 267914296\n");
+    }
+}
+
+#[test]
+fn what_somebody_puts_somewhere_stays_and_a_drained_node_is_emptied() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let (first, second) = (Program::endless(&cluster, "a"), Program::endless(&cluster, "a"));
+    let (one, two) = (first.pid(), second.pid());
+    // The balancer may move one at the same moment; then it is on its way already.
+    let put = |cluster: &Cluster, pid: &str, extra: &[&str]| {
+        until(&|| cluster.logs(), |_| {
+            let there = cluster.until_row("a", pid, |row| row.state == "running");
+            let to =
+                if there.node.as_deref() == Some("b") { ["a", "b"].as_slice() } else { &["b"] };
+            to.iter().all(|node| {
+                let words = ["migrate", pid, node].into_iter().chain(extra.iter().copied());
+                cluster.output(words).status.success()
+            })
+        });
+    };
+    put(&cluster, &one, &[]);
+    put(&cluster, &two, &[]);
+    // They run on there together, though the other node is idle.
+    let start = cluster.row("a", &one).unwrap().cpu_ms;
+    let stays = |row: &Row| {
+        assert_eq!((row.node.as_deref(), row.pinned), (Some("b"), true));
+        row.cpu_ms > start + 1_000
+    };
+    cluster.until_row("a", &one, stays);
+    assert_eq!(spread(&cluster), (0, 2));
+
+    cluster.done(["unpin", &one]);
+    cluster.until_at("b", &one, "a");
+    assert!(cluster.row("a", &two).unwrap().pinned);
+
+    // One that is held for a time only goes back by itself.
+    put(&cluster, &one, &["--for", "1500ms"]);
+    let held = cluster.row("a", &one).unwrap();
+    assert!(held.pinned || held.node.as_deref() == Some("a"), "{held:?}");
+    let back = cluster.until_at("a", &one, "a");
+    assert!(!back.pinned && back.moves > held.moves, "{back:?}");
+
+    // A node that is being emptied gives away also what is held there.
+    cluster.done(["drain", "b"]);
+    until_spread(&cluster, (2, 0));
+    let draining = |cluster: &Cluster| {
+        cluster.nodes_at("a").iter().any(|row| row.node == "b" && row.state == "draining")
+    };
+    until(&|| cluster.logs(), |_| draining(&cluster));
+    let refused = cluster.output(["migrate", &one, "b"]);
+    assert_eq!(refused.status.code(), Some(77));
+    assert!(text(&refused.stderr).contains("being emptied"), "{}", text(&refused.stderr));
+    cluster.done(["drain", "--off", "b"]);
+    until_spread(&cluster, (1, 1));
+
+    // A node that ends sends everything away first.
+    cluster.done(["down", "--at", "b"]);
+    assert!(cluster.node("b").ended().success());
+    assert_eq!(spread(&cluster), (2, 0));
+    let refused = cluster.output(["down", "--at", "a"]);
+    assert_eq!(refused.status.code(), Some(77));
+    assert!(text(&refused.stderr).contains("no other node"), "{}", text(&refused.stderr));
+
+    let (mut first, mut second) = (first, second);
+    cluster.done(["kill", &one]);
+    first.ends_with(137, "ended by somebody");
+    cluster.done(["down", "--now", "--at", "a"]);
+    assert!(cluster.node("a").ended().success());
+    second.ends_with(76, "the node has ended");
+}

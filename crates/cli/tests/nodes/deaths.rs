@@ -1,0 +1,90 @@
+//! Nodes are killed in the middle of migrations: a program is there once, or whoever waits for it is told.
+
+use std::process::{Child, Stdio};
+use std::thread;
+
+use crate::program::Program;
+use crate::support::{Cluster, Moments, text, until};
+
+/// How often somebody is killed, and in which span of time after the beginning of a move, milliseconds.
+const KILLS: usize = 10;
+const SPAN: u64 = 60;
+
+fn begin_move(cluster: &Cluster, asked: &str, pid: &str, to: &str) -> Child {
+    let mut command = cluster.peri(["migrate", "--at", asked, pid, to]);
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_target_that_dies_leaves_the_program_at_its_source() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let mut moments = Moments(0x2545_f491_4f6c_dd1d);
+    let mut program = Program::dialogue(&cluster, "a");
+    for _ in 0..KILLS {
+        let pid = program.pid();
+        program.say();
+        assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
+        program.say();
+        let moving = begin_move(&cluster, "a", &pid, "b");
+        // The moment of the disturbance.
+        thread::sleep(moments.next(SPAN));
+        cluster.node("b").kill();
+        let moved = moving.wait_with_output().unwrap();
+        if moved.status.success() {
+            // It had moved, and is gone with its node.
+            program.ends_with(76, "node b, which ran the process, is gone");
+            assert!(program.expected().starts_with(&program.said.text()));
+            program = Program::dialogue(&cluster, "a");
+        } else {
+            let line = text(&moved.stderr);
+            assert!(line.starts_with("peri: "), "{line}");
+            // It goes on without anybody's help: the two nodes are of one machine.
+            assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
+            assert_eq!(cluster.row("a", &pid).unwrap().node.as_deref(), Some("a"));
+        }
+        cluster.up_again("b", "a");
+        cluster.until_linked();
+    }
+    let pid = program.pid();
+    cluster.migrate("a", &pid, "b");
+    program.say();
+    assert!(program.answers());
+    program.finish(&cluster);
+}
+
+#[test]
+fn a_source_that_dies_leaves_the_program_once_or_not_at_all() {
+    let mut cluster = Cluster::of(&["origin", "s", "t"]);
+    let mut moments = Moments(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..KILLS {
+        let mut program = Program::dialogue(&cluster, "origin");
+        let pid = program.pid();
+        program.say();
+        cluster.migrate("t", &pid, "s");
+        assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
+        program.say();
+        let moving = begin_move(&cluster, "t", &pid, "t");
+        // The moment of the disturbance.
+        thread::sleep(moments.next(SPAN));
+        cluster.node("s").kill();
+        drop(moving.wait_with_output());
+        program.say();
+        if program.answers() {
+            // Whole answers may have come from the process before it was lost: its end tells.
+            until(&|| cluster.logs(), |_| {
+                let row = cluster.row("origin", &pid);
+                row.is_some_and(|row| row.node.as_deref() == Some("t"))
+                    || program.child.try_wait().unwrap().is_some()
+            });
+        }
+        if program.child.try_wait().unwrap().is_some() {
+            program.ends_with(76, "node s, which ran the process, is gone");
+            assert!(program.expected().starts_with(&program.said.text()));
+            assert!(cluster.row("origin", &pid).is_none());
+        } else {
+            program.finish(&cluster);
+        }
+        cluster.up_again("s", "origin");
+        cluster.until_linked();
+    }
+}

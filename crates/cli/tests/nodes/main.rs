@@ -1,0 +1,17 @@
+//! Two nodes through the binary, as a user has them: they are joined with the line that the first one prints, programs
+//! walk between them, and whatever breaks, a program is there once or somebody is told.
+//!
+//! Nothing here sleeps in place of knowing: what another OS process does is looked for, a bounded number of times. Only
+//! the moment of a disturbance is drawn.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod balance;
+mod deaths;
+mod fake;
+mod joining;
+mod liars;
+mod moves;
+mod origins;
+mod program;
+mod strangers;
+mod support;

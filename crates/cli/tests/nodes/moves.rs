@@ -1,0 +1,122 @@
+//! A program that is carried to and fro with open files, a stream in use and clocks does what it does undisturbed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::program::Program;
+use crate::support::{Cluster, guest, text, until};
+
+/// Moves of one program.
+const MOVES: usize = 24;
+
+fn files(directory: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read_to_string(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+/// Line `number` of what the program reads: the lengths differ, so each file gets its share.
+fn line(number: usize) -> String {
+    format!("{} {}\n", number, "x".repeat(number % 7))
+}
+
+#[test]
+fn files_and_standard_input_in_use_go_along() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let [moved, plain] = ["moved", "plain"].map(|name| {
+        let directory = cluster.work().join(name);
+        fs::create_dir(&directory).unwrap();
+        directory
+    });
+    let dir = format!("{}::/d", moved.display());
+    let words = ["run", "--at", "a", "--dir", &dir, &guest("lines"), "/d"];
+    let mut program = Program::start(&cluster, "a", cluster.peri(words));
+    let pid = program.pid();
+    let mut input = String::new();
+    let mut send = |program: &mut Program, count: usize| {
+        for _ in 0..count {
+            let next = line(input.lines().count());
+            program.write(&next);
+            input.push_str(&next);
+        }
+        input.clone()
+    };
+    for round in 0..MOVES {
+        // Some lines are under way while it moves; every other time it waits for one.
+        let sent = send(&mut program, if round % 2 == 0 { 3 } else { 20 });
+        if round % 2 == 0 {
+            let answered = program.said.clone();
+            until(&|| cluster.logs(), |_| answered.text().lines().count() == sent.lines().count());
+        }
+        // Every node passes it on to where the process is.
+        let asked = if round % 3 == 0 { "b" } else { "a" };
+        cluster.migrate(asked, &pid, if round % 2 == 0 { "b" } else { "a" });
+    }
+    let row = cluster.until_at("a", &pid, "a");
+    assert_eq!(row.moves as usize, MOVES);
+    let input = send(&mut program, 1);
+    drop(program.child.stdin.take());
+    assert!(program.ended().success(), "{}{}", program.errors.text(), cluster.logs());
+
+    let given = cluster.work().join("input");
+    fs::write(&given, input).unwrap();
+    let dir = format!("{}::/d", plain.display());
+    let mut undisturbed = cluster.peri(["run", "--local", "--plain", "--dir", &dir]);
+    undisturbed.args([&guest("lines"), "/d"]).stdin(fs::File::open(given).unwrap());
+    let undisturbed = undisturbed.output().unwrap();
+    assert!(undisturbed.status.success());
+    program.until_output(&text(&undisturbed.stdout));
+    assert_eq!(files(&moved), files(&plain));
+}
+
+/// Works, writes and looks at its clocks and descriptors without ever waiting.
+const BUSY: &str = "
+local out, seen = assert(io.open('/d/out.txt', 'w')), 0
+local again = assert(io.open('/d/out.txt', 'r'))
+local began = os.time()
+for round = 1, 1500 do
+  local sum = 0
+  for i = 1, 40000 do sum = (sum * 31 + i) % 1000003 end
+  out:write(round, ' ', sum, '\\n') out:flush()
+  seen = seen + #again:read('a')
+  assert(os.time() >= began, 'clocks go on')
+  assert(out:seek() == again:seek(), 'offsets')
+  io.write(round, ' ') io.flush()
+end
+print(seen, out:seek('end'))
+io.stderr:write('end\\n')
+os.exit(7)
+";
+
+#[test]
+fn a_busy_program_is_moved_at_any_moment() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let [moved, plain] = ["moved", "plain"].map(|name| {
+        let directory = cluster.work().join(name);
+        fs::create_dir(&directory).unwrap();
+        format!("{}::/d", directory.display())
+    });
+    let words = ["run", "--at", "b", "--dir", &moved, &guest("lua"), "-e", BUSY];
+    let mut program = Program::start(&cluster, "b", cluster.peri(words));
+    let pid = program.pid();
+    let mut moves = 0;
+    until(&|| cluster.logs(), |attempt| {
+        let to = if attempt % 2 == 0 { "a" } else { "b" };
+        let output = cluster.output(["migrate", &pid, to]);
+        moves += usize::from(output.status.success());
+        program.child.try_wait().unwrap().is_some()
+    });
+    assert!(moves >= 3, "{moves} moves{}", cluster.logs());
+    program.ends_with(7, "end");
+
+    let words = ["run", "--local", "--plain", "--dir", &plain, &guest("lua"), "-e", BUSY];
+    let undisturbed = cluster.output(words);
+    assert_eq!(undisturbed.status.code(), Some(7), "{}", text(&undisturbed.stderr));
+    program.until_output(&text(&undisturbed.stdout));
+    assert_eq!(files(&cluster.work().join("moved")), files(&cluster.work().join("plain")));
+}
