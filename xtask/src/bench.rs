@@ -12,7 +12,7 @@ use std::fs;
 use std::process::Command;
 
 /// The benches of the binary, in the order of the record.
-const BENCHES: [&str; 2] = ["overhead", "freeze"];
+const BENCHES: [&str; 3] = ["overhead", "freeze", "migrate"];
 
 /// Builds with the dist profile, measures, writes the record of today (an earlier one of the same day is replaced).
 pub(crate) fn run() -> Result<()> {

@@ -46,3 +46,7 @@ pub(crate) const ALL: [Guest; 9] = [
 /// Deep recursion, for the cost of a frame.
 pub(crate) const RECURSION: Guest =
     guest("recursion", "deep recursion", include_bytes!("../../../guests/recursion.wasm"));
+
+/// So many MiB that do not compress, and then counting, for the cost of a move.
+pub(crate) const BALLAST: Guest =
+    guest("ballast", "memory to carry", include_bytes!("../../../guests/ballast.wasm"));

@@ -67,7 +67,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     }
 }
 
-/// The guests of these names, or all committed ones if there is no name; the text format needs no building.
+/// The guests of these names, or all committed ones if there is no name; the text format needs no building, but for
+/// those that the binary carries.
 fn choose(names: &[&str], uncommitted_too: bool) -> Result<Vec<Guest>> {
     let mut guests = peripatos_guests::all()?;
     if let Some(name) = names.iter().find(|name| !guests.iter().any(|guest| guest.name == **name)) {
@@ -77,7 +78,7 @@ fn choose(names: &[&str], uncommitted_too: bool) -> Result<Vec<Guest>> {
         [] => guest.committed || uncommitted_too,
         _ => names.contains(&guest.name.as_str()),
     });
-    guests.retain(|guest| guest.language != Language::Wat || uncommitted_too);
+    guests.retain(|guest| guest.language != Language::Wat || uncommitted_too || !names.is_empty());
     Ok(guests)
 }
 

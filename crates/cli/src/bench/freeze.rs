@@ -9,12 +9,12 @@
 
 use super::process::{Guarded, Stretch, load, thread_time, timed_run};
 use super::sample::{Metric, Samples};
+use super::scratch::Scratch;
 use crate::exit::{Code as ExitCode, Failure, Result};
 use crate::guests::{ALL, Guest, RECURSION};
 use crate::place;
 use peripatos_engine::{CacheSettings, Code, CodeKind, Image, Runtime, Settings, ThawTimings};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -207,24 +207,4 @@ fn to_running(times: ThawTimings) -> Duration {
 fn with_cache(directory: &Path) -> Result<Runtime> {
     let cache = CacheSettings { directory: directory.into(), size_bytes_max: CACHE_BYTES_MAX };
     place::with_settings(Settings { cache: Some(cache), ..Settings::default() })
-}
-
-/// A directory that is gone when the bench is.
-struct Scratch {
-    path: PathBuf,
-}
-
-impl Scratch {
-    fn new() -> Result<Scratch> {
-        let path = std::env::temp_dir().join(format!("peri-bench-{}", std::process::id()));
-        let failed = |error| Failure::new(ExitCode::Storage, path.display(), error);
-        fs::create_dir_all(&path).map_err(failed)?;
-        Ok(Scratch { path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }

@@ -1,9 +1,12 @@
 //! `peri bench`: what users want to measure on their own machines.
 
 pub(crate) mod freeze;
+mod migrate;
+mod nodes;
 pub(crate) mod overhead;
 pub(crate) mod process;
 pub(crate) mod sample;
+mod scratch;
 
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::guests::{ALL, Guest};
@@ -35,19 +38,30 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// What moving between two nodes of this machine takes, and how work finds an idle one
+    Migrate {
+        #[command(flatten)]
+        figures: Figures,
+    },
 }
 
 #[derive(Debug, clap::Args)]
 struct Common {
+    #[command(flatten)]
+    figures: Figures,
+    /// Only the built-in programs of these names
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Figures {
     /// How to print the figures
     #[arg(long, value_enum, default_value_t)]
     output: Format,
     /// Rounds that are measured; fewer than 11 are for trying out
     #[arg(long, default_value_t = ROUNDS)]
     rounds: usize,
-    /// Only the built-in programs of these names
-    #[arg(long, value_name = "NAME")]
-    only: Vec<String>,
 }
 
 /// Rounds behind every median.
@@ -61,12 +75,16 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
                 None => with_arguments(&chosen(&common.only)?),
                 Some((path, _)) => vec![foreign(path, command)?],
             };
-            (overhead::measure(&guests, common.rounds.max(1), progress)?, common.output)
+            let figures = &common.figures;
+            (overhead::measure(&guests, figures.rounds.max(1), progress)?, figures.output)
         }
-        What::Freeze { common } => (
-            freeze::measure(&chosen(&common.only)?, common.rounds.max(1), progress)?,
-            common.output,
-        ),
+        What::Freeze { common } => {
+            let (guests, figures) = (chosen(&common.only)?, &common.figures);
+            (freeze::measure(&guests, figures.rounds.max(1), progress)?, figures.output)
+        }
+        What::Migrate { figures } => {
+            (migrate::measure(figures.rounds.max(1), progress)?, figures.output)
+        }
     };
     match format {
         Format::Json => output::print_json(&metrics),

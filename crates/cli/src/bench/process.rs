@@ -126,16 +126,25 @@ pub(crate) fn timed_run(
     code: &Code,
     guest: &Guest,
 ) -> Result<(Duration, Vec<u8>)> {
-    let mut guarded = Guarded::spawn(runtime, code, guest.arguments())?;
+    timed_run_with(runtime, code, guest.name, guest.arguments())
+}
+
+/// The same with these arguments, its name first.
+pub(crate) fn timed_run_with(
+    runtime: &Runtime,
+    code: &Code,
+    name: &str,
+    args: Vec<Vec<u8>>,
+) -> Result<(Duration, Vec<u8>)> {
+    let mut guarded = Guarded::spawn(runtime, code, args)?;
     let started = thread_time();
     let end = guarded.run()?;
     let time = thread_time() - started;
     match end {
         Stretch::Exited(0) => Ok((time, guarded.output()?)),
-        other => Err(Failure::new(
-            ExitCode::Internal,
-            guest.name,
-            format!("ended unexpectedly: {other:?}"),
-        )),
+        other => {
+            let cause = format!("ended unexpectedly: {other:?}");
+            Err(Failure::new(ExitCode::Internal, name, cause))
+        }
     }
 }

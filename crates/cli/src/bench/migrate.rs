@@ -1,0 +1,133 @@
+//! What moving takes, between two nodes of one core each on this machine, over the loopback.
+//!
+//! * `move.SIZE.freeze_ms`: a process with so much memory that does not compress moves to and fro; how long it stands
+//!   still, as the source counts it: from the request to freeze until the target has said that it runs.
+//! * `walk.idle_node_ms`: two long programs run on a node and a second node is started: from that start until `ps`
+//!   shows one of them running there.
+//! * `walk.makespan_ratio`: four equal long programs are started on one of two nodes: from the first start to the last
+//!   end, against half of the processor time that four runs alone take.
+
+use super::nodes::{Nodes, Running, id, processes, wait_for};
+use super::process::{load, timed_run_with};
+use super::sample::{Metric, Samples};
+use crate::cluster::failure;
+use crate::exit::{Code, Failure, Result};
+use crate::guests::{ALL, BALLAST};
+use crate::place;
+use peripatos_cluster::message::{Answer, Command, Hold, ProcessRow, RowState};
+use peripatos_engine::{CodeKind, Settings};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Memory of the processes that are moved.
+const SIZES_MIB: [u32; 2] = [1, 64];
+/// Moves a round, there and back.
+const MOVES: usize = 2;
+/// Moves before those that count.
+const MOVES_WARM_UP: usize = 4;
+/// Between two moves: what was left behind is taken down meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Between two rounds of walking: a process rests where it has come before it moves again.
+const REST: Duration = Duration::from_millis(1_500);
+/// What walks: the first built-in program, with some seconds of work.
+const LONG: &str = "42";
+/// Programs that share two nodes.
+const WALKERS: usize = 4;
+
+/// All figures.
+pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metric>> {
+    let mut metrics = Vec::new();
+    for mib in SIZES_MIB {
+        progress(&format!("moves of {mib} MiB"));
+        metrics.push(moves(mib, rounds * MOVES)?);
+    }
+    progress("the way to an idle node");
+    metrics.push(idle_node(rounds.div_ceil(2))?);
+    progress("four programs on two nodes");
+    metrics.push(makespan(rounds.div_ceil(4))?);
+    Ok(metrics)
+}
+
+fn moves(mib: u32, count: usize) -> Result<Metric> {
+    let mut nodes = Nodes::new()?;
+    nodes.start("one")?;
+    nodes.start("two")?;
+    let mut client = nodes.client("one")?;
+    let places = [id(&mut client, "one")?, id(&mut client, "two")?];
+    let running = nodes.run("one", &BALLAST, &[&mib.to_string()])?;
+    let mut samples = Samples::default();
+    for turn in 0..MOVES_WARM_UP + count {
+        thread::sleep(PAUSE);
+        let (at, to) = (places[turn % 2], places[(turn + 1) % 2]);
+        let command = Command::Migrate { pid: running.pid, to, hold: Hold::UntilReleased };
+        let answer = client.command(at, command).map_err(|error| failure("migrate", &error))?;
+        let Answer::Moved { freeze_us, image_bytes } = answer else {
+            return Err(Failure::new(Code::Internal, "bench", "a process was not moved"));
+        };
+        if turn >= MOVES_WARM_UP {
+            if image_bytes < u64::from(mib) << 20 {
+                let cause = format!("only {image_bytes} bytes were moved");
+                return Err(Failure::new(Code::Internal, "bench", cause));
+            }
+            samples.push(freeze_us as f64 / 1e3);
+        }
+    }
+    running.kill()?;
+    Ok(Metric::of(format!("move.{mib}MiB.freeze_ms"), "ms", &samples))
+}
+
+fn idle_node(rounds: usize) -> Result<Metric> {
+    let mut nodes = Nodes::new()?;
+    nodes.start("one")?;
+    let mut client = nodes.client("one")?;
+    let programs = [nodes.run("one", &BALLAST, &["0"])?, nodes.run("one", &BALLAST, &["0"])?];
+    let one = id(&mut client, "one")?;
+    let mut samples = Samples::default();
+    for _ in 0..rounds {
+        // Also long enough for the node to see that two programs run.
+        thread::sleep(REST);
+        let started = Instant::now();
+        nodes.start("two")?;
+        wait_for("the walk to an idle node", || {
+            let processes = processes(&mut client)?;
+            let there = |row: &ProcessRow| row.node != one && row.state == RowState::Running;
+            Ok(processes.iter().any(there).then_some(()))
+        })?;
+        samples.push(started.elapsed().as_secs_f64() * 1e3);
+        nodes.end("two")?;
+    }
+    programs.into_iter().try_for_each(Running::kill)?;
+    Ok(Metric::of("walk.idle_node_ms", "ms", &samples))
+}
+
+fn makespan(rounds: usize) -> Result<Metric> {
+    let walker = &ALL[0];
+    let runtime = place::with_settings(Settings::default())?;
+    let code = load(&runtime, walker, CodeKind::Hot)?;
+    let args = || [walker.name, LONG].iter().map(|arg| arg.as_bytes().to_vec()).collect();
+    let mut nodes = Nodes::new()?;
+    nodes.start("one")?;
+    nodes.start("two")?;
+    // Once they are linked.
+    id(&mut nodes.client("one")?, "two")?;
+    let mut samples = Samples::default();
+    for _ in 0..rounds {
+        let (alone, expected) = timed_run_with(&runtime, &code, walker.name, args())?;
+        let started = Instant::now();
+        let mut programs = Vec::new();
+        for _ in 0..WALKERS {
+            programs.push(nodes.run("one", walker, &[LONG])?);
+        }
+        let mut ended = started;
+        for program in programs {
+            let (at, output) = program.finish()?;
+            if output != expected {
+                return Err(Failure::new(Code::Internal, "bench", "a walker's output differs"));
+            }
+            ended = ended.max(at);
+        }
+        let ideal = alone.as_secs_f64() * WALKERS as f64 / 2.0;
+        samples.push((ended - started).as_secs_f64() / ideal);
+    }
+    Ok(Metric::of("walk.makespan_ratio", "ratio", &samples))
+}

@@ -1,0 +1,208 @@
+//! Nodes of this machine as OS processes of their own, each with one core, in a private directory; and programs on them.
+
+use super::scratch::Scratch;
+use crate::cluster::failure;
+use crate::console::{self, Console};
+use crate::exit::{Code, Failure, Result};
+use crate::guests::Guest;
+use crate::{directories, pids};
+use peripatos_abi::Pid;
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::{End, ProcessRow, RowOfNode};
+use peripatos_engine::Limits;
+use peripatos_host::control::RuntimeDirectory;
+use peripatos_host::node::protocol::Start;
+use peripatos_host::node::{ClientError, NodeClient, NodeDirectory, client};
+use peripatos_host::origin::Service;
+use std::fmt::Display;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Between two looks at something that is waited for.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// What takes longer does not come.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The nodes. Dropped, they are ended and what they left on disk is removed.
+pub(super) struct Nodes {
+    living: Vec<(String, Child)>,
+    /// Where the first node listens, and the cluster's token.
+    join: Option<(String, String)>,
+    directory: RuntimeDirectory,
+    scratch: Scratch,
+}
+
+impl Nodes {
+    /// None yet.
+    pub(super) fn new() -> Result<Nodes> {
+        let scratch = Scratch::new()?;
+        let directory = RuntimeDirectory::open_at(scratch.path.join("peripatos"))
+            .map_err(|error| Failure::new(Code::Storage, "nodes", error))?;
+        Ok(Nodes { living: Vec::new(), join: None, directory, scratch })
+    }
+
+    /// Starts a node; all but the first join the first. It is up when this returns.
+    pub(super) fn start(&mut self, name: &str) -> Result<()> {
+        let failed = |error: &dyn Display| Failure::new(Code::NoNode, name, error);
+        let own = std::env::current_exe().map_err(|error| failed(&error))?;
+        let mut command = Command::new(own);
+        command.args(["up", "--cores", "1", "--name", name]);
+        command.env("XDG_RUNTIME_DIR", &self.scratch.path);
+        command.env("PERI_CACHE_DIR", self.scratch.path.join("cache"));
+        match &self.join {
+            Some((address, token)) => {
+                command.args(["--join", address]).env("PERI_TOKEN", token);
+            }
+            None => {
+                command.env_remove("PERI_TOKEN");
+            }
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|error| failed(&error))?;
+        let output = child.stdout.take();
+        self.living.push((name.to_owned(), child));
+        let said = output.and_then(|output| BufReader::new(output).lines().nth(1)?.ok());
+        let said = said.ok_or_else(|| failed(&"it did not come up"))?;
+        let words: Vec<&str> = said.split_whitespace().collect();
+        match words.as_slice() {
+            ["peri", "up", "--join", address, "--token", token] => {
+                self.join.get_or_insert(((*address).to_owned(), (*token).to_owned()));
+                Ok(())
+            }
+            _ => Err(failed(&format!("it said {said}"))),
+        }
+    }
+
+    /// Ends a node; what runs there moves away first.
+    pub(super) fn end(&mut self, name: &str) -> Result<()> {
+        self.client(name)?.down(false).map_err(|error| failure(name, &error))?;
+        let ended = self.living.iter().position(|(living, _)| living == name);
+        if let Some(at) = ended {
+            let (_, mut child) = self.living.remove(at);
+            child.wait().map_err(|error| Failure::new(Code::NoNode, name, error))?;
+        }
+        Ok(())
+    }
+
+    /// A connection to a node.
+    pub(super) fn client(&self, name: &str) -> Result<NodeClient> {
+        let place = NodeDirectory::open(&self.directory, name)
+            .map_err(|error| Failure::new(Code::Storage, name, error))?;
+        NodeClient::connect(&place.socket()).map_err(|error| failure(name, &error))
+    }
+
+    /// Starts a program on a node.
+    pub(super) fn run(&self, name: &str, guest: &Guest, args: &[&str]) -> Result<Running> {
+        let client = self.client(name)?;
+        let pid =
+            pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))?;
+        let (origin, console) =
+            console::captured().map_err(|error| Failure::new(Code::Resources, "console", error))?;
+        origin.open(pid, &[]).map_err(|error| directories::failure(&error))?;
+        let args = [guest.name].iter().chain(args).map(|arg| arg.as_bytes().to_vec()).collect();
+        let start = Start {
+            pid: pid.bits(),
+            code: *blake3::hash(guest.wasm).as_bytes(),
+            args,
+            env: Vec::new(),
+            memory_bytes_max: Limits::default().memory_bytes,
+            canonical_nan: false,
+            started_unix_seconds: 0,
+        };
+        let (ready, kill) = (client::notify(), client::notify());
+        let (notified, killed) = (Arc::clone(&ready), Arc::clone(&kill));
+        let service = Service::new(origin, pid, move || notified.notify_one());
+        let (tell, started) = mpsc::channel();
+        let wasm = guest.wasm;
+        let serving = thread::spawn(move || {
+            let attached = client.start(start, wasm)?;
+            let _ = tell.send(());
+            let end = attached.serve(&service, &ready, &killed)?;
+            Ok((end, Instant::now()))
+        });
+        let kill = Box::new(move || kill.notify_one());
+        let running = Running { pid, kill, serving, console };
+        // The sender is dropped if it could not be started.
+        if started.recv().is_err() {
+            end(running.serving)?;
+            return Err(Failure::new(Code::Internal, guest.name, "it was not started"));
+        }
+        Ok(running)
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.living {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A program on a node, with this command as its origin.
+pub(super) struct Running {
+    pub(super) pid: Pid,
+    kill: Box<dyn Fn()>,
+    serving: Serving,
+    console: Console,
+}
+
+type Serving = JoinHandle<std::result::Result<(End, Instant), ClientError>>;
+
+impl Running {
+    /// Ends it.
+    pub(super) fn kill(self) -> Result<()> {
+        (self.kill)();
+        end(self.serving).map(drop)
+    }
+
+    /// Waits for its end: when that was, and what it wrote. Errors: it ended in any other way than by exiting with 0.
+    pub(super) fn finish(self) -> Result<(Instant, Vec<u8>)> {
+        let failed = |error: &dyn Display| Failure::new(Code::Internal, "bench", error);
+        let Running { serving, mut console, .. } = self;
+        match end(serving)? {
+            (End::Exited(0), at) => Ok((at, console.contents().map_err(|error| failed(&error))?)),
+            (other, _) => Err(failed(&format!("a program ended unexpectedly: {other:?}"))),
+        }
+    }
+}
+
+fn end(serving: Serving) -> Result<(End, Instant)> {
+    let ended = serving.join();
+    let ended = ended.map_err(|_| Failure::new(Code::Internal, "bench", "a thread panicked"))?;
+    ended.map_err(|error| failure("bench", &error))
+}
+
+/// Waits for something that is looked at again and again.
+pub(super) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if started.elapsed() > WAIT_MAX {
+            let cause = format!("{what} did not happen within {} s", WAIT_MAX.as_secs());
+            return Err(Failure::new(Code::Internal, "bench", cause));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// The processes of all nodes.
+pub(super) fn processes(client: &mut NodeClient) -> Result<Vec<ProcessRow>> {
+    let listing = client.processes().map_err(|error| failure("ps", &error))?;
+    Ok(listing.processes)
+}
+
+/// The node of this name.
+pub(super) fn id(client: &mut NodeClient, name: &str) -> Result<NodeId> {
+    wait_for("a link between the nodes", || {
+        let nodes = client.nodes().map_err(|error| failure("nodes", &error))?;
+        let found = nodes.into_iter().find(|one: &RowOfNode| one.name == name && one.reachable);
+        Ok(found.map(|one| one.node))
+    })
+}
