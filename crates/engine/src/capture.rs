@@ -5,11 +5,15 @@ use std::time::Instant;
 
 use wasmtime::{Mutability, Store};
 
-use crate::image::{GlobalImage, Image, MemoryImage, TableImage};
+use crate::image::{GlobalImage, Image, MemoryImage, Outline, TableImage};
+use crate::metadata::Initial;
 use crate::process::Status;
 use crate::state::{Hot, State};
 use crate::values::Saver;
 use crate::{CaptureOptions, ImageError, Process, memory, restore};
+
+/// Makes a memory's image: with its contents, or without.
+type Take = fn(&[u8], u64, &Initial) -> MemoryImage;
 
 impl Process {
     /// The image of a frozen process. The process stays frozen and whole: it can be captured again,
@@ -19,6 +23,28 @@ impl Process {
     /// [`ImageError::NotFrozen`], or [`ImageError::HostReference`] if it holds what only exists in
     /// this host.
     pub fn capture(&mut self, options: CaptureOptions) -> Result<Image, ImageError> {
+        self.image(options, memory::capture)
+    }
+
+    /// The image of a frozen process but for the contents of its memories, which stay in the process. As long as it
+    /// does not run, [`Outline::pieces`] makes the whole image of both.
+    ///
+    /// # Errors
+    /// As [`Process::capture`].
+    pub fn outline(&mut self, options: CaptureOptions) -> Result<Outline, ImageError> {
+        self.image(options, memory::outline).map(Outline::new)
+    }
+
+    /// What lies in a memory of a process that stands still.
+    pub(crate) fn still_contents(&mut self, index: usize) -> Result<&[u8], ImageError> {
+        let pid = self.pid();
+        let frozen = self.store.data().hot.filter(|_| self.status == Status::Frozen);
+        let hot = frozen.ok_or(ImageError::NotFrozen(pid))?;
+        let found = hot.instance.get_memory(&mut self.store, &memory_name(index));
+        Ok(found.ok_or(ImageError::Damaged("memories"))?.data(&self.store))
+    }
+
+    fn image(&mut self, options: CaptureOptions, take: Take) -> Result<Image, ImageError> {
         let started = Instant::now();
         let pid = self.pid();
         let frozen = self.store.data().hot.filter(|_| self.status == Status::Frozen);
@@ -33,7 +59,7 @@ impl Process {
         let globals = globals(&mut self.store, hot, &mut saver)?;
         let tables = tables(&mut self.store, hot, &mut saver)?;
         let exceptions = saver.finish(&mut self.store)?;
-        let memories = memories(&mut self.store, hot);
+        let memories = memories(&mut self.store, hot, take);
         let state = self.store.data();
         let image = Image {
             module: code.hash(),
@@ -96,14 +122,19 @@ fn tables(
     Ok(tables)
 }
 
-fn memories(store: &mut Store<State>, hot: Hot) -> Vec<MemoryImage> {
+fn memories(store: &mut Store<State>, hot: Hot, take: Take) -> Vec<MemoryImage> {
     let code = store.data().code.clone();
     let mut memories = Vec::new();
     for (index, initial) in code.inner().metadata.memories.iter().enumerate() {
-        let name = format!("peripatos.memory.{index}");
-        let Some(memory) = hot.instance.get_memory(&mut *store, &name) else { continue };
+        let found = hot.instance.get_memory(&mut *store, &memory_name(index));
+        let Some(memory) = found else { continue };
         let size = memory.size(&*store);
-        memories.push(memory::capture(memory.data(&*store), size, initial));
+        memories.push(take(memory.data(&*store), size, initial));
     }
     memories
+}
+
+/// Under which name the hot module shows a memory.
+pub(crate) fn memory_name(index: usize) -> String {
+    format!("peripatos.memory.{index}")
 }

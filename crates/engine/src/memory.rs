@@ -4,24 +4,38 @@ use crate::image::{MemoryImage, PAGE_BYTES, Run};
 use crate::metadata::Initial;
 use crate::pages;
 
-/// The contents of a memory of `size` pages of WebAssembly.
-pub(crate) fn capture(data: &[u8], size: u64, initial: &Initial) -> MemoryImage {
+/// Where the contents of a memory of `size` pages of WebAssembly lie; the contents stay there.
+pub(crate) fn outline(data: &[u8], size: u64, initial: &Initial) -> MemoryImage {
     let mut image = MemoryImage { size, ..MemoryImage::default() };
     for run in candidates(data, initial) {
         for page in run.first..run.first + run.count {
-            let bytes = &data[page as usize * PAGE_BYTES..][..PAGE_BYTES];
-            if !is_zero(bytes) {
+            if !is_zero(&data[page as usize * PAGE_BYTES..][..PAGE_BYTES]) {
                 pages::push(&mut image.runs, page, 1);
-                image.bytes.extend_from_slice(bytes);
             }
         }
     }
     image
 }
 
+/// The contents of a memory of `size` pages of WebAssembly.
+pub(crate) fn capture(data: &[u8], size: u64, initial: &Initial) -> MemoryImage {
+    let mut image = outline(data, size, initial);
+    image.bytes.reserve_exact(image.runs.iter().map(|run| run.bytes().len()).sum());
+    for run in &image.runs {
+        image.bytes.extend_from_slice(&data[run.bytes()]);
+    }
+    image
+}
+
 /// Writes an image's contents over a memory that instantiation has just filled, and that is at least
-/// as large as the image's `size`. The image's runs must lie within it, ascending.
-pub(crate) fn restore(data: &mut [u8], image: &MemoryImage, initial: &Initial) {
+/// as large as the image's `size`. The image's runs must lie within it, ascending; `fill` is asked for
+/// their contents, one run after another.
+pub(crate) fn restore<E>(
+    data: &mut [u8],
+    image: &MemoryImage,
+    initial: &Initial,
+    fill: &mut dyn FnMut(&mut [u8]) -> Result<(), E>,
+) -> Result<(), E> {
     for run in candidates_initial(data.len(), initial) {
         for page in run.first..run.first + run.count {
             let bytes = &mut data[page as usize * PAGE_BYTES..][..PAGE_BYTES];
@@ -30,28 +44,21 @@ pub(crate) fn restore(data: &mut [u8], image: &MemoryImage, initial: &Initial) {
             }
         }
     }
-    let mut rest = &image.bytes[..];
-    for run in &image.runs {
-        let (bytes, behind) = rest.split_at(run.count as usize * PAGE_BYTES);
-        data[run.first as usize * PAGE_BYTES..][..bytes.len()].copy_from_slice(bytes);
-        rest = behind;
-    }
+    image.runs.iter().try_for_each(|run| fill(&mut data[run.bytes()]))
 }
 
-/// Whether the runs are ascending, apart and within a memory of so many bytes, and `bytes` long.
+/// Whether the runs are ascending, apart and within a memory of so many bytes.
 pub(crate) fn fits(image: &MemoryImage, data_len: u64) -> bool {
     let pages = data_len / PAGE_BYTES as u64;
     let mut next = 0;
-    let mut total: u64 = 0;
     for run in &image.runs {
         let Some(end) = run.first.checked_add(run.count) else { return false };
         if run.count == 0 || run.first < next || end > pages {
             return false;
         }
         next = end;
-        total += run.count;
     }
-    total.checked_mul(PAGE_BYTES as u64) == Some(image.bytes.len() as u64)
+    true
 }
 
 /// Pages that may be other than zero, ascending.
@@ -114,23 +121,29 @@ mod tests {
             assert_eq!(image.runs, [Run { first: 0, count: 1 }, Run { first: 3, count: 2 }]);
             assert!(fits(&image, before.len() as u64));
             let mut after = [page(7), page(7), page(7), page(0), page(0)].concat();
-            restore(&mut after, &image, &initial);
+            let mut rest = &image.bytes[..];
+            let restored: Result<(), ()> = restore(&mut after, &image, &initial, &mut |to| {
+                let (bytes, behind) = rest.split_at(to.len());
+                to.copy_from_slice(bytes);
+                rest = behind;
+                Ok(())
+            });
+            restored.unwrap();
             assert!(after == before);
         }
     }
 
     #[test]
     fn runs_that_do_not_fit_are_told() {
-        let image = |runs: &[(u64, u64)], pages: usize| MemoryImage {
+        let image = |runs: &[(u64, u64)]| MemoryImage {
             size: 1,
             runs: runs.iter().map(|&(first, count)| Run { first, count }).collect(),
-            bytes: vec![0; pages * PAGE_BYTES],
+            bytes: Vec::new(),
         };
-        let check = |runs, pages| fits(&image(runs, pages), 16 * PAGE_BYTES as u64);
-        assert!(check(&[(0, 1), (3, 13)], 14));
+        let check = |runs| fits(&image(runs), 16 * PAGE_BYTES as u64);
+        assert!(check(&[(0, 1), (3, 13)]));
         for runs in [&[(0, 0)][..], &[(3, 1), (0, 1)], &[(0, 17)], &[(u64::MAX, 2)]] {
-            assert!(!check(runs, 2), "{runs:?}");
+            assert!(!check(runs), "{runs:?}");
         }
-        assert!(!check(&[(0, 1)], 2));
     }
 }

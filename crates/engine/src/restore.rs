@@ -1,17 +1,22 @@
 //! An image into a process. Nothing that the image says is believed before it has been checked
 //! against the program; what goes wrong half-way goes away with the unfinished process.
 
+use std::io::Read;
 use std::time::Instant;
 
+use peripatos_abi::Pid;
 use wasmtime::{Mutability, Store};
 
-use crate::image::{Frames, Image, walk};
+use crate::capture::memory_name;
+use crate::image::{Frames, Image, MemoryImage, walk};
+use crate::metadata::Initial;
 use crate::process::{Status, new_state};
 use crate::state::{Hot, State};
 use crate::values::Loader;
+use crate::wasi::Strings;
 use crate::{
-    Code, CodeKind, Form, ImageError, Process, SpawnError, ThawOptions, block_on, checks, engines,
-    memory,
+    Code, CodeKind, Form, ImageError, ImageLimits, Process, SpawnError, ThawOptions, block_on,
+    checks, engines, memory,
 };
 
 impl Process {
@@ -35,25 +40,108 @@ impl Process {
         form: Form,
     ) -> Result<Process, SpawnError> {
         fits(code, image)?;
-        let frames = frames(code, &image.save)?;
+        let pid = options.pid;
+        let mut process = Process::empty(code, options, form)?;
+        process.restore_memories(image, |memory, data, initial| {
+            let mut rest = &memory.bytes[..];
+            memory::restore(data, memory, initial, &mut |to| {
+                let damaged = ImageError::Damaged("memories");
+                let (bytes, behind) = rest.split_at_checked(to.len()).ok_or(damaged)?;
+                to.copy_from_slice(bytes);
+                rest = behind;
+                Ok(())
+            })
+        })?;
+        process.complete(image, pid)?;
+        Ok(process)
+    }
+
+    /// A process made of an image while that is read: its instance is there before the first byte, and memory
+    /// contents are written where they belong. Also returns what the devices had put into the image.
+    ///
+    /// # Errors
+    /// As [`Image::read_from`] and [`Process::thaw`].
+    pub fn thaw_from(
+        code: &Code,
+        from: &mut dyn Read,
+        limits: ImageLimits,
+        options: ThawOptions,
+    ) -> Result<(Process, Vec<u8>), SpawnError> {
+        let pid = options.pid;
+        let mut process = Process::empty(code, options, Form::Program)?;
+        let image = Image::read_with(from, limits, |image, from, _| {
+            fits(code, image)?;
+            process.restore_memories(image, |memory, data, initial| {
+                memory::restore(data, memory, initial, &mut |to| from.exact(to))
+            })
+        })?;
+        process.complete(&image, pid)?;
+        Ok((process, image.devices))
+    }
+
+    /// An instance of which nothing is as its image will say.
+    fn empty(code: &Code, options: ThawOptions, form: Form) -> Result<Process, SpawnError> {
+        let started = Instant::now();
+        let ThawOptions { pid: _, devices, limits, freeze_every } = options;
+        let (nobody, strings) = (Pid::from_bits(0), Strings::default());
+        let state = new_state(code, nobody, strings, devices, limits, freeze_every);
+        let mut process = Process::new(code, state, form)?;
+        process.instantiate()?;
+        process.thaw_timings.instantiate = started.elapsed();
+        Ok(process)
+    }
+
+    /// Makes it the process of an image whose memories are restored.
+    fn complete(&mut self, image: &Image, pid: Option<Pid>) -> Result<(), SpawnError> {
+        let code = self.store.data().code.clone();
+        let frames = frames(&code, &image.save)?;
         if frames.len() != image.frame_count {
             return Err(ImageError::Damaged("frames").into());
         }
         let started = Instant::now();
-        let ThawOptions { pid, devices, limits, freeze_every } = options;
-        let pid = pid.unwrap_or(image.pid);
-        let mut state = new_state(code, pid, image.strings.clone(), devices, limits, freeze_every);
+        let state = self.store.data_mut();
+        state.pid = pid.unwrap_or(image.pid);
+        state.strings = image.strings.clone();
         state.sequence = image.sequence;
-        let mut process = Process::new(code, state, form)?;
-        process.stage = image.stage;
-        let hot = process.instantiate()?;
-        let instantiated = Instant::now();
-        process.thaw_timings.instantiate = instantiated - started;
-        restore(&mut process.store, hot, image)?;
-        process.thaw_timings.restore = instantiated.elapsed();
-        process.make_continuations(hot, &frames)?;
-        process.status = Status::Frozen;
-        Ok(process)
+        let hot = state.hot.ok_or(ImageError::ForeignLayout)?;
+        self.stage = image.stage;
+        restore(&mut self.store, hot, image)?;
+        self.thaw_timings.restore += started.elapsed();
+        self.make_continuations(hot, &frames)?;
+        self.status = Status::Frozen;
+        Ok(())
+    }
+
+    /// Grows the memories to their sizes, and has each filled. What the image says of them is checked first.
+    fn restore_memories(
+        &mut self,
+        image: &Image,
+        mut fill: impl FnMut(&MemoryImage, &mut [u8], &Initial) -> Result<(), ImageError>,
+    ) -> Result<(), SpawnError> {
+        const DAMAGED: SpawnError = SpawnError::Image(ImageError::Damaged("memories"));
+        let started = Instant::now();
+        let store = &mut self.store;
+        let code = store.data().code.clone();
+        let hot = store.data().hot.ok_or(ImageError::ForeignLayout)?;
+        let initials = &code.inner().metadata.memories;
+        if initials.len() != image.memories.len() {
+            return Err(DAMAGED);
+        }
+        for (index, (contents, initial)) in image.memories.iter().zip(initials).enumerate() {
+            let found = hot.instance.get_memory(&mut *store, &memory_name(index)).ok_or(DAMAGED)?;
+            let missing = contents.size.checked_sub(found.size(&*store)).ok_or(DAMAGED)?;
+            if missing > 0 {
+                let short = |_| SpawnError::Instantiate("its memory is over the limit".to_owned());
+                found.grow(&mut *store, missing).map_err(short)?;
+            }
+            let data = found.data_mut(&mut *store);
+            if !memory::fits(contents, data.len() as u64) {
+                return Err(DAMAGED);
+            }
+            fill(contents, data, initial)?;
+        }
+        self.thaw_timings.restore = started.elapsed();
+        Ok(())
     }
 
     /// Sees that every frame's slot is filled, and that every frame is as long as its site says.
@@ -129,7 +217,6 @@ fn restore(store: &mut Store<State>, hot: Hot, image: &Image) -> Result<(), Spaw
     let loader = Loader::new(store, hot, &image.exceptions)?;
     globals(store, hot, image, &loader)?;
     tables(store, hot, image, &loader)?;
-    memories(store, hot, image)?;
     if !hot.save.restore(&mut *store, &image.save) {
         return Err(SpawnError::Instantiate("no memory for its frames".to_owned()));
     }
@@ -182,30 +269,6 @@ fn tables(
             }
             found.set(&mut *store, at as u64, element).map_err(|_| DAMAGED)?;
         }
-    }
-    Ok(())
-}
-
-fn memories(store: &mut Store<State>, hot: Hot, image: &Image) -> Result<(), SpawnError> {
-    const DAMAGED: SpawnError = SpawnError::Image(ImageError::Damaged("memories"));
-    let code = store.data().code.clone();
-    let initials = &code.inner().metadata.memories;
-    if initials.len() != image.memories.len() {
-        return Err(DAMAGED);
-    }
-    for (index, (contents, initial)) in image.memories.iter().zip(initials).enumerate() {
-        let name = format!("peripatos.memory.{index}");
-        let found = hot.instance.get_memory(&mut *store, &name).ok_or(DAMAGED)?;
-        let missing = contents.size.checked_sub(found.size(&*store)).ok_or(DAMAGED)?;
-        if missing > 0 {
-            let short = |_| SpawnError::Instantiate("its memory is over the limit".to_owned());
-            found.grow(&mut *store, missing).map_err(short)?;
-        }
-        let data = found.data_mut(&mut *store);
-        if !memory::fits(contents, data.len() as u64) {
-            return Err(DAMAGED);
-        }
-        memory::restore(data, contents, initial);
     }
     Ok(())
 }

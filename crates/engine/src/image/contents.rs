@@ -79,7 +79,7 @@ pub(super) fn read(image: &mut Image, section: Section, bytes: Vec<u8>) -> Resul
         Section::Layout => image.memories = from.list(16, read_layout)?,
         Section::Memory => {
             let damaged = from.damaged();
-            return read_memories(image, bytes).ok_or(damaged);
+            return keep_memories(image, bytes).ok_or(damaged);
         }
         Section::Values => {
             image.globals = from
@@ -164,7 +164,7 @@ fn read_layout(from: &mut Parser<'_>) -> Result<MemoryImage, ImageError> {
 }
 
 /// Gives each memory its part of the contents; the only memory takes all, uncopied.
-fn read_memories(image: &mut Image, bytes: Vec<u8>) -> Option<()> {
+fn keep_memories(image: &mut Image, bytes: Vec<u8>) -> Option<()> {
     if let [memory] = &mut image.memories[..] {
         let fits = runs_len(&memory.runs)? == bytes.len() as u64;
         memory.bytes = bytes;
@@ -178,6 +178,11 @@ fn read_memories(image: &mut Image, bytes: Vec<u8>) -> Option<()> {
         rest = behind;
     }
     rest.is_empty().then_some(())
+}
+
+/// Bytes that the contents of all memories take. `None`: more than there can be.
+pub(super) fn memories_len(image: &Image) -> Option<u64> {
+    image.memories.iter().try_fold(0_u64, |len, memory| len.checked_add(runs_len(&memory.runs)?))
 }
 
 /// Bytes that the runs' contents take.

@@ -11,6 +11,7 @@
 
 mod contents;
 mod frames;
+mod outline;
 mod reader;
 mod stream;
 
@@ -21,6 +22,7 @@ use peripatos_abi::Pid;
 use crate::wasi::Strings;
 
 pub(crate) use frames::{Frames, walk};
+pub use outline::{ImagePieces, Outline};
 pub(crate) use reader::Parser;
 pub use stream::{IMAGE_VERSION, ImageLimits};
 
@@ -74,6 +76,14 @@ pub(crate) struct MemoryImage {
 pub(crate) struct Run {
     pub(crate) first: u64,
     pub(crate) count: u64,
+}
+
+impl Run {
+    /// Where its contents lie in its memory.
+    pub(crate) fn bytes(self) -> std::ops::Range<usize> {
+        let start = self.first as usize * PAGE_BYTES;
+        start..start + self.count as usize * PAGE_BYTES
+    }
 }
 
 /// A mutable global.

@@ -58,7 +58,7 @@ pub(super) enum Section {
 }
 
 impl Section {
-    const ALL: [Section; 8] = [
+    pub(super) const ALL: [Section; 8] = [
         Section::Head,
         Section::Strings,
         Section::Layout,
@@ -83,6 +83,11 @@ impl Section {
         }
     }
 
+    /// What stands before its contents.
+    pub(super) fn head(self, len: u64) -> Vec<u8> {
+        [&(self as u32).to_le_bytes()[..], &len.to_le_bytes()].concat()
+    }
+
     /// A section longer than this is damage, whatever the reader's limits.
     fn len_max(self) -> u64 {
         match self {
@@ -97,6 +102,12 @@ impl Section {
     }
 }
 
+/// What an image begins with.
+pub(super) fn head() -> Vec<u8> {
+    let sections = Section::ALL.len() as u32;
+    [&MAGIC[..], &IMAGE_VERSION.to_le_bytes(), &sections.to_le_bytes()].concat()
+}
+
 impl Image {
     /// Writes the image as one stream.
     ///
@@ -104,14 +115,11 @@ impl Image {
     /// [`ImageError::Io`]: what has been written so far is not an image.
     pub fn write_to(&self, to: &mut dyn Write) -> Result<(), ImageError> {
         let mut to = HashingWriter { to, hasher: blake3::Hasher::new() };
-        to.write_all(&MAGIC)?;
-        to.write_all(&IMAGE_VERSION.to_le_bytes())?;
-        to.write_all(&(Section::ALL.len() as u32).to_le_bytes())?;
+        to.write_all(&head())?;
         for section in Section::ALL {
             let parts = contents::parts(self, section);
             let len: usize = parts.iter().map(|part| part.len()).sum();
-            to.write_all(&(section as u32).to_le_bytes())?;
-            to.write_all(&(len as u64).to_le_bytes())?;
+            to.write_all(&section.head(len as u64))?;
             for part in parts {
                 to.write_all(&part)?;
             }
@@ -128,6 +136,18 @@ impl Image {
     /// See [`ImageError`]. What the image says about frames and references is checked at the thaw,
     /// against the program.
     pub fn read_from(from: &mut dyn Read, limits: ImageLimits) -> Result<Image, ImageError> {
+        Image::read_with(from, limits, |image, from, len| {
+            contents::read(image, Section::Memory, from.bytes(len)?)
+        })
+    }
+
+    /// The same, with the memories' contents read by `memories`, which is given what has been read before them and
+    /// their length. It reads just as many bytes: as many as the runs take.
+    pub(crate) fn read_with<E: From<ImageError>>(
+        from: &mut dyn Read,
+        limits: ImageLimits,
+        mut memories: impl FnMut(&mut Image, &mut HashingReader<'_>, u64) -> Result<(), E>,
+    ) -> Result<Image, E> {
         let mut from = HashingReader::new(from);
         let mut magic = [0; MAGIC.len()];
         from.exact(&mut magic).map_err(|error| match error {
@@ -135,14 +155,14 @@ impl Image {
             error => error,
         })?;
         if magic != MAGIC {
-            return Err(ImageError::NotAnImage);
+            return Err(ImageError::NotAnImage.into());
         }
         let found = from.u32()?;
         if found != IMAGE_VERSION {
-            return Err(ImageError::Version { found, expected: IMAGE_VERSION });
+            return Err(ImageError::Version { found, expected: IMAGE_VERSION }.into());
         }
         if from.u32()? != Section::ALL.len() as u32 {
-            return Err(ImageError::Damaged("sections"));
+            return Err(ImageError::Damaged("sections").into());
         }
         let mut left = limits.total_bytes;
         let mut image = contents::empty();
@@ -150,17 +170,22 @@ impl Image {
             let kind = from.u32()?;
             let len = from.u64()?;
             if kind != section as u32 || len > section.len_max() {
-                return Err(ImageError::Damaged(section.name()));
+                return Err(ImageError::Damaged(section.name()).into());
             }
             left = left.checked_sub(len).ok_or(ImageError::TooLarge(section.name()))?;
-            let bytes = from.bytes(len)?;
-            contents::read(&mut image, section, bytes)?;
+            if section != Section::Memory {
+                contents::read(&mut image, section, from.bytes(len)?)?;
+            } else if contents::memories_len(&image) == Some(len) {
+                memories(&mut image, &mut from, len)?;
+            } else {
+                return Err(ImageError::Damaged(section.name()).into());
+            }
         }
         let computed = from.hash();
         let mut stored = [0; 32];
         from.exact(&mut stored)?;
         if computed != stored {
-            return Err(ImageError::Damaged("checksum"));
+            return Err(ImageError::Damaged("checksum").into());
         }
         contents::check(&image)?;
         Ok(image)

@@ -110,3 +110,66 @@ fn an_image_of_another_program_or_setting_is_told() {
     let code = load(&canonical, code.original(), CodeKind::CountDown);
     assert!(matches!(thaw(&code), SpawnError::Image(ImageError::Setting(_))));
 }
+
+/// A process that stands still, as a stream whose memory contents come from where they lie.
+fn streamed(runtime: &Runtime, name: &str, every: u32, piece_bytes: usize) -> (Code, Vec<u8>) {
+    let code = load(runtime, &guest(name), CodeKind::CountDown);
+    let mut process = Process::spawn(&code, options(&Origin::default(), Some(every))).unwrap();
+    assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);
+    let capture = CaptureOptions { devices: b"devices".to_vec(), with_program: true };
+    let mut pieces = process.outline(capture).unwrap().pieces();
+    let mut bytes = Vec::new();
+    loop {
+        let mut piece = Vec::new();
+        let more = pieces.fill(&mut process, &mut piece, piece_bytes).unwrap();
+        assert!(piece.len() <= piece_bytes + 32);
+        bytes.extend(piece);
+        if !more {
+            return (code, bytes);
+        }
+    }
+}
+
+fn thaw_from(code: &Code, mut bytes: &[u8]) -> Result<(Process, Vec<u8>), SpawnError> {
+    let options = thaw_options(&Origin::default(), None);
+    Process::thaw_from(code, &mut bytes, ImageLimits::default(), options)
+}
+
+#[test]
+fn a_process_that_stands_still_is_sent_as_the_same_image() {
+    for (name, every) in [("memories", 500), ("tables", 100), ("segments", 50)] {
+        let (_, _, whole) = frozen(&runtime(), name, every);
+        for piece_bytes in [1_000, 1 << 20] {
+            let (code, bytes) = streamed(&runtime(), name, every, piece_bytes);
+            assert!(bytes == whole, "{name}");
+            let (mut process, devices) = thaw_from(&code, &bytes).unwrap();
+            assert_eq!(devices, b"devices");
+            let capture = CaptureOptions { devices, with_program: true };
+            let mut again = Vec::new();
+            process.capture(capture).unwrap().write_to(&mut again).unwrap();
+            assert!(again == whole, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_stream_becomes_no_process() {
+    let (code, bytes) = streamed(&runtime(), "blocks", 20, 1 << 20);
+    for at in (0..bytes.len()).step_by(1 + bytes.len() / 300) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x10;
+        assert!(thaw_from(&code, &changed).is_err(), "byte {at}");
+        assert!(thaw_from(&code, &bytes[..at]).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
+fn a_process_that_runs_on_is_not_sent() {
+    let code = load(&runtime(), &guest("blocks"), CodeKind::CountDown);
+    let mut process = Process::spawn(&code, options(&Origin::default(), Some(20))).unwrap();
+    assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);
+    let mut pieces = process.outline(CaptureOptions::default()).unwrap().pieces();
+    while block_on(process.run()).unwrap() == Outcome::Frozen {}
+    let filled = pieces.fill(&mut process, &mut Vec::new(), usize::MAX);
+    assert!(matches!(filled, Err(ImageError::NotFrozen(_))));
+}

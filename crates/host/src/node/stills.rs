@@ -1,27 +1,50 @@
 //! Processes that stand still on this node: on their way out, or on their way in. What takes long is done on threads of
 //! its own.
 
-use std::io::{self, BufWriter, Write as _};
-use std::sync::Arc;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, Luggage, Message, MigrationId};
-use peripatos_engine::{CaptureOptions, Code, Image, ImageLimits, Limits, Process, ThawOptions};
+use peripatos_engine::{CaptureOptions, Code, ImageLimits, Limits, Outline, Process, ThawOptions};
 
-use super::bulk::{Arriving, Pieces};
+use super::bulk::{Arriving, Outgoing, Pieces};
 use super::exchange::{Exchange, Readings, RemoteDevices};
 use super::links::Sender;
+use crate::link::BULK_CHUNK_BYTES;
 
 /// What an image may hold beside the process's memory: frames, tables, strings.
 const IMAGE_OVERHEAD_BYTES_MAX: u64 = 2 << 30;
+/// What an image ends with.
+const CHECKSUM_BYTES: usize = 32;
 /// Threads for work that takes long are small: the work is not recursive.
 const THREAD: &str = "mover";
 
-/// A process that was frozen to leave, with its image.
+/// A process that was frozen to leave. The contents of its memories stay in it and are read piece by piece while it is
+/// sent; who takes it out ends that.
+#[derive(Clone)]
+pub(super) struct Still(Arc<Mutex<Option<Process>>>);
+
+impl Still {
+    pub(super) fn new(process: Process) -> Still {
+        Still(Arc::new(Mutex::new(Some(process))))
+    }
+
+    /// Waits for the piece that is being read, at most.
+    pub(super) fn take(&self) -> Option<Process> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A process that was frozen to leave, with its image but for its memories' contents.
 pub(super) struct Frozen {
-    pub(super) process: Process,
-    pub(super) image: Arc<Image>,
+    pub(super) still: Still,
+    pub(super) outline: Arc<Outline>,
     /// Processor time it had used on this node.
     pub(super) cpu: Duration,
 }
@@ -38,26 +61,46 @@ pub(super) fn aside(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new().name(THREAD.into()).spawn(work).map(drop)
 }
 
-/// Makes the image of a process that stands still. The process comes back, whatever happens.
-pub(super) fn capture(
+/// Looks at a process that stands still: its image, but for its memories' contents. The process comes back, whatever
+/// happens.
+pub(super) fn outline(
     mut process: Process,
     readings: Readings,
-) -> (Process, Result<Arc<Image>, String>) {
+) -> (Process, Result<Arc<Outline>, String>) {
     let devices = encode(readings);
-    let image = process.capture(CaptureOptions { devices, with_program: false });
-    (process, image.map(Arc::new).map_err(|error| error.to_string()))
+    let outline = process.outline(CaptureOptions { devices, with_program: false });
+    (process, outline.map(Arc::new).map_err(|error| error.to_string()))
 }
 
-/// Sends an image. What goes wrong shows as the end of the link.
-pub(super) fn send_image(image: &Image, migration: MigrationId, to: &Sender, stream: u64) {
-    let bytes = image.memory_bytes();
+/// Sends an image, as long as its process stands still. What goes wrong shows as the end of the link.
+pub(super) fn send_image(
+    still: &Still,
+    outline: &Outline,
+    migration: MigrationId,
+    to: &Sender,
+    stream: u64,
+) {
+    let bytes = outline.memory_bytes();
     if !to.send(&Message::Bulk { stream, content: Content::Image(migration), bytes }) {
         return;
     }
-    let mut pieces = BufWriter::with_capacity(16 << 10, Pieces::new(to.pieces.clone(), stream));
-    let sent = image.write_to(&mut pieces).is_ok() && pieces.flush().is_ok();
-    if let (true, Ok(pieces)) = (sent, pieces.into_inner()) {
-        let _ = pieces.finish();
+    let mut pieces = outline.pieces();
+    let mut last = false;
+    while !last {
+        // The checksum comes on top of the last piece.
+        let mut bytes = Vec::with_capacity(BULK_CHUNK_BYTES + CHECKSUM_BYTES);
+        let more = match &mut *still.lock() {
+            Some(process) => pieces.fill(process, &mut bytes, BULK_CHUNK_BYTES).unwrap_or(false),
+            // It goes on here. What was sent ends in the middle, and is no image.
+            None => {
+                bytes.clear();
+                false
+            }
+        };
+        last = !more;
+        if to.pieces.blocking_send(Outgoing { stream, last, bytes }).is_err() {
+            return;
+        }
     }
 }
 
@@ -89,19 +132,18 @@ pub(super) fn thaw(
     exchange: Arc<Exchange>,
 ) -> Result<Arrived, String> {
     let limits = ImageLimits { total_bytes: image_bytes_max(&luggage) };
-    let image = Image::read_from(&mut arriving, limits).map_err(|error| error.to_string())?;
-    if image.pid() != luggage.process.pid {
-        return Err("the image is of another process".to_owned());
-    }
-    exchange
-        .continue_from(decode(image.devices()).ok_or("the image's clock readings are damaged")?);
     let options = ThawOptions {
         pid: None,
         devices: Box::new(RemoteDevices::new(Arc::clone(&exchange))),
         limits: limits_of(luggage.process.memory_bytes_max),
         freeze_every: None,
     };
-    let process = Process::thaw(code, &image, options).map_err(|error| error.to_string())?;
+    let thawed = Process::thaw_from(code, &mut arriving, limits, options);
+    let (process, devices) = thawed.map_err(|error| error.to_string())?;
+    if process.pid() != luggage.process.pid {
+        return Err("the image is of another process".to_owned());
+    }
+    exchange.continue_from(decode(&devices).ok_or("the image's clock readings are damaged")?);
     Ok(Arrived { process, exchange, luggage })
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
 use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Time};
-use peripatos_engine::{Code, Image, Process};
+use peripatos_engine::{Code, Outline, Process};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
@@ -102,7 +102,7 @@ pub(super) enum Input {
     Captured {
         migration: MigrationId,
         process: Box<Process>,
-        image: Result<Arc<Image>, String>,
+        outline: Result<Arc<Outline>, String>,
         cpu: Duration,
     },
     Thawed {
@@ -254,8 +254,8 @@ impl Host {
             Input::Request { pid, sequence, request } => self.request(pid, sequence, request),
             Input::Came { code, wasm } => self.came(code, wasm),
             Input::Compiled { code, compiled } => self.compiled(code, compiled),
-            Input::Captured { migration, process, image, cpu } => {
-                self.captured(migration, *process, image, cpu);
+            Input::Captured { migration, process, outline, cpu } => {
+                self.captured(migration, *process, outline, cpu);
             }
             Input::Thawed { migration, thawed } => self.thawed(migration, thawed),
             Input::Client(number, said) => self.client(number, said),
@@ -292,16 +292,16 @@ impl Host {
             }
             Action::SendImage { to, pid, migration } => self.send_image(to, pid, migration),
             Action::Resume(pid) => {
-                if let Some(Frozen { process, cpu, .. }) = self.frozen.remove(&pid) {
+                if let Some(Frozen { still, cpu, .. }) = self.frozen.remove(&pid) {
                     *self.cpu_before.entry(pid).or_default() += cpu;
-                    self.run_again(process);
+                    still.take().into_iter().for_each(|process| self.run_again(process));
                 }
             }
             Action::Discard(pid) => {
                 self.exchanges.remove(&pid);
                 self.cpu_before.remove(&pid);
                 if let Some(frozen) = self.frozen.remove(&pid) {
-                    stills::drop_aside(frozen.process);
+                    frozen.still.take().into_iter().for_each(stills::drop_aside);
                 }
             }
             Action::Expect { migration, luggage, .. } => self.expect(migration, luggage),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, End, FailureKind, Luggage, MigrationId};
 use peripatos_cluster::{Event, NodeId};
-use peripatos_engine::{Image, Process};
+use peripatos_engine::{Outline, Process};
 
 use super::super::convert;
-use super::super::stills::{self, Arrived, Frozen};
+use super::super::stills::{self, Arrived, Frozen, Still};
 use super::{Host, Input};
 use crate::cores::CoreEvent;
 
@@ -30,9 +30,9 @@ impl Host {
                 let inputs = self.inputs.clone();
                 let name = stills::name(process.pid());
                 let captured = stills::aside(move || {
-                    let (process, image) = stills::capture(process, readings);
+                    let (process, outline) = stills::outline(process, readings);
                     let process = Box::new(process);
-                    inputs.send(Input::Captured { migration, process, image, cpu });
+                    inputs.send(Input::Captured { migration, process, outline, cpu });
                 });
                 if let Err(error) = captured {
                     self.log_once(&format!("{name} is lost: no thread to move it: {error}"));
@@ -51,13 +51,14 @@ impl Host {
         &mut self,
         migration: MigrationId,
         process: Process,
-        image: Result<Arc<Image>, String>,
+        outline: Result<Arc<Outline>, String>,
         cpu: Duration,
     ) {
-        match image {
-            Ok(image) => {
-                let image_bytes = image.memory_bytes();
-                self.frozen.insert(process.pid(), Frozen { process, image, cpu });
+        match outline {
+            Ok(outline) => {
+                let image_bytes = outline.memory_bytes();
+                let pid = process.pid();
+                self.frozen.insert(pid, Frozen { still: Still::new(process), outline, cpu });
                 self.tell(Event::Frozen { migration, image_bytes });
             }
             Err(reason) => {
@@ -72,10 +73,13 @@ impl Host {
         let (Some(frozen), Some(standing)) = (self.frozen.get(&pid), self.links.get(&to)) else {
             return;
         };
-        let (image, sender) = (Arc::clone(&frozen.image), standing.sender.clone());
+        let (still, outline) = (frozen.still.clone(), Arc::clone(&frozen.outline));
+        let sender = standing.sender.clone();
         self.streams += 1;
         let stream = self.streams;
-        let sent = stills::aside(move || stills::send_image(&image, migration, &sender, stream));
+        let sent = stills::aside(move || {
+            stills::send_image(&still, &outline, migration, &sender, stream);
+        });
         if let Err(error) = sent {
             self.log_once(&format!("{} cannot be sent: {error}", stills::name(pid)));
         }
