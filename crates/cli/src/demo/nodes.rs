@@ -17,8 +17,10 @@ use std::fmt::Display;
 use std::fs::{self, DirBuilder, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The nodes, which live as long as this.
 pub(super) struct Nodes {
     children: Arc<Mutex<Vec<Child>>>,
+    /// A signal is ending the demo.
+    ending: Arc<AtomicBool>,
     /// The first one's socket for commands.
     socket: PathBuf,
     /// As the cluster calls them, in the order of [`NAMES`].
@@ -51,13 +55,17 @@ impl Nodes {
         let place = NodeDirectory::open(&runtime, NAMES[0]).map_err(|error| failed(&error))?;
         let mut nodes = Nodes {
             children: Arc::default(),
+            ending: Arc::default(),
             socket: place.socket(),
             ids: [NodeId(0); 2],
             os_processes: [0; 2],
             _directory: directory,
         };
-        let ending = Arc::clone(&nodes.children);
-        signals::before_end(move || end_all(&ending));
+        let (children, ending) = (Arc::clone(&nodes.children), Arc::clone(&nodes.ending));
+        signals::before_end(move || {
+            ending.store(true, Ordering::SeqCst);
+            end_all(&children);
+        });
         let line = nodes.start_one(0, None)?;
         nodes.start_one(1, Some(&line))?;
         nodes.wait_for_link()?;
@@ -74,6 +82,8 @@ impl Nodes {
             .args(["up", "--with-parent", "--cores", "1", "--name", NAMES[index]])
             .env("XDG_RUNTIME_DIR", directory)
             .env_remove("PERI_TOKEN")
+            // Ctrl-C is for the demo, which ends them.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).map_err(|error| failed(&error))?);
@@ -130,6 +140,10 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
+        // That the nodes are gone is no failure then, and the signal has the last word.
+        while self.ending.load(Ordering::SeqCst) {
+            thread::park();
+        }
         end_all(&self.children);
     }
 }
