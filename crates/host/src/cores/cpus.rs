@@ -16,14 +16,15 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 #[derive(Debug)]
 pub(super) struct Claim {
     cpu: usize,
-    /// None: another node uses it, too.
-    socket: Option<UnixDatagram>,
+    _socket: UnixDatagram,
 }
 
 impl Claim {
-    fn new(cpu: usize) -> Claim {
+    /// None: another node has it.
+    fn new(cpu: usize) -> Option<Claim> {
         let name = SocketAddr::from_abstract_name(format!("peripatos-cpu-{cpu}"));
-        Claim { cpu, socket: name.and_then(|name| UnixDatagram::bind_addr(&name)).ok() }
+        let socket = name.and_then(|name| UnixDatagram::bind_addr(&name)).ok()?;
+        Some(Claim { cpu, _socket: socket })
     }
 
     /// Its number.
@@ -32,25 +33,16 @@ impl Claim {
     }
 }
 
-/// Chooses `count` of the CPUs that this thread may use, those first that no other node has. None at
-/// all if there are fewer.
+/// Chooses up to `count` of the CPUs that this thread may use, of those that no other node has. Cores beyond them are
+/// better off where the system puts them than on a CPU that somebody is pinned to: two nodes might choose the same.
+/// None at all if there are fewer CPUs than `count`.
 pub(super) fn claim(count: usize) -> Vec<Claim> {
     let Ok(allowed) = sched_getaffinity(None) else { return Vec::new() };
-    let mut cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
     if cpus.len() < count {
         return Vec::new();
     }
-    let mut claims = Vec::new();
-    cpus.retain(|cpu| {
-        let claim = (claims.len() < count).then(|| Claim::new(*cpu));
-        let free = claim.filter(|claim| claim.socket.is_some());
-        let shared = free.is_none();
-        claims.extend(free);
-        shared
-    });
-    let missing = count - claims.len();
-    claims.extend(cpus.into_iter().take(missing).map(|cpu| Claim { cpu, socket: None }));
-    claims
+    cpus.into_iter().filter_map(Claim::new).take(count).collect()
 }
 
 /// Binds this thread to a CPU. Where that is not allowed it runs anywhere: only speed is at stake.

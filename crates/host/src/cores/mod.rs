@@ -133,7 +133,8 @@ pub enum Refusal {
 pub struct NotHere(pub Pid);
 
 impl Cores {
-    /// Starts `count` threads, each pinned to a CPU of its own if this OS process may use so many.
+    /// Starts `count` threads, each pinned to a CPU of its own as far as this OS process may use so many and no other
+    /// node has them.
     ///
     /// `events` is called on the core threads and keeps its core from working meanwhile. It may call
     /// the cores, and drop them. It must not panic: that ends the core.
