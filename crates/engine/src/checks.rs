@@ -45,21 +45,23 @@ pub(crate) async fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> 
 /// Waits for a continuation that is compiled on another thread. A freeze that is wanted meanwhile
 /// wins: `None`.
 pub(crate) async fn continuation(
-    mut store: impl AsContextMut<Data = State>,
+    store: impl AsContextMut<Data = State>,
     site: u32,
 ) -> wasmtime::Result<Option<std::sync::Arc<Compiled>>> {
-    let code = store.as_context().data().code.clone();
-    poll_fn(|cx| match code.want(site, cx.waker()) {
+    let (code, shared) =
+        (store.as_context().data().code.clone(), store.as_context().data().shared.clone());
+    let found = poll_fn(|cx| match code.want(site, cx.waker()) {
         Wait::Ready(compiled) => Poll::Ready(Ok(Some(compiled))),
         Wait::Failed(message) => Poll::Ready(Err(Unavailable(message).into())),
         Wait::Pending => {
-            let store = store.as_context_mut();
-            let shared = &store.data().shared;
+            shared.set_waits_for_code(true);
             shared.register(cx.waker());
             if shared.freeze_wanted() { Poll::Ready(Ok(None)) } else { Poll::Pending }
         }
     })
-    .await
+    .await;
+    shared.set_waits_for_code(false);
+    found
 }
 
 /// A continuation could not be made.

@@ -34,6 +34,13 @@ impl Control {
         self.0.ask(&self.0.freeze);
     }
 
+    /// Whether the process waits for its own code to be compiled (the first slice that ends at a place
+    /// waits for the continuation there). It wants a core as much as one that runs.
+    #[must_use]
+    pub fn waits_for_code(&self) -> bool {
+        self.0.waits_for_code.load(Ordering::Relaxed)
+    }
+
     /// Ends the process's time slice: at its next check it gives way once to whoever else its
     /// executor runs.
     pub fn preempt(&self) {
@@ -57,6 +64,7 @@ pub(crate) struct Shared {
     asked_ns: AtomicU64,
     /// Written by the limiter, for others to read.
     memory_bytes: AtomicU64,
+    waits_for_code: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -68,6 +76,7 @@ impl Default for Shared {
             made_at: Instant::now(),
             asked_ns: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
+            waits_for_code: AtomicBool::new(false),
             inner: Mutex::default(),
         }
     }
@@ -113,7 +122,12 @@ impl Shared {
         self.preempt.swap(false, Ordering::SeqCst)
     }
 
-    /// The process has so much linear memory.
+    /// The process waits for its code, or does so no longer.
+    pub(crate) fn set_waits_for_code(&self, waits: bool) {
+        self.waits_for_code.store(waits, Ordering::Relaxed);
+    }
+
+    /// How much linear memory there is.
     pub(crate) fn set_memory_bytes(&self, bytes: u64) {
         self.memory_bytes.store(bytes, Ordering::Relaxed);
     }

@@ -283,7 +283,7 @@ impl Kernel {
             pid: *pid,
             core: task.core,
             cpu: task.cpu + self.used(&state, *pid, task),
-            runnable: !matches!(task.stand, Stand::Waiting(_)),
+            runnable: !matches!(task.stand, Stand::Waiting(_)) || task.control.waits_for_code(),
             memory_bytes: task.control.memory_bytes(),
         });
         let mut samples: Vec<_> = samples.collect();

@@ -97,7 +97,7 @@ pub struct Sample {
     pub core: usize,
     /// CPU time that it used since it was given to [`Cores::run`], what it runs now included.
     pub cpu: Duration,
-    /// False: it waits for a reply.
+    /// False: it waits for a reply. (Waiting for its own code to be compiled counts as running.)
     pub runnable: bool,
     /// Linear memory, bytes.
     pub memory_bytes: u64,
