@@ -12,6 +12,8 @@ use crate::{NodeId, Time};
 pub(crate) struct Home {
     /// The node that last said it runs there.
     pub(crate) at: NodeId,
+    /// How often it had moved when it came there.
+    moves: u32,
     /// That node is gone: unless the process shows up elsewhere by then, it is lost.
     pub(crate) lost_at: Option<Time>,
     /// Its origin wants it to end, and it may have been on its way when it was told.
@@ -23,15 +25,18 @@ pub(crate) struct Home {
 pub(crate) struct Homes(BTreeMap<Pid, Home>);
 
 impl Homes {
-    /// A process runs at that node. `None`: it was not started here, or its origin has gone.
-    pub(crate) fn runs_at(&mut self, pid: Pid, at: NodeId) -> Option<Home> {
+    /// A process runs at that node, or did when that was sent: what it did last counts. `None`: it was not started
+    /// here, or its origin has gone.
+    pub(crate) fn runs_at(&mut self, pid: Pid, at: NodeId, moves: u32) -> Option<Home> {
         let home = self.0.get_mut(&pid)?;
-        (home.at, home.lost_at) = (at, None);
+        if moves >= home.moves {
+            (home.at, home.moves, home.lost_at) = (at, moves, None);
+        }
         Some(*home)
     }
 
     pub(crate) fn started(&mut self, pid: Pid, at: NodeId) {
-        self.0.insert(pid, Home { at, lost_at: None, killed: false });
+        self.0.insert(pid, Home { at, moves: 0, lost_at: None, killed: false });
     }
 
     pub(crate) fn remove(&mut self, pid: Pid) -> Option<Home> {

@@ -370,6 +370,8 @@ pub enum Message {
         /// Which.
         #[serde(with = "pid_bits")]
         pid: Pid,
+        /// How often it has moved: links are not equally fast, and the latest word counts.
+        moves: u32,
     },
     /// To the origin's node: the process has ended.
     Ended {

@@ -179,8 +179,8 @@ impl Node {
                 self.outcome(from, migration, committed, out);
             }
             Message::Closed { migration, cost } => self.closed(from, migration, cost),
-            Message::Arrived { pid } if self.runs_here(pid) => self.not_so(from, pid, out),
-            Message::Arrived { pid } => self.origin_hears_of(pid, from, out),
+            Message::Arrived { pid, .. } if self.runs_here(pid) => self.not_so(from, pid, out),
+            Message::Arrived { pid, moves } => self.origin_hears_of(pid, from, moves, out),
             Message::Ended { pid, .. } if self.runs_here(pid) => self.not_so(from, pid, out),
             Message::Ended { pid, end } => {
                 out.push(Action::Send { to: from, message: Message::EndHeard { pid } });
@@ -238,8 +238,8 @@ impl Node {
         self.source_is(node, Some(incarnation));
         let members = self.peers.members();
         out.push(Action::Send { to: node, message: Message::Members(members) });
-        for pid in self.processes.of_origin(node) {
-            out.push(Action::Send { to: node, message: Message::Arrived { pid } });
+        for (pid, moves) in self.processes.of_origin(node) {
+            out.push(Action::Send { to: node, message: Message::Arrived { pid, moves } });
         }
         let ends = self.unheard.iter().filter(|(_, (origin, _))| *origin == node);
         for (pid, (_, end)) in ends {
@@ -263,7 +263,7 @@ impl Node {
     pub(crate) fn gone(&mut self, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
         self.target_gone(node, incarnation, out);
         self.source_is(node, None);
-        for pid in self.processes.of_origin(node) {
+        for (pid, _) in self.processes.of_origin(node) {
             out.push(Action::OriginGone(pid));
         }
         self.homes.node_gone(node, self.now);
@@ -302,10 +302,16 @@ impl Node {
     }
 
     /// A process of an origin here runs there. Where the origin is gone, its node is told.
-    pub(crate) fn origin_hears_of(&mut self, pid: Pid, at: NodeId, out: &mut Vec<Action>) {
-        if let Some(home) = self.homes.runs_at(pid, at) {
+    pub(crate) fn origin_hears_of(
+        &mut self,
+        pid: Pid,
+        at: NodeId,
+        moves: u32,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(home) = self.homes.runs_at(pid, at, moves) {
             if home.killed {
-                self.kill_at(pid, at, out);
+                self.kill_at(pid, home.at, out);
             }
             return;
         }

@@ -114,10 +114,11 @@ impl Processes {
         self.0.values().filter(may_move).map(candidate).collect()
     }
 
-    /// Those whose origin is attached at that node.
-    pub(crate) fn of_origin(&self, origin: NodeId) -> Vec<Pid> {
+    /// Those whose origin is attached at that node, each with how often it has moved.
+    pub(crate) fn of_origin(&self, origin: NodeId) -> Vec<(Pid, u32)> {
         let of = |process: &&Process| process.description.origin == origin;
-        self.0.values().filter(of).map(|process| process.description.pid).collect()
+        let entry = |process: &Process| (process.description.pid, process.moves);
+        self.0.values().filter(of).map(entry).collect()
     }
 
     /// `in_doubt`: whether that migration is.

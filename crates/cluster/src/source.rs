@@ -200,14 +200,16 @@ impl Node {
             self.goes_on_here(id, "the target did not take it over".to_owned(), out);
             return;
         }
-        let killed = self.processes.0.remove(&pid).is_some_and(|process| process.killed);
+        let process = self.processes.0.remove(&pid);
         out.push(Action::Discard(pid));
-        if killed {
+        if process.as_ref().is_some_and(|process| process.killed) {
             let request = self.next_number();
             let command = Command::Kill { pid };
             out.push(Action::Send { to: from, message: Message::Command { request, command } });
         }
-        self.homes.runs_at(pid, from);
+        if let Some(process) = process {
+            self.homes.runs_at(pid, from, process.moves.saturating_add(1));
+        }
         self.finish_move(id, Answer::Moved { freeze_us, image_bytes }, out);
     }
 
@@ -239,7 +241,9 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         for id in self.outgoing_of(node, None) {
-            let Some(outgoing) = self.outgoing.get(&id) else { continue };
+            // What was not committed when the link broke has been given up then.
+            let doubtful = self.outgoing.get(&id).filter(|outgoing| outgoing.is_in_doubt());
+            let Some(outgoing) = doubtful else { continue };
             if outgoing.to_incarnation == incarnation {
                 out.push(Action::Send { to: node, message: Message::Query { migration: id } });
             } else {

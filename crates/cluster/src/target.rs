@@ -156,15 +156,15 @@ impl Node {
     }
 
     fn take_over(&mut self, id: MigrationId, luggage: Luggage, out: &mut Vec<Action>) {
-        let (pid, origin) = (luggage.process.pid, luggage.process.origin);
+        let (pid, origin, moves) = (luggage.process.pid, luggage.process.origin, luggage.moves);
         let rest = peripatos_balancer::rest_after(Duration::ZERO);
         self.processes.0.insert(pid, Process::arrived(luggage, self.now, rest));
         self.committed.insert(id, pid);
         out.push(Action::Activate { migration: id, pid });
         if origin == self.config.node {
-            self.origin_hears_of(pid, self.config.node, out);
+            self.origin_hears_of(pid, self.config.node, moves, out);
         } else {
-            out.push(Action::Send { to: origin, message: Message::Arrived { pid } });
+            out.push(Action::Send { to: origin, message: Message::Arrived { pid, moves } });
         }
     }
 

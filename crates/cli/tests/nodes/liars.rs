@@ -51,7 +51,7 @@ fn a_lying_node_is_cut_off_and_nothing_of_it_stays() {
         fake.say(&Message::OriginGone { pid });
         fake.say(&Message::Ended { pid, end: End::Exited(3) });
         fake.say(&Message::Reply { pid, sequence: 1, reply: vec![0; 100] });
-        fake.say(&Message::Arrived { pid });
+        fake.say(&Message::Arrived { pid, moves: 9 });
     }
     let message = "made up".to_owned();
     fake.say(&Message::Ended { pid, end: End::Failed { kind: FailureKind::Trap, message } });

@@ -11,7 +11,7 @@ fn nobody_ends_or_claims_what_runs_elsewhere() {
     let pid = world.spawn(0, 1);
     let lies = [
         Message::Ended { pid, end: End::Exited(3) },
-        Message::Arrived { pid },
+        Message::Arrived { pid, moves: 9 },
         Message::OriginGone { pid },
     ];
     for message in lies {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Answer, Command, End, Hold, MoveCosts, RowState};
+use peripatos_cluster::message::{Answer, Command, End, Hold, Message, MoveCosts, RowState};
 use peripatos_cluster::{Event, Request, RequestId, Response};
 
 use crate::world::{World, id};
@@ -151,9 +151,14 @@ fn a_link_cut_at_any_step_leaves_one_process() {
 
 #[test]
 fn a_target_killed_at_any_step_leaves_the_process_at_the_source() {
-    for (steps, restart) in (0..STEPS).flat_map(|steps| [(steps, true), (steps, false)]) {
+    // Restarted at once: before the source has reported what it was about to do.
+    let cases = [(true, true), (true, false), (false, true)];
+    for (steps, (settled, restart)) in (0..STEPS).flat_map(|steps| cases.map(|case| (steps, case)))
+    {
         let (mut world, pid, over) = disturbed(steps, |world| world.kill(1));
-        world.settle();
+        if settled {
+            world.settle();
+        }
         if over {
             continue;
         }
@@ -202,6 +207,20 @@ fn a_source_killed_at_any_step_leaves_the_process_once_or_not_at_all() {
         }
     }
     assert!(0 < arrived && arrived < STEPS);
+}
+
+#[test]
+fn a_late_word_of_an_earlier_place_changes_nothing() {
+    let mut world = World::new(3);
+    let pid = world.spawn(0, 1);
+    for (at, to) in [(0, 1), (1, 2)] {
+        migrate(&mut world, 0, at, pid, to);
+        world.settle();
+    }
+    world.tell(0, Event::Message { from: id(1), message: Message::Arrived { pid, moves: 1 } });
+    world.tell(0, Event::OriginKills(pid));
+    world.settle();
+    assert_eq!(world.place(pid), None, "it was ended where it runs");
 }
 
 #[test]
