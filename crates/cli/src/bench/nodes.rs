@@ -49,7 +49,7 @@ impl Nodes {
         let failed = |error: &dyn Display| Failure::new(Code::NoNode, name, error);
         let own = std::env::current_exe().map_err(|error| failed(&error))?;
         let mut command = Command::new(own);
-        command.args(["up", "--cores", "1", "--name", name]);
+        command.args(["up", "--with-parent", "--cores", "1", "--name", name]);
         command.env("XDG_RUNTIME_DIR", &self.scratch.path);
         command.env("PERI_CACHE_DIR", self.scratch.path.join("cache"));
         match &self.join {
