@@ -19,6 +19,8 @@ pub(crate) struct Host {
     pub(crate) incarnation: Incarnation,
     pub(crate) running: BTreeSet<Pid>,
     pub(crate) frozen: BTreeSet<Pid>,
+    /// Do not run any more, and do not stand still yet.
+    freezing: BTreeMap<MigrationId, Pid>,
     arriving: BTreeMap<MigrationId, Pid>,
     pub(crate) codes: BTreeSet<[u8; 32]>,
     /// What its own threads will report.
@@ -27,6 +29,17 @@ pub(crate) struct Host {
     pub(crate) told: Vec<(Pid, End)>,
     pub(crate) orphans: BTreeSet<Pid>,
     pub(crate) log: Vec<String>,
+}
+
+impl Host {
+    fn next_report(&mut self) -> Option<Event> {
+        let report = self.reports.pop_front()?;
+        if let Event::Frozen { migration, .. } = report {
+            let pid = self.freezing.remove(&migration).expect("it was being frozen");
+            self.frozen.insert(pid);
+        }
+        Some(report)
+    }
 }
 
 pub(crate) struct World {
@@ -74,6 +87,7 @@ impl World {
             incarnation,
             running: BTreeSet::new(),
             frozen: BTreeSet::new(),
+            freezing: BTreeMap::new(),
             arriving: BTreeMap::new(),
             codes: BTreeSet::new(),
             reports: VecDeque::new(),
@@ -183,7 +197,7 @@ impl World {
             Action::Freeze { pid, migration } => {
                 // Whether it has ended meanwhile is seen when the report comes.
                 if host.running.remove(&pid) {
-                    host.frozen.insert(pid);
+                    host.freezing.insert(migration, pid);
                     host.reports.push_back(Event::Frozen { migration, image_bytes: 1 });
                 }
             }
@@ -249,7 +263,7 @@ impl World {
 
     /// Lets a host report the next thing it has done. `false`: there is none.
     pub(crate) fn report(&mut self, index: Index) -> bool {
-        let report = self.hosts[index].as_mut().and_then(|host| host.reports.pop_front());
+        let report = self.hosts[index].as_mut().and_then(Host::next_report);
         report.map(|event| self.tell(index, event)).is_some()
     }
 
