@@ -1,6 +1,8 @@
 //! What local clients and other nodes ask of this one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use peripatos_abi::Pid;
 
 use crate::event::{Action, Request, RequestId, Response};
 use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX};
@@ -100,7 +102,8 @@ impl Node {
         else {
             return;
         };
-        out.push(Action::Respond { id, response: Response::Processes { processes: rows, silent } });
+        let processes = once_each(rows);
+        out.push(Action::Respond { id, response: Response::Processes { processes, silent } });
     }
 
     fn pass_on(&mut self, id: RequestId, node: NodeId, command: Command, out: &mut Vec<Action>) {
@@ -239,4 +242,16 @@ impl Node {
             }
         }
     }
+}
+
+/// A process that is just moving may be listed at both ends: where it has moved to counts.
+fn once_each(rows: Vec<ProcessRow>) -> Vec<ProcessRow> {
+    let mut latest: BTreeMap<Pid, ProcessRow> = BTreeMap::new();
+    for row in rows {
+        let known = latest.get(&row.process.pid);
+        if known.is_none_or(|known| known.moves < row.moves) {
+            latest.insert(row.process.pid, row);
+        }
+    }
+    latest.into_values().collect()
 }

@@ -210,6 +210,24 @@ fn a_source_killed_at_any_step_leaves_the_process_once_or_not_at_all() {
 }
 
 #[test]
+fn a_process_on_its_way_is_listed_once() {
+    for steps in 0..STEPS {
+        let (mut world, pid, _) = disturbed(steps, |_| {});
+        let asked = world.ask(2, Request::Processes);
+        // The answers, and nothing of the move.
+        for (from, to) in [(2, 0), (2, 1), (0, 2), (1, 2)] {
+            while world.deliver(from, to) {}
+        }
+        let Some(Response::Processes { processes, .. }) = world.host(2).responses.remove(&asked)
+        else {
+            panic!("no answer");
+        };
+        let listed: Vec<Pid> = processes.iter().map(|row| row.process.pid).collect();
+        assert_eq!(listed, [pid], "after {steps} steps");
+    }
+}
+
+#[test]
 fn a_late_word_of_an_earlier_place_changes_nothing() {
     let mut world = World::new(3);
     let pid = world.spawn(0, 1);
