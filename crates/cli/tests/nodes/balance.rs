@@ -78,6 +78,11 @@ fn what_somebody_puts_somewhere_stays_and_a_drained_node_is_emptied() {
     cluster.done(["drain", "--off", "b"]);
     until_spread(&cluster, (1, 1));
 
+    // A node through which programs reach their files stays, though others could take the processes.
+    let refused = cluster.output(["down", "--at", "a"]);
+    assert_eq!(refused.status.code(), Some(77));
+    assert!(text(&refused.stderr).contains("through this node"), "{}", text(&refused.stderr));
+
     // A node that ends sends everything away first.
     cluster.done(["down", "--at", "b"]);
     assert!(cluster.node("b").ended().success());

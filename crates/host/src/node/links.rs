@@ -23,7 +23,7 @@ const PIECES_MAX: usize = 8;
 /// A peer that says nothing for so long is cut off; it says how loaded it is ten times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Between two attempts to reach a node.
-const RETRY_MIN: Duration = Duration::from_millis(100);
+pub(super) const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Links that are being made at once, by whoever has called. With one more the oldest is given up.
 const ACCEPTING_MAX: usize = 64;
@@ -92,7 +92,9 @@ async fn answer(stream: TcpStream, own: Own, inputs: Inputs) {
 }
 
 /// Reaches for a node until a link stands or it turns out to be of no use; then reports.
-pub(super) async fn dial(address: String, own: Own, inputs: Inputs) {
+/// It begins after `wait`.
+pub(super) async fn dial(address: String, wait: Duration, own: Own, inputs: Inputs) {
+    sleep(wait).await;
     let mut pause = RETRY_MIN;
     loop {
         match link::connect(&address, &own.credentials, &own.hello).await {

@@ -104,10 +104,8 @@ impl Host {
     }
 
     pub(super) fn down(&mut self, number: u64, now: bool) {
-        if !now && !self.node.is_empty() && self.links.is_empty() {
-            let reason = "processes run here, and there is no other node to take them; \
-                          `peri down --now` ends them";
-            self.clients.say(number, FromNode::Answer(Answer::Refused(reason.to_owned())));
+        if let Some(reason) = self.why_not_down().filter(|_| !now) {
+            self.clients.say(number, FromNode::Answer(Answer::Refused(reason)));
             return;
         }
         self.clients.down.push(number);
@@ -118,6 +116,22 @@ impl Host {
             let command = Command::Drain { on: true };
             self.tell(Event::Request { id, request: Request::Command { node, command } });
         }
+    }
+
+    /// What would be lost if the node went down without haste.
+    fn why_not_down(&self) -> Option<String> {
+        if !self.node.is_empty() && self.links.is_empty() {
+            let reason = "processes run here, and there is no other node to take them; \
+                          `peri down --now` ends them";
+            return Some(reason.to_owned());
+        }
+        let origins = self.clients.origins.len();
+        (origins > 0).then(|| {
+            format!(
+                "{origins} programs that run were started through this node, and reach their files and \
+                 terminals through it; `peri down --now` cuts them off"
+            )
+        })
     }
 
     pub(super) fn code_of(start: &Start) -> [u8; 32] {

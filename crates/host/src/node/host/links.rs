@@ -1,6 +1,7 @@
 //! Links that come and go, and which of two to keep.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use peripatos_cluster::limits::PEERS_MAX;
 use peripatos_cluster::message::Message;
@@ -14,10 +15,14 @@ use crate::link::{HostIdentity, Link, LinkError, is_address};
 
 impl Host {
     pub(super) fn dial(&mut self, address: String) {
+        self.dial_after(Duration::ZERO, address);
+    }
+
+    fn dial_after(&mut self, wait: Duration, address: String) {
         if self.dialling.len() >= PEERS_MAX || !is_address(&address) {
             self.log_once(&format!("{address} is not called: too many are, or it is no address"));
         } else if self.dialling.insert(address.clone()) {
-            tokio::spawn(links::dial(address, self.us.clone(), self.inputs.clone()));
+            tokio::spawn(links::dial(address, wait, self.us.clone(), self.inputs.clone()));
         }
     }
 
@@ -82,7 +87,8 @@ impl Host {
         self.expected.forget_from(node);
         self.tell(Event::LinkDown(node));
         if let Some(address) = standing.dialled {
-            self.dial(address);
+            // A peer that still holds a dead link to us drops each new one until it has noticed.
+            self.dial_after(links::RETRY_MIN, address);
         }
     }
 
