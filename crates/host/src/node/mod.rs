@@ -1,11 +1,11 @@
 //! A node: an OS process that runs processes started here or elsewhere, linked to other nodes.
 //!
-//! [`peripatos_cluster::Node`] decides; this module carries out. One thread, the node's own, runs [`host`]'s loop and
+//! [`peripatos_cluster::Node`] decides; this module carries out. One thread, the node's own, runs `host`'s loop and
 //! all sockets (tokio, current-thread); the [`cores`](crate::cores) run the processes; what takes long (compiling,
 //! capturing, thawing) is done on threads of its own and reports back.
 //!
 //! Invariants:
-//! * The node's state is touched by its own thread only. Everything else sends it an [`host::Input`].
+//! * The node's state is touched by its own thread only. Everything else sends it a `host::Input`.
 //! * A process is in one place at a time: on the cores, standing still as a `Frozen`, or standing ready as an `Arrived`.
 //! * Nothing that a peer announces is taken in unless it was asked for, and no more of it than was agreed.
 //! * A node opens nothing with its own rights on somebody's word: files and terminals stay with the origins.
