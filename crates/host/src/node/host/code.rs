@@ -12,15 +12,27 @@ use super::super::protocol::FromNode;
 use super::super::{convert, stills};
 use super::{Host, Input};
 
+/// Programs that are sent to peers at once, a thread each; who asks for more has to ask again.
+const SENDS_MAX: usize = 64;
+
 impl Host {
     pub(super) fn send_code(&mut self, to: NodeId, code: [u8; 32]) {
         let (Some(compiled), Some(standing)) = (self.programs.get(code), self.links.get(&to))
         else {
             return;
         };
+        // Each send holds one more handle.
+        if Arc::strong_count(&self.sends) > SENDS_MAX {
+            self.log_once(&format!("more than {SENDS_MAX} programs are wanted at once"));
+            return;
+        }
         self.streams += 1;
         let (sender, stream) = (standing.sender.clone(), self.streams);
-        let _ = stills::aside(move || stills::send_code(&compiled, code, &sender, stream));
+        let held = Arc::clone(&self.sends);
+        let _ = stills::aside(move || {
+            stills::send_code(&compiled, code, &sender, stream);
+            drop(held);
+        });
     }
 
     /// A program is to come from a peer.

@@ -168,6 +168,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         joining: parts.join.clone(),
         expected: Expected::default(),
         streams: 0,
+        sends: Arc::new(()),
         exchanges: HashMap::new(),
         leaving: HashMap::new(),
         frozen: HashMap::new(),
@@ -214,6 +215,8 @@ struct Host {
     joining: Option<String>,
     expected: Expected,
     streams: u64,
+    /// Counts the programs that are being sent, by its handles.
+    sends: Arc<()>,
     exchanges: HashMap<Pid, Arc<Exchange>>,
     /// Processes that are being frozen to leave.
     leaving: HashMap<Pid, MigrationId>,
