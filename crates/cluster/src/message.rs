@@ -341,7 +341,7 @@ pub enum Message {
         stream: u64,
         /// What it is.
         content: Content,
-        /// How long it is.
+        /// How much is about to come, for people who look; nothing is decided by it.
         bytes: u64,
     },
 

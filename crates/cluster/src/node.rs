@@ -328,7 +328,8 @@ impl Node {
         }
     }
 
-    fn kill_at(&mut self, pid: Pid, at: NodeId, out: &mut Vec<Action>) {
+    /// Ends a process at whichever node has it.
+    pub(crate) fn kill_at(&mut self, pid: Pid, at: NodeId, out: &mut Vec<Action>) {
         // Nobody waits for the answer: the process's end is the answer.
         if at == self.config.node {
             let _ = self.kill(pid, out);

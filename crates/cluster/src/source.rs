@@ -14,7 +14,7 @@ use peripatos_abi::Pid;
 
 use crate::event::Action;
 use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX};
-use crate::message::{Answer, Command, Hold, Luggage, Message, MigrationId, MoveCost};
+use crate::message::{Answer, Hold, Luggage, Message, MigrationId, MoveCost};
 use crate::node::{Asker, Node};
 use crate::processes::State;
 use crate::{Incarnation, NodeId, Time};
@@ -203,9 +203,7 @@ impl Node {
         let process = self.processes.0.remove(&pid);
         out.push(Action::Discard(pid));
         if process.as_ref().is_some_and(|process| process.killed) {
-            let request = self.next_number();
-            let command = Command::Kill { pid };
-            out.push(Action::Send { to: from, message: Message::Command { request, command } });
+            self.kill_at(pid, from, out);
         }
         if let Some(process) = process {
             self.homes.runs_at(pid, from, process.moves.saturating_add(1));
