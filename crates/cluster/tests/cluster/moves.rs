@@ -228,6 +228,26 @@ fn a_process_on_its_way_is_listed_once() {
 }
 
 #[test]
+fn a_process_that_is_killed_on_its_way_ends_at_whichever_end_it_comes_to() {
+    for (steps, cut) in (0..STEPS).flat_map(|steps| [(steps, false), (steps, true)]) {
+        let (mut world, pid, over) = disturbed(steps, |_| {});
+        if over {
+            continue;
+        }
+        // Somebody who is not its origin.
+        world.ask(0, Request::Command { node: id(0), command: Command::Kill { pid } });
+        if cut {
+            world.cut(0, 1);
+            world.settle();
+            world.link(0, 1);
+        }
+        world.live(3);
+        assert_eq!(world.place(pid), None, "after {steps} steps, cut {cut}");
+        assert_eq!(world.host(0).told, [(pid, End::Killed)], "after {steps} steps, cut {cut}");
+    }
+}
+
+#[test]
 fn a_late_word_of_an_earlier_place_changes_nothing() {
     let mut world = World::new(3);
     let pid = world.spawn(0, 1);
