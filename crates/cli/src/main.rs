@@ -31,6 +31,10 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// glibc's gives buffers back to the operating system and takes them again, piece after piece of a moving process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs WebAssembly programs that can be frozen anywhere, moved, and thawed.
 #[derive(Debug, Parser)]
 #[command(name = "peri", version, after_long_help = exit::table(), max_term_width = 100)]

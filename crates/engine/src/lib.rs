@@ -56,7 +56,7 @@ pub use control::Control;
 pub use error::{ImageError, LoadError, ProcessError, RuntimeError, SpawnError, TrapKind};
 pub use executor::block_on;
 pub use handler::{Handled, Handler};
-pub use image::{IMAGE_VERSION, Image, ImageLimits, ImagePieces, Outline};
+pub use image::{IMAGE_CHECKSUM_BYTES, IMAGE_VERSION, Image, ImageLimits, ImagePieces, Outline};
 pub use limits::Limits;
 pub use process::{CaptureOptions, Outcome, Process, ProcessOptions, ThawOptions};
 pub use runtime::{

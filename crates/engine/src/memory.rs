@@ -44,7 +44,12 @@ pub(crate) fn restore<E>(
             }
         }
     }
-    image.runs.iter().try_for_each(|run| fill(&mut data[run.bytes()]))
+    for run in &image.runs {
+        let bytes = &mut data[run.bytes()];
+        pages::will_fill(bytes);
+        fill(bytes)?;
+    }
+    Ok(())
 }
 
 /// Whether the runs are ascending, apart and within a memory of so many bytes.

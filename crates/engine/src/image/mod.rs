@@ -9,6 +9,7 @@
 //!
 //! [`stream`] is its form as bytes.
 
+mod checksum;
 mod contents;
 mod frames;
 mod outline;
@@ -21,6 +22,7 @@ use peripatos_abi::Pid;
 
 use crate::wasi::Strings;
 
+pub use checksum::IMAGE_CHECKSUM_BYTES;
 pub(crate) use frames::{Frames, walk};
 pub use outline::{ImagePieces, Outline};
 pub(crate) use reader::Parser;

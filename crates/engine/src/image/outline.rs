@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::checksum::Checksum;
 use super::stream::{self, Section};
 use super::{Image, contents};
 use crate::{ImageError, Process};
@@ -16,7 +17,7 @@ pub struct Outline(Image);
 #[derive(Debug)]
 pub struct ImagePieces {
     parts: VecDeque<Part>,
-    hasher: blake3::Hasher,
+    checksum: Checksum,
 }
 
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Outline {
 
     /// The image as bytes.
     pub fn pieces(&self) -> ImagePieces {
-        let mut pieces = ImagePieces { parts: VecDeque::new(), hasher: blake3::Hasher::new() };
+        let mut pieces = ImagePieces { parts: VecDeque::new(), checksum: Checksum::default() };
         pieces.push(stream::head());
         for section in Section::ALL {
             if section == Section::Memory {
@@ -98,9 +99,9 @@ impl ImagePieces {
                 self.parts.pop_front();
             }
         }
-        self.hasher.update(&piece[begin..]);
+        self.checksum.update(&piece[begin..]);
         if self.parts.is_empty() {
-            piece.extend_from_slice(self.hasher.finalize().as_bytes());
+            piece.extend_from_slice(&self.checksum.value());
         }
         Ok(!self.parts.is_empty())
     }

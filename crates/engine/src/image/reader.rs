@@ -2,32 +2,33 @@
 
 use std::io::{ErrorKind, Read};
 
+use super::checksum::{Checksum, IMAGE_CHECKSUM_BYTES};
 use crate::ImageError;
 
 /// Bytes allocated at once for a section: a length that lies costs no more than what arrives.
 const STEP: usize = 1 << 20;
-/// Bytes that are read and then hashed: they are still in the processor's cache.
-const HASH_STEP: usize = 256 << 10;
+/// Bytes that are read and then added to the checksum: they are still in the processor's cache.
+const CHECK_STEP: usize = 256 << 10;
 
-/// Reads exact amounts, and hashes what it reads.
-pub(crate) struct HashingReader<'a> {
+/// Reads exact amounts, and takes the checksum of what it reads.
+pub(crate) struct CheckingReader<'a> {
     from: &'a mut dyn Read,
-    hasher: blake3::Hasher,
+    checksum: Checksum,
 }
 
-impl<'a> HashingReader<'a> {
-    pub(super) fn new(from: &'a mut dyn Read) -> HashingReader<'a> {
-        HashingReader { from, hasher: blake3::Hasher::new() }
+impl<'a> CheckingReader<'a> {
+    pub(super) fn new(from: &'a mut dyn Read) -> CheckingReader<'a> {
+        CheckingReader { from, checksum: Checksum::default() }
     }
 
     /// Fills `to`; [`ImageError::Truncated`] if the stream ends before.
     pub(crate) fn exact(&mut self, to: &mut [u8]) -> Result<(), ImageError> {
-        for part in to.chunks_mut(HASH_STEP) {
+        for part in to.chunks_mut(CHECK_STEP) {
             self.from.read_exact(part).map_err(|error| match error.kind() {
                 ErrorKind::UnexpectedEof => ImageError::Truncated,
                 _ => ImageError::Io(error),
             })?;
-            self.hasher.update(part);
+            self.checksum.update(part);
         }
         Ok(())
     }
@@ -58,9 +59,9 @@ impl<'a> HashingReader<'a> {
         Ok(bytes)
     }
 
-    /// blake3 of all that was read so far.
-    pub(super) fn hash(&self) -> [u8; 32] {
-        *self.hasher.finalize().as_bytes()
+    /// Of all that was read so far.
+    pub(super) fn checksum(&self) -> [u8; IMAGE_CHECKSUM_BYTES] {
+        self.checksum.value()
     }
 }
 

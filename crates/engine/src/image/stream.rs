@@ -3,7 +3,7 @@
 //! ```text
 //! magic "peripat\n" | version u32 | number of sections u32
 //! section*:  kind u32 | length u64 | content
-//! blake3 of everything before, 32 bytes
+//! checksum of everything before, 16 bytes (see `checksum`)
 //! ```
 //! All numbers are little-endian. Every section is there once, in the order of [`Section`].
 //!
@@ -13,14 +13,15 @@
 
 use std::io::{self, Read, Write};
 
-use super::reader::{HashingReader, Parser};
+use super::checksum::{Checksum, IMAGE_CHECKSUM_BYTES};
+use super::reader::{CheckingReader, Parser};
 use super::{Image, contents};
 use crate::ImageError;
 
 /// First bytes of an image.
 const MAGIC: [u8; 8] = *b"peripat\n";
 /// Version of the format that this build writes, and the only one that it reads.
-pub const IMAGE_VERSION: u32 = 1;
+pub const IMAGE_VERSION: u32 = 2;
 
 /// What a reader is ready to take in.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +115,7 @@ impl Image {
     /// # Errors
     /// [`ImageError::Io`]: what has been written so far is not an image.
     pub fn write_to(&self, to: &mut dyn Write) -> Result<(), ImageError> {
-        let mut to = HashingWriter { to, hasher: blake3::Hasher::new() };
+        let mut to = CheckingWriter { to, checksum: Checksum::default() };
         to.write_all(&head())?;
         for section in Section::ALL {
             let parts = contents::parts(self, section);
@@ -124,8 +125,8 @@ impl Image {
                 to.write_all(&part)?;
             }
         }
-        let hash = to.hasher.finalize();
-        to.to.write_all(hash.as_bytes())?;
+        let checksum = to.checksum.value();
+        to.to.write_all(&checksum)?;
         to.to.flush()?;
         Ok(())
     }
@@ -146,9 +147,9 @@ impl Image {
     pub(crate) fn read_with<E: From<ImageError>>(
         from: &mut dyn Read,
         limits: ImageLimits,
-        mut memories: impl FnMut(&mut Image, &mut HashingReader<'_>, u64) -> Result<(), E>,
+        mut memories: impl FnMut(&mut Image, &mut CheckingReader<'_>, u64) -> Result<(), E>,
     ) -> Result<Image, E> {
-        let mut from = HashingReader::new(from);
+        let mut from = CheckingReader::new(from);
         let mut magic = [0; MAGIC.len()];
         from.exact(&mut magic).map_err(|error| match error {
             ImageError::Truncated => ImageError::NotAnImage,
@@ -181,8 +182,8 @@ impl Image {
                 return Err(ImageError::Damaged(section.name()).into());
             }
         }
-        let computed = from.hash();
-        let mut stored = [0; 32];
+        let computed = from.checksum();
+        let mut stored = [0; IMAGE_CHECKSUM_BYTES];
         from.exact(&mut stored)?;
         if computed != stored {
             return Err(ImageError::Damaged("checksum").into());
@@ -192,15 +193,15 @@ impl Image {
     }
 }
 
-/// Hashes what goes through.
-struct HashingWriter<'a> {
+/// Takes the checksum of what goes through.
+struct CheckingWriter<'a> {
     to: &'a mut dyn Write,
-    hasher: blake3::Hasher,
+    checksum: Checksum,
 }
 
-impl HashingWriter<'_> {
+impl CheckingWriter<'_> {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hasher.update(bytes);
+        self.checksum.update(bytes);
         self.to.write_all(bytes)
     }
 }

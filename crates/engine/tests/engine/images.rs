@@ -1,9 +1,11 @@
 //! Images that are damaged, cut, foreign or made up: an error, and nothing else.
 
 use peripatos_engine::{
-    CaptureOptions, Code, CodeKind, Image, ImageError, ImageLimits, Outcome, Process, Runtime,
+    CaptureOptions, Code, CodeKind, IMAGE_CHECKSUM_BYTES, Image, ImageError, ImageLimits, Outcome, Process, Runtime,
     Settings, SpawnError, block_on,
 };
+
+use twox_hash::XxHash3_128;
 
 use crate::common::{Origin, guest, load, options, runtime, runtime_with, thaw_options};
 
@@ -66,7 +68,7 @@ fn made_up_images_harm_nothing() {
     let runtime = runtime();
     for (name, every) in [("tables", 100), ("exnref", 50), ("segments", 1000)] {
         let (code, _, bytes) = frozen(&runtime, name, every);
-        let content = bytes.len() - 32;
+        let content = bytes.len() - IMAGE_CHECKSUM_BYTES;
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = |below: usize| {
             random ^= random << 13;
@@ -82,8 +84,7 @@ fn made_up_images_harm_nothing() {
                 let at = next(content.min(4096));
                 changed[at] = [0, 1, 0x7f, 0xff, next(256) as u8][next(5)];
             }
-            let hash = *blake3::hash(&changed).as_bytes();
-            changed.extend(hash);
+            changed.extend(XxHash3_128::oneshot(&changed).to_le_bytes());
             let Ok(image) = read(&changed) else { continue };
             let options = thaw_options(&Origin::default(), Some(1));
             if let Ok(mut process) = Process::thaw(&code, &image, options) {
@@ -122,7 +123,7 @@ fn streamed(runtime: &Runtime, name: &str, every: u32, piece_bytes: usize) -> (C
     loop {
         let mut piece = Vec::new();
         let more = pieces.fill(&mut process, &mut piece, piece_bytes).unwrap();
-        assert!(piece.len() <= piece_bytes + 32);
+        assert!(piece.len() <= piece_bytes + IMAGE_CHECKSUM_BYTES);
         bytes.extend(piece);
         if !more {
             return (code, bytes);

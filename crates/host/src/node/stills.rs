@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, Luggage, Message, MigrationId};
-use peripatos_engine::{CaptureOptions, Code, ImageLimits, Limits, Outline, Process, ThawOptions};
+use peripatos_engine::{CaptureOptions, Code, IMAGE_CHECKSUM_BYTES, ImageLimits, Limits, Outline, Process, ThawOptions};
 
 use super::bulk::{Arriving, Outgoing, Pieces};
 use super::exchange::{Exchange, Readings, RemoteDevices};
@@ -16,8 +16,6 @@ use crate::link::BULK_CHUNK_BYTES;
 
 /// What an image may hold beside the process's memory: frames, tables, strings.
 const IMAGE_OVERHEAD_BYTES_MAX: u64 = 2 << 30;
-/// What an image ends with.
-const CHECKSUM_BYTES: usize = 32;
 /// Threads for work that takes long are small: the work is not recursive.
 const THREAD: &str = "mover";
 
@@ -88,7 +86,7 @@ pub(super) fn send_image(
     let mut last = false;
     while !last {
         // The checksum comes on top of the last piece.
-        let mut bytes = Vec::with_capacity(BULK_CHUNK_BYTES + CHECKSUM_BYTES);
+        let mut bytes = Vec::with_capacity(BULK_CHUNK_BYTES + IMAGE_CHECKSUM_BYTES);
         let more = match &mut *still.lock() {
             Some(process) => pieces.fill(process, &mut bytes, BULK_CHUNK_BYTES).unwrap_or(false),
             // It goes on here. What was sent ends in the middle, and is no image.
