@@ -91,6 +91,33 @@ impl MoveCosts {
     }
 }
 
+/// What the two ends of a link must know to open a lane beside it: a connection for one large thing.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// By which the connection is recognised.
+    pub name: [u8; 16],
+    /// With which its bytes are sealed; a cipher with shorter keys takes the beginning.
+    pub key: [u8; 32],
+    /// How they are sealed.
+    pub cipher: LaneCipher,
+}
+
+/// Does not show the key.
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("cipher", &self.cipher).finish_non_exhaustive()
+    }
+}
+
+/// How a lane's bytes are sealed: the sender's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LaneCipher {
+    /// Where the processor does it.
+    Aes128Gcm,
+    /// Elsewhere.
+    ChaCha20Poly1305,
+}
+
 /// How long a process stays where somebody has put it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hold {
@@ -341,8 +368,8 @@ pub enum Message {
         stream: u64,
         /// What it is.
         content: Content,
-        /// How much is about to come, for people who look; nothing is decided by it.
-        bytes: u64,
+        /// It comes over a connection of its own, not in pieces over the link.
+        lane: Option<Lane>,
     },
 
     /// A process's request, to its origin.

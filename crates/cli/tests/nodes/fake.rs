@@ -69,7 +69,7 @@ impl Fake {
 
     /// Sends this in one piece.
     pub(crate) fn bulk(&mut self, stream: u64, content: Content, bytes: Vec<u8>) {
-        self.say(&Message::Bulk { stream, content, bytes: bytes.len() as u64 });
+        self.say(&Message::Bulk { stream, content, lane: None });
         self.frame(&Frame::Bulk { stream, last: true, bytes });
     }
 

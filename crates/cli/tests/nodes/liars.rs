@@ -98,7 +98,7 @@ fn a_lying_node_is_cut_off_and_nothing_of_it_stays() {
     for stream in 5..45 {
         let (migration, _) = fake.offer(real);
         fake.hears(ready);
-        let announced = Message::Bulk { stream, content: Content::Image(migration), bytes: 1 };
+        let announced = Message::Bulk { stream, content: Content::Image(migration), lane: None };
         fake.say(&announced);
         fake.frame(&Frame::Bulk { stream, last: false, bytes: vec![0; 9] });
     }

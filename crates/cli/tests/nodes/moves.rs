@@ -120,3 +120,38 @@ fn a_busy_program_is_moved_at_any_moment() {
     program.until_output(&text(&undisturbed.stdout));
     assert_eq!(files(&cluster.work().join("moved")), files(&cluster.work().join("plain")));
 }
+
+/// Fills some megabytes, waits for its input's end, and says what they add up to.
+const LARGE: &str = "
+local words, seed = {}, 1
+for at = 1, 300000 do
+  seed = (seed * 1103515245 + 12345) % 2147483648
+  words[at] = tostring(seed)
+end
+print('filled')
+local line = io.read('L')
+local sum = 0
+for at = 1, #words do sum = (sum * 31 + tonumber(words[at])) % 1000000007 end
+print(line, sum)
+";
+
+/// Both ends of a link take their turn in opening the lane.
+#[test]
+fn a_large_process_goes_by_a_lane() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let command = cluster.peri(["run", "--at", "a", &guest("lua"), "-e", LARGE]);
+    let mut program = Program::start(&cluster, "a", command);
+    let (pid, said) = (program.pid(), program.said.clone());
+    until(&|| cluster.logs(), |_| said.text().contains("filled"));
+    let files = cluster.node("a").files();
+    for round in 0..6 {
+        cluster.migrate("a", &pid, if round % 2 == 0 { "b" } else { "a" });
+    }
+    assert!(cluster.row("a", &pid).unwrap().memory_bytes > Some(8 << 20));
+    until(&|| cluster.logs(), |_| cluster.node("a").files() <= files);
+    assert!(!cluster.logs().contains("could not be sent"), "{}", cluster.logs());
+    program.write("end");
+    drop(program.child.stdin.take());
+    assert!(program.ended().success(), "{}{}", program.errors.text(), cluster.logs());
+    program.until_output("filled\nend\t790533437\n");
+}

@@ -192,7 +192,7 @@ impl World {
             Action::SendCode { to, code } => {
                 self.codes_sent += 1;
                 let content = Content::Code(code);
-                self.send(index, to, Message::Bulk { stream: 0, content, bytes: 0 });
+                self.send(index, to, Message::Bulk { stream: 0, content, lane: None });
             }
             Action::Freeze { pid, migration } => {
                 // Whether it has ended meanwhile is seen when the report comes.
@@ -203,7 +203,7 @@ impl World {
             }
             Action::SendImage { to, migration, .. } => {
                 let content = Content::Image(migration);
-                self.send(index, to, Message::Bulk { stream: 0, content, bytes: 0 });
+                self.send(index, to, Message::Bulk { stream: 0, content, lane: None });
             }
             Action::Resume(pid) => {
                 assert!(host.frozen.remove(&pid), "{pid} is not frozen here");

@@ -75,7 +75,9 @@ impl ImagePieces {
         let begin = piece.len();
         while let Some(part) = self.parts.front_mut() {
             let room = bytes_max.saturating_sub(piece.len());
-            if room == 0 {
+            // Long contents begin a piece: its reader can have it where they belong.
+            let long = matches!(part, Part::Contents { range, .. } if range.len() >= bytes_max);
+            if room == 0 || long && piece.len() > begin {
                 break;
             }
             let whole = match part {

@@ -14,6 +14,7 @@ pub(crate) mod frame;
 mod hello;
 mod host_identity;
 mod identity;
+pub(crate) mod lane;
 mod token;
 
 #[cfg(test)]

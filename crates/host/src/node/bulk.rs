@@ -2,17 +2,20 @@
 //!
 //! A sender writes into a [`Pieces`], on a thread of its own, and is held back when the link is slower. A receiver is
 //! announced what comes, takes it only if it is [`Expected`], and passes it piece by piece to whoever waits for it, on a
-//! thread that reads from [`Arriving`]. So capturing, sending, receiving and thawing of a large process overlap.
+//! thread that reads from [`Arriving`]. So capturing, sending, receiving and thawing of a large process overlap. What
+//! comes by a lane that thread reads itself.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use peripatos_cluster::NodeId;
-use peripatos_cluster::message::Content;
+use peripatos_cluster::message::{Content, Lane};
 use tokio::sync::mpsc;
 
+use super::lanes::{Opening, Way};
 use crate::link::BULK_CHUNK_BYTES;
+use crate::link::lane::LaneReader;
 
 /// Pieces that have come and are not used yet.
 const ARRIVED_MAX: usize = 16;
@@ -76,7 +79,16 @@ pub(super) struct Expected(Arc<Mutex<HashMap<Content, Expectation>>>);
 struct Expectation {
     from: NodeId,
     bytes_max: u64,
-    pieces: mpsc::Sender<Vec<u8>>,
+    pieces: mpsc::Sender<Piece>,
+}
+
+/// What a link's reader passes on.
+#[derive(Debug)]
+enum Piece {
+    Bytes(Vec<u8>),
+    /// All of it comes there.
+    Lane(Opening),
+    End,
 }
 
 impl Expected {
@@ -84,7 +96,8 @@ impl Expected {
     pub(super) fn expect(&self, from: NodeId, content: Content, bytes_max: u64) -> Arriving {
         let (pieces, arriving) = mpsc::channel(ARRIVED_MAX);
         self.lock().insert(content, Expectation { from, bytes_max, pieces });
-        Arriving { pieces: arriving, piece: Vec::new(), used: 0, complete: false }
+        let bytes = Bytes { pieces: arriving, piece: Vec::new(), used: 0, complete: false };
+        Arriving { from: From::Link(bytes), left: bytes_max }
     }
 
     /// It is not expected any more.
@@ -113,7 +126,20 @@ impl Expected {
 /// Something that is coming in. Reading waits for it; an end before its last piece is an error.
 #[derive(Debug)]
 pub(super) struct Arriving {
-    pieces: mpsc::Receiver<Vec<u8>>,
+    from: From,
+    left: u64,
+}
+
+#[derive(Debug)]
+enum From {
+    Link(Bytes),
+    Lane(LaneReader),
+}
+
+/// Pieces that come over the link.
+#[derive(Debug)]
+struct Bytes {
+    pieces: mpsc::Receiver<Piece>,
     piece: Vec<u8>,
     used: usize,
     complete: bool,
@@ -121,19 +147,44 @@ pub(super) struct Arriving {
 
 impl Read for Arriving {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.used == self.piece.len() && !self.complete {
-            // An empty piece is the end: the reader of the link sends one behind the last.
-            match self.pieces.blocking_recv() {
-                Some(piece) => {
-                    (self.complete, self.piece, self.used) = (piece.is_empty(), piece, 0)
+        let taken = match &mut self.from {
+            From::Lane(lane) => lane.read(buffer)?,
+            From::Link(bytes) => match bytes.read(buffer)? {
+                Taken::Bytes(count) => count,
+                Taken::Lane(opening) => {
+                    let (connection, lane) = opening.finish()?;
+                    let mut lane = LaneReader::new(connection, &lane)?;
+                    let count = lane.read(buffer)?;
+                    self.from = From::Lane(lane);
+                    count
                 }
+            },
+        };
+        let left = self.left.checked_sub(taken as u64);
+        self.left = left.ok_or_else(|| io::Error::other("more came than was agreed"))?;
+        Ok(taken)
+    }
+}
+
+enum Taken {
+    Bytes(usize),
+    Lane(Opening),
+}
+
+impl Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
+        while self.used == self.piece.len() && !self.complete {
+            match self.pieces.blocking_recv() {
+                Some(Piece::Bytes(piece)) => (self.piece, self.used) = (piece, 0),
+                Some(Piece::Lane(opening)) => return Ok(Taken::Lane(opening)),
+                Some(Piece::End) => self.complete = true,
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         let taken = buffer.len().min(self.piece.len() - self.used);
         buffer[..taken].copy_from_slice(&self.piece[self.used..][..taken]);
         self.used += taken;
-        Ok(taken)
+        Ok(Taken::Bytes(taken))
     }
 }
 
@@ -142,6 +193,7 @@ impl Read for Arriving {
 pub(super) struct Inbox {
     from: NodeId,
     expected: Expected,
+    way: Way,
     streams: BTreeMap<u64, Stream>,
 }
 
@@ -149,25 +201,38 @@ pub(super) struct Inbox {
 struct Stream {
     left: u64,
     /// `None`: nobody wants it (any more); it is read and thrown away.
-    pieces: Option<mpsc::Sender<Vec<u8>>>,
+    pieces: Option<mpsc::Sender<Piece>>,
 }
 
 impl Inbox {
-    pub(super) fn new(from: NodeId, expected: Expected) -> Inbox {
-        Inbox { from, expected, streams: BTreeMap::new() }
+    /// `way`: how lanes beside this link are opened.
+    pub(super) fn new(from: NodeId, expected: Expected, way: Way) -> Inbox {
+        Inbox { from, expected, way, streams: BTreeMap::new() }
     }
 
     /// The peer is about to send something. It may have been wanted when it was sent and not be any more.
     ///
     /// # Errors
     /// The peer does what no node does.
-    pub(super) fn announce(&mut self, stream: u64, content: Content) -> Result<(), String> {
+    pub(super) fn announce(
+        &mut self,
+        stream: u64,
+        content: Content,
+        lane: Option<Lane>,
+    ) -> Result<(), String> {
+        let expectation = self.expected.take(self.from, content);
+        if let Some(lane) = lane {
+            if let Some(one) = expectation {
+                // Nothing has been sent into it before: there is room.
+                let _ = one.pieces.try_send(Piece::Lane(self.way.begin(lane)));
+            }
+            return Ok(());
+        }
         if self.streams.len() >= STREAMS_MAX || self.streams.contains_key(&stream) {
             return Err("it announced too much at once".to_owned());
         }
         let stream_of = |one: Expectation| Stream { left: one.bytes_max, pieces: Some(one.pieces) };
         let unwanted = || Stream { left: u64::MAX, pieces: None };
-        let expectation = self.expected.take(self.from, content);
         self.streams.insert(stream, expectation.map_or_else(unwanted, stream_of));
         Ok(())
     }
@@ -190,10 +255,10 @@ impl Inbox {
         let mut wanted = true;
         if let Some(pieces) = &one.pieces {
             if !bytes.is_empty() {
-                wanted = pieces.send(bytes).await.is_ok();
+                wanted = pieces.send(Piece::Bytes(bytes)).await.is_ok();
             }
             if last {
-                let _ = pieces.send(Vec::new()).await;
+                let _ = pieces.send(Piece::End).await;
             }
         }
         if last {
@@ -207,7 +272,11 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::lanes::Lanes;
     use super::*;
+    use crate::link::lane::{self, LaneWriter};
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
@@ -216,13 +285,17 @@ mod tests {
     const PEER: NodeId = NodeId(1);
     const CONTENT: Content = Content::Code([1; 32]);
 
+    fn inbox(expected: Expected) -> Inbox {
+        Inbox::new(PEER, expected, Way::Await(Lanes::default()))
+    }
+
     #[test]
     fn what_is_expected_arrives() {
         let expected = Expected::default();
         let mut arriving = expected.expect(PEER, CONTENT, 7);
-        let mut inbox = Inbox::new(PEER, expected);
+        let mut inbox = inbox(expected);
         run(async {
-            inbox.announce(1, CONTENT).unwrap();
+            inbox.announce(1, CONTENT, None).unwrap();
             inbox.piece(1, false, b"abc".to_vec()).await.unwrap();
             inbox.piece(1, true, b"defg".to_vec()).await.unwrap();
         });
@@ -235,9 +308,9 @@ mod tests {
     fn what_breaks_off_is_an_error() {
         let expected = Expected::default();
         let mut arriving = expected.expect(PEER, CONTENT, 7);
-        let mut inbox = Inbox::new(PEER, expected);
+        let mut inbox = inbox(expected);
         run(async {
-            inbox.announce(1, CONTENT).unwrap();
+            inbox.announce(1, CONTENT, None).unwrap();
             inbox.piece(1, false, b"abc".to_vec()).await.unwrap();
         });
         drop(inbox);
@@ -245,19 +318,58 @@ mod tests {
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
+    /// The side that waits for a lane, and one that calls it.
+    #[test]
+    fn what_comes_by_a_lane_arrives() {
+        let (expected, lanes) = (Expected::default(), Lanes::default());
+        let mut arriving = expected.expect(PEER, CONTENT, 7);
+        let mut inbox = Inbox::new(PEER, expected, Way::Await(lanes.clone()));
+        let drawn = lane::draw().unwrap();
+        inbox.announce(1, CONTENT, Some(drawn)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let far = listener.accept().unwrap().0;
+        assert!(run(lanes.claim(drawn.name, far)));
+        let mut writer = LaneWriter::new(near, &drawn).unwrap();
+        writer.send(false, &mut b"abc".to_vec()).unwrap();
+        writer.send(true, &mut b"defg".to_vec()).unwrap();
+        let mut bytes = Vec::new();
+        arriving.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"abcdefg");
+    }
+
+    #[test]
+    fn more_by_a_lane_than_was_agreed_is_an_error() {
+        let expected = Expected::default();
+        let mut arriving = expected.expect(PEER, CONTENT, 3);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut inbox = Inbox::new(PEER, expected, Way::Call(address));
+        let drawn = lane::draw().unwrap();
+        inbox.announce(1, CONTENT, Some(drawn)).unwrap();
+        let sending = std::thread::spawn(move || {
+            let mut near = listener.accept().unwrap().0;
+            near.read_exact(&mut [0; 24]).unwrap();
+            LaneWriter::new(near, &drawn).unwrap().send(true, &mut b"abcd".to_vec()).unwrap();
+        });
+        let error = arriving.read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("more came than was agreed"));
+        sending.join().unwrap();
+    }
+
     #[test]
     fn a_peer_that_lies_is_told() {
         let expected = Expected::default();
         let _arriving = expected.expect(PEER, CONTENT, 3);
-        let mut inbox = Inbox::new(PEER, expected);
+        let mut inbox = inbox(expected);
         run(async {
             assert!(inbox.piece(9, true, vec![]).await.unwrap_err().contains("not announced"));
-            inbox.announce(1, CONTENT).unwrap();
-            assert!(inbox.announce(1, CONTENT).unwrap_err().contains("too much"));
+            inbox.announce(1, CONTENT, None).unwrap();
+            assert!(inbox.announce(1, CONTENT, None).unwrap_err().contains("too much"));
             let sent = inbox.piece(1, false, b"abcd".to_vec()).await;
             assert!(sent.unwrap_err().contains("more than was agreed"));
             // Nobody wants this: it is read and forgotten.
-            inbox.announce(2, Content::Code([2; 32])).unwrap();
+            inbox.announce(2, Content::Code([2; 32]), None).unwrap();
             inbox.piece(2, true, vec![0; 100]).await.unwrap();
         });
     }

@@ -1,11 +1,13 @@
 //! The tasks behind links: dialling, accepting, reading and writing. They know frames, not what messages mean.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -14,6 +16,8 @@ use tokio::time::{sleep, timeout};
 use super::bulk::{Inbox, Outgoing};
 use super::clients;
 use super::host::{Input, Inputs};
+use super::lanes::Lanes;
+use crate::link::lane::LANE_MAGIC;
 use crate::link::{self, Credentials, Frame, Hello, Link, LinkError, LinkReader, LinkWriter};
 
 /// Messages that wait for a link's writer. A peer that takes none for so long is cut off.
@@ -25,6 +29,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Between two attempts to reach a node.
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long a connection may take to say what it is.
+const FIRST_BYTE_MAX: Duration = Duration::from_secs(link::ESTABLISH_SECONDS_MAX);
 /// Links that are being made at once, by whoever has called. With one more the oldest is given up.
 const ACCEPTING_MAX: usize = 64;
 
@@ -49,6 +55,7 @@ impl Sender {
 pub(super) struct Own {
     pub(super) credentials: Arc<Credentials>,
     pub(super) hello: Arc<Hello>,
+    pub(super) lanes: Lanes,
 }
 
 /// Takes connections until the node ends.
@@ -78,17 +85,41 @@ pub(super) async fn accept(listener: TcpListener, own: Own, inputs: Inputs) {
 
 async fn answer(stream: TcpStream, own: Own, inputs: Inputs) {
     let from = stream.peer_addr();
+    let from = from.map_or_else(|_| "somewhere".into(), |from| from.ip().to_string());
+    let mut first = [0];
+    match timeout(FIRST_BYTE_MAX, stream.peek(&mut first)).await {
+        Err(_) => {
+            let error = LinkError::TimedOut;
+            return inputs.send(Input::Rejected { from, error });
+        }
+        Ok(Ok(1)) if first[0] == LANE_MAGIC[0] => {
+            if !take_lane(stream, &own.lanes).await.is_ok_and(|taken| taken) {
+                inputs.send(Input::Log(format!("a connection from {from} was refused: no move has this lane")));
+            }
+            return;
+        }
+        Ok(_) => {}
+    }
     match link::accept(stream, &own.credentials, &own.hello).await {
         Ok(link) if link.peer.hello.is_of_command() => {
             let (reader, writer) = link.into_frames();
             tokio::spawn(clients::serve(reader, writer, inputs));
         }
         Ok(link) => inputs.send(Input::Linked { link: Box::new(link), dialled: None }),
-        Err(error) => {
-            let from = from.map_or_else(|_| "somewhere".into(), |from| from.ip().to_string());
-            inputs.send(Input::Rejected { from, error });
-        }
+        Err(error) => inputs.send(Input::Rejected { from, error }),
     }
+}
+
+/// Brings a lane to whoever waits for it. `false`: nobody does.
+async fn take_lane(mut stream: TcpStream, lanes: &Lanes) -> io::Result<bool> {
+    let mut said = [0; LANE_MAGIC.len() + 16];
+    timeout(FIRST_BYTE_MAX, stream.read_exact(&mut said)).await??;
+    let (magic, name) = said.split_at(LANE_MAGIC.len());
+    if magic != LANE_MAGIC {
+        return Ok(false);
+    }
+    let name = name.try_into().map_err(io::Error::other)?;
+    Ok(lanes.claim(name, stream.into_std()?).await)
 }
 
 /// Reaches for a node until a link stands or it turns out to be of no use; then reports.
@@ -175,7 +206,9 @@ async fn read(mut reader: LinkReader, node: NodeId, mut inbox: Inbox, inputs: &I
             Frame::Hello(_) => Err("it said hello twice".to_owned()),
             Frame::Bulk { stream, last, bytes } => inbox.piece(stream, last, bytes).await,
             Frame::Message(bytes) => match postcard::from_bytes(&bytes) {
-                Ok(Message::Bulk { stream, content, .. }) => inbox.announce(stream, content),
+                Ok(Message::Bulk { stream, content, lane }) => {
+                    inbox.announce(stream, content, lane)
+                }
                 Ok(message) => {
                     let message = Box::new(message);
                     inputs.offer(Input::Message { from: node, message }).await;

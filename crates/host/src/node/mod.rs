@@ -16,6 +16,7 @@ mod convert;
 mod directory;
 pub mod exchange;
 mod host;
+mod lanes;
 mod links;
 mod programs;
 pub mod protocol;

@@ -11,8 +11,10 @@ use peripatos_engine::{CaptureOptions, Code, IMAGE_CHECKSUM_BYTES, ImageLimits, 
 
 use super::bulk::{Arriving, Outgoing, Pieces};
 use super::exchange::{Exchange, Readings, RemoteDevices};
+use super::lanes::Way;
 use super::links::Sender;
 use crate::link::BULK_CHUNK_BYTES;
+use crate::link::lane::{self, LANE_BYTES_MIN, LaneWriter};
 
 /// What an image may hold beside the process's memory: frames, tables, strings.
 const IMAGE_OVERHEAD_BYTES_MAX: u64 = 2 << 30;
@@ -70,43 +72,62 @@ pub(super) fn outline(
     (process, outline.map(Arc::new).map_err(|error| error.to_string()))
 }
 
-/// Sends an image, as long as its process stands still. What goes wrong shows as the end of the link.
+/// Sends an image, as long as its process stands still. What goes wrong the target notices, and says.
 pub(super) fn send_image(
     still: &Still,
     outline: &Outline,
     migration: MigrationId,
     to: &Sender,
+    way: &Way,
     stream: u64,
-) {
-    let bytes = outline.memory_bytes();
-    if !to.send(&Message::Bulk { stream, content: Content::Image(migration), bytes }) {
-        return;
+) -> io::Result<()> {
+    let content = Content::Image(migration);
+    if outline.memory_bytes() < LANE_BYTES_MIN {
+        if !to.send(&Message::Bulk { stream, content, lane: None }) {
+            return Ok(());
+        }
+        return read_image(still, outline, |last, bytes| {
+            let piece = Outgoing { stream, last, bytes: std::mem::take(bytes) };
+            to.pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        });
     }
+    let drawn = lane::draw()?;
+    let opening = way.begin(drawn);
+    if !to.send(&Message::Bulk { stream, content, lane: Some(drawn) }) {
+        return Ok(());
+    }
+    let (connection, drawn) = opening.finish()?;
+    let mut lane = LaneWriter::new(connection, &drawn)?;
+    read_image(still, outline, |last, bytes| lane.send(last, bytes))
+}
+
+/// Gives an image to `send`, piece by piece. If the process goes on meanwhile, what was sent ends in the middle.
+fn read_image(
+    still: &Still,
+    outline: &Outline,
+    mut send: impl FnMut(bool, &mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
     let mut pieces = outline.pieces();
+    let mut bytes = Vec::new();
     let mut last = false;
     while !last {
         // The checksum comes on top of the last piece.
-        let mut bytes = Vec::with_capacity(BULK_CHUNK_BYTES + IMAGE_CHECKSUM_BYTES);
+        bytes.clear();
+        bytes.reserve_exact(BULK_CHUNK_BYTES + IMAGE_CHECKSUM_BYTES);
         let more = match &mut *still.lock() {
             Some(process) => pieces.fill(process, &mut bytes, BULK_CHUNK_BYTES).unwrap_or(false),
-            // It goes on here. What was sent ends in the middle, and is no image.
-            None => {
-                bytes.clear();
-                false
-            }
+            None => false,
         };
         last = !more;
-        if to.pieces.blocking_send(Outgoing { stream, last, bytes }).is_err() {
-            return;
-        }
+        send(last, &mut bytes)?;
     }
+    Ok(())
 }
 
 /// Sends a program.
 pub(super) fn send_code(code: &Code, name: [u8; 32], to: &Sender, stream: u64) {
     let wasm = Arc::clone(code.original());
-    let bytes = wasm.len() as u64;
-    if to.send(&Message::Bulk { stream, content: Content::Code(name), bytes }) {
+    if to.send(&Message::Bulk { stream, content: Content::Code(name), lane: None }) {
         let mut pieces = Pieces::new(to.pieces.clone(), stream);
         if pieces.write_all(&wasm).is_ok() {
             let _ = pieces.finish();

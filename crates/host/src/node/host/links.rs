@@ -9,6 +9,7 @@ use peripatos_cluster::{Event, Incarnation, NodeId, Peer};
 
 use super::super::NodeError;
 use super::super::bulk::Inbox;
+use super::super::lanes::Way;
 use super::super::links;
 use super::{Host, Input, Standing};
 use crate::link::{HostIdentity, Link, LinkError, is_address};
@@ -63,7 +64,8 @@ impl Host {
         (self.log)(&format!("node {} ({}) is linked", peer.name, peer.address));
         let host = hello.host.clone();
         self.links_made += 1;
-        let (number, inbox) = (self.links_made, Inbox::new(node, self.expected.clone()));
+        let way = Way::new(dialled.as_deref(), &self.us.lanes);
+        let (number, inbox) = (self.links_made, Inbox::new(node, self.expected.clone(), way));
         let sender = links::start(link, number, inbox, self.inputs.clone());
         self.links.insert(node, Standing { number, sender, incarnation, host, dialled });
         self.tell(Event::LinkUp(peer));

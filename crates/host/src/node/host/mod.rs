@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::bulk::Expected;
 use super::clients::FromClient;
 use super::exchange::Exchange;
+use super::lanes::Lanes;
 use super::links::{Own, Sender};
 use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
@@ -147,7 +148,11 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         address: parts.hello.address.clone(),
         cores: parts.cores as u32,
     };
-    let us = Own { credentials: Arc::new(parts.credentials), hello: Arc::new(parts.hello) };
+    let us = Own {
+        credentials: Arc::new(parts.credentials),
+        hello: Arc::new(parts.hello),
+        lanes: Lanes::default(),
+    };
     tokio::spawn(super::links::accept(parts.listener, us.clone(), inputs.clone()));
     tokio::spawn(clients::accept(parts.control, inputs.clone()));
 

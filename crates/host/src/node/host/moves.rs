@@ -9,6 +9,7 @@ use peripatos_cluster::{Event, NodeId};
 use peripatos_engine::{Outline, Process};
 
 use super::super::convert;
+use super::super::lanes::Way;
 use super::super::stills::{self, Arrived, Frozen, Still};
 use super::{Host, Input};
 use crate::cores::CoreEvent;
@@ -75,10 +76,15 @@ impl Host {
         };
         let (still, outline) = (frozen.still.clone(), Arc::clone(&frozen.outline));
         let sender = standing.sender.clone();
+        let way = Way::new(standing.dialled.as_deref(), &self.us.lanes);
+        let inputs = self.inputs.clone();
         self.streams += 1;
         let stream = self.streams;
         let sent = stills::aside(move || {
-            stills::send_image(&still, &outline, migration, &sender, stream);
+            let sent = stills::send_image(&still, &outline, migration, &sender, &way, stream);
+            if let Err(error) = sent {
+                inputs.send(Input::Log(format!("an image could not be sent: {error}")));
+            }
         });
         if let Err(error) = sent {
             self.log_once(&format!("{} cannot be sent: {error}", stills::name(pid)));

@@ -1,0 +1,292 @@
+//! A lane: a connection beside a link, for one large image.
+//!
+//! A link's bytes pass through the node's thread and four buffers. A lane's are sealed where they were read and opened
+//! where they belong, by the two threads that freeze and thaw, and no message waits behind them.
+//!
+//! Name and key of a lane are drawn by the sender and told over the link, so only the link's two ends know them. Who
+//! connects says the name; then records go one way:
+//!
+//! ```text
+//! "PERILANE" | name, 16 bytes
+//! record*:  length u32 | last u8 | so many bytes, sealed | tag, 16 bytes
+//! ```
+//! Invariants:
+//! * A key seals one stream: nonces count from 0. Length and last are authenticated with the record; a record that is
+//!   missing, changed or out of order ends the lane.
+//! * Lengths are checked before anything is allocated.
+//! * Neither end waits longer than [`SILENCE_MAX`] for the other.
+//!
+//! What is sealed is opened in the caller's buffer: after an error that may hold anything.
+
+use std::io::{self, IoSlice, Read, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use peripatos_cluster::message::{Lane, LaneCipher};
+use ring::aead::{
+    AES_128_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, Tag, UnboundKey,
+};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::BULK_CHUNK_BYTES;
+use super::identity::has_aes;
+
+/// Images with fewer bytes go over the link: a connection would take longer than it saves.
+pub(crate) const LANE_BYTES_MIN: u64 = 4 << 20;
+/// What a lane begins with. TLS begins with another byte.
+pub(crate) const LANE_MAGIC: [u8; 8] = *b"PERILANE";
+/// A peer that neither sends nor takes anything for so long is given up.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Bytes of one record: a piece of bulk, and what an image has behind its last one.
+const RECORD_BYTES_MAX: usize = BULK_CHUNK_BYTES + 64;
+const HEAD_BYTES: usize = 5;
+const TAG_BYTES: usize = 16;
+
+/// Draws name and key of a new lane.
+pub(crate) fn draw() -> io::Result<Lane> {
+    let cipher = if has_aes() { LaneCipher::Aes128Gcm } else { LaneCipher::ChaCha20Poly1305 };
+    let mut lane = Lane { name: [0; 16], key: [0; 32], cipher };
+    let random = SystemRandom::new();
+    let drawn = random.fill(&mut lane.name).and_then(|()| random.fill(&mut lane.key));
+    drawn.map_err(|_| io::Error::other("the random generator failed"))?;
+    Ok(lane)
+}
+
+/// Connects to a node's address and says which lane this is.
+pub(crate) fn call(address: &str, lane: &Lane) -> io::Result<TcpStream> {
+    let mut refused = io::Error::other(format!("{address} is no address"));
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, SILENCE_MAX) {
+            Ok(mut stream) => {
+                stream.write_all(&[&LANE_MAGIC[..], &lane.name].concat())?;
+                return Ok(stream);
+            }
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// The end that sends.
+pub(crate) struct LaneWriter {
+    to: TcpStream,
+    sealer: Sealer,
+}
+
+impl LaneWriter {
+    pub(crate) fn new(to: TcpStream, lane: &Lane) -> io::Result<LaneWriter> {
+        to.set_nonblocking(false)?;
+        to.set_write_timeout(Some(SILENCE_MAX))?;
+        Ok(LaneWriter { to, sealer: Sealer::new(lane)? })
+    }
+
+    /// Sends a record. `bytes` are sealed where they are.
+    pub(crate) fn send(&mut self, last: bool, bytes: &mut [u8]) -> io::Result<()> {
+        assert!(bytes.len() <= RECORD_BYTES_MAX, "a piece fits into a record");
+        let head = head(bytes.len(), last);
+        let nonce = self.sealer.nonce();
+        let sealed = self.sealer.key.seal_in_place_separate_tag(nonce, Aad::from(head), bytes);
+        let tag = sealed.map_err(|_| io::Error::other("too much for one lane"))?;
+        let mut parts = [IoSlice::new(&head), IoSlice::new(bytes), IoSlice::new(tag.as_ref())];
+        let mut rest = &mut parts[..];
+        while !rest.is_empty() {
+            match self.to.write_vectored(rest)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => IoSlice::advance_slices(&mut rest, count),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The end that receives. Reading waits; an end before the last record is an error.
+#[derive(Debug)]
+pub(crate) struct LaneReader {
+    from: TcpStream,
+    sealer: Sealer,
+    /// An opened record that its reader had no room for.
+    record: Vec<u8>,
+    used: usize,
+    complete: bool,
+}
+
+impl LaneReader {
+    pub(crate) fn new(from: TcpStream, lane: &Lane) -> io::Result<LaneReader> {
+        from.set_nonblocking(false)?;
+        from.set_read_timeout(Some(SILENCE_MAX))?;
+        let sealer = Sealer::new(lane)?;
+        Ok(LaneReader { from, sealer, record: Vec::new(), used: 0, complete: false })
+    }
+
+    fn head(&mut self) -> io::Result<[u8; HEAD_BYTES]> {
+        let mut head = [0; HEAD_BYTES];
+        self.from.read_exact(&mut head)?;
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        if length > RECORD_BYTES_MAX || head[4] > 1 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a malformed record came"));
+        }
+        Ok(head)
+    }
+
+    /// Receives and opens what belongs to this head, which is as long as `bytes`.
+    fn open(&mut self, head: [u8; HEAD_BYTES], bytes: &mut [u8]) -> io::Result<()> {
+        self.from.read_exact(bytes)?;
+        let mut tag = [0; TAG_BYTES];
+        self.from.read_exact(&mut tag)?;
+        let nonce = self.sealer.nonce();
+        let (aad, tag) = (Aad::from(head), Tag::from(tag));
+        let opened = self.sealer.key.open_in_place_separate_tag(nonce, aad, tag, bytes, 0..);
+        let forged = |_| io::Error::new(io::ErrorKind::InvalidData, "a forged record came");
+        opened.map(drop).map_err(forged)
+    }
+}
+
+impl Read for LaneReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.used == self.record.len() {
+            if self.complete || buffer.is_empty() {
+                return Ok(0);
+            }
+            let head = self.head()?;
+            self.complete = head[4] == 1;
+            let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+            if length > 0 && length <= buffer.len() {
+                self.open(head, &mut buffer[..length])?;
+                return Ok(length);
+            }
+            let mut record = std::mem::take(&mut self.record);
+            record.resize(length, 0);
+            self.open(head, &mut record)?;
+            (self.record, self.used) = (record, 0);
+        }
+        let taken = buffer.len().min(self.record.len() - self.used);
+        buffer[..taken].copy_from_slice(&self.record[self.used..][..taken]);
+        self.used += taken;
+        Ok(taken)
+    }
+}
+
+fn head(length: usize, last: bool) -> [u8; HEAD_BYTES] {
+    let [a, b, c, d] = (length as u32).to_le_bytes();
+    [a, b, c, d, u8::from(last)]
+}
+
+/// A key and the number of its next record.
+#[derive(Debug)]
+struct Sealer {
+    key: LessSafeKey,
+    records: u64,
+}
+
+impl Sealer {
+    fn new(lane: &Lane) -> io::Result<Sealer> {
+        let algorithm = match lane.cipher {
+            LaneCipher::Aes128Gcm => &AES_128_GCM,
+            LaneCipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+        };
+        let key = UnboundKey::new(algorithm, &lane.key[..algorithm.key_len()]);
+        let key = key.map_err(|_| io::Error::other("a lane's key is not one"))?;
+        Ok(Sealer { key: LessSafeKey::new(key), records: 0 })
+    }
+
+    /// Each is given out once: 2^64 records do not come.
+    fn nonce(&mut self) -> Nonce {
+        let mut nonce = [0; NONCE_LEN];
+        nonce[..8].copy_from_slice(&self.records.to_le_bytes());
+        self.records += 1;
+        Nonce::assume_unique_for_key(nonce)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// Two ends of one connection.
+    fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    /// The bytes of a lane over which these pieces go.
+    fn sealed(lane: &Lane, pieces: &[&[u8]]) -> Vec<u8> {
+        let (near, mut far) = connection();
+        let mut writer = LaneWriter::new(near, lane).unwrap();
+        for (at, piece) in pieces.iter().enumerate() {
+            writer.send(at + 1 == pieces.len(), &mut piece.to_vec()).unwrap();
+        }
+        drop(writer);
+        let mut bytes = Vec::new();
+        far.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn opened(lane: &Lane, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let (mut near, far) = connection();
+        let bytes = bytes.to_vec();
+        let writing = thread::spawn(move || near.write_all(&bytes));
+        let mut got = Vec::new();
+        let read = LaneReader::new(far, lane)?.read_to_end(&mut got);
+        let _ = writing.join();
+        read.map(|_| got)
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        for cipher in [LaneCipher::Aes128Gcm, LaneCipher::ChaCha20Poly1305] {
+            let lane = Lane { cipher, ..draw().unwrap() };
+            let long = vec![7; BULK_CHUNK_BYTES];
+            let bytes = sealed(&lane, &[b"abc", b"", &long, b"z"]);
+            let got = opened(&lane, &bytes).unwrap();
+            assert!(got == [b"abc", &long[..], b"z"].concat());
+            assert!(!bytes.windows(8).any(|window| window == [7; 8]), "it is sealed");
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_piecemeal_or_into_place() {
+        let lane = draw().unwrap();
+        let bytes = sealed(&lane, &[b"abcdef", b"ghi"]);
+        for step in [1, 4, 6, 100] {
+            let (mut near, far) = connection();
+            near.write_all(&bytes).unwrap();
+            let mut reader = LaneReader::new(far, &lane).unwrap();
+            let (mut got, mut buffer) = (Vec::new(), [0; 100]);
+            loop {
+                let count = reader.read(&mut buffer[..step]).unwrap();
+                got.extend_from_slice(&buffer[..count]);
+                if count == 0 {
+                    break;
+                }
+            }
+            assert_eq!(got, b"abcdefghi");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sealed_so_is_refused() {
+        let lane = draw().unwrap();
+        let bytes = sealed(&lane, &[b"abcdef", b"ghi"]);
+        let check = |bytes: &[u8], expected: &str| {
+            let error = opened(&lane, bytes).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error} does not say {expected}");
+        };
+        let second = HEAD_BYTES + 6 + TAG_BYTES;
+        let swapped = [&bytes[second..], &bytes[..second]].concat();
+        check(&swapped, "forged");
+        check(&bytes[second..], "forged");
+        check(&bytes[..second], "fill whole buffer");
+        check(&bytes[..second - 1], "fill whole buffer");
+        for at in [HEAD_BYTES - 1, HEAD_BYTES, second - 1] {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            check(&changed, "forged");
+        }
+        check(&[0xff; 40], "malformed");
+        let other = opened(&draw().unwrap(), &bytes).unwrap_err();
+        assert!(other.to_string().contains("forged"));
+    }
+}

@@ -1,0 +1,117 @@
+//! How the two ends of a lane find each other.
+//!
+//! Whoever had called the other for the link calls again: nobody knows whether the way back is open. The other one waits
+//! in [`Lanes`] under the lane's name, which only these two know.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use peripatos_cluster::message::Lane;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::link::lane;
+
+/// How long a lane may come before it is announced: the word over the link may be behind it.
+const EARLY_MAX: Duration = Duration::from_secs(2);
+
+/// The lanes that are waited for. Shared by the node's links and its movers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lanes(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    awaited: Mutex<HashMap<[u8; 16], SyncSender<TcpStream>>>,
+    /// One more is waited for.
+    changed: Notify,
+}
+
+/// How a lane beside a link is opened from this side.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    /// By calling this address, as for the link.
+    Call(String),
+    /// By waiting for the other side.
+    Await(Lanes),
+}
+
+/// A lane that is being opened.
+#[derive(Debug)]
+pub(super) enum Opening {
+    Call(String, Lane),
+    Await(Awaited, Lane),
+}
+
+/// A place among the awaited, given up when dropped.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    lanes: Lanes,
+    name: [u8; 16],
+    connection: Receiver<TcpStream>,
+}
+
+impl Lanes {
+    fn await_lane(&self, name: [u8; 16]) -> Awaited {
+        let (to, connection) = sync_channel(1);
+        self.lock().insert(name, to);
+        self.0.changed.notify_waiters();
+        Awaited { lanes: self.clone(), name, connection }
+    }
+
+    /// Gives a connection to whoever waits for it. `false`: nobody does.
+    pub(super) async fn claim(&self, name: [u8; 16], connection: TcpStream) -> bool {
+        let sender = timeout(EARLY_MAX, async {
+            loop {
+                let changed = self.0.changed.notified();
+                if let Some(sender) = self.lock().remove(&name) {
+                    return sender;
+                }
+                changed.await;
+            }
+        });
+        sender.await.is_ok_and(|sender| sender.try_send(connection).is_ok())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 16], SyncSender<TcpStream>>> {
+        self.0.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Way {
+    /// `called`: under which address we had called the other side, if we had.
+    pub(super) fn new(called: Option<&str>, lanes: &Lanes) -> Way {
+        called.map_or_else(|| Way::Await(lanes.clone()), |address| Way::Call(address.to_owned()))
+    }
+
+    /// From here on the other side may connect.
+    pub(super) fn begin(&self, lane: Lane) -> Opening {
+        match self {
+            Way::Call(address) => Opening::Call(address.clone(), lane),
+            Way::Await(lanes) => Opening::Await(lanes.await_lane(lane.name), lane),
+        }
+    }
+}
+
+impl Opening {
+    /// Waits for the connection.
+    pub(super) fn finish(self) -> io::Result<(TcpStream, Lane)> {
+        match self {
+            Opening::Call(address, lane) => Ok((lane::call(&address, &lane)?, lane)),
+            Opening::Await(awaited, lane) => {
+                let connection = awaited.connection.recv_timeout(lane::SILENCE_MAX);
+                let missing = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection came");
+                Ok((connection.map_err(missing)?, lane))
+            }
+        }
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.lanes.lock().remove(&self.name);
+    }
+}
