@@ -147,6 +147,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An image that was to be expected may come.
+    RoomMade(MigrationId),
     /// An image has come whole, and its process stands here.
     Prepared(MigrationId),
     /// An image has not come whole, or no process can be made of it: why.
@@ -206,7 +208,8 @@ pub enum Action {
     Resume(Pid),
     /// A frozen process has left: end it here, it is not to run again.
     Discard(Pid),
-    /// Be ready for an image.
+    /// Make room for an image: answered by `RoomMade` or `NotPrepared`, and when it has come by `Prepared` or
+    /// `NotPrepared`.
     Expect {
         /// From whom.
         from: NodeId,

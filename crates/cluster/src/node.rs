@@ -95,6 +95,7 @@ impl Node {
             Event::CodeFailed(code, reason) => self.code_failed(code, &reason, out),
             Event::Frozen { migration, image_bytes } => self.frozen(migration, image_bytes, out),
             Event::NotFrozen { migration, reason } => self.not_frozen(migration, reason, out),
+            Event::RoomMade(migration) => self.room_made(migration, out),
             Event::Prepared(migration) => self.prepared(migration, out),
             Event::NotPrepared { migration, reason } => self.not_prepared(migration, reason, out),
             Event::Request { id, request } => self.request(id, request, out),

@@ -26,6 +26,8 @@ enum Phase {
     Looking,
     /// Its program is on its way, from its source or from another's.
     Fetching,
+    /// Room is made for it.
+    MakingRoom,
     /// Its image is on its way.
     Image,
     /// It stands here.
@@ -76,18 +78,26 @@ impl Node {
         Ok(())
     }
 
-    /// A program is here and compiled: images may come.
+    /// A program is here and compiled: room is made for images.
     pub(crate) fn code_ready(&mut self, code: CodeHash, out: &mut Vec<Action>) {
         self.fetching.remove(&code);
         for (id, incoming) in &mut self.incoming {
             let waits = matches!(incoming.phase, Phase::Looking | Phase::Fetching);
             if waits && incoming.luggage.process.code == code {
-                incoming.phase = Phase::Image;
+                incoming.phase = Phase::MakingRoom;
                 let (from, migration) = (id.source, *id);
                 let luggage = incoming.luggage.clone();
                 out.push(Action::Expect { from, migration, luggage });
-                out.push(Action::Send { to: from, message: Message::Ready { migration } });
             }
+        }
+    }
+
+    /// There is room: the process may be frozen, and its image may come.
+    pub(crate) fn room_made(&mut self, id: MigrationId, out: &mut Vec<Action>) {
+        let incoming = self.incoming.get_mut(&id);
+        if let Some(incoming) = incoming.filter(|one| one.phase == Phase::MakingRoom) {
+            incoming.phase = Phase::Image;
+            out.push(Action::Send { to: id.source, message: Message::Ready { migration: id } });
         }
     }
 
@@ -223,7 +233,7 @@ impl Node {
 
     fn drop_incoming(&mut self, id: MigrationId, out: &mut Vec<Action>) {
         let Some(incoming) = self.incoming.remove(&id) else { return };
-        if matches!(incoming.phase, Phase::Image | Phase::Prepared) {
+        if matches!(incoming.phase, Phase::MakingRoom | Phase::Image | Phase::Prepared) {
             out.push(Action::Drop(id));
         }
         // Others may wait for the program that this one's source was to send.

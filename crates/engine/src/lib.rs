@@ -59,6 +59,7 @@ pub use handler::{Handled, Handler};
 pub use image::{IMAGE_CHECKSUM_BYTES, IMAGE_VERSION, Image, ImageLimits, ImagePieces, Outline};
 pub use limits::Limits;
 pub use process::{CaptureOptions, Outcome, Process, ProcessOptions, ThawOptions};
+pub use restore::Room;
 pub use runtime::{
     Backend, CacheCounts, CacheSettings, RESTORABLE_STACK_SHARE, Runtime, Settings, Warning,
 };

@@ -1,5 +1,7 @@
 //! Linear memories into images and back. Works on slices only; pages that are zero are left out.
 
+use std::ops::Range;
+
 use crate::image::{MemoryImage, PAGE_BYTES, Run};
 use crate::metadata::Initial;
 use crate::pages;
@@ -50,6 +52,21 @@ pub(crate) fn restore<E>(
         fill(bytes)?;
     }
     Ok(())
+}
+
+/// Gives pages back that were made ready for contents which did not come. `ready` is a part of the memory that was zero
+/// before the image's runs were written.
+pub(crate) fn give_back_gaps(data: &mut [u8], image: &MemoryImage, ready: Range<usize>) {
+    let mut from = ready.start;
+    for run in image.runs.iter().map(|run| run.bytes()).filter(|run| run.end > ready.start) {
+        if run.start > from {
+            pages::give_back(&mut data[from..run.start.min(ready.end)]);
+        }
+        from = run.end;
+    }
+    if from < ready.end {
+        pages::give_back(&mut data[from..ready.end]);
+    }
 }
 
 /// Whether the runs are ascending, apart and within a memory of so many bytes.
@@ -136,6 +153,21 @@ mod tests {
             restored.unwrap();
             assert!(after == before);
         }
+    }
+
+    #[test]
+    fn what_was_made_ready_for_nothing_is_given_back() {
+        let huge = 2 << 20;
+        let run = |first, count| Run { first, count };
+        let pages = |bytes: usize| (bytes / PAGE_BYTES) as u64;
+        let image = MemoryImage { runs: vec![run(pages(huge), 3)], ..MemoryImage::default() };
+        let mut data = vec![0; 6 * huge];
+        pages::give_out(&mut data);
+        data[huge..huge + 3 * PAGE_BYTES].fill(7);
+        give_back_gaps(&mut data, &image, 0..6 * huge);
+        let kept = data.iter().filter(|byte| **byte == 7).count();
+        assert_eq!((kept, data.len()), (3 * PAGE_BYTES, 6 * huge));
+        assert!(data.iter().all(|byte| matches!(byte, 0 | 7)));
     }
 
     #[test]

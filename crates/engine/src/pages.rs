@@ -15,7 +15,6 @@ use crate::image::{PAGE_BYTES, Run};
 /// A page is in memory (bit 63) or swapped out (bit 62): see the kernel's documentation, pagemap.
 const GIVEN_OUT: u64 = 0b11 << 62;
 /// What Linux on x86-64, and on AArch64 with pages of 4 KiB, calls a huge page.
-#[cfg(target_os = "linux")]
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Entries read at once.
 const ENTRIES: usize = 4096;
@@ -53,17 +52,45 @@ pub(crate) fn touched(address: usize, len: usize) -> Option<Vec<Run>> {
 /// each 4 KiB took as long as all else that is done to an image at its target. Where there are no huge pages, or none
 /// are left, nothing changes.
 pub(crate) fn will_fill(bytes: &mut [u8]) {
+    let whole = whole_huge_pages(bytes);
     #[cfg(target_os = "linux")]
-    if bytes.len() >= HUGE_PAGE_BYTES {
-        let skipped = bytes.as_ptr().align_offset(HUGE_PAGE_BYTES).min(bytes.len());
-        let whole = (bytes.len() - skipped) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-        let start = bytes[skipped..].as_mut_ptr();
-        // SAFETY: this advice changes neither contents nor protection of any page, and the range lies within `bytes`.
-        let advised =
-            unsafe { rustix::mm::madvise(start.cast(), whole, rustix::mm::Advice::LinuxHugepage) };
+    if !whole.is_empty() {
+        // SAFETY: this advice changes neither contents nor protection of any page of the slice.
+        let advised = unsafe {
+            let start = whole.as_mut_ptr().cast();
+            rustix::mm::madvise(start, whole.len(), rustix::mm::Advice::LinuxHugepage)
+        };
         // A kernel without huge pages says so here.
         let _ = advised;
     }
+}
+
+/// Has these bytes, which are zero and have never been touched, given out now.
+pub(crate) fn give_out(bytes: &mut [u8]) {
+    will_fill(bytes);
+    bytes.iter_mut().step_by(PAGE_BYTES).for_each(|byte| *byte = 0);
+}
+
+/// Gives bytes back that are zero, of memory that no file is behind: they stay zero.
+pub(crate) fn give_back(bytes: &mut [u8]) {
+    let whole = whole_huge_pages(bytes);
+    #[cfg(target_os = "linux")]
+    if !whole.is_empty() {
+        // SAFETY: anonymous memory is zero after this, and it was; the range lies within the slice.
+        let advised = unsafe {
+            let start = whole.as_mut_ptr().cast();
+            rustix::mm::madvise(start, whole.len(), rustix::mm::Advice::LinuxDontNeed)
+        };
+        // What is not given back is only kept.
+        let _ = advised;
+    }
+}
+
+/// The whole huge pages among these bytes.
+fn whole_huge_pages(bytes: &mut [u8]) -> &mut [u8] {
+    let skipped = bytes.as_ptr().align_offset(HUGE_PAGE_BYTES).min(bytes.len());
+    let whole = (bytes.len() - skipped) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    &mut bytes[skipped..skipped + whole]
 }
 
 /// Adds pages behind all others; joins neighbours.

@@ -2,6 +2,7 @@
 //! against the program; what goes wrong half-way goes away with the unfinished process.
 
 use std::io::Read;
+use std::ops::Range;
 use std::time::Instant;
 
 use peripatos_abi::Pid;
@@ -16,8 +17,20 @@ use crate::values::Loader;
 use crate::wasi::Strings;
 use crate::{
     Code, CodeKind, Form, ImageError, ImageLimits, Process, SpawnError, ThawOptions, block_on,
-    checks, engines, memory,
+    checks, engines, memory, pages,
 };
+
+/// Memory that is made ready before its contents come. Beyond, pages are given out as they are filled: a process may
+/// have far more memory than it uses.
+const ROOM_BYTES_MAX: u64 = 256 << 20;
+
+/// An instance that waits for its image.
+pub struct Room {
+    process: Process,
+    pid: Option<Pid>,
+    /// Bytes of its memory that have been made ready. They are zero.
+    ready: Range<usize>,
+}
 
 impl Process {
     /// A process made of an image; [`Process::run`] continues it. The image stays as it is: thaw it
@@ -56,27 +69,40 @@ impl Process {
         Ok(process)
     }
 
-    /// A process made of an image while that is read: its instance is there before the first byte, and memory
-    /// contents are written where they belong. Also returns what the devices had put into the image.
+    /// Makes room for a process that will have at least so many bytes of memory: what takes time and can be done
+    /// before it is frozen.
     ///
     /// # Errors
-    /// As [`Image::read_from`] and [`Process::thaw`].
-    pub fn thaw_from(
+    /// As [`Process::spawn`].
+    pub fn make_room(
         code: &Code,
-        from: &mut dyn Read,
-        limits: ImageLimits,
         options: ThawOptions,
-    ) -> Result<(Process, Vec<u8>), SpawnError> {
+        memory_bytes_min: u64,
+    ) -> Result<Room, SpawnError> {
         let pid = options.pid;
         let mut process = Process::empty(code, options, Form::Program)?;
-        let image = Image::read_with(from, limits, |image, from, _| {
-            fits(code, image)?;
-            process.restore_memories(image, |memory, data, initial| {
-                memory::restore(data, memory, initial, &mut |to| from.exact(to))
-            })
-        })?;
-        process.complete(&image, pid)?;
-        Ok((process, image.devices))
+        let ready = process.ready_memory(memory_bytes_min.min(ROOM_BYTES_MAX));
+        Ok(Room { process, pid, ready })
+    }
+
+    /// Grows the memory, if it has just one, and has the operating system give its new pages out.
+    fn ready_memory(&mut self, bytes: u64) -> Range<usize> {
+        const PAGE_BYTES: u64 = 1 << 16;
+        let state = self.store.data();
+        let (Some(hot), 1) = (state.hot, state.code.inner().metadata.memories.len()) else {
+            return 0..0;
+        };
+        let Some(found) = hot.instance.get_memory(&mut self.store, &memory_name(0)) else {
+            return 0..0;
+        };
+        let before = found.data_size(&self.store);
+        let missing = (bytes / PAGE_BYTES).saturating_sub(found.size(&self.store));
+        if missing == 0 || found.grow(&mut self.store, missing).is_err() {
+            return 0..0;
+        }
+        let data = found.data_mut(&mut self.store);
+        pages::give_out(&mut data[before..]);
+        before..data.len()
     }
 
     /// An instance of which nothing is as its image will say.
@@ -179,6 +205,32 @@ impl Process {
         }
         self.thaw_timings.link = started.elapsed();
         Ok(())
+    }
+}
+
+impl Room {
+    /// Makes the process of an image while that is read: memory contents are written where they belong. Also returns
+    /// what the devices had put into the image.
+    ///
+    /// # Errors
+    /// As [`Image::read_from`] and [`Process::thaw`].
+    pub fn thaw_from(
+        self,
+        from: &mut dyn Read,
+        limits: ImageLimits,
+    ) -> Result<(Process, Vec<u8>), SpawnError> {
+        let Room { mut process, pid, ready } = self;
+        let code = process.store.data().code.clone();
+        let image = Image::read_with(from, limits, |image, from, _| {
+            fits(&code, image)?;
+            process.restore_memories(image, |memory, data, initial| {
+                memory::restore(data, memory, initial, &mut |to| from.exact(to))?;
+                memory::give_back_gaps(data, memory, ready.clone());
+                Ok(())
+            })
+        })?;
+        process.complete(&image, pid)?;
+        Ok((process, image.devices))
     }
 }
 

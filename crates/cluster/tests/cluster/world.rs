@@ -212,6 +212,7 @@ impl World {
             Action::Discard(pid) => assert!(host.frozen.remove(&pid), "{pid} is not frozen here"),
             Action::Expect { migration, luggage, .. } => {
                 host.arriving.insert(migration, luggage.process.pid);
+                host.reports.push_back(Event::RoomMade(migration));
             }
             Action::Activate { migration, pid } => {
                 assert_eq!(host.arriving.remove(&migration), Some(pid), "it has come");

@@ -1,8 +1,8 @@
 //! Images that are damaged, cut, foreign or made up: an error, and nothing else.
 
 use peripatos_engine::{
-    CaptureOptions, Code, CodeKind, IMAGE_CHECKSUM_BYTES, Image, ImageError, ImageLimits, Outcome, Process, Runtime,
-    Settings, SpawnError, block_on,
+    CaptureOptions, Code, CodeKind, IMAGE_CHECKSUM_BYTES, Image, ImageError, ImageLimits, Outcome,
+    Process, Runtime, Settings, SpawnError, block_on,
 };
 
 use twox_hash::XxHash3_128;
@@ -133,7 +133,8 @@ fn streamed(runtime: &Runtime, name: &str, every: u32, piece_bytes: usize) -> (C
 
 fn thaw_from(code: &Code, mut bytes: &[u8]) -> Result<(Process, Vec<u8>), SpawnError> {
     let options = thaw_options(&Origin::default(), None);
-    Process::thaw_from(code, &mut bytes, ImageLimits::default(), options)
+    let room = Process::make_room(code, options, 0)?;
+    room.thaw_from(&mut bytes, ImageLimits::default())
 }
 
 #[test]

@@ -279,7 +279,11 @@ mod tests {
     use crate::link::lane::{self, LaneWriter};
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(future)
     }
 
     const PEER: NodeId = NodeId(1);

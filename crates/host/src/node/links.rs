@@ -94,7 +94,9 @@ async fn answer(stream: TcpStream, own: Own, inputs: Inputs) {
         }
         Ok(Ok(1)) if first[0] == LANE_MAGIC[0] => {
             if !take_lane(stream, &own.lanes).await.is_ok_and(|taken| taken) {
-                inputs.send(Input::Log(format!("a connection from {from} was refused: no move has this lane")));
+                inputs.send(Input::Log(format!(
+                    "a connection from {from} was refused: no move has this lane"
+                )));
             }
             return;
         }

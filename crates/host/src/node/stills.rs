@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, Luggage, Message, MigrationId};
-use peripatos_engine::{CaptureOptions, Code, IMAGE_CHECKSUM_BYTES, ImageLimits, Limits, Outline, Process, ThawOptions};
+use peripatos_engine::{
+    CaptureOptions, Code, IMAGE_CHECKSUM_BYTES, ImageLimits, Limits, Outline, Process, ThawOptions,
+};
 
 use super::bulk::{Arriving, Outgoing, Pieces};
 use super::exchange::{Exchange, Readings, RemoteDevices};
@@ -140,7 +142,7 @@ pub(super) fn image_bytes_max(luggage: &Luggage) -> u64 {
     luggage.process.memory_bytes_max.saturating_add(IMAGE_OVERHEAD_BYTES_MAX)
 }
 
-/// Makes a process of an image as it comes in.
+/// Makes room for a process, says so, and makes it of its image as that comes in.
 ///
 /// # Errors
 /// It broke off, is damaged, or is of another process than was announced: why.
@@ -149,6 +151,7 @@ pub(super) fn thaw(
     code: &Code,
     luggage: Luggage,
     exchange: Arc<Exchange>,
+    room_made: impl FnOnce(),
 ) -> Result<Arrived, String> {
     let limits = ImageLimits { total_bytes: image_bytes_max(&luggage) };
     let options = ThawOptions {
@@ -157,7 +160,10 @@ pub(super) fn thaw(
         limits: limits_of(luggage.process.memory_bytes_max),
         freeze_every: None,
     };
-    let thawed = Process::thaw_from(code, &mut arriving, limits, options);
+    let room = Process::make_room(code, options, luggage.memory_bytes);
+    let room = room.map_err(|error| error.to_string())?;
+    room_made();
+    let thawed = room.thaw_from(&mut arriving, limits);
     let (process, devices) = thawed.map_err(|error| error.to_string())?;
     if process.pid() != luggage.process.pid {
         return Err("the image is of another process".to_owned());

@@ -106,6 +106,7 @@ pub(super) enum Input {
         outline: Result<Arc<Outline>, String>,
         cpu: Duration,
     },
+    RoomMade(MigrationId),
     Thawed {
         migration: MigrationId,
         thawed: Result<Box<Arrived>, String>,
@@ -265,6 +266,7 @@ impl Host {
             Input::Captured { migration, process, outline, cpu } => {
                 self.captured(migration, *process, outline, cpu);
             }
+            Input::RoomMade(migration) => self.tell(Event::RoomMade(migration)),
             Input::Thawed { migration, thawed } => self.thawed(migration, thawed),
             Input::Client(number, said) => self.client(number, said),
         }

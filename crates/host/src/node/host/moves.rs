@@ -101,7 +101,7 @@ impl Host {
         }
     }
 
-    /// An image may come now. It becomes a process while it comes.
+    /// An image may come as soon as there is room. It becomes a process while it comes.
     pub(super) fn expect(&mut self, migration: MigrationId, luggage: Luggage) {
         let reason = match self.programs.get(luggage.process.code) {
             None => "its program is not here any more".to_owned(),
@@ -112,7 +112,9 @@ impl Host {
                 let exchange = self.exchange(luggage.process.pid);
                 let inputs = self.inputs.clone();
                 let thawing = stills::aside(move || {
-                    let thawed = stills::thaw(arriving, &code, luggage, exchange).map(Box::new);
+                    let room_made = || inputs.send(Input::RoomMade(migration));
+                    let thawed = stills::thaw(arriving, &code, luggage, exchange, room_made);
+                    let thawed = thawed.map(Box::new);
                     inputs.send(Input::Thawed { migration, thawed });
                 });
                 match thawing {
