@@ -19,6 +19,7 @@ mod errno;
 mod file;
 mod flags;
 pub mod limits;
+pub mod message;
 mod pid;
 mod poll;
 mod signal;

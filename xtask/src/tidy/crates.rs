@@ -15,8 +15,9 @@ struct Rule {
     outer: Option<&'static [&'static str]>,
 }
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule { name: "peripatos-abi", inner: &[], outer: Some(&["postcard", "serde", "thiserror"]) },
+    Rule { name: "peripatos-kernel", inner: &["peripatos-abi"], outer: Some(&[]) },
     Rule { name: "peripatos-balancer", inner: &[], outer: Some(&[]) },
     Rule {
         name: "peripatos-cluster",
@@ -35,7 +36,7 @@ const RULES: [Rule; 9] = [
     },
     Rule {
         name: "peripatos-host",
-        inner: &["peripatos-abi", "peripatos-cluster", "peripatos-engine"],
+        inner: &["peripatos-abi", "peripatos-cluster", "peripatos-engine", "peripatos-kernel"],
         outer: None,
     },
     Rule {

@@ -1,0 +1,156 @@
+//! How processes talk: the calls that a guest imports from [`MODULE`], and what they answer.
+//!
+//! Only [`WAIT`] ever blocks. Every other call answers at once: with a result, or with [`Status::Wait`] if there is
+//! something to wait for; the guest then calls `wait`, which answers what the call would have. So a process that is
+//! frozen is frozen in `wait`, which has no arguments and can be made again elsewhere; how far the call got its kernel
+//! knows. A process has one such call under way at most.
+//!
+//! All of a guest's pointers are offsets into its memory; numbers are little-endian.
+//!
+//! ```text
+//! send(to: *pid, message: *, len, reply: *, capacity) -> length of the reply
+//! receive(from: *pid or 0, buffer: *, capacity, envelope: *, timeout_ns: i64) -> length of the message
+//! reply(envelope: *, message: *, len) -> 0
+//! forward(envelope: *, to: *pid, message: *, len) -> 0
+//! notify(to: *pid, bits) -> 0
+//! wait() -> as above
+//! own_pid(pid: *) -> 0
+//! register(name: *, len) -> 0
+//! lookup(name: *, len, pid: *) -> 0
+//! ```
+//! A negative answer is a [`Status`].
+//!
+//! A module that exports [`HANDLER`] is a server that is called for each message: it has one buffer, told by
+//! [`HANDLER_BUFFER`], in which an [`Envelope`] and behind it the message lie when it is called, and into which it
+//! writes its reply, over the message.
+
+use crate::Pid;
+
+/// The module of these imports. Another version of them will have another name.
+pub const MODULE: &str = "peripatos_v1";
+/// The call that blocks.
+pub const WAIT: &str = "wait";
+/// The export of a handler: `(length of the message) -> length of the reply`.
+pub const HANDLER: &str = "peripatos_handle";
+/// The export by which a handler tells its buffer: `() -> address | size << 32`, called once, before all messages.
+pub const HANDLER_BUFFER: &str = "peripatos_buffer";
+
+/// Bytes of one message, or of one reply ([`Status::TooLong`]). More goes by leases.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Messages that wait for one receiver ([`Status::Full`]); each is from another sender.
+pub const QUEUE_MAX: usize = 65_536;
+/// Bytes of a name ([`Status::TooLong`]).
+pub const NAME_BYTES_MAX: usize = 256;
+/// Bytes of a pid in a guest's memory.
+pub const PID_BYTES: usize = 16;
+
+/// What a call answers if not a length. In each case nothing has happened, if it is not said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[repr(i32)]
+pub enum Status {
+    /// Not yet: call `wait`.
+    #[error("wait for it")]
+    Wait = -1,
+    /// Nobody has this pid, or has it any more. If it ended while the caller waited for its reply, it may have acted.
+    #[error("no such process")]
+    NoProcess = -2,
+    /// The node that ran it cannot be reached: whether it has acted is not known.
+    #[error("unreachable; the outcome is not known")]
+    Unreachable = -3,
+    /// The message is over [`MESSAGE_BYTES_MAX`], or does not fit where it is to go. A message that was to be received
+    /// stays where it is, and its envelope says how long it is; a reply that does not fit is lost.
+    #[error("too long")]
+    TooLong = -4,
+    /// A pointer or length leads out of the caller's memory.
+    #[error("not in the caller's memory")]
+    BadAddress = -5,
+    /// Nothing came in time.
+    #[error("timed out")]
+    TimedOut = -6,
+    /// The receiver waits, directly or through others, for the caller.
+    #[error("deadlock")]
+    Deadlock = -7,
+    /// Nobody waits for this reply (any more).
+    #[error("nobody waits for this reply")]
+    NotWaiting = -8,
+    /// [`QUEUE_MAX`] senders wait for it already.
+    #[error("the receiver's queue is full")]
+    Full = -9,
+    /// A call is under way already, or none is that could be waited for.
+    #[error("not now")]
+    NotNow = -10,
+    /// Somebody else has the name.
+    #[error("the name is taken")]
+    NameTaken = -11,
+    /// Nobody has the name.
+    #[error("no such name")]
+    NoName = -12,
+}
+
+impl Status {
+    /// The number that the guest sees.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        self as i32
+    }
+}
+
+/// What goes with a message that was received: 32 bytes in the receiver's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Who has sent it. Nobody: [`Kind::Notification`].
+    pub from: Pid,
+    /// Which of its sends this is; with [`Kind::Notification`] the bits.
+    pub transaction: u64,
+    /// Length of the message.
+    pub len: u32,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// A message. Its sender waits for the reply.
+    Message = 0,
+    /// Bits that somebody has notified; nobody waits.
+    Notification = 1,
+}
+
+impl Envelope {
+    /// Bytes that it takes.
+    pub const BYTES: usize = 32;
+
+    /// As the guest sees it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..16].copy_from_slice(&self.from.bits().to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.transaction.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.len.to_le_bytes());
+        bytes[28..].copy_from_slice(&(self.kind as u32).to_le_bytes());
+        bytes
+    }
+
+    /// Sender and transaction of an envelope that a guest shows; the rest of it means nothing any more.
+    #[must_use]
+    pub fn sender(bytes: &[u8; Self::BYTES]) -> (Pid, u64) {
+        let (from, rest) = bytes.split_at(PID_BYTES);
+        let from = from.try_into().map_or(0, u128::from_le_bytes);
+        let transaction = rest[..8].try_into().map_or(0, u64::from_le_bytes);
+        (Pid::from_bits(from), transaction)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_names_its_sender() {
+        let from = Pid::new(7, u64::MAX - 1);
+        let envelope = Envelope { from, transaction: 9 << 40, len: 3, kind: Kind::Message };
+        assert_eq!(Envelope::sender(&envelope.to_bytes()), (from, 9 << 40));
+    }
+}

@@ -1,0 +1,139 @@
+//! Calling a handler: the protected procedure call of LRPC (Bershad et al., 1990).
+//!
+//! The sender's thread runs the server, on the sender's stack. The record of it stands in the two processes before the
+//! server is called: the sender waits for the reply, the server serves it. However the call ends, that is where it is
+//! looked up.
+
+use peripatos_abi::message::{Envelope, Kind, Status};
+
+use crate::kernel::{Kernel, Woken};
+use crate::process::{Call, Form, Span};
+use crate::send::take_reply;
+use crate::table::Slot;
+
+/// Handlers that are called on one stack, one from another. Beyond, each would cost double, and a stack has an end: a
+/// message waits until its receiver can be called on another one.
+pub(crate) const DEPTH_MAX: u32 = 8;
+
+/// A handler that is to be called now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// Who has sent. `None`: nobody who is on this stack.
+    pub from: Option<Slot>,
+    /// The handler.
+    pub to: Slot,
+    /// What goes before the message.
+    pub envelope: Envelope,
+    reply: Option<Span>,
+}
+
+/// What came of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// The handler has replied.
+    Replied(&'a [u8]),
+    /// It waits for something, or was frozen, and will reply later: [`Kernel::finish_call`].
+    Parked,
+    /// It has ended, and is to be removed.
+    Ended,
+}
+
+impl Kernel {
+    pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) -> Called {
+        let (sender, server) = self.table.pair_mut(from, to).expect("both were found");
+        sender.sends += 1;
+        let (pid, transaction) = (sender.pid, sender.sends);
+        sender.call = Call::Send { to: server.pid, reply, received: true };
+        server.serves = Some((pid, transaction));
+        self.depth += 1;
+        let envelope = Envelope { from: pid, transaction, len: 0, kind: Kind::Message };
+        Called { from: Some(from), to, envelope, reply: Some(reply) }
+    }
+
+    /// A call on the sender's stack is over; its memory gets the reply: the reply's length.
+    ///
+    /// # Errors
+    /// [`Status::Wait`] if the handler was parked. [`Status::NoProcess`] if it has ended. [`Status::TooLong`] if there is
+    /// no room for the reply.
+    pub fn end_call(
+        &mut self,
+        called: &Called,
+        outcome: Outcome<'_>,
+        memory: &mut [u8],
+    ) -> Result<u32, Status> {
+        self.depth -= 1;
+        let (Some(from), Some(reply)) = (called.from, called.reply) else {
+            return Err(Status::NotNow);
+        };
+        let result = match outcome {
+            Outcome::Parked => return Err(Status::Wait),
+            Outcome::Ended => Err(Status::NoProcess),
+            Outcome::Replied(bytes) if reply.holds(bytes.len()) => {
+                memory[reply.first(bytes.len())].copy_from_slice(bytes);
+                Ok(bytes.len() as u32)
+            }
+            Outcome::Replied(_) => Err(Status::TooLong),
+        };
+        if let Some(sender) = self.table.get_mut(from) {
+            sender.call = Call::None;
+        }
+        self.served(called.to);
+        result
+    }
+
+    /// The next message for a handler that nobody's stack is at hand for, copied into `buffer`. `None`: there is none, or
+    /// it serves already.
+    pub fn next_call(&mut self, to: Slot, buffer: &mut [u8]) -> Option<Called> {
+        let server = self.table.get_mut(to)?;
+        if server.form != Form::Handler || server.serves.is_some() {
+            return None;
+        }
+        let waiting = server.queue.pop_front()?;
+        let (from, transaction) = (waiting.from, waiting.transaction);
+        let len = waiting.message.len();
+        server.serves = Some((from, transaction));
+        buffer[..len].copy_from_slice(waiting.message.bytes());
+        self.received(from, transaction);
+        self.depth += 1;
+        let envelope = Envelope { from, transaction, len: len as u32, kind: Kind::Message };
+        Some(Called { from: None, to, envelope, reply: None })
+    }
+
+    /// A call that no sender's stack waits for is over, or has parked.
+    pub fn finish_call(&mut self, called: &Called, outcome: Outcome<'_>) {
+        self.depth -= 1;
+        self.resumed(called.to, outcome);
+    }
+
+    /// A handler that was parked has gone on, and this is what came of it.
+    pub fn resumed(&mut self, to: Slot, outcome: Outcome<'_>) {
+        let Outcome::Replied(bytes) = outcome else { return };
+        let Some((from, transaction)) = self.table.get(to).and_then(|server| server.serves) else {
+            return;
+        };
+        let pid = self.pid(to).expect("it is in the table");
+        match self.table.find(from) {
+            None => {
+                // Whoever has gone does not miss its reply.
+                let _ = self.reply_away(to, pid, from, transaction, bytes);
+            }
+            Some(slot) => {
+                let sender = self.table.get_mut(slot).expect("it was found");
+                if sender.awaits(transaction, pid) {
+                    take_reply(sender, bytes);
+                    self.woken.push_back(Woken::Process(slot));
+                }
+            }
+        }
+        self.served(to);
+    }
+
+    /// A handler is free again.
+    fn served(&mut self, to: Slot) {
+        let Some(server) = self.table.get_mut(to) else { return };
+        server.serves = None;
+        if !server.queue.is_empty() {
+            self.woken.push_back(Woken::Handler(to));
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Whether a send would close a circle of processes that wait for each other.
+
+use peripatos_abi::Pid;
+
+use crate::process::{Call, Form, State};
+use crate::table::{Slot, Table};
+
+/// Longest circle that is found. Longer chains than this of processes that wait are not of one program's making.
+const CHAIN_MAX: usize = 1_000;
+
+/// Whether the receiver waits, directly or through others, for the sender. Only what is in this table is seen.
+pub(crate) fn closes(table: &Table, from: Slot, receiver: Slot) -> bool {
+    let mut at = receiver;
+    for _ in 0..CHAIN_MAX {
+        if at == from {
+            return true;
+        }
+        match table.get(at).and_then(waits_for).and_then(|pid| table.find(pid)) {
+            Some(next) => at = next,
+            None => return false,
+        }
+    }
+    false
+}
+
+fn waits_for(process: &crate::process::Process) -> Option<Pid> {
+    match process.state() {
+        State::SendBlocked(pid) | State::ReplyBlocked(pid) => Some(pid),
+        // One that receives from nobody else gets nothing from others.
+        State::ReceiveBlocked => match process.call {
+            Call::Receive(receive) if process.form == Form::Fiber => receive.from,
+            _ => None,
+        },
+        State::Ready => None,
+    }
+}

@@ -1,0 +1,143 @@
+//! The kernel: its processes, and who of them can go on.
+
+use std::collections::VecDeque;
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
+
+use crate::packet::{Packet, Place};
+use crate::process::{Call, Form, Process, State};
+use crate::remote::{Aliens, Routes};
+use crate::table::{Slot, Table};
+
+/// A process that can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// What its `wait` waited for is there.
+    Process(Slot),
+    /// A handler that can be called for what waits in its queue: [`Kernel::next_call`].
+    Handler(Slot),
+}
+
+/// One core's kernel. See the crate's page.
+#[derive(Debug)]
+pub struct Kernel {
+    pub(crate) place: Place,
+    pub(crate) table: Table,
+    pub(crate) woken: VecDeque<Woken>,
+    pub(crate) packets: VecDeque<Packet>,
+    pub(crate) routes: Routes,
+    pub(crate) aliens: Aliens,
+    /// Calls of handlers on the stack.
+    pub(crate) depth: u32,
+}
+
+impl Kernel {
+    /// A kernel without processes, at this place.
+    #[must_use]
+    pub fn new(place: Place) -> Kernel {
+        Kernel {
+            place,
+            table: Table::default(),
+            woken: VecDeque::new(),
+            packets: VecDeque::new(),
+            routes: Routes::default(),
+            aliens: Aliens::default(),
+            depth: 0,
+        }
+    }
+
+    /// Takes a process in. `None`: one of this pid is here already.
+    pub fn add(&mut self, pid: Pid, form: Form) -> Option<Slot> {
+        self.table.insert(Process::new(pid, form))
+    }
+
+    /// A process has ended: whoever waits for it is told.
+    pub fn remove(&mut self, slot: Slot) {
+        let Some(process) = self.table.remove(slot) else { return };
+        for waiting in process.queue {
+            self.fail(waiting.from, waiting.transaction, process.pid, Status::NoProcess);
+        }
+        if let Some((from, transaction)) = process.serves {
+            self.fail(from, transaction, process.pid, Status::NoProcess);
+        }
+        if process.clients > 0 {
+            self.fail_clients(process.pid);
+        }
+        // A send of its own may still be replied to: nobody will be there.
+        self.aliens.forget(process.pid);
+    }
+
+    /// Where a process is.
+    #[must_use]
+    pub fn find(&self, pid: Pid) -> Option<Slot> {
+        self.table.find(pid)
+    }
+
+    /// What a process does. `None`: it has gone.
+    #[must_use]
+    pub fn state(&self, slot: Slot) -> Option<State> {
+        self.table.get(slot).map(Process::state)
+    }
+
+    /// What a process is called. `None`: it has gone.
+    #[must_use]
+    pub fn pid(&self, slot: Slot) -> Option<Pid> {
+        self.table.get(slot).map(|process| process.pid)
+    }
+
+    /// How many processes are here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next process that can go on, each time once.
+    pub fn next_woken(&mut self) -> Option<Woken> {
+        self.woken.pop_front()
+    }
+
+    /// The next packet that is to leave.
+    pub fn next_packet(&mut self) -> Option<Packet> {
+        self.packets.pop_front()
+    }
+
+    /// Where other kernels' processes are.
+    pub fn routes(&mut self) -> &mut Routes {
+        &mut self.routes
+    }
+
+    /// Ends a send, wherever its sender is, because the receiver `of` has ended or refuses.
+    pub(crate) fn fail(&mut self, from: Pid, transaction: u64, of: Pid, status: Status) {
+        let Some(slot) = self.table.find(from) else {
+            return self.fail_alien(from, transaction, of, status);
+        };
+        let Some(sender) = self.table.get_mut(slot) else { return };
+        let waits = matches!(sender.call, Call::Send { to, .. } if to == of);
+        if waits && sender.sends == transaction {
+            sender.fail(status);
+            self.woken.push_back(Woken::Process(slot));
+        }
+    }
+
+    /// Tells all who wait for a reply of one that has ended.
+    fn fail_clients(&mut self, of: Pid) {
+        let waiting = |process: &Process| matches!(process.call, Call::Send { to, received: true, .. } if to == of);
+        let clients: Vec<(Pid, u64)> = self
+            .table
+            .iter()
+            .filter(|process| waiting(process))
+            .map(|process| (process.pid, process.sends))
+            .chain(self.aliens.clients_of(of))
+            .collect();
+        for (from, transaction) in clients {
+            self.fail(from, transaction, of, Status::NoProcess);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! One core's kernel: processes that send, receive and reply.
+//!
+//! After Thoth, V and QNX: *send* blocks until the reply; *receive* blocks until a message comes; *reply* does not
+//! block. What is here decides, and copies messages between memories that it is shown; it knows no thread, clock,
+//! socket or WebAssembly. Whoever drives it (the host's core, a simulation) runs the processes that it says can go on.
+//!
+//! Invariants:
+//! * A process has one call under way at most, so it is in one [`State`], and a send is named by its sender and the
+//!   sender's count of sends.
+//! * A message is copied once if its receiver waits for it, or is a server that can be called; otherwise it is kept
+//!   until it is received. So nobody needs the memory of a process that is blocked.
+//! * Who waits for a process is told when it ends: nobody waits for nobody.
+//! * A kernel cannot tell another core from another machine: what leaves it is a [`Packet`].
+//! * A pid that was not given cannot be guessed, and what is sent to one that nobody has looks like what is sent to
+//!   one who has ended.
+//!
+//! What it does not do: decide who runs next, or for how long; find out where a process is ([`Routes`] is told).
+
+mod buffer;
+mod call;
+mod deadlock;
+mod kernel;
+mod moving;
+mod names;
+mod packet;
+mod process;
+mod receive;
+mod remote;
+mod send;
+mod table;
+
+pub use call::{Called, Outcome};
+pub use kernel::{Kernel, Woken};
+pub use moving::Moving;
+pub use names::Names;
+pub use packet::{Body, Packet, Place};
+pub use process::{Form, State};
+pub use remote::Routes;
+pub use send::Sent;
+pub use table::Slot;

@@ -1,0 +1,168 @@
+//! One process, as its kernel knows it.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, Status};
+
+use crate::buffer::Buffer;
+
+/// How a process takes its messages; follows from its module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It runs on a stack of its own and calls `receive`.
+    Fiber,
+    /// It is called for each message.
+    Handler,
+}
+
+/// What a process does, in QNX's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It runs, or could. A handler: it has been called.
+    Ready,
+    /// It has sent, and the receiver has not taken the message.
+    SendBlocked(Pid),
+    /// It waits for the reply.
+    ReplyBlocked(Pid),
+    /// It waits for a message. A handler: it can be called.
+    ReceiveBlocked,
+}
+
+/// A part of a guest's memory: where it begins, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    /// In a memory of so many bytes, or nowhere. Memories do not shrink: it stays there.
+    pub(crate) fn new(start: u32, len: u32, memory_len: usize) -> Result<Span, Status> {
+        let span = Span { start, len };
+        if span.range().end > memory_len { Err(Status::BadAddress) } else { Ok(span) }
+    }
+
+    /// Of a message: not longer than one may be.
+    pub(crate) fn message(start: u32, len: u32, memory_len: usize) -> Result<Span, Status> {
+        if len as usize > MESSAGE_BYTES_MAX {
+            return Err(Status::TooLong);
+        }
+        Span::new(start, len, memory_len)
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+
+    pub(crate) fn holds(self, len: usize) -> bool {
+        len <= self.len as usize
+    }
+
+    /// The first bytes of it.
+    pub(crate) fn first(self, len: usize) -> Range<usize> {
+        self.start as usize..self.start as usize + len
+    }
+}
+
+/// What a process has under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    None,
+    /// Its last send; the reply goes to that span.
+    Send {
+        to: Pid,
+        reply: Span,
+        received: bool,
+    },
+    Receive(Receive),
+    /// What it waited for is there: in [`Process::answer`], or this status.
+    Message(Receive, Envelope),
+    /// A message is there, and there is no room for it.
+    NoRoom(Receive, Envelope),
+    Reply(Span),
+    Failed(Status),
+}
+
+/// A receive: from whom, and where to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Receive {
+    pub(crate) from: Option<Pid>,
+    pub(crate) buffer: Span,
+    pub(crate) envelope: Span,
+}
+
+/// A message that its receiver has not taken.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) from: Pid,
+    pub(crate) transaction: u64,
+    pub(crate) message: Buffer,
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) form: Form,
+    pub(crate) call: Call,
+    /// How many sends it has made: the name of the last one.
+    pub(crate) sends: u64,
+    /// The message or reply that it has not taken yet.
+    pub(crate) answer: Buffer,
+    pub(crate) queue: VecDeque<Waiting>,
+    /// Notified, and not received.
+    pub(crate) bits: u64,
+    /// A handler: whose message it has been called for.
+    pub(crate) serves: Option<(Pid, u64)>,
+    /// How many wait for its reply, as far as this kernel knows. Zero spares a search when it ends.
+    pub(crate) clients: u32,
+}
+
+impl Process {
+    pub(crate) fn new(pid: Pid, form: Form) -> Process {
+        Process {
+            pid,
+            form,
+            call: Call::None,
+            sends: 0,
+            answer: Buffer::new(),
+            queue: VecDeque::new(),
+            bits: 0,
+            serves: None,
+            clients: 0,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.call {
+            Call::Send { to, received: false, .. } => State::SendBlocked(to),
+            Call::Send { to, received: true, .. } => State::ReplyBlocked(to),
+            Call::Receive(_) => State::ReceiveBlocked,
+            Call::None if self.form == Form::Handler && self.serves.is_none() => {
+                State::ReceiveBlocked
+            }
+            Call::None
+            | Call::Message(..)
+            | Call::NoRoom(..)
+            | Call::Reply(_)
+            | Call::Failed(_) => State::Ready,
+        }
+    }
+
+    /// Whether a message from there would end its waiting.
+    pub(crate) fn waits_for(&self, from: Pid) -> bool {
+        matches!(self.call, Call::Receive(receive) if receive.from.is_none_or(|one| one == from))
+    }
+
+    /// What it has under way is over, with this status.
+    pub(crate) fn fail(&mut self, status: Status) {
+        self.call = Call::Failed(status);
+    }
+
+    /// Whether it waits for the reply to this send.
+    pub(crate) fn awaits(&self, transaction: u64, of: Pid) -> bool {
+        let waits = matches!(self.call, Call::Send { to, received: true, .. } if to == of);
+        waits && self.sends == transaction
+    }
+}

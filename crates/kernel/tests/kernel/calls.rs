@@ -1,0 +1,150 @@
+//! Handlers: called on the sender's stack where that can be, later where not.
+
+use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
+use peripatos_kernel::{Called, Form, Outcome, Sent, State};
+
+use crate::world::{Id, World};
+
+fn called(sent: Result<Sent, Status>) -> Called {
+    match sent {
+        Ok(Sent::Call(called)) => called,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn next(world: &mut World, id: Id) -> Option<(Called, Vec<u8>)> {
+    let (core, slot) = (world.body(id).core, world.body(id).slot);
+    let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+    let called = world.kernels[core].next_call(slot, &mut buffer)?;
+    buffer.truncate(called.envelope.len as usize);
+    Some((called, buffer))
+}
+
+fn pair() -> (World, Id, Id) {
+    let mut world = World::new(1);
+    let client = world.add(0, Form::Fiber);
+    let server = world.add(0, Form::Handler);
+    (world, client, server)
+}
+
+#[test]
+fn a_call_is_answered_at_once() {
+    let (mut world, client, server) = pair();
+    let to = world.pid(server);
+    for number in 1..4 {
+        let called = called(world.send(client, to, b"?"));
+        assert_eq!(called.envelope.from, world.pid(client));
+        assert_eq!(called.envelope.transaction, number);
+        let slot = world.body(server).slot;
+        assert_eq!(world.kernels[0].state(slot), Some(State::Ready));
+        assert_eq!(world.end_call(client, &called, Outcome::Replied(b"yes")), Ok(3));
+        assert_eq!(world.answer(client, 3), b"yes");
+        assert_eq!(world.kernels[0].state(slot), Some(State::ReceiveBlocked));
+        assert_eq!(world.wait(client), Some(Err(Status::NotNow)));
+    }
+}
+
+#[test]
+fn one_that_serves_is_called_later() {
+    let (mut world, client, server) = pair();
+    let other = world.add(0, Form::Fiber);
+    let to = world.pid(server);
+    let first = called(world.send(client, to, b"first"));
+    assert_eq!(world.end_call(client, &first, Outcome::Parked), Err(Status::Wait));
+    assert_eq!(world.send(other, to, b"second"), Ok(Sent::Waits));
+    assert_eq!(world.woken(), []);
+    assert!(next(&mut world, server).is_none(), "it serves");
+    let slot = world.body(server).slot;
+    world.kernels[0].resumed(slot, Outcome::Replied(b"late"));
+    assert_eq!(world.woken(), [(world.pid(client), false), (to, true)]);
+    assert_eq!(world.wait(client), Some(Ok(4)));
+    let (second, message) = next(&mut world, server).unwrap();
+    assert_eq!(message, b"second");
+    world.kernels[0].finish_call(&second, Outcome::Replied(b"2"));
+    assert_eq!(world.wait(other), Some(Ok(1)));
+    // Free again: on the stack.
+    called(world.send(client, to, b"third"));
+}
+
+#[test]
+fn one_that_ends_takes_nobody_along() {
+    let (mut world, client, server) = pair();
+    let other = world.add(0, Form::Fiber);
+    let to = world.pid(server);
+    let first = called(world.send(client, to, b"?"));
+    // Meanwhile somebody else sends, as a call in the call would.
+    assert_eq!(world.send(other, to, b"?"), Ok(Sent::Waits));
+    assert_eq!(world.end_call(client, &first, Outcome::Ended), Err(Status::NoProcess));
+    world.end(server);
+    assert_eq!(world.wait(other), Some(Err(Status::NoProcess)));
+    assert_eq!(world.wait(client), Some(Err(Status::NotNow)));
+}
+
+#[test]
+fn one_that_ends_parked_tells_its_caller() {
+    let (mut world, client, server) = pair();
+    let to = world.pid(server);
+    let call = called(world.send(client, to, b"?"));
+    let _ = world.end_call(client, &call, Outcome::Parked);
+    world.end(server);
+    assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
+}
+
+#[test]
+fn calls_are_nested_so_deep_and_no_deeper() {
+    let mut world = World::new(1);
+    let client = world.add(0, Form::Fiber);
+    let servers: Vec<Id> = (0..10).map(|_| world.add(0, Form::Handler)).collect();
+    let mut stack = Vec::new();
+    let mut from = client;
+    let deepest = loop {
+        let to = world.pid(servers[stack.len()]);
+        match world.send(from, to, b"?") {
+            Ok(Sent::Call(called)) => {
+                let sender = from;
+                from = servers[stack.len()];
+                stack.push((sender, called));
+            }
+            other => break other,
+        }
+    };
+    assert_eq!((stack.len(), deepest), (8, Ok(Sent::Waits)));
+    // The one that is too deep is called from elsewhere; those above it are parked, last in first out.
+    for (sender, called) in stack.iter().rev() {
+        assert_eq!(world.end_call(*sender, called, Outcome::Parked), Err(Status::Wait));
+    }
+    let (last, _) = next(&mut world, servers[8]).unwrap();
+    world.kernels[0].finish_call(&last, Outcome::Replied(b"!"));
+    for server in servers[..8].iter().rev() {
+        assert_eq!(world.wait(*server), Some(Ok(1)));
+        let slot = world.body(*server).slot;
+        world.kernels[0].resumed(slot, Outcome::Replied(b"!"));
+    }
+    assert_eq!(world.wait(client), Some(Ok(1)));
+}
+
+#[test]
+fn a_caller_is_not_called_back() {
+    let (mut world, client, server) = pair();
+    let (to, back) = (world.pid(server), world.pid(client));
+    let _call = called(world.send(client, to, b"?"));
+    assert_eq!(world.send(server, back, b"?"), Err(Status::Deadlock));
+    assert_eq!(world.send(server, to, b"?"), Err(Status::Deadlock));
+}
+
+#[test]
+fn a_call_from_another_core_is_made_here() {
+    let mut world = World::new(2);
+    let client = world.add(0, Form::Fiber);
+    let server = world.add(1, Form::Handler);
+    let to = world.pid(server);
+    assert_eq!(world.send(client, to, b"far"), Ok(Sent::Waits));
+    world.deliver_all();
+    assert_eq!(world.woken(), [(to, true)]);
+    let (call, message) = next(&mut world, server).unwrap();
+    assert_eq!(message, b"far");
+    world.kernels[1].finish_call(&call, Outcome::Replied(b"near"));
+    world.deliver_all();
+    assert_eq!(world.wait(client), Some(Ok(4)));
+    assert_eq!(world.answer(client, 4), b"near");
+}

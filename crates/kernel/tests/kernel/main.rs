@@ -1,0 +1,6 @@
+//! Kernels and their processes, without an engine: memories are vectors, programs are scripts.
+
+mod calls;
+mod random;
+mod talk;
+mod world;

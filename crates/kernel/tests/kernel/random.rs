@@ -1,0 +1,247 @@
+//! Random talk: whoever sends hears exactly once, the right thing, whatever ends and in whatever order packets come.
+
+use peripatos_abi::message::Status;
+use peripatos_kernel::{Form, Outcome, Sent};
+
+use crate::world::{Id, World};
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Free,
+    /// It has sent this, to that one.
+    Sent(u64, Id),
+    Receiving,
+    /// It has taken a message with this in it.
+    Serving(u64),
+    /// A handler that is parked.
+    Parked(u64),
+}
+
+struct Play {
+    world: World,
+    forms: Vec<Form>,
+    doing: Vec<Doing>,
+    random: Random,
+    sent: u64,
+    heard: u64,
+}
+
+const STEPS: usize = 3_000;
+
+impl Play {
+    fn new(seed: u64) -> Play {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let cores = 1 + random.below(3);
+        let mut world = World::new(cores);
+        let mut forms = Vec::new();
+        for _ in 0..8 {
+            let form = if random.below(3) == 0 { Form::Handler } else { Form::Fiber };
+            world.add(random.below(cores), form);
+            forms.push(form);
+        }
+        let doing = vec![Doing::Free; forms.len()];
+        Play { world, forms, doing, random, sent: 0, heard: 0 }
+    }
+
+    fn lives(&self, id: Id) -> bool {
+        self.world.bodies[id].is_some()
+    }
+
+    fn step(&mut self) {
+        let id = self.random.below(self.forms.len());
+        if self.random.below(4) == 0 {
+            return self.deliver();
+        }
+        if !self.lives(id) {
+            return;
+        }
+        if self.random.below(400) == 0 {
+            return self.end(id);
+        }
+        if self.random.below(20) == 0 {
+            let to = self.random.below(self.world.kernels.len());
+            return self.world.carry(id, to);
+        }
+        match (self.forms[id], self.doing[id]) {
+            (Form::Fiber, Doing::Free) if self.random.below(2) == 0 => self.receive(id),
+            (Form::Fiber, Doing::Free) => self.send(id),
+            (Form::Fiber, Doing::Sent(..) | Doing::Receiving) => self.wait(id),
+            (Form::Fiber, Doing::Serving(number)) => self.reply(id, number),
+            (Form::Handler, Doing::Parked(number)) => {
+                let slot = self.world.body(id).slot;
+                let core = self.world.body(id).core;
+                self.doing[id] = Doing::Free;
+                self.world.kernels[core].resumed(slot, Outcome::Replied(&answer(number)));
+            }
+            (Form::Handler, _) => self.call(id),
+            (Form::Fiber, Doing::Parked(_)) => unreachable!("only handlers are parked"),
+        }
+    }
+
+    /// Packets between two kernels keep their order; they may come twice.
+    fn deliver(&mut self) {
+        self.world.collect_packets();
+        let Some(at) = self.world.packets.len().checked_sub(1) else { return };
+        let at = self.random.below(at + 1);
+        let (source, target) = (self.world.packets[at].source, self.world.packets[at].target);
+        let same =
+            |packet: &peripatos_kernel::Packet| packet.source == source && packet.target == target;
+        let first = self.world.packets.iter().position(same).expect("it is one of them");
+        let packet = self.world.packets.remove(first).expect("it is there");
+        if self.random.below(10) == 0 {
+            self.world.deliver(packet.clone());
+        }
+        self.world.deliver(packet);
+    }
+
+    fn send(&mut self, id: Id) {
+        let to = self.random.below(self.forms.len());
+        let number = self.sent + 1;
+        let pid = self.world.pid(to);
+        match self.world.send(id, pid, &number.to_le_bytes()) {
+            Ok(Sent::Waits) => self.doing[id] = Doing::Sent(number, to),
+            Ok(Sent::Call(called)) => {
+                let outcome = match self.random.below(10) {
+                    0 => Outcome::Ended,
+                    1..4 => Outcome::Parked,
+                    _ => Outcome::Replied(&answer(number)),
+                };
+                let result = self.world.end_call(id, &called, outcome);
+                match outcome {
+                    Outcome::Parked => {
+                        assert_eq!(result, Err(Status::Wait));
+                        self.doing[id] = Doing::Sent(number, to);
+                        self.doing[to] = Doing::Parked(number);
+                    }
+                    Outcome::Ended => {
+                        self.world.end(to);
+                        self.hear(id, to, number, result);
+                    }
+                    Outcome::Replied(_) => self.hear(id, to, number, result),
+                }
+            }
+            Err(status) => {
+                assert_eq!(status, Status::Deadlock);
+                return;
+            }
+        }
+        self.sent += 1;
+    }
+
+    /// The answer, or the word that the receiver has ended, if it has.
+    fn hear(&mut self, id: Id, to: Id, number: u64, result: Result<u32, Status>) {
+        match result {
+            Ok(len) => assert_eq!(self.world.answer(id, len), answer(number)),
+            Err(status) => assert_eq!((status, self.lives(to)), (Status::NoProcess, false)),
+        }
+        self.heard += 1;
+        self.doing[id] = Doing::Free;
+    }
+
+    fn receive(&mut self, id: Id) {
+        match self.world.receive(id, None, 100) {
+            Ok(len) => self.took(id, len),
+            Err(status) => {
+                assert_eq!(status, Status::Wait);
+                self.doing[id] = Doing::Receiving;
+            }
+        }
+    }
+
+    fn took(&mut self, id: Id, len: u32) {
+        let message = self.world.message(id, len);
+        let number = u64::from_le_bytes(message.try_into().expect("eight bytes"));
+        self.doing[id] = Doing::Serving(number);
+    }
+
+    fn wait(&mut self, id: Id) {
+        let Some(result) = self.world.wait(id) else { return };
+        match self.doing[id] {
+            Doing::Sent(number, to) => self.hear(id, to, number, result),
+            _ => self.took(id, result.expect("receiving does not fail")),
+        }
+    }
+
+    fn reply(&mut self, id: Id, number: u64) {
+        // The sender may have ended.
+        let _ = self.world.reply(id, &answer(number));
+        self.doing[id] = Doing::Free;
+    }
+
+    fn call(&mut self, id: Id) {
+        let (core, slot) = (self.world.body(id).core, self.world.body(id).slot);
+        let mut buffer = [0; 100];
+        let Some(called) = self.world.kernels[core].next_call(slot, &mut buffer) else { return };
+        let number = u64::from_le_bytes(*buffer.first_chunk().expect("eight bytes"));
+        if self.random.below(3) == 0 {
+            self.world.kernels[core].finish_call(&called, Outcome::Parked);
+            self.doing[id] = Doing::Parked(number);
+        } else {
+            let answer = answer(number);
+            self.world.kernels[core].finish_call(&called, Outcome::Replied(&answer));
+        }
+    }
+
+    fn end(&mut self, id: Id) {
+        if let Doing::Sent(..) = self.doing[id] {
+            // It will not hear, and need not.
+            self.heard += 1;
+        }
+        self.world.end(id);
+    }
+}
+
+impl Play {
+    /// Everybody ends. Whoever waits for one who has ended is told; of a circle over several kernels, which nobody
+    /// sees, one has to end first.
+    fn end_all(&mut self) {
+        while let Some(first) = (0..self.forms.len()).find(|id| self.lives(*id)) {
+            for id in 0..self.forms.len() {
+                self.world.deliver_all();
+                if self.lives(id) && matches!(self.doing[id], Doing::Sent(..)) {
+                    self.wait(id);
+                }
+                if self.lives(id) && !matches!(self.doing[id], Doing::Sent(..)) {
+                    self.end(id);
+                }
+            }
+            if self.lives(first) {
+                let waits_for = match self.doing[first] {
+                    Doing::Sent(_, to) => to,
+                    other => unreachable!("{other:?} was ended above"),
+                };
+                assert!(self.lives(waits_for), "who waits for one who has ended is told");
+                self.end(first);
+            }
+        }
+    }
+}
+
+fn answer(number: u64) -> [u8; 8] {
+    (!number).to_le_bytes()
+}
+
+#[test]
+fn who_sends_hears_once() {
+    for seed in 0..300 {
+        let mut play = Play::new(seed);
+        for _ in 0..STEPS {
+            play.step();
+        }
+        play.end_all();
+        assert_eq!(play.heard, play.sent, "seed {seed}: {:?}", play.doing);
+        assert!(play.world.kernels.iter().all(|kernel| kernel.is_empty()), "seed {seed}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Send, receive, reply between processes of one kernel and of two.
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
+use peripatos_kernel::{Form, Sent, State};
+
+use crate::world::{Id, World};
+
+/// A client and a server, on one core or on two.
+fn pair(cores: usize) -> (World, Id, Id) {
+    let mut world = World::new(cores);
+    let client = world.add(0, Form::Fiber);
+    let server = world.add(cores - 1, Form::Fiber);
+    (world, client, server)
+}
+
+fn state(world: &mut World, id: Id) -> State {
+    let (core, slot) = (world.body(id).core, world.body(id).slot);
+    world.kernels[core].state(slot).expect("it lives")
+}
+
+/// The client sends; the server takes it, before or after; it replies.
+#[test]
+fn a_message_is_replied_to() {
+    for cores in [1, 2] {
+        for server_first in [true, false] {
+            for len in [0, 32, 5_000, MESSAGE_BYTES_MAX] {
+                let (mut world, client, server) = pair(cores);
+                let question: Vec<u8> = (0..len).map(|at| at as u8).collect();
+                let to = world.pid(server);
+                if server_first {
+                    assert_eq!(world.receive(server, None, 65_536), Err(Status::Wait));
+                    assert_eq!(world.wait(server), None);
+                    assert_eq!(state(&mut world, server), State::ReceiveBlocked);
+                }
+                assert_eq!(world.send(client, to, &question), Ok(Sent::Waits));
+                assert_eq!(world.wait(client), None);
+                world.deliver_all();
+                let got = if server_first {
+                    assert_eq!(world.woken(), [(to, false)]);
+                    world.wait(server).unwrap()
+                } else {
+                    world.receive(server, None, 65_536)
+                };
+                assert_eq!(got, Ok(len as u32));
+                assert!(world.message(server, len as u32) == question);
+                assert_eq!(world.sender(server), (world.pid(client), 1));
+                assert_eq!(state(&mut world, client), State::ReplyBlocked(to));
+                world.reply(server, b"answer").unwrap();
+                assert_eq!(world.reply(server, b"again"), Err(Status::NotWaiting));
+                world.deliver_all();
+                assert_eq!(world.woken(), [(world.pid(client), false)]);
+                assert_eq!(world.wait(client), Some(Ok(6)));
+                assert_eq!(world.answer(client, 6), b"answer");
+                assert_eq!(world.wait(client), Some(Err(Status::NotNow)));
+            }
+        }
+    }
+}
+
+#[test]
+fn one_can_be_received_from_alone() {
+    let mut world = World::new(1);
+    let [server, one, two] = [(); 3].map(|()| world.add(0, Form::Fiber));
+    let to = world.pid(server);
+    let (first, second) = (world.pid(one), world.pid(two));
+    assert_eq!(world.receive(server, Some(second), 100), Err(Status::Wait));
+    world.send(one, to, b"one").unwrap();
+    assert_eq!(world.wait(server), None);
+    world.send(two, to, b"two").unwrap();
+    assert_eq!(world.wait(server), Some(Ok(3)));
+    assert_eq!(world.sender(server).0, second);
+    assert_eq!(world.receive(server, None, 100), Ok(3));
+    assert_eq!(world.sender(server).0, first);
+}
+
+#[test]
+fn what_does_not_fit_stays_or_is_told() {
+    let (mut world, client, server) = pair(1);
+    let to = world.pid(server);
+    let long = vec![0; MESSAGE_BYTES_MAX + 1];
+    assert_eq!(world.send(client, to, &long), Err(Status::TooLong));
+    world.send_with(client, to, b"12345", 3).unwrap();
+    assert_eq!(world.receive(server, None, 4), Err(Status::TooLong));
+    assert_eq!(world.receive(server, None, 5), Ok(5));
+    world.reply(server, b"1234").unwrap();
+    assert_eq!(world.wait(client), Some(Err(Status::TooLong)));
+    // A receiver that waits with too little room is passed by, and finds it when it asks again.
+    assert_eq!(world.receive(server, None, 2), Err(Status::Wait));
+    world.send(client, to, b"123").unwrap();
+    assert_eq!(world.wait(server), Some(Err(Status::TooLong)));
+    assert_eq!(world.receive(server, None, 3), Ok(3));
+}
+
+#[test]
+fn who_waits_for_the_dead_is_told() {
+    for cores in [1, 2] {
+        for received in [true, false] {
+            let (mut world, client, server) = pair(cores);
+            let to = world.pid(server);
+            world.send(client, to, b"?").unwrap();
+            world.deliver_all();
+            if received {
+                world.receive(server, None, 10).unwrap();
+            }
+            world.end(server);
+            world.deliver_all();
+            assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
+            // It looks the same as one who never was.
+            for nobody in [to, Pid::new(99, 99)] {
+                world.send(client, nobody, b"?").unwrap();
+                world.deliver_all();
+                assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reply_to_the_dead_is_refused() {
+    let (mut world, client, server) = pair(1);
+    let to = world.pid(server);
+    world.send(client, to, b"?").unwrap();
+    world.receive(server, None, 10).unwrap();
+    world.end(client);
+    assert_eq!(world.reply(server, b"!"), Err(Status::NotWaiting));
+}
+
+#[test]
+fn circles_are_found() {
+    let mut world = World::new(1);
+    let ids = [(); 3].map(|()| world.add(0, Form::Fiber));
+    let pids = ids.map(|id| world.pid(id));
+    assert_eq!(world.send(ids[0], pids[0], b""), Err(Status::Deadlock));
+    world.send(ids[0], pids[1], b"").unwrap();
+    world.send(ids[1], pids[2], b"").unwrap();
+    assert_eq!(world.send(ids[2], pids[0], b""), Err(Status::Deadlock));
+    // The one who was refused can make good for it.
+    world.receive(ids[2], None, 10).unwrap();
+    world.reply(ids[2], b"").unwrap();
+    assert_eq!(world.wait(ids[1]), Some(Ok(0)));
+}
+
+#[test]
+fn a_message_is_handed_on() {
+    let mut world = World::new(1);
+    let [client, front, back] = [(); 3].map(|()| world.add(0, Form::Fiber));
+    let (to, behind) = (world.pid(front), world.pid(back));
+    world.send(client, to, b"question").unwrap();
+    world.receive(front, None, 100).unwrap();
+    world.forward(front, behind, b"changed").unwrap();
+    assert_eq!(world.reply(front, b""), Err(Status::NotWaiting));
+    assert_eq!(world.receive(back, None, 100), Ok(7));
+    assert_eq!(world.sender(back), (world.pid(client), 1));
+    world.end(front);
+    world.reply(back, b"done").unwrap();
+    assert_eq!(world.wait(client), Some(Ok(4)));
+}
+
+#[test]
+fn bits_are_gathered_and_come_first() {
+    for cores in [1, 2] {
+        let (mut world, one, two) = pair(cores);
+        let to = world.pid(two);
+        world.notify(one, to, 0b001);
+        world.notify(one, to, 0b100);
+        world.send(one, to, b"m").unwrap();
+        world.deliver_all();
+        assert_eq!(world.receive(two, None, 10), Ok(0));
+        assert_eq!(world.sender(two), (Pid::from_bits(0), 0b101));
+        assert_eq!(world.receive(two, None, 10), Ok(1));
+        world.reply(two, b"").unwrap();
+        assert_eq!(world.receive(two, None, 10), Err(Status::Wait));
+        world.deliver_all();
+        world.wait(one).unwrap().unwrap();
+        world.notify(one, to, 2);
+        world.deliver_all();
+        assert_eq!(world.wait(two), Some(Ok(0)));
+    }
+}
+
+#[test]
+fn a_packet_that_comes_twice_acts_once() {
+    let (mut world, client, server) = pair(2);
+    let to = world.pid(server);
+    world.send(client, to, b"?").unwrap();
+    world.collect_packets();
+    let sent = world.packets.pop_front().unwrap();
+    for _ in 0..3 {
+        world.deliver(sent.clone());
+    }
+    assert_eq!(world.receive(server, None, 10), Ok(1));
+    assert_eq!(world.receive(server, None, 10), Err(Status::Wait));
+    world.reply(server, b"!").unwrap();
+    world.collect_packets();
+    let reply = world.packets.pop_front().unwrap();
+    // The reply is lost; the question comes again, and is answered again.
+    world.deliver(sent);
+    world.collect_packets();
+    assert_eq!(world.packets.pop_front(), Some(reply.clone()));
+    world.deliver(reply.clone());
+    assert_eq!(world.wait(client), Some(Ok(1)));
+    world.deliver(reply);
+    assert_eq!(world.wait(client), Some(Err(Status::NotNow)));
+}
+
+#[test]
+fn pointers_out_of_the_memory_are_refused() {
+    let (mut world, client, server) = pair(1);
+    let (slot, kernel) = (world.body(client).slot, 0);
+    let memory = vec![0_u8; 1000];
+    let far = memory.len() as u32;
+    let mut check = |to, message, reply| {
+        world.kernels[kernel].send(slot, &memory, to, message, reply).unwrap_err()
+    };
+    assert_eq!(check(far - 15, (0, 0), (0, 0)), Status::BadAddress);
+    assert_eq!(check(u32::MAX, (0, 0), (0, 0)), Status::BadAddress);
+    assert_eq!(check(0, (far, 1), (0, 0)), Status::BadAddress);
+    assert_eq!(check(0, (u32::MAX, 2), (0, 0)), Status::BadAddress);
+    assert_eq!(check(0, (0, 0), (1, far)), Status::BadAddress);
+    assert_eq!(world.receive(server, None, 140_000), Err(Status::BadAddress));
+}

@@ -1,0 +1,194 @@
+//! Kernels side by side, each with processes that are nothing but memories.
+
+use std::collections::VecDeque;
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::{Envelope, PID_BYTES, Status};
+use peripatos_kernel::{Called, Form, Kernel, Outcome, Packet, Place, Sent, Slot, Woken};
+
+/// Where things lie in a memory.
+pub(crate) const TO: u32 = 16;
+pub(crate) const ENVELOPE: u32 = 32;
+pub(crate) const MESSAGE: u32 = 1024;
+pub(crate) const REPLY: u32 = 70_000;
+const MEMORY_BYTES: usize = 140_000;
+
+/// A process: which kernel's, and its memory.
+pub(crate) struct Body {
+    pub(crate) core: usize,
+    pub(crate) slot: Slot,
+    pub(crate) pid: Pid,
+    pub(crate) memory: Vec<u8>,
+}
+
+pub(crate) struct World {
+    pub(crate) kernels: Vec<Kernel>,
+    pub(crate) packets: VecDeque<Packet>,
+    pub(crate) bodies: Vec<Option<Body>>,
+}
+
+pub(crate) type Id = usize;
+
+pub(crate) fn place(core: usize) -> Place {
+    Place { node: 1, core: core as u32 }
+}
+
+impl World {
+    pub(crate) fn new(cores: usize) -> World {
+        let kernels = (0..cores).map(|core| Kernel::new(place(core))).collect();
+        World { kernels, packets: VecDeque::new(), bodies: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, core: usize, form: Form) -> Id {
+        let id = self.bodies.len();
+        let pid = Pid::new(id as u64 + 1, 0x9e37_79b9 * (id as u64 + 1));
+        let slot = self.kernels[core].add(pid, form).expect("a new pid");
+        self.bodies.push(Some(Body { core, slot, pid, memory: vec![0; MEMORY_BYTES] }));
+        id
+    }
+
+    pub(crate) fn body(&mut self, id: Id) -> &mut Body {
+        self.bodies[id].as_mut().expect("it lives")
+    }
+
+    pub(crate) fn pid(&self, id: Id) -> Pid {
+        Pid::new(id as u64 + 1, 0x9e37_79b9 * (id as u64 + 1))
+    }
+
+    /// Its kernel, slot and memory.
+    fn parts(&mut self, id: Id) -> (&mut Kernel, Slot, &mut Vec<u8>) {
+        let body = self.bodies[id].as_mut().expect("it lives");
+        (&mut self.kernels[body.core], body.slot, &mut body.memory)
+    }
+
+    pub(crate) fn send(&mut self, id: Id, to: Pid, message: &[u8]) -> Result<Sent, Status> {
+        self.send_with(id, to, message, 65_536)
+    }
+
+    pub(crate) fn send_with(
+        &mut self,
+        id: Id,
+        to: Pid,
+        message: &[u8],
+        room: u32,
+    ) -> Result<Sent, Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        memory[TO as usize..][..PID_BYTES].copy_from_slice(&to.bits().to_le_bytes());
+        memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
+        kernel.send(slot, memory, TO, (MESSAGE, message.len() as u32), (REPLY, room))
+    }
+
+    pub(crate) fn receive(&mut self, id: Id, from: Option<Pid>, room: u32) -> Result<u32, Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        if let Some(from) = from {
+            memory[TO as usize..][..PID_BYTES].copy_from_slice(&from.bits().to_le_bytes());
+        }
+        let from = if from.is_some() { TO } else { 0 };
+        kernel.receive(slot, memory, from, (MESSAGE, room), ENVELOPE)
+    }
+
+    pub(crate) fn wait(&mut self, id: Id) -> Option<Result<u32, Status>> {
+        let (kernel, slot, memory) = self.parts(id);
+        kernel.wait(slot, memory)
+    }
+
+    pub(crate) fn reply(&mut self, id: Id, message: &[u8]) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
+        kernel.reply(slot, memory, ENVELOPE, (MESSAGE, message.len() as u32))
+    }
+
+    pub(crate) fn forward(&mut self, id: Id, to: Pid, message: &[u8]) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        memory[TO as usize..][..PID_BYTES].copy_from_slice(&to.bits().to_le_bytes());
+        memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
+        kernel.forward(slot, memory, ENVELOPE, TO, (MESSAGE, message.len() as u32))
+    }
+
+    pub(crate) fn notify(&mut self, id: Id, to: Pid, bits: u64) {
+        let (kernel, slot, memory) = self.parts(id);
+        memory[TO as usize..][..PID_BYTES].copy_from_slice(&to.bits().to_le_bytes());
+        kernel.notify(slot, memory, TO, bits).expect("the pid lies in its memory");
+    }
+
+    pub(crate) fn end_call(
+        &mut self,
+        id: Id,
+        called: &Called,
+        outcome: Outcome<'_>,
+    ) -> Result<u32, Status> {
+        let (kernel, _, memory) = self.parts(id);
+        kernel.end_call(called, outcome, memory)
+    }
+
+    /// A process ends.
+    pub(crate) fn end(&mut self, id: Id) {
+        let body = self.bodies[id].take().expect("it lives");
+        self.kernels[body.core].remove(body.slot);
+    }
+
+    /// A process goes to another kernel.
+    pub(crate) fn carry(&mut self, id: Id, to: usize) {
+        let body = self.bodies[id].as_mut().expect("it lives");
+        let moving = self.kernels[body.core].extract(body.slot, place(to)).expect("it is there");
+        body.core = to;
+        body.slot = self.kernels[to].adopt(moving).expect("it is nowhere else");
+    }
+
+    /// Who can go on, in order: pids of processes, and of handlers that can be called.
+    pub(crate) fn woken(&mut self) -> Vec<(Pid, bool)> {
+        let mut all = Vec::new();
+        for kernel in &mut self.kernels {
+            while let Some(woken) = kernel.next_woken() {
+                let (slot, handler) = match woken {
+                    Woken::Process(slot) => (slot, false),
+                    Woken::Handler(slot) => (slot, true),
+                };
+                all.extend(kernel.pid(slot).map(|pid| (pid, handler)));
+            }
+        }
+        all
+    }
+
+    pub(crate) fn collect_packets(&mut self) {
+        for kernel in &mut self.kernels {
+            while let Some(packet) = kernel.next_packet() {
+                self.packets.push_back(packet);
+            }
+        }
+    }
+
+    /// Delivers one packet. What has no target goes to whoever has the process: that is the host's to find out.
+    pub(crate) fn deliver(&mut self, packet: Packet) {
+        let (source, to) = (packet.source, packet.to);
+        let target = packet.target.map(|place| place.core as usize).or_else(|| {
+            self.bodies.iter().flatten().find(|body| body.pid == to).map(|body| body.core)
+        });
+        match target {
+            Some(core) => self.kernels[core].arrived(packet),
+            None => self.kernels[source.core as usize].nobody(packet),
+        }
+    }
+
+    pub(crate) fn deliver_all(&mut self) {
+        loop {
+            self.collect_packets();
+            let Some(packet) = self.packets.pop_front() else { return };
+            self.deliver(packet);
+        }
+    }
+
+    pub(crate) fn message(&mut self, id: Id, len: u32) -> Vec<u8> {
+        self.body(id).memory[MESSAGE as usize..][..len as usize].to_vec()
+    }
+
+    pub(crate) fn answer(&mut self, id: Id, len: u32) -> Vec<u8> {
+        self.body(id).memory[REPLY as usize..][..len as usize].to_vec()
+    }
+
+    /// From whom the last message was.
+    pub(crate) fn sender(&mut self, id: Id) -> (Pid, u64) {
+        let memory = &self.body(id).memory;
+        Envelope::sender(memory[ENVELOPE as usize..].first_chunk().expect("it lies in the memory"))
+    }
+}
