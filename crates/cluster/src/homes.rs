@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use peripatos_abi::Pid;
 
 use crate::limits::LOST_AFTER;
+use crate::message::{Description, MoveCosts, ProcessRow, RowState};
 use crate::{NodeId, Time};
 
 /// Where such a process is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Home {
+    process: Description,
     /// The node that last said it runs there.
     pub(crate) at: NodeId,
     /// How often it had moved when it came there.
@@ -27,16 +29,17 @@ pub(crate) struct Homes(BTreeMap<Pid, Home>);
 impl Homes {
     /// A process runs at that node, or did when that was sent: what it did last counts. `None`: it was not started
     /// here, or its origin has gone.
-    pub(crate) fn runs_at(&mut self, pid: Pid, at: NodeId, moves: u32) -> Option<Home> {
+    pub(crate) fn runs_at(&mut self, pid: Pid, at: NodeId, moves: u32) -> Option<&Home> {
         let home = self.0.get_mut(&pid)?;
         if moves >= home.moves {
             (home.at, home.moves, home.lost_at) = (at, moves, None);
         }
-        Some(*home)
+        Some(home)
     }
 
-    pub(crate) fn started(&mut self, pid: Pid, at: NodeId) {
-        self.0.insert(pid, Home { at, moves: 0, lost_at: None, killed: false });
+    pub(crate) fn started(&mut self, process: Description) {
+        let (pid, at) = (process.pid, process.origin);
+        self.0.insert(pid, Home { process, at, moves: 0, lost_at: None, killed: false });
     }
 
     pub(crate) fn remove(&mut self, pid: Pid) -> Option<Home> {
@@ -48,6 +51,21 @@ impl Homes {
         let home = self.0.get_mut(&pid)?;
         home.killed = true;
         Some(home.at)
+    }
+
+    /// All of them, as they would be listed while they are on their way. How they do, only the nodes know that run them.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = ProcessRow> {
+        self.0.values().map(|home| ProcessRow {
+            process: home.process.clone(),
+            node: home.at,
+            state: RowState::Moving,
+            core: None,
+            cpu_ms: 0,
+            memory_bytes: 0,
+            moves: home.moves,
+            costs: MoveCosts::default(),
+            pinned: false,
+        })
     }
 
     /// A node is gone.

@@ -199,7 +199,7 @@ impl Node {
                 }
             }
             Message::List { request } => {
-                let processes = self.own_rows();
+                let processes = self.known_rows();
                 out.push(Action::Send {
                     to: from,
                     message: Message::Listed { request, processes },
@@ -274,7 +274,7 @@ impl Node {
     fn started(&mut self, description: Description) {
         let pid = description.pid;
         if description.origin == self.config.node {
-            self.homes.started(pid, self.config.node);
+            self.homes.started(description.clone());
         }
         self.processes.0.insert(pid, Process::new(description));
     }
@@ -312,7 +312,8 @@ impl Node {
     ) {
         if let Some(home) = self.homes.runs_at(pid, at, moves) {
             if home.killed {
-                self.kill_at(pid, home.at, out);
+                let at = home.at;
+                self.kill_at(pid, at, out);
             }
             return;
         }

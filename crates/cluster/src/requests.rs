@@ -8,6 +8,7 @@ use crate::event::{Action, Request, RequestId, Response};
 use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX};
 use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode};
 use crate::node::{Asker, Node};
+use crate::source::Outgoing;
 use crate::{NodeId, Time};
 
 /// A question of ours that other nodes have not all answered.
@@ -21,7 +22,11 @@ pub(crate) struct Waiting {
 
 #[derive(Debug)]
 enum Kind {
-    Processes { rows: Vec<ProcessRow>, silent: Vec<String> },
+    Processes {
+        /// What each node has said, this one too.
+        listed: BTreeMap<NodeId, Vec<ProcessRow>>,
+        silent: Vec<String>,
+    },
     Command,
 }
 
@@ -56,10 +61,12 @@ impl Node {
         }
     }
 
-    pub(crate) fn own_rows(&self) -> Vec<ProcessRow> {
-        self.processes.rows(self.config.node, self.now, |id| {
-            self.outgoing.get(&id).is_some_and(super::source::Outgoing::is_in_doubt)
-        })
+    /// What runs here, and what was started here and runs elsewhere.
+    pub(crate) fn known_rows(&self) -> Vec<ProcessRow> {
+        let in_doubt = |id| self.outgoing.get(&id).is_some_and(Outgoing::is_in_doubt);
+        let here = self.processes.rows(self.config.node, self.now, in_doubt);
+        let elsewhere = |row: &ProcessRow| !self.processes.0.contains_key(&row.process.pid);
+        here.into_iter().chain(self.homes.rows().filter(elsewhere)).collect()
     }
 
     fn list_all(&mut self, id: RequestId, out: &mut Vec<Action>) {
@@ -70,7 +77,8 @@ impl Node {
         }
         let unlinked = self.peers.0.values().filter(|known| !known.linked);
         let silent = unlinked.map(|known| known.peer.name.clone()).collect();
-        let kind = Kind::Processes { rows: self.own_rows(), silent };
+        let listed = BTreeMap::from([(self.config.node, self.known_rows())]);
+        let kind = Kind::Processes { listed, silent };
         let deadline = self.now + ANSWER_WAIT_MAX;
         self.waiting.insert(number, Waiting { id, deadline, open, kind });
         self.respond_if_complete(number, out);
@@ -85,10 +93,10 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         let Some(waiting) = self.waiting.get_mut(&number) else { return };
-        if let (true, Kind::Processes { rows, .. }) =
+        if let (true, Kind::Processes { listed, .. }) =
             (waiting.open.remove(&from), &mut waiting.kind)
         {
-            rows.extend(processes);
+            listed.insert(from, processes);
         }
         self.respond_if_complete(number, out);
     }
@@ -97,12 +105,12 @@ impl Node {
         if self.waiting.get(&number).is_none_or(|waiting| !waiting.open.is_empty()) {
             return;
         }
-        let Some(Waiting { id, kind: Kind::Processes { rows, silent }, .. }) =
+        let Some(Waiting { id, kind: Kind::Processes { listed, silent }, .. }) =
             self.waiting.remove(&number)
         else {
             return;
         };
-        let processes = once_each(rows);
+        let processes = once_each(listed);
         out.push(Action::Respond { id, response: Response::Processes { processes, silent } });
     }
 
@@ -244,14 +252,20 @@ impl Node {
     }
 }
 
-/// A process that is just moving may be listed at both ends: where it has moved to counts.
-fn once_each(rows: Vec<ProcessRow>) -> Vec<ProcessRow> {
-    let mut latest: BTreeMap<Pid, ProcessRow> = BTreeMap::new();
-    for row in rows {
-        let known = latest.get(&row.process.pid);
-        if known.is_none_or(|known| known.moves < row.moves) {
-            latest.insert(row.process.pid, row);
+/// A process that is just moving may be listed at both ends: where it has moved to counts. Or at neither, if one end was
+/// asked before and the other one after: then its origin's node knows of it.
+fn once_each(listed: BTreeMap<NodeId, Vec<ProcessRow>>) -> Vec<ProcessRow> {
+    let silent = |row: &ProcessRow| !listed.contains_key(&row.node);
+    let mut latest: BTreeMap<Pid, ((bool, u32), &ProcessRow)> = BTreeMap::new();
+    for (from, rows) in &listed {
+        // What a node that does not answer runs is not known.
+        for row in rows.iter().filter(|row| !silent(row)) {
+            let word = (row.node == *from, row.moves);
+            let known = latest.get(&row.process.pid);
+            if known.is_none_or(|(known, _)| *known < word) {
+                latest.insert(row.process.pid, (word, row));
+            }
         }
     }
-    latest.into_values().collect()
+    latest.into_values().map(|(_, row)| row.clone()).collect()
 }

@@ -6,7 +6,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::message::{Answer, Command, End, Hold, Message, MoveCosts, RowState};
 use peripatos_cluster::{Event, Request, RequestId, Response};
 
-use crate::world::{World, id};
+use crate::world::{World, id, name};
 
 fn migrate(world: &mut World, asked: usize, at: usize, pid: Pid, to: usize) -> RequestId {
     let command = Command::Migrate { pid, to: id(to), hold: Hold::UntilReleased };
@@ -106,16 +106,30 @@ fn what_cannot_be_moved_is_refused() {
     assert_eq!(world.place(pid), Some(0));
 }
 
-/// Moves a process, and after so many steps (messages delivered, reports made) does something.
+/// The next step of a move from node 0 to node 1: a message delivered, or a report made.
+fn step(world: &mut World) {
+    let _ = world.deliver(0, 1) || world.report(1) || world.deliver(1, 0) || world.report(0);
+}
+
+/// A process at node 0 whose origin is attached to that node.
+fn of_origin(origin: usize) -> (World, Pid) {
+    let mut world = World::new(3);
+    let pid = world.spawn(origin, 1);
+    world.settle();
+    if origin != 0 {
+        migrate(&mut world, origin, origin, pid, 0);
+        world.settle();
+    }
+    assert_eq!(world.place(pid), Some(0));
+    (world, pid)
+}
+
+/// Moves a process, and after so many steps does something.
 /// Returns whether the move was over before.
 fn disturbed(steps: usize, disturb: impl FnOnce(&mut World)) -> (World, Pid, bool) {
-    let mut world = World::new(3);
-    let pid = world.spawn(0, 1);
-    world.settle();
+    let (mut world, pid) = of_origin(0);
     let asked = migrate(&mut world, 0, 0, pid, 1);
-    for _ in 0..steps {
-        let _ = world.deliver(0, 1) || world.report(1) || world.deliver(1, 0) || world.report(0);
-    }
+    (0..steps).for_each(|_| step(&mut world));
     let over = answer(&mut world, 0, asked).is_some();
     disturb(&mut world);
     (world, pid, over)
@@ -179,17 +193,9 @@ fn a_source_killed_at_any_step_leaves_the_process_once_or_not_at_all() {
     let mut arrived = 0;
     for steps in 0..STEPS {
         // The origin is the third node.
-        let mut world = World::new(3);
-        let pid = world.spawn(2, 1);
-        world.settle();
-        migrate(&mut world, 2, 2, pid, 0);
-        world.settle();
-        assert_eq!(world.place(pid), Some(0));
+        let (mut world, pid) = of_origin(2);
         migrate(&mut world, 0, 0, pid, 1);
-        for _ in 0..steps {
-            let _ =
-                world.deliver(0, 1) || world.report(1) || world.deliver(1, 0) || world.report(0);
-        }
+        (0..steps).for_each(|_| step(&mut world));
         world.kill(0);
         world.start(0);
         world.link_all();
@@ -209,22 +215,52 @@ fn a_source_killed_at_any_step_leaves_the_process_once_or_not_at_all() {
     assert!(0 < arrived && arrived < STEPS);
 }
 
+/// Lets one node answer what node 2 has asked it.
+fn answers(world: &mut World, node: usize) {
+    while world.deliver(2, node) {}
+    while world.deliver(node, 2) {}
+}
+
 #[test]
 fn a_process_on_its_way_is_listed_once() {
-    for steps in 0..STEPS {
-        let (mut world, pid, _) = disturbed(steps, |_| {});
-        let asked = world.ask(2, Request::Processes);
-        // The answers, and nothing of the move.
-        for (from, to) in [(2, 0), (2, 1), (0, 2), (1, 2)] {
-            while world.deliver(from, to) {}
+    // One end of the move answers after so many steps, the other one after so many more.
+    let moments = || (0..STEPS).flat_map(|steps| (0..STEPS - steps).map(move |more| (steps, more)));
+    let check = |origin: usize, order: [usize; 2]| {
+        for (steps, more) in moments() {
+            let (mut world, pid) = of_origin(origin);
+            migrate(&mut world, 0, 0, pid, 1);
+            (0..steps).for_each(|_| step(&mut world));
+            let asked = world.ask(2, Request::Processes);
+            answers(&mut world, order[0]);
+            (0..more).for_each(|_| step(&mut world));
+            answers(&mut world, order[1]);
+            let Some(Response::Processes { processes, .. }) = world.host(2).responses.get(&asked)
+            else {
+                panic!("no answer");
+            };
+            let listed: Vec<Pid> = processes.iter().map(|row| row.process.pid).collect();
+            assert_eq!(listed, [pid], "origin {origin}, {order:?} after {steps} and {more} steps");
         }
-        let Some(Response::Processes { processes, .. }) = world.host(2).responses.remove(&asked)
-        else {
-            panic!("no answer");
-        };
-        let listed: Vec<Pid> = processes.iter().map(|row| row.process.pid).collect();
-        assert_eq!(listed, [pid], "after {steps} steps");
+    };
+    for origin in 0..3 {
+        check(origin, [0, 1]);
+        check(origin, [1, 0]);
     }
+}
+
+#[test]
+fn what_runs_at_a_node_that_does_not_answer_is_not_listed() {
+    let (mut world, pid) = of_origin(2);
+    for node in [0, 1] {
+        world.cut(2, node);
+    }
+    let asked = world.ask(2, Request::Processes);
+    let silent = vec![name(0), name(1)];
+    assert_eq!(
+        world.host(2).responses.get(&asked),
+        Some(&Response::Processes { processes: vec![], silent })
+    );
+    assert_eq!(world.place(pid), Some(0));
 }
 
 #[test]
