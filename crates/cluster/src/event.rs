@@ -181,6 +181,8 @@ pub enum Action {
     Connect(Vec<String>),
     /// Have a program ready: answered by `CodeReady`, `CodeMissing` or `CodeFailed`.
     WantCode(CodeHash),
+    /// A program that a peer was asked for need not come any more.
+    ForgetCode(CodeHash),
     /// Send a program in bulk.
     SendCode {
         /// To whom.

@@ -80,7 +80,7 @@ impl Node {
 
     /// A program is here and compiled: room is made for images.
     pub(crate) fn code_ready(&mut self, code: CodeHash, out: &mut Vec<Action>) {
-        self.fetching.remove(&code);
+        self.stop_fetching(code, out);
         for (id, incoming) in &mut self.incoming {
             let waits = matches!(incoming.phase, Phase::Looking | Phase::Fetching);
             if waits && incoming.luggage.process.code == code {
@@ -124,9 +124,16 @@ impl Node {
         }
     }
 
+    /// Nobody waits for a program any more that was asked for elsewhere.
+    fn stop_fetching(&mut self, code: CodeHash, out: &mut Vec<Action>) {
+        if self.fetching.remove(&code).is_some() {
+            out.push(Action::ForgetCode(code));
+        }
+    }
+
     /// A program cannot be used here.
     pub(crate) fn code_failed(&mut self, code: CodeHash, reason: &str, out: &mut Vec<Action>) {
-        self.fetching.remove(&code);
+        self.stop_fetching(code, out);
         let failed = |_: &MigrationId, one: &mut Incoming| {
             one.luggage.process.code == code
                 && matches!(one.phase, Phase::Looking | Phase::Fetching)
@@ -239,7 +246,7 @@ impl Node {
         // Others may wait for the program that this one's source was to send.
         let code = incoming.luggage.process.code;
         if self.fetching.get(&code) == Some(&id.source) {
-            self.fetching.remove(&code);
+            self.stop_fetching(code, out);
             self.fetch(code, out);
         }
     }

@@ -41,6 +41,8 @@ fn a_process_runs_once_or_not_at_all_whatever_happens() {
         }
         let standing: usize = world.hosts.iter().flatten().map(|host| host.frozen.len()).sum();
         assert_eq!(standing, 0, "seed {seed}: a process stands still though all can speak");
+        let idle = world.hosts.iter().flatten().all(|host| host.awaited.is_empty());
+        assert!(idle, "seed {seed}: a program is waited for that nobody sends");
     }
     assert!(survivors > 0);
 }

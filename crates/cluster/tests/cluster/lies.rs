@@ -1,9 +1,9 @@
 //! What a peer says of processes that are not its own changes nothing.
 
 use peripatos_cluster::Event;
-use peripatos_cluster::message::{End, Message};
+use peripatos_cluster::message::{End, Luggage, Message, MigrationId, MoveCosts};
 
-use crate::world::{World, id};
+use crate::world::{World, description, id};
 
 #[test]
 fn nobody_ends_or_claims_what_runs_elsewhere() {
@@ -26,4 +26,22 @@ fn nobody_ends_or_claims_what_runs_elsewhere() {
     world.live(40);
     assert!(world.host(0).told.is_empty());
     assert_eq!(world.place(pid), Some(0));
+}
+
+#[test]
+fn an_offer_that_is_taken_back_leaves_nothing_to_wait_for() {
+    let mut world = World::new(2);
+    let incarnation = world.host(0).incarnation;
+    for number in 0..100 {
+        let migration = MigrationId { source: id(0), incarnation, number };
+        let process = description(number, id(0));
+        let costs = MoveCosts::default();
+        let luggage = Luggage { process, moves: 1, costs, cpu_ms: 0, memory_bytes: 0, hold: None };
+        let offer = Message::Offer { migration, luggage };
+        for (message, awaited) in [(offer, 1), (Message::Abort { migration }, 0)] {
+            world.tell(1, Event::Message { from: id(0), message });
+            world.report(1);
+            assert_eq!(world.host(1).awaited.len(), awaited);
+        }
+    }
 }

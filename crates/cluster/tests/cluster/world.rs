@@ -23,6 +23,8 @@ pub(crate) struct Host {
     freezing: BTreeMap<MigrationId, Pid>,
     arriving: BTreeMap<MigrationId, Pid>,
     pub(crate) codes: BTreeSet<[u8; 32]>,
+    /// Programs that peers were asked for.
+    pub(crate) awaited: BTreeSet<[u8; 32]>,
     /// What its own threads will report.
     reports: VecDeque<Event>,
     pub(crate) responses: BTreeMap<RequestId, Response>,
@@ -90,6 +92,7 @@ impl World {
             freezing: BTreeMap::new(),
             arriving: BTreeMap::new(),
             codes: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             reports: VecDeque::new(),
             responses: BTreeMap::new(),
             told: Vec::new(),
@@ -143,16 +146,8 @@ impl World {
 
     /// Starts a process whose origin is attached to the node.
     pub(crate) fn spawn(&mut self, index: Index, number: u64) -> Pid {
-        let pid = Pid::new(number, number);
-        let description = Description {
-            pid,
-            command: vec!["program".into()],
-            code: [number as u8 % 3; 32],
-            origin: id(index),
-            started_unix_seconds: 0,
-            memory_bytes_max: 1 << 30,
-            canonical_nan: false,
-        };
+        let description = description(number, id(index));
+        let pid = description.pid;
         let host = self.host(index);
         host.codes.insert(description.code);
         host.running.insert(pid);
@@ -183,12 +178,20 @@ impl World {
     fn act(&mut self, index: Index, action: Action) {
         let Some(host) = &mut self.hosts[index] else { return };
         match action {
-            Action::Send { to, message } => self.send(index, to, message),
+            Action::Send { to, message } => {
+                if let Message::WantCode { code } = message {
+                    host.awaited.insert(code);
+                }
+                self.send(index, to, message);
+            }
             Action::Connect(_) => {}
             Action::WantCode(code) => host.reports.push_back(match host.codes.contains(&code) {
                 true => Event::CodeReady(code),
                 false => Event::CodeMissing(code),
             }),
+            Action::ForgetCode(code) => {
+                host.awaited.remove(&code);
+            }
             Action::SendCode { to, code } => {
                 self.codes_sent += 1;
                 let content = Content::Code(code);
@@ -249,8 +252,10 @@ impl World {
         let Some(message) = message else { return false };
         match message {
             Message::Bulk { content: Content::Code(code), .. } => {
-                self.host(to).codes.insert(code);
-                self.tell(to, Event::CodeReady(code));
+                if self.host(to).awaited.remove(&code) {
+                    self.host(to).codes.insert(code);
+                    self.tell(to, Event::CodeReady(code));
+                }
             }
             Message::Bulk { content: Content::Image(migration), .. } => {
                 if self.host(to).arriving.contains_key(&migration) {
@@ -319,6 +324,19 @@ impl World {
             (0..self.hosts.len()).filter(|index| runs(&self.hosts[*index])).collect();
         assert!(places.len() <= 1, "{pid} runs on {places:?}");
         places.first().copied()
+    }
+}
+
+/// A process of one of three programs.
+pub(crate) fn description(number: u64, origin: NodeId) -> Description {
+    Description {
+        pid: Pid::new(number, number),
+        command: vec!["program".into()],
+        code: [number as u8 % 3; 32],
+        origin,
+        started_unix_seconds: 0,
+        memory_bytes_max: 1 << 30,
+        canonical_nan: false,
     }
 }
 

@@ -294,6 +294,7 @@ impl Host {
                 let there = self.programs.get(code).is_some();
                 self.tell(if there { Event::CodeReady(code) } else { Event::CodeMissing(code) });
             }
+            Action::ForgetCode(code) => self.expected.forget(Content::Code(code)),
             Action::SendCode { to, code } => self.send_code(to, code),
             Action::Freeze { pid, migration } => {
                 self.leaving.insert(pid, migration);
