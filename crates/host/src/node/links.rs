@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +21,16 @@ use super::lanes::Lanes;
 use crate::link::lane::LANE_MAGIC;
 use crate::link::{self, Credentials, Frame, Hello, Link, LinkError, LinkReader, LinkWriter};
 
-/// Messages that wait for a link's writer. A peer that takes none for so long is cut off.
+/// Messages that wait for a link's writer. With one more the peer is cut off.
 pub(super) const MESSAGES_MAX: usize = 16_384;
 /// Pieces of bulk that wait for a link's writer: enough to keep it busy.
 const PIECES_MAX: usize = 8;
 /// A peer that says nothing for so long is cut off; it says how loaded it is ten times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// A peer that takes nothing of what it is sent for so long is cut off, whatever it says.
+const TAKING_MAX: Duration = Duration::from_secs(30);
+/// When nothing more is sent to a peer, it is still listened to for so long.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// Between two attempts to reach a node.
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -160,41 +165,53 @@ pub(super) fn start(link: Link, number: u64, inbox: Inbox, inputs: Inputs) -> Se
     let (reader, writer) = link.split();
     let (messages, to_send) = mpsc::channel(MESSAGES_MAX);
     let (pieces, bulk) = mpsc::channel(PIECES_MAX);
-    tokio::spawn(write(writer, to_send, bulk));
+    let mut writing = tokio::spawn(write(writer, to_send, bulk));
     tokio::spawn(async move {
-        let ended = read(reader, node, inbox, &inputs).await;
-        inputs.send(Input::LinkEnded { node, number, why: ended });
+        let mut reading = pin!(read(reader, node, inbox, &inputs));
+        let why = tokio::select! {
+            why = &mut reading => why,
+            _ = &mut writing => {
+                let last_words = timeout(LAST_WORDS_MAX, reading).await;
+                last_words.unwrap_or_else(|_| "it takes nothing any more".to_owned())
+            }
+        };
+        // Nobody takes what has not been sent.
+        writing.abort();
+        inputs.send(Input::LinkEnded { node, number, why });
     });
     Sender { messages, pieces }
 }
 
-/// Writes until all senders are gone or the link fails. Messages go before bulk.
+/// Writes until all senders are gone, the link fails or the peer takes nothing. Messages go before bulk.
 async fn write(
     mut writer: LinkWriter,
     mut messages: mpsc::Receiver<Vec<u8>>,
     mut bulk: mpsc::Receiver<Outgoing>,
 ) {
     loop {
-        let sent = tokio::select! {
+        let next = tokio::select! {
             biased;
             message = messages.recv() => match message {
-                Some(bytes) => writer.send(&Frame::Message(bytes)).await,
+                Some(bytes) => Frame::Message(bytes),
                 None => break,
             },
-            Some(piece) = bulk.recv() => {
-                writer.send_bulk(piece.stream, piece.last, &piece.bytes).await
+            Some(Outgoing { stream, last, bytes }) = bulk.recv() => {
+                Frame::Bulk { stream, last, bytes }
             }
         };
-        let flushed = match sent {
-            Ok(()) if messages.is_empty() && bulk.is_empty() => writer.flush().await,
-            other => other,
-        };
-        // The reader's end sees what is wrong.
-        if flushed.is_err() {
+        let sent = timeout(TAKING_MAX, async {
+            writer.send(&next).await?;
+            if messages.is_empty() && bulk.is_empty() {
+                writer.flush().await?;
+            }
+            Ok::<_, LinkError>(())
+        });
+        // What is wrong the reader sees.
+        if !matches!(sent.await, Ok(Ok(()))) {
             return;
         }
     }
-    let _ = writer.close().await;
+    let _ = timeout(TAKING_MAX, writer.close()).await;
 }
 
 async fn read(mut reader: LinkReader, node: NodeId, mut inbox: Inbox, inputs: &Inputs) -> String {
