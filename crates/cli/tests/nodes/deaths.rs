@@ -1,6 +1,5 @@
 //! Nodes are killed in the middle of migrations: a program is there once, or whoever waits for it is told.
 
-use std::process::{Child, Stdio};
 use std::thread;
 
 use crate::program::Program;
@@ -9,11 +8,6 @@ use crate::support::{Cluster, Moments, text, until};
 /// How often somebody is killed, and in which span of time after the beginning of a move, milliseconds.
 const KILLS: usize = 10;
 const SPAN: u64 = 60;
-
-fn begin_move(cluster: &Cluster, asked: &str, pid: &str, to: &str) -> Child {
-    let mut command = cluster.peri(["migrate", "--at", asked, pid, to]);
-    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
 
 #[test]
 fn a_target_that_dies_leaves_the_program_at_its_source() {
@@ -25,7 +19,7 @@ fn a_target_that_dies_leaves_the_program_at_its_source() {
         program.say();
         assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
         program.say();
-        let moving = begin_move(&cluster, "a", &pid, "b");
+        let moving = cluster.begin_move("a", &pid, "b");
         // The moment of the disturbance.
         thread::sleep(moments.next(SPAN));
         cluster.node("b").kill();
@@ -63,7 +57,7 @@ fn a_source_that_dies_leaves_the_program_once_or_not_at_all() {
         cluster.migrate("t", &pid, "s");
         assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
         program.say();
-        let moving = begin_move(&cluster, "t", &pid, "t");
+        let moving = cluster.begin_move("t", &pid, "t");
         // The moment of the disturbance.
         thread::sleep(moments.next(SPAN));
         cluster.node("s").kill();

@@ -13,5 +13,7 @@ mod liars;
 mod moves;
 mod origins;
 mod program;
+mod raw;
 mod strangers;
 mod support;
+mod targets;

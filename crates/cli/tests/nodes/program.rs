@@ -60,8 +60,14 @@ impl Program {
 
     /// The dialogue, on this node.
     pub(crate) fn dialogue(cluster: &Cluster, at: &str) -> Program {
+        Program::heavy_dialogue(cluster, at, 0)
+    }
+
+    /// The dialogue with so many bytes of memory, on this node.
+    pub(crate) fn heavy_dialogue(cluster: &Cluster, at: &str, bytes: usize) -> Program {
         let directory = format!("{}::/data", cluster.work().display());
-        let words = ["run", "--at", at, "--dir", &directory, &guest("lua"), "-e", DIALOGUE];
+        let script = format!("local ballast = string.rep('x', {bytes})\n{DIALOGUE}");
+        let words = ["run", "--at", at, "--dir", &directory, &guest("lua"), "-e", &script];
         Program::start(cluster, at, cluster.peri(words))
     }
 

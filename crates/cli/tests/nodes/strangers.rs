@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use crate::program::Program;
-use crate::support::{Cluster, until};
+use crate::support::Cluster;
 
 /// Connections that say nothing.
 const SILENT: usize = 200;
@@ -19,7 +19,7 @@ fn noise_and_silence_do_not_disturb() {
     for to in ["b", "a"] {
         cluster.migrate("a", &pid, to);
     }
-    let (files, threads) = (cluster.node("a").files(), cluster.node("a").threads());
+    let before = cluster.node("a").holds();
 
     let lane = b"PERILANE0123456789abcdef".to_vec();
     let http = b"GET / HTTP/1.1\r\n\r\n".to_vec();
@@ -45,9 +45,7 @@ fn noise_and_silence_do_not_disturb() {
 
     drop(silent);
     let node = cluster.node("a");
-    let seen = || format!("{} files, {} threads; {files}, {threads}", node.files(), node.threads());
-    // The idle threads of its runtime may come and go.
-    until(&seen, |_| node.files() <= files && node.threads() <= threads + 4);
+    node.until_holds_no_more_than(before);
     let refusals = node.said("was refused");
     assert!((1..=7).contains(&refusals), "{}", node.log());
     program.finish(&cluster);

@@ -34,6 +34,23 @@ pub(crate) struct Node {
 #[derive(Clone, Default)]
 pub(crate) struct Collected(Arc<Mutex<Vec<u8>>>);
 
+/// What a node holds of its machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holdings {
+    pub(crate) files: usize,
+    threads: usize,
+    memory_bytes: usize,
+}
+
+impl Holdings {
+    /// Compiled programs map files, threads that are idle come and go, and allocators keep memory.
+    pub(crate) fn are_hardly_more_than(self, before: Holdings) -> bool {
+        self.files <= before.files + 4
+            && self.threads <= before.threads + 4
+            && self.memory_bytes <= before.memory_bytes + (64 << 20)
+    }
+}
+
 /// A line of `peri ps`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Row {
@@ -147,9 +164,14 @@ impl Cluster {
 
     /// Starts a node again that was killed: it joins one that is there.
     pub(crate) fn up_again(&mut self, name: &str, by: &str) {
-        let address = self.nodes_at(by).into_iter().find(|node| node.node == by).unwrap().address;
-        let words = ["up", "--join", &address, "--token", &self.join[4]].map(str::to_owned);
+        let words =
+            ["up", "--join", &self.address(by), "--token", &self.join[4]].map(str::to_owned);
         self.up_with(name, &words);
+    }
+
+    /// Where a node listens.
+    pub(crate) fn address(&self, name: &str) -> String {
+        self.nodes_at(name).into_iter().find(|node| node.node == name).unwrap().address
     }
 
     pub(crate) fn node(&mut self, name: &str) -> &mut Node {
@@ -167,6 +189,14 @@ impl Cluster {
                     .iter()
                     .all(|name| there.iter().any(|row| row.node == *name && row.state == "up"))
             })
+        });
+    }
+
+    /// Waits until a node has noticed that its link to another one is gone.
+    pub(crate) fn until_cut(&self, at: &str, name: &str) {
+        until(&|| self.logs(), |_| {
+            let rows = self.nodes_at(at);
+            rows.iter().any(|row| row.node == name && row.state == "unreachable")
         });
     }
 
@@ -212,6 +242,12 @@ impl Cluster {
     #[track_caller]
     pub(crate) fn migrate(&self, asked: &str, pid: &str, to: &str) {
         self.done(["migrate", "--at", asked, pid, to]);
+    }
+
+    /// The same, while the test does something else.
+    pub(crate) fn begin_move(&self, asked: &str, pid: &str, to: &str) -> Child {
+        let mut command = self.peri(["migrate", "--at", asked, pid, to]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// What all nodes have said, for a test that fails.
@@ -263,21 +299,20 @@ impl Node {
         until(&|| format!("{what:?} is not in\n{}", self.log()), |_| self.said(what) > 0);
     }
 
-    /// Its open files.
-    pub(crate) fn files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.number())).unwrap().count()
+    /// What it holds of this machine.
+    pub(crate) fn holds(&self) -> Holdings {
+        let count = |what| fs::read_dir(format!("/proc/{}/{what}", self.number())).unwrap().count();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.number())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let resident = resident.trim().trim_end_matches(" kB").parse::<usize>().unwrap();
+        Holdings { files: count("fd"), threads: count("task"), memory_bytes: resident << 10 }
     }
 
-    /// Its threads.
-    pub(crate) fn threads(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/task", self.number())).unwrap().count()
-    }
-
-    /// Its memory, bytes.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.number())).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    /// Waits until it holds hardly more than before.
+    #[track_caller]
+    pub(crate) fn until_holds_no_more_than(&self, before: Holdings) {
+        let seen = || format!("{:?} after {before:?}\n{}", self.holds(), self.log());
+        until(&seen, |_| self.holds().are_hardly_more_than(before));
     }
 }
 

@@ -1,0 +1,192 @@
+//! A fake target leads a move to a certain step, and dies there, falls silent or is cut off: the program goes on at its
+//! source, or stands still in doubt until somebody knows.
+
+use std::process::Child;
+
+use peripatos_abi::Pid;
+use peripatos_cluster::message::{Content, Message};
+
+use crate::fake::{Body, Fake, Step, Taken};
+use crate::program::Program;
+use crate::support::{Cluster, text};
+
+/// Memory of a process whose image goes over the link, and of one whose image has a lane.
+const BALLAST_BYTES: [usize; 2] = [1 << 20, 8 << 20];
+
+/// A program at "a" that has said something and waits for more.
+fn program(cluster: &Cluster, ballast_bytes: usize) -> Program {
+    let mut program = Program::heavy_dialogue(cluster, "a", ballast_bytes);
+    goes_on(cluster, &mut program);
+    program
+}
+
+/// It answers, at "a".
+#[track_caller]
+fn goes_on(cluster: &Cluster, program: &mut Program) {
+    program.say();
+    assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
+    let row = cluster.row("a", &program.pid()).unwrap();
+    assert_eq!(row.node.as_deref(), Some("a"));
+}
+
+#[track_caller]
+fn is_refused(moving: Child, says: &str) {
+    let output = moving.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(77));
+    assert!(text(&output.stderr).contains(says), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_target_that_is_killed_at_any_step_leaves_the_program_at_its_source() {
+    let cluster = Cluster::of(&["a"]);
+    let check = |program: &mut Program, step: Step, says: &str| {
+        let mut body = Body::new();
+        let mut fake = Fake::new(&cluster, "target");
+        fake.hello.host = body.identity();
+        fake.dial(&cluster.join[2]);
+        let moving = cluster.begin_move("a", &program.pid(), &fake.id_short());
+        fake.takes(step);
+        program.say();
+        body.kill();
+        fake.hang_up();
+        is_refused(moving, says);
+        // Without anybody's help: the OS process is of this machine, and can be seen to be gone.
+        goes_on(&cluster, program);
+    };
+    for ballast_bytes in BALLAST_BYTES {
+        let mut program = program(&cluster, ballast_bytes);
+        check(&mut program, Step::Offered, "the link to node target broke");
+        check(&mut program, Step::Ready, "the link to node target broke");
+        check(&mut program, Step::PartOfImage, "the link to node target broke");
+        check(&mut program, Step::Image, "the link to node target broke");
+        // Whether the commit went out before the end was noticed is not known.
+        check(&mut program, Step::Prepared, "the link to node target broke");
+        check(&mut program, Step::Committed, "is in doubt");
+        program.finish(&cluster);
+    }
+}
+
+#[test]
+fn whoever_waits_is_told_that_the_source_has_died_in_a_move() {
+    let mut cluster = Cluster::of(&["origin", "source"]);
+    let mut check = |step: Step| {
+        let mut program = Program::heavy_dialogue(&cluster, "origin", BALLAST_BYTES[0]);
+        let pid = program.pid();
+        cluster.migrate("origin", &pid, "source");
+        let mut fake = Fake::new(&cluster, "target");
+        fake.dial(&cluster.address("source"));
+        let moving = cluster.begin_move("source", &pid, &fake.id_short());
+        fake.takes(step);
+        cluster.node("source").kill();
+        assert_eq!(moving.wait_with_output().unwrap().status.code(), Some(68));
+        program.ends_with(76, "node source, which ran the process, is gone");
+        assert_eq!(cluster.row("origin", &pid), None);
+        cluster.up_again("source", "origin");
+        cluster.until_linked();
+    };
+    [Step::Offered, Step::PartOfImage, Step::Committed].into_iter().for_each(&mut check);
+}
+
+/// How often a link is cut.
+const CUTS: usize = 25;
+
+#[test]
+fn a_link_cut_within_an_image_leaves_nothing_behind() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let mut fake = Fake::join(&cluster, "fake");
+    let moved = |fake: &mut Fake, cluster: &Cluster, program: &mut Program, step| {
+        let moving = cluster.begin_move("a", &program.pid(), "fake");
+        let taken = fake.takes(step);
+        cut(cluster, fake);
+        is_refused(moving, "the link to node fake broke");
+        goes_on(cluster, program);
+        fake.dial(&cluster.join[2]);
+        taken
+    };
+    for ballast_bytes in BALLAST_BYTES {
+        let mut program = program(&cluster, ballast_bytes);
+        let Taken { mut luggage, image, by_lane, .. } =
+            moved(&mut fake, &cluster, &mut program, Step::Image);
+        assert_eq!(by_lane, ballast_bytes == BALLAST_BYTES[1]);
+        luggage.process.pid = Pid::new(7, 7);
+        let before = cluster.node("a").holds();
+        for _ in 0..CUTS {
+            moved(&mut fake, &cluster, &mut program, Step::PartOfImage);
+            let migration = fake.offer_luggage(luggage.clone());
+            fake.is_ready(migration);
+            fake.bulk(Content::Image(migration), &image[..image.len() / 2], false);
+            cut(&cluster, &mut fake);
+            fake.dial(&cluster.join[2]);
+        }
+        cluster.node("a").until_holds_no_more_than(before);
+        cluster.migrate("a", &program.pid(), "b");
+        program.say();
+        assert!(program.answers());
+        program.finish(&cluster);
+    }
+}
+
+/// Cuts the link, and waits until that has been noticed.
+fn cut(cluster: &Cluster, fake: &mut Fake) {
+    fake.hang_up();
+    cluster.until_cut("a", "fake");
+}
+
+/// How it is found out what has become of a process in doubt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Found {
+    /// The same OS process of the target is back, and does not have it.
+    NotTaken,
+    /// The target is back in another OS process.
+    Restarted,
+    /// An operator gives it up.
+    Forgotten,
+    /// The same OS process of the target is back, and has it.
+    Taken,
+}
+
+#[test]
+fn a_program_in_doubt_stands_still_until_it_is_known_where_it_is() {
+    let cluster = Cluster::of(&["a"]);
+    let mut program = program(&cluster, BALLAST_BYTES[0]);
+    let pid = program.pid();
+    for found in [Found::NotTaken, Found::Restarted, Found::Forgotten, Found::Taken] {
+        let mut fake = Fake::join(&cluster, "fake");
+        let moving = cluster.begin_move("a", &pid, &fake.id_short());
+        let Taken { migration, .. } = fake.takes(Step::Committed);
+        fake.hang_up();
+        is_refused(moving, "is in doubt");
+        let answered = program.said.text();
+        program.say();
+        let row = cluster.until_row("a", &pid, |row| row.state == "in-doubt");
+        assert_eq!(row.node.as_deref(), Some("a"));
+        assert_eq!(program.said.text(), answered, "it stands still");
+
+        match found {
+            Found::Forgotten => drop(cluster.done(["forget", &fake.id_short()])),
+            Found::Restarted => {
+                fake.hello.incarnation.0 += 1;
+                fake.dial(&cluster.join[2]);
+            }
+            Found::NotTaken | Found::Taken => {
+                fake.dial(&cluster.join[2]);
+                fake.is_queried(migration);
+                let committed = found == Found::Taken;
+                fake.say(&Message::Outcome { migration, committed });
+                fake.is_heard();
+            }
+        }
+        if found != Found::Taken {
+            assert!(program.answers(), "{found:?}{}", cluster.logs());
+            assert_eq!(cluster.row("a", &pid).unwrap().node.as_deref(), Some("a"));
+            fake.hang_up();
+            continue;
+        }
+        // It is the target's now, and is lost with it.
+        cut(&cluster, &mut fake);
+        assert_eq!(cluster.row("a", &pid), None);
+        cluster.done(["forget", &fake.id_short()]);
+        program.ends_with(76, "which ran the process, is gone");
+        assert_eq!(program.said.text(), answered);
+    }
+}
