@@ -1,5 +1,6 @@
 //! What commands list: a table for people, JSON for programs.
 
+use crate::exit::{Code, Failure, Result};
 use serde::Serialize;
 use std::io::{self, Write as _};
 
@@ -11,6 +12,18 @@ pub(crate) enum Format {
     Table,
     /// JSON, for programs.
     Json,
+}
+
+impl Format {
+    /// Shows a list on standard output; `table` is the same for people.
+    pub(crate) fn show(self, list: &impl Serialize, table: impl FnOnce() -> String) -> Result<()> {
+        let text = match self {
+            Format::Json => serde_json::to_string_pretty(list).map(|json| json + "\n"),
+            Format::Table => Ok(table()),
+        };
+        let shown = text.map_err(io::Error::other).and_then(|text| print(&text));
+        shown.map_err(|error| Failure::new(Code::Storage, "standard output", error))
+    }
 }
 
 /// How a column stands.
@@ -66,12 +79,6 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
-}
-
-/// Writes a value as indented JSON.
-pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
-    print(&(text + "\n"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod scratch;
 
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::guests::{ALL, Guest};
-use crate::output::{self, Format};
+use crate::output::Format;
 use crate::program;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -86,11 +86,7 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
             (migrate::measure(figures.rounds.max(1), progress)?, figures.output)
         }
     };
-    match format {
-        Format::Json => output::print_json(&metrics),
-        Format::Table => output::print(&sample::table(&metrics)),
-    }
-    .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    format.show(&metrics, || sample::table(&metrics))?;
     Ok(End::SUCCESS)
 }
 

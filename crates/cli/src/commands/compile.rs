@@ -4,7 +4,7 @@
 //! luck. What it costs while it runs is `peri bench overhead`.
 
 use crate::exit::{Code, End, Failure, Result};
-use crate::output::{self, Align, Format, Table};
+use crate::output::{Align, Format, Table};
 use crate::{place, program};
 use peripatos_engine::{CodeKind, LoadOptions, Settings};
 use peripatos_instrument::{Options, Program, Stats};
@@ -57,11 +57,7 @@ pub(crate) fn run(options: &Compile) -> Result<End> {
     let plain = build(&name, &wasm, CodeKind::Plain)?;
     let migratable = build(&name, &wasm, CodeKind::Hot)?;
     let figures = figures(name, wasm.len(), stats, plain, migratable);
-    match options.output {
-        Format::Json => output::print_json(&figures),
-        Format::Table => output::print(&render(&figures)),
-    }
-    .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    options.output.show(&figures, || render(&figures))?;
     Ok(End::SUCCESS)
 }
 

@@ -2,8 +2,8 @@
 //!
 //! It looks and does not touch: no setting is changed, and only the cache and runtime directories may be made.
 
-use crate::exit::{Code, End, Failure, Result};
-use crate::output::{self, Align, Format, Table};
+use crate::exit::{Code, End, Result};
+use crate::output::{Align, Format, Table};
 use crate::{place, secret};
 use peripatos_engine::{Backend, CodeKind, LoadOptions, Runtime, Settings};
 use peripatos_host::control::RuntimeDirectory;
@@ -57,11 +57,7 @@ pub(crate) fn run(options: &Doctor) -> Result<End> {
         runtime_directory(),
         vouchers(),
     ];
-    match options.output {
-        Format::Json => output::print_json(&findings),
-        Format::Table => output::print(&render(&findings)),
-    }
-    .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    options.output.show(&findings, || render(&findings))?;
     let problem = findings.iter().any(|finding| finding.level == Level::Problem);
     Ok(if problem { End::Exit(Code::Resources.number()) } else { End::SUCCESS })
 }

@@ -1,8 +1,8 @@
 //! `peri nodes`: the machines of the cluster.
 
 use crate::cluster::{At, failure};
-use crate::exit::{Code, End, Failure, Result};
-use crate::output::{self, Align, Format, Table};
+use crate::exit::{End, Result};
+use crate::output::{Align, Format, Table};
 use peripatos_cluster::message::RowOfNode;
 use serde::Serialize;
 
@@ -33,11 +33,8 @@ pub(crate) fn run(options: &Nodes) -> Result<End> {
     let mut client = options.at.connect()?;
     let mut nodes = client.nodes().map_err(|error| failure("nodes", &error))?;
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    match options.output {
-        Format::Json => output::print_json(&nodes.iter().map(row).collect::<Vec<_>>()),
-        Format::Table => output::print(&table(&nodes)),
-    }
-    .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    let rows: Vec<Row> = nodes.iter().map(row).collect();
+    options.output.show(&rows, || table(&nodes))?;
     Ok(End::SUCCESS)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cluster::{At, failure};
 use crate::exit::{Code, End, Failure, Result, say};
-use crate::output::{self, Align, Format, Table};
+use crate::output::{Align, Format, Table};
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{ProcessRow, RowState};
 use peripatos_host::control::{Entry, RuntimeDirectory, Status};
@@ -54,11 +54,7 @@ pub(crate) fn run(options: &Ps) -> Result<End> {
         rows.extend(without_node()?);
     }
     rows.sort_by(|a, b| (a.started_unix_seconds, &a.pid).cmp(&(b.started_unix_seconds, &b.pid)));
-    match options.output {
-        Format::Json => output::print_json(&rows),
-        Format::Table => output::print(&table(&rows)),
-    }
-    .map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
+    options.output.show(&rows, || table(&rows))?;
     Ok(End::SUCCESS)
 }
 
