@@ -19,6 +19,7 @@ mod leftovers;
 mod output;
 mod pids;
 mod place;
+mod private_nodes;
 mod program;
 mod secret;
 mod session;

@@ -1,22 +1,21 @@
-//! Nodes of this machine as OS processes of their own, each with one core, in a private directory; and programs on them.
+//! Nodes of this machine, and programs on them.
 
 use super::scratch::Scratch;
 use crate::cluster::failure;
 use crate::console::{self, Console};
 use crate::exit::{Code, Failure, Result};
 use crate::guests::Guest;
+use crate::private_nodes::{self, Join};
 use crate::{directories, pids};
 use peripatos_abi::Pid;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{End, ProcessRow, RowOfNode};
 use peripatos_engine::Limits;
-use peripatos_host::control::RuntimeDirectory;
 use peripatos_host::node::protocol::Start;
-use peripatos_host::node::{ClientError, NodeClient, NodeDirectory, client};
+use peripatos_host::node::{ClientError, NodeClient, client};
 use peripatos_host::origin::Service;
 use std::fmt::Display;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -29,51 +28,29 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The nodes. Dropped, they are ended and what they left on disk is removed.
 pub(super) struct Nodes {
     living: Vec<(String, Child)>,
-    /// Where the first node listens, and the cluster's token.
-    join: Option<(String, String)>,
-    directory: RuntimeDirectory,
+    /// How all but the first one join.
+    join: Option<Join>,
     scratch: Scratch,
 }
 
 impl Nodes {
     /// None yet.
     pub(super) fn new() -> Result<Nodes> {
-        let scratch = Scratch::new()?;
-        let directory = RuntimeDirectory::open_at(scratch.path.join("peripatos"))
-            .map_err(|error| Failure::new(Code::Storage, "nodes", error))?;
-        Ok(Nodes { living: Vec::new(), join: None, directory, scratch })
+        Ok(Nodes { living: Vec::new(), join: None, scratch: Scratch::new()? })
     }
 
-    /// Starts a node; all but the first join the first. It is up when this returns.
+    /// Starts a node. It is up when this returns.
     pub(super) fn start(&mut self, name: &str) -> Result<()> {
         let failed = |error: &dyn Display| Failure::new(Code::NoNode, name, error);
-        let own = std::env::current_exe().map_err(|error| failed(&error))?;
-        let mut command = Command::new(own);
-        command.args(["up", "--with-parent", "--cores", "1", "--name", name]);
-        command.env("XDG_RUNTIME_DIR", &self.scratch.path);
-        command.env("PERI_CACHE_DIR", self.scratch.path.join("cache"));
-        match &self.join {
-            Some((address, token)) => {
-                command.args(["--join", address]).env("PERI_TOKEN", token);
-            }
-            None => {
-                command.env_remove("PERI_TOKEN");
-            }
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let command = private_nodes::command(name, &self.scratch.path, self.join.as_ref());
+        let mut command = command.map_err(|error| failed(&error))?;
+        command.env("PERI_CACHE_DIR", self.scratch.path.join("cache")).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|error| failed(&error))?;
-        let output = child.stdout.take();
+        let said = child.stdout.take();
         self.living.push((name.to_owned(), child));
-        let said = output.and_then(|output| BufReader::new(output).lines().nth(1)?.ok());
-        let said = said.ok_or_else(|| failed(&"it did not come up"))?;
-        let words: Vec<&str> = said.split_whitespace().collect();
-        match words.as_slice() {
-            ["peri", "up", "--join", address, "--token", token] => {
-                self.join.get_or_insert(((*address).to_owned(), (*token).to_owned()));
-                Ok(())
-            }
-            _ => Err(failed(&format!("it said {said}"))),
-        }
+        let join = private_nodes::until_up(said);
+        self.join = Some(join.ok_or_else(|| failed(&"it did not come up"))?);
+        Ok(())
     }
 
     /// Ends a node; what runs there moves away first.
@@ -89,9 +66,7 @@ impl Nodes {
 
     /// A connection to a node.
     pub(super) fn client(&self, name: &str) -> Result<NodeClient> {
-        let place = NodeDirectory::open(&self.directory, name)
-            .map_err(|error| Failure::new(Code::Storage, name, error))?;
-        NodeClient::connect(&place.socket()).map_err(|error| failure(name, &error))
+        private_nodes::client(name, &self.scratch.path)
     }
 
     /// Starts a program on a node.

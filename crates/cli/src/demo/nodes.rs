@@ -1,5 +1,4 @@
-//! The demo's two nodes: `peri up` as two OS processes, each on a CPU of its own where there are two, in a private
-//! directory where no other command looks for nodes.
+//! The demo's two nodes, each on a CPU of its own where there are two.
 //!
 //! However the demo ends, they end: when [`Nodes`] is dropped, before a signal ends the demo, or by the operating
 //! system's word that it is gone.
@@ -8,18 +7,16 @@ use super::cpus;
 use crate::cluster;
 use crate::exit::{Code, Failure, Result};
 use crate::leftovers::Leftover;
+use crate::private_nodes::{self, Join};
 use crate::signals;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Command as NodeCommand;
-use peripatos_host::control::RuntimeDirectory;
-use peripatos_host::node::{NodeClient, NodeDirectory};
+use peripatos_host::node::NodeClient;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File};
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -37,71 +34,49 @@ pub(super) struct Nodes {
     children: Arc<Mutex<Vec<Child>>>,
     /// A signal is ending the demo.
     ending: Arc<AtomicBool>,
-    /// The first one's socket for commands.
-    socket: PathBuf,
     /// As the cluster calls them, in the order of [`NAMES`].
     pub(super) ids: [NodeId; 2],
     /// As the operating system calls them.
     pub(super) os_processes: [u32; 2],
-    _directory: Leftover,
+    directory: Leftover,
 }
 
 impl Nodes {
     /// Starts both, and waits until they are linked.
     pub(super) fn start() -> Result<Nodes> {
-        let directory = private_directory()?;
-        let runtime = RuntimeDirectory::open_at(directory.path().join("peripatos"))
-            .map_err(|error| failed(&error))?;
-        let place = NodeDirectory::open(&runtime, NAMES[0]).map_err(|error| failed(&error))?;
         let mut nodes = Nodes {
             children: Arc::default(),
             ending: Arc::default(),
-            socket: place.socket(),
+            directory: private_directory()?,
             ids: [NodeId(0); 2],
             os_processes: [0; 2],
-            _directory: directory,
         };
         let (children, ending) = (Arc::clone(&nodes.children), Arc::clone(&nodes.ending));
         signals::before_end(move || {
             ending.store(true, Ordering::SeqCst);
             end_all(&children);
         });
-        let line = nodes.start_one(0, None)?;
-        nodes.start_one(1, Some(&line))?;
+        let join = nodes.start_one(0, None)?;
+        nodes.start_one(1, Some(&join))?;
         nodes.wait_for_link()?;
         Ok(nodes)
     }
 
-    /// Starts one, and gives the line with which another joins it.
-    fn start_one(&mut self, index: usize, line: Option<&str>) -> Result<String> {
-        let own = std::env::current_exe().map_err(|error| failed(&error))?;
-        let directory = self._directory.path();
+    /// Starts one, and says how another joins it.
+    fn start_one(&mut self, index: usize, join: Option<&Join>) -> Result<Join> {
+        let directory = self.directory.path();
         let log = directory.join(format!("{}.log", NAMES[index]));
-        let mut command = Command::new(own);
-        command
-            .args(["up", "--with-parent", "--cores", "1", "--name", NAMES[index]])
-            .env("XDG_RUNTIME_DIR", directory)
-            .env_remove("PERI_TOKEN")
-            // Ctrl-C is for the demo, which ends them.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).map_err(|error| failed(&error))?);
-        if let Some(line) = line {
-            let (address, token) =
-                join(line).ok_or_else(|| failed(&"the first one's line is not understood"))?;
-            // Command lines can be read by everybody on this machine, environments cannot.
-            command.args(["--join", address]).env("PERI_TOKEN", token);
-        }
+        let command = private_nodes::command(NAMES[index], directory, join);
+        let mut command = command.map_err(|error| failed(&error))?;
+        // Ctrl-C is for the demo, which ends them.
+        command.process_group(0).stderr(File::create(&log).map_err(|error| failed(&error))?);
         let cpus = cpus::two();
         let cpu = (cpus.len() == 2).then(|| cpus[index]);
         let mut child = cpus::on(cpu, || command.spawn()).map_err(|error| failed(&error))?;
         self.os_processes[index] = child.id();
         let said = child.stdout.take();
         lock(&self.children).push(child);
-        let mut lines = BufReader::new(said.ok_or_else(|| failed(&"no pipe"))?).lines();
-        let line = lines.nth(1).and_then(std::io::Result::ok);
-        line.ok_or_else(|| {
+        private_nodes::until_up(said).ok_or_else(|| {
             let log = fs::read_to_string(&log).unwrap_or_default();
             let reason =
                 log.lines().last().unwrap_or("it said nothing").trim_start_matches("peri: ");
@@ -128,7 +103,7 @@ impl Nodes {
 
     /// A connection to the first one.
     pub(super) fn client(&self) -> Result<NodeClient> {
-        NodeClient::connect(&self.socket).map_err(|error| cluster::failure(NAMES[0], &error))
+        private_nodes::client(NAMES[0], self.directory.path())
     }
 
     /// Has the second one emptied, or lets it take processes again.
@@ -171,28 +146,6 @@ fn private_directory() -> Result<Leftover> {
     Ok(Leftover::new(path))
 }
 
-/// Address and token in what `peri up` prints for the next node.
-fn join(line: &str) -> Option<(&str, &str)> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let after = |option: &str| {
-        let at = words.iter().position(|word| *word == option)?;
-        words.get(at + 1).copied()
-    };
-    Some((after("--join")?, after("--token")?))
-}
-
 fn failed(cause: &dyn Display) -> Failure {
     Failure::new(Code::NoNode, "the demo's nodes", cause)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::join;
-
-    #[test]
-    fn the_line_for_the_next_node() {
-        let line = "peri up --join 127.0.0.1:7 --token abc";
-        assert_eq!(join(line), Some(("127.0.0.1:7", "abc")));
-        assert_eq!(join("peri up --join"), None);
-    }
 }
