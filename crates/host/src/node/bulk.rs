@@ -133,7 +133,7 @@ pub(super) struct Arriving {
 #[derive(Debug)]
 enum From {
     Link(Bytes),
-    Lane(LaneReader),
+    Lane(Box<LaneReader>),
 }
 
 /// Pieces that come over the link.
@@ -153,7 +153,7 @@ impl Read for Arriving {
                 Taken::Bytes(count) => count,
                 Taken::Lane(opening) => {
                     let (connection, lane) = opening.finish()?;
-                    let mut lane = LaneReader::new(connection, &lane)?;
+                    let mut lane = Box::new(LaneReader::new(connection, &lane)?);
                     let count = lane.read(buffer)?;
                     self.from = From::Lane(lane);
                     count
