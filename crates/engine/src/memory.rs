@@ -57,16 +57,18 @@ pub(crate) fn restore<E>(
 /// Gives pages back that were made ready for contents which did not come. `ready` is a part of the memory that was zero
 /// before the image's runs were written.
 pub(crate) fn give_back_gaps(data: &mut [u8], image: &MemoryImage, ready: Range<usize>) {
+    let mut give_back = |gap: Range<usize>| {
+        // Behind what was made ready there is none: it would end before it begins.
+        if let Some(gap) = data.get_mut(gap) {
+            pages::give_back(gap);
+        }
+    };
     let mut from = ready.start;
     for run in image.runs.iter().map(|run| run.bytes()).filter(|run| run.end > ready.start) {
-        if run.start > from {
-            pages::give_back(&mut data[from..run.start.min(ready.end)]);
-        }
+        give_back(from..run.start.min(ready.end));
         from = run.end;
     }
-    if from < ready.end {
-        pages::give_back(&mut data[from..ready.end]);
-    }
+    give_back(from..ready.end);
 }
 
 /// Whether the runs are ascending, apart and within a memory of so many bytes.
@@ -160,14 +162,21 @@ mod tests {
         let huge = 2 << 20;
         let run = |first, count| Run { first, count };
         let pages = |bytes: usize| (bytes / PAGE_BYTES) as u64;
-        let image = MemoryImage { runs: vec![run(pages(huge), 3)], ..MemoryImage::default() };
-        let mut data = vec![0; 6 * huge];
-        pages::give_out(&mut data);
-        data[huge..huge + 3 * PAGE_BYTES].fill(7);
-        give_back_gaps(&mut data, &image, 0..6 * huge);
-        let kept = data.iter().filter(|byte| **byte == 7).count();
-        assert_eq!((kept, data.len()), (3 * PAGE_BYTES, 6 * huge));
-        assert!(data.iter().all(|byte| matches!(byte, 0 | 7)));
+        let runs = vec![run(pages(huge), 3), run(pages(5 * huge), 3)];
+        let image = MemoryImage { runs, ..MemoryImage::default() };
+        // All of it, none, and parts that begin and end within and between the runs.
+        for ready in [0..6 * huge, 0..0, 0..4 * huge, 2 * huge..5 * huge + PAGE_BYTES, 0..huge] {
+            let mut data = vec![0; 6 * huge];
+            pages::give_out(&mut data);
+            let filled: Vec<Range<usize>> = image.runs.iter().map(|run| run.bytes()).collect();
+            for run in &filled {
+                data[run.clone()].fill(7);
+            }
+            give_back_gaps(&mut data, &image, ready.clone());
+            let kept = |at: usize| filled.iter().any(|run| run.contains(&at));
+            let whole = data.iter().enumerate().all(|(at, byte)| (*byte == 7) == kept(at));
+            assert!(whole, "{ready:?}");
+        }
     }
 
     #[test]
