@@ -2,6 +2,7 @@
 //! its own.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::link::lane::{self, LANE_BYTES_MIN, LaneWriter};
 
 /// What an image may hold beside the process's memory: frames, tables, strings.
 const IMAGE_OVERHEAD_BYTES_MAX: u64 = 2 << 30;
+/// Memory that stands ready for images which have not come, all together: how much a process has is only its node's word.
+const ROOMS_BYTES_MAX: u64 = 512 << 20;
 /// Threads for work that takes long are small: the work is not recursive.
 const THREAD: &str = "mover";
 
@@ -49,6 +52,32 @@ pub(super) struct Frozen {
     pub(super) outline: Arc<Outline>,
     /// Processor time it had used on this node.
     pub(super) cpu: Duration,
+}
+
+/// The memory that stands ready for images which have not come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rooms(Arc<AtomicU64>);
+
+/// A part of it, until this is dropped.
+pub(super) struct Claim {
+    rooms: Rooms,
+    bytes: u64,
+}
+
+impl Rooms {
+    /// So many bytes, or what is left. Only the node's thread claims.
+    pub(super) fn claim(&self, bytes: u64) -> Claim {
+        let left = ROOMS_BYTES_MAX.saturating_sub(self.0.load(Ordering::Relaxed));
+        let bytes = bytes.min(left);
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Claim { rooms: self.clone(), bytes }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.rooms.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A process that has come, and has not run yet.
@@ -151,6 +180,7 @@ pub(super) fn thaw(
     code: &Code,
     luggage: Luggage,
     exchange: Arc<Exchange>,
+    claim: Claim,
     room_made: impl FnOnce(),
 ) -> Result<Arrived, String> {
     let limits = ImageLimits { total_bytes: image_bytes_max(&luggage) };
@@ -160,7 +190,7 @@ pub(super) fn thaw(
         limits: limits_of(luggage.process.memory_bytes_max),
         freeze_every: None,
     };
-    let room = Process::make_room(code, options, luggage.memory_bytes);
+    let room = Process::make_room(code, options, claim.bytes);
     let room = room.map_err(|error| error.to_string())?;
     room_made();
     let thawed = room.thaw_from(&mut arriving, limits);

@@ -24,7 +24,7 @@ use super::lanes::Lanes;
 use super::links::{Own, Sender};
 use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
-use super::stills::{self, Arrived, Frozen};
+use super::stills::{self, Arrived, Frozen, Rooms};
 use super::{MakeRuntime, NodeDirectory, NodeError, clients};
 use crate::cores::{CoreEvent, Cores, Sample};
 use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
@@ -175,6 +175,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         expected: Expected::default(),
         streams: 0,
         sends: Arc::new(()),
+        rooms: Rooms::default(),
         exchanges: HashMap::new(),
         leaving: HashMap::new(),
         frozen: HashMap::new(),
@@ -223,6 +224,7 @@ struct Host {
     streams: u64,
     /// Counts the programs that are being sent, by its handles.
     sends: Arc<()>,
+    rooms: Rooms,
     exchanges: HashMap<Pid, Arc<Exchange>>,
     /// Processes that are being frozen to leave.
     leaving: HashMap<Pid, MigrationId>,

@@ -111,9 +111,10 @@ impl Host {
                     self.expected.expect(migration.source, Content::Image(migration), bytes_max);
                 let exchange = self.exchange(luggage.process.pid);
                 let inputs = self.inputs.clone();
+                let claim = self.rooms.claim(luggage.memory_bytes);
                 let thawing = stills::aside(move || {
                     let room_made = || inputs.send(Input::RoomMade(migration));
-                    let thawed = stills::thaw(arriving, &code, luggage, exchange, room_made);
+                    let thawed = stills::thaw(arriving, &code, luggage, exchange, claim, room_made);
                     let thawed = thawed.map(Box::new);
                     inputs.send(Input::Thawed { migration, thawed });
                 });
