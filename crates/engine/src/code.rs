@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::{LoadTimings, Runtime};
 
 /// The export that makes a module a handler server instead of a program.
-pub const HANDLER_EXPORT: &str = "peripatos_handle";
+pub const HANDLER_EXPORT: &str = peripatos_abi::message::HANDLER;
 
 /// What kind of process a module becomes; follows from its exports, never from a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

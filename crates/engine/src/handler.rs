@@ -7,12 +7,15 @@
 
 use std::task::{Context, Poll, Waker};
 
-use wasmtime::{AsContextMut, Caller, Func, Ref, Val};
+use peripatos_abi::Pid;
+use peripatos_abi::message::{self, Envelope};
+use wasmtime::{AsContextMut, Caller, Func, Ref, TypedFunc, Val};
 
 use crate::checks::{self, Unavailable, filled, link_now};
 use crate::continuations::Wait;
 use crate::engines::one_line;
 use crate::hostcalls::{self, Step};
+use crate::messages::Messages;
 use crate::process::{START, Status, new_state};
 use crate::state::{Hot, State};
 use crate::wasi::{Function, Strings};
@@ -21,8 +24,17 @@ use crate::{
     ProcessError, ProcessOptions, SpawnError, ThawOptions,
 };
 
+/// What the constructors of a module without a main function are called (WASI's reactors).
+const INITIALIZE: &str = "_initialize";
+
 /// A handler server.
-pub struct Handler(Process);
+pub struct Handler {
+    process: Process,
+    /// What is called for each message. `None` until the instance has been made.
+    entry: Option<TypedFunc<u32, u32>>,
+    /// Where in its memory messages are put: address and size.
+    buffer: (usize, usize),
+}
 
 /// How a call of a handler came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +50,7 @@ pub enum Handled {
 }
 
 impl Handler {
-    /// A new handler. Its start function, if it has one, runs now and may not wait.
+    /// A new handler. Its start function and its `_initialize`, if it has them, run now and may not wait.
     ///
     /// # Errors
     /// See [`SpawnError`]; nothing is left behind.
@@ -47,8 +59,10 @@ impl Handler {
         let state = new_state(code, pid, Strings { args, env }, devices, limits, freeze_every);
         let mut process = Process::new(code, state, Form::Handler)?;
         let hot = process.instantiate()?;
-        let mut handler = Handler(process);
-        if let Some(start) = hot.instance.get_func(&mut handler.0.store, START) {
+        let mut handler = Handler { process, entry: None, buffer: (0, 0) };
+        let starts = [START, INITIALIZE];
+        for start in starts.map(|name| hot.instance.get_func(&mut handler.process.store, name)) {
+            let Some(start) = start else { continue };
             let failed = |_| SpawnError::Instantiate("its start function failed".to_owned());
             match handler.call(hot, start, &[]).map_err(failed)? {
                 Handled::Reply(_) => {}
@@ -58,7 +72,8 @@ impl Handler {
                 }
             }
         }
-        handler.0.status = Status::New;
+        handler.process.status = Status::New;
+        handler.prepare(hot)?;
         Ok(handler)
     }
 
@@ -67,7 +82,92 @@ impl Handler {
     /// # Errors
     /// As [`Process::thaw`].
     pub fn thaw(code: &Code, image: &Image, options: ThawOptions) -> Result<Handler, SpawnError> {
-        Process::thaw_as(code, image, options, Form::Handler).map(Handler)
+        let process = Process::thaw_as(code, image, options, Form::Handler)?;
+        let hot = process.store.data().hot;
+        let mut handler = Handler { process, entry: None, buffer: (0, 0) };
+        if let Some(hot) = hot {
+            handler.prepare(hot)?;
+        }
+        Ok(handler)
+    }
+
+    /// Looks its entry up, and asks for its buffer.
+    fn prepare(&mut self, hot: Hot) -> Result<(), SpawnError> {
+        let failed = |error: wasmtime::Error| SpawnError::Instantiate(one_line(&error));
+        let store = &mut self.process.store;
+        let entry = hot.instance.get_typed_func(&mut *store, HANDLER_EXPORT).map_err(failed)?;
+        self.entry = Some(entry);
+        let told = hot.instance.get_typed_func::<(), u64>(&mut *store, message::HANDLER_BUFFER);
+        if let Ok(told) = told {
+            let told = told.call(&mut *store, ()).map_err(failed)?;
+            let (address, size) = (told as u32 as usize, (told >> 32) as usize);
+            let memory = store.data().memory.map_or(0, |memory| memory.data_size(&*store));
+            if address + size > memory || size < Envelope::BYTES {
+                let message = "its message buffer is not in its memory".to_owned();
+                return Err(SpawnError::Instantiate(message));
+            }
+            self.buffer = (address, size);
+        }
+        Ok(())
+    }
+
+    /// Gives it a message: what goes before it, and the message itself.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`].
+    pub fn deliver(
+        &mut self,
+        envelope: &Envelope,
+        message: &[u8],
+    ) -> Result<Handled, ProcessError> {
+        if self.process.status != Status::New || message.len() > self.room() {
+            return Err(ProcessError::Ended);
+        }
+        let store = &mut self.process.store;
+        let memory = store.data().memory.ok_or(ProcessError::Ended)?;
+        let (address, size) = self.buffer;
+        let buffer = memory.data_mut(&mut *store).get_mut(address..address + size);
+        let (head, body) = buffer.ok_or(ProcessError::Ended)?.split_at_mut(Envelope::BYTES);
+        head.copy_from_slice(&envelope.to_bytes());
+        body[..message.len()].copy_from_slice(message);
+        self.invoke(message.len() as u32)
+    }
+
+    /// Bytes that a message for it may have. 0 if it tells no buffer.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.buffer.1.saturating_sub(Envelope::BYTES)
+    }
+
+    /// Its reply of this length. `None`: there is no such reply.
+    #[must_use]
+    pub fn reply(&self, len: u32) -> Option<&[u8]> {
+        let store = &self.process.store;
+        let begin = self.buffer.0 + Envelope::BYTES;
+        let len = Some(len as usize).filter(|len| *len <= self.room())?;
+        store.data().memory?.data(store).get(begin..begin + len)
+    }
+
+    /// From now on it can talk to others, through this kernel.
+    pub fn set_messages(&mut self, messages: Box<dyn Messages>) {
+        self.process.set_messages(messages);
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// From now on this one is woken when a parked call can go on.
+    pub fn set_waker(&mut self, waker: Waker) {
+        self.process.store.data_mut().waker = waker;
+    }
+
+    /// Whether a call of it is parked or frozen.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.process.status == Status::Frozen
     }
 
     /// Calls the handler with a number (the length of the message that lies in its memory).
@@ -77,12 +177,17 @@ impl Handler {
     /// See [`ProcessError`]. A trap ends the handler; calling one that is parked is refused and
     /// changes nothing.
     pub fn handle(&mut self, waker: &Waker, argument: u32) -> Result<Handled, ProcessError> {
-        let hot = self.0.store.data().hot.filter(|_| self.0.status == Status::New);
-        let hot = hot.ok_or(ProcessError::Ended)?;
-        let entry = hot.instance.get_func(&mut self.0.store, HANDLER_EXPORT);
-        let entry = entry.ok_or(ProcessError::Ended)?;
-        self.0.store.data_mut().waker = waker.clone();
-        self.call(hot, entry, &[Val::I32(argument as i32)])
+        self.set_waker(waker.clone());
+        self.invoke(argument)
+    }
+
+    fn invoke(&mut self, argument: u32) -> Result<Handled, ProcessError> {
+        let hot = self.process.store.data().hot.filter(|_| self.process.status == Status::New);
+        let (Some(hot), Some(entry)) = (hot, &self.entry) else { return Err(ProcessError::Ended) };
+        let store = &mut self.process.store;
+        self.process.status = Status::Ended;
+        let called = entry.call(&mut *store, argument);
+        self.over(hot, called)
     }
 
     /// Continues a parked or frozen call.
@@ -90,24 +195,33 @@ impl Handler {
     /// # Errors
     /// As [`Handler::handle`].
     pub fn resume(&mut self, waker: &Waker) -> Result<Handled, ProcessError> {
-        let hot = self.0.store.data().hot.filter(|_| self.0.status == Status::Frozen);
+        self.set_waker(waker.clone());
+        self.go_on()
+    }
+
+    /// The same, with the waker that it has.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`].
+    pub fn go_on(&mut self) -> Result<Handled, ProcessError> {
+        let hot = self.process.store.data().hot.filter(|_| self.process.status == Status::Frozen);
         let hot = hot.ok_or(ProcessError::Ended)?;
-        self.0.store.data_mut().waker = waker.clone();
-        if self.0.store.data().shared.freeze_wanted() {
-            self.0.store.data().shared.take_freeze();
+        if self.process.store.data().shared.freeze_wanted() {
+            self.process.store.data().shared.take_freeze();
             return Ok(Handled::Frozen);
         }
-        for site in self.0.prepare_resume(hot)? {
-            if !slot_ready(&mut self.0.store, hot, site).map_err(internal)? {
+        for site in self.process.prepare_resume(hot)? {
+            if !slot_ready(&mut self.process.store, hot, site).map_err(internal)? {
                 return Ok(Handled::Pending);
             }
         }
-        let outermost = hot.save.top_site(&self.0.store);
-        let slot = outermost.and_then(|site| hot.slots.get(&mut self.0.store, u64::from(site)));
+        let outermost = hot.save.top_site(&self.process.store);
+        let slot =
+            outermost.and_then(|site| hot.slots.get(&mut self.process.store, u64::from(site)));
         let Some(Ref::Func(Some(continuation))) = slot else {
             return Err(ProcessError::Internal("a frame without a continuation".to_owned()));
         };
-        self.0.begin_resume(hot);
+        self.process.begin_resume(hot);
         self.call(hot, continuation, &[])
     }
 
@@ -116,31 +230,38 @@ impl Handler {
     /// # Errors
     /// As [`Process::capture`].
     pub fn capture(&mut self, options: CaptureOptions) -> Result<Image, ImageError> {
-        self.0.capture(options)
+        self.process.capture(options)
     }
 
     /// A handle for other threads.
     pub fn control(&self) -> Control {
-        self.0.control()
+        self.process.control()
     }
 
     fn call(&mut self, hot: Hot, entry: Func, params: &[Val]) -> Result<Handled, ProcessError> {
-        self.0.status = Status::Ended;
-        let mut results = vec![Val::I32(0); entry.ty(&self.0.store).results().len()];
-        if let Err(error) = entry.call(&mut self.0.store, params, &mut results) {
-            return self.0.classify(error).map(Handled::Ended);
-        }
-        if hot.flags.unwinding(&self.0.store) {
-            self.0.status = Status::Frozen;
-            if std::mem::take(&mut self.0.store.data_mut().parked) {
+        self.process.status = Status::Ended;
+        let mut results = vec![Val::I32(0); entry.ty(&self.process.store).results().len()];
+        let called = entry.call(&mut self.process.store, params, &mut results);
+        let reply = results.first().and_then(Val::i32).unwrap_or_default();
+        self.over(hot, called.map(|()| reply as u32))
+    }
+
+    /// A call has returned, with this.
+    fn over(&mut self, hot: Hot, called: wasmtime::Result<u32>) -> Result<Handled, ProcessError> {
+        let reply = match called {
+            Ok(reply) => reply,
+            Err(error) => return self.process.classify(error).map(Handled::Ended),
+        };
+        if hot.flags.unwinding(&self.process.store) {
+            self.process.status = Status::Frozen;
+            if std::mem::take(&mut self.process.store.data_mut().parked) {
                 return Ok(Handled::Pending);
             }
-            self.0.note_stopped();
+            self.process.note_stopped();
             return Ok(Handled::Frozen);
         }
-        self.0.status = Status::New;
-        let reply = results.first().and_then(Val::i32).unwrap_or_default();
-        Ok(Handled::Reply(reply as u32))
+        self.process.status = Status::New;
+        Ok(Handled::Reply(reply))
     }
 }
 

@@ -169,7 +169,7 @@ pub(crate) async fn yield_now() {
 }
 
 /// The guest's memory; empty if it shows none.
-fn memory<'a>(caller: &'a mut Caller<'_, State>) -> (&'a mut [u8], &'a mut State) {
+pub(crate) fn memory<'a>(caller: &'a mut Caller<'_, State>) -> (&'a mut [u8], &'a mut State) {
     let memory = caller.data().memory.or_else(|| {
         // Only while a plain program's start function runs: its instance is not known yet.
         caller.get_export(wasi::MEMORY_EXPORT)?.into_memory()

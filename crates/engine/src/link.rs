@@ -5,13 +5,14 @@
 
 use wasmtime::{Caller, Engine, ExternType, FuncType, ImportType, Linker, Module, ValType};
 
+use peripatos_abi::message;
 use peripatos_instrument::NAMESPACE;
 
 use crate::code::{CodeKind, Form};
 use crate::engines::one_line;
 use crate::state::State;
 use crate::wasi::{self, Function, Parameter};
-use crate::{LoadError, checks, handler, hostcalls, references};
+use crate::{LoadError, checks, handler, hostcalls, messages, references};
 
 /// The functions that `module` imports, defined; or which of them nobody offers.
 pub(crate) fn linker(
@@ -27,6 +28,12 @@ pub(crate) fn linker(
         if import.module() == NAMESPACE && kind != CodeKind::Plain {
             continue;
         }
+        if import.module() == message::MODULE {
+            let expected = messages::signature(engine, import.name());
+            of_type(&import, expected.ok_or_else(|| unknown(&import))?)?;
+            messages::define(&mut linker, import.name(), index as u32, form).map_err(internal)?;
+            continue;
+        }
         let function = offered(engine, &import)?;
         system_call(&mut linker, function, index as u32, form).map_err(internal)?;
     }
@@ -39,17 +46,25 @@ pub(crate) fn linker(
 
 /// The offered function of this name and type.
 fn offered(engine: &Engine, import: &ImportType<'_>) -> Result<&'static Function, LoadError> {
+    let name = import.name();
+    let known = if import.module() == wasi::MODULE { wasi::find(name) } else { None };
+    let function = known.ok_or_else(|| unknown(import))?;
+    of_type(import, signature(engine, function))?;
+    Ok(function)
+}
+
+fn unknown(import: &ImportType<'_>) -> LoadError {
     let (module, name) = (import.module().to_owned(), import.name().to_owned());
-    let known = if module == wasi::MODULE { wasi::find(&name) } else { None };
-    let Some(function) = known else {
-        return Err(LoadError::UnknownImport { module, name, kind: describe(&import.ty()) });
-    };
-    let expected = signature(engine, function);
+    LoadError::UnknownImport { module, name, kind: describe(&import.ty()) }
+}
+
+/// Whether an import has the type of what is offered.
+fn of_type(import: &ImportType<'_>, expected: FuncType) -> Result<(), LoadError> {
     match import.ty() {
-        ExternType::Func(found) if found.matches(&expected) => Ok(function),
+        ExternType::Func(found) if found.matches(&expected) => Ok(()),
         found => Err(LoadError::ImportType {
-            module,
-            name,
+            module: import.module().to_owned(),
+            name: import.name().to_owned(),
             found: describe(&found),
             expected: describe(&ExternType::Func(expected)),
         }),

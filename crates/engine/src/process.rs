@@ -11,6 +11,7 @@ use crate::control::Shared;
 use crate::flags::Flags;
 use crate::image::Stage;
 use crate::limits::{Limiter, Limits};
+use crate::messages::Messages;
 use crate::restore::frame_sites;
 use crate::save::SaveMemory;
 use crate::state::{Hot, NoDevices, State};
@@ -331,6 +332,11 @@ impl Process {
         &mut *self.store.data_mut().devices
     }
 
+    /// From now on it can talk to others, through this kernel.
+    pub fn set_messages(&mut self, messages: Box<dyn Messages>) {
+        self.store.data_mut().messages = Some(messages);
+    }
+
     /// Ends the process and gives the devices back.
     pub fn into_devices(mut self) -> Box<dyn Devices> {
         std::mem::replace(&mut self.store.data_mut().devices, Box::new(NoDevices))
@@ -375,6 +381,7 @@ pub(crate) fn new_state(
         sequence: 0,
         strings,
         devices,
+        messages: None,
         limiter: Limiter::new(limits, code.private_maxima(), Arc::clone(&shared)),
         shared,
         code: code.clone(),

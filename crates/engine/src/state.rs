@@ -12,6 +12,7 @@ use crate::Code;
 use crate::control::Shared;
 use crate::flags::Flags;
 use crate::limits::Limiter;
+use crate::messages::Messages;
 use crate::references::{Exceptions, Externs, FunctionIds};
 use crate::save::SaveMemory;
 use crate::wasi::Strings;
@@ -23,6 +24,8 @@ pub(crate) struct State {
     pub(crate) sequence: u64,
     pub(crate) strings: Strings,
     pub(crate) devices: Box<dyn Devices>,
+    /// Its kernel, if it has one.
+    pub(crate) messages: Option<Box<dyn Messages>>,
     pub(crate) limiter: Limiter,
     pub(crate) shared: Arc<Shared>,
     pub(crate) code: Code,

@@ -1,0 +1,191 @@
+//! The calls by which a guest talks to other processes ([`peripatos_abi::message`]), on their way to its kernel.
+//!
+//! The engine shows the kernel the guest's memory, and knows no more of messages than that `wait` may block: on a fiber
+//! it waits, in a handler it parks, and when the process is to be frozen it is left and made again after the thaw.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use peripatos_abi::message::{MODULE, Status, WAIT};
+use wasmtime::{Caller, Engine, FuncType, Linker, ValType};
+
+use crate::Form;
+use crate::hostcalls::{interrupt, memory};
+use crate::state::State;
+
+/// A process's kernel, as the process sees it. Pairs are an address in the guest's memory and a length.
+///
+/// All that a guest gives is an allegation; each answer is as [`peripatos_abi::message`] says.
+#[allow(missing_docs, reason = "each is the call of its name")]
+pub trait Messages: Send {
+    fn send(&mut self, memory: &mut [u8], to: u32, message: Span, reply: Span) -> Answer;
+    fn receive(
+        &mut self,
+        memory: &mut [u8],
+        from: u32,
+        buffer: Span,
+        envelope: u32,
+        timeout_ns: i64,
+    ) -> Answer;
+    fn reply(&mut self, memory: &mut [u8], envelope: u32, message: Span) -> Answer;
+    fn forward(&mut self, memory: &mut [u8], envelope: u32, to: u32, message: Span) -> Answer;
+    fn notify(&mut self, memory: &mut [u8], to: u32, bits: u64) -> Answer;
+    fn own_pid(&mut self, memory: &mut [u8], pid: u32) -> Answer;
+    fn register(&mut self, memory: &mut [u8], name: Span) -> Answer;
+    fn lookup(&mut self, memory: &mut [u8], name: Span, pid: u32) -> Answer;
+    /// Registers the waker of `cx` if it is not there yet.
+    fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer>;
+}
+
+/// An address in a guest's memory, and a length.
+pub type Span = (u32, u32);
+
+/// A length, or why there is none.
+pub type Answer = Result<u32, Status>;
+
+/// The calls, and how many parameters each has; `true`: the last one has 64 bits.
+const CALLS: [(&str, usize, bool); 9] = [
+    ("send", 5, false),
+    ("receive", 5, true),
+    ("reply", 3, false),
+    ("forward", 4, false),
+    ("notify", 2, true),
+    ("own_pid", 1, false),
+    ("register", 2, false),
+    ("lookup", 3, false),
+    (WAIT, 0, false),
+];
+
+/// The type of the call of this name.
+pub(crate) fn signature(engine: &Engine, name: &str) -> Option<FuncType> {
+    let (_, count, wide) = CALLS.iter().find(|(known, ..)| *known == name)?;
+    let mut parameters = vec![ValType::I32; *count];
+    if let (true, Some(last)) = (*wide, parameters.last_mut()) {
+        *last = ValType::I64;
+    }
+    Some(FuncType::new(engine, parameters, [ValType::I32]))
+}
+
+/// Offers the call of this name; `import` is its index in the module.
+pub(crate) fn define(
+    linker: &mut Linker<State>,
+    name: &str,
+    import: u32,
+    form: Form,
+) -> wasmtime::Result<()> {
+    type Store<'a> = Caller<'a, State>;
+    match (name, form) {
+        (WAIT, Form::Program) => linker
+            .func_wrap_async(MODULE, WAIT, move |caller, (): ()| Box::new(wait(caller, import)))?,
+        (WAIT, Form::Handler) => {
+            linker.func_wrap(MODULE, WAIT, move |caller: Store<'_>| wait_now(caller, import))?
+        }
+        ("send", _) => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, to, message, len, reply, room| {
+                call(&mut caller, |kernel, memory| {
+                    kernel.send(memory, to, (message, len), (reply, room))
+                })
+            },
+        )?,
+        ("receive", _) => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, from, buffer, room, envelope, timeout_ns: i64| {
+                call(&mut caller, |kernel, memory| {
+                    kernel.receive(memory, from, (buffer, room), envelope, timeout_ns)
+                })
+            },
+        )?,
+        ("reply", _) => {
+            linker.func_wrap(MODULE, name, |mut caller: Store<'_>, envelope, message, len| {
+                call(&mut caller, |kernel, memory| kernel.reply(memory, envelope, (message, len)))
+            })?
+        }
+        ("forward", _) => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, envelope, to, message, len| {
+                call(&mut caller, |kernel, memory| {
+                    kernel.forward(memory, envelope, to, (message, len))
+                })
+            },
+        )?,
+        ("notify", _) => {
+            linker.func_wrap(MODULE, name, |mut caller: Store<'_>, to, bits: i64| {
+                call(&mut caller, |kernel, memory| kernel.notify(memory, to, bits as u64))
+            })?
+        }
+        ("own_pid", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, pid| {
+            call(&mut caller, |kernel, memory| kernel.own_pid(memory, pid))
+        })?,
+        ("register", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len| {
+            call(&mut caller, |kernel, memory| kernel.register(memory, (name, len)))
+        })?,
+        ("lookup", _) => {
+            linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len, pid| {
+                call(&mut caller, |kernel, memory| kernel.lookup(memory, (name, len), pid))
+            })?
+        }
+        _ => linker,
+    };
+    Ok(())
+}
+
+/// Makes a call that does not block.
+fn call(
+    caller: &mut Caller<'_, State>,
+    make: impl FnOnce(&mut dyn Messages, &mut [u8]) -> Answer,
+) -> i32 {
+    let (memory, state) = memory(caller);
+    code(match &mut state.messages {
+        Some(kernel) => make(&mut **kernel, memory),
+        None => Err(Status::NoProcess),
+    })
+}
+
+/// What a guest is answered. Lengths are far below what an `i32` holds.
+fn code(answer: Answer) -> i32 {
+    answer.map_or_else(Status::code, |len| i32::try_from(len).unwrap_or(i32::MAX))
+}
+
+fn poll(caller: &mut Caller<'_, State>, cx: &mut Context<'_>) -> Poll<Answer> {
+    let (memory, state) = memory(caller);
+    match &mut state.messages {
+        Some(kernel) => kernel.wait(cx, memory),
+        None => Poll::Ready(Err(Status::NotNow)),
+    }
+}
+
+/// Waits on the process's fiber, until the answer is there or a freeze is wanted.
+async fn wait(mut caller: Caller<'_, State>, import: u32) -> wasmtime::Result<i32> {
+    let answer = poll_fn(|cx| {
+        if let Poll::Ready(answer) = poll(&mut caller, cx) {
+            return Poll::Ready(Some(answer));
+        }
+        let state = caller.data_mut();
+        state.shared.register(cx.waker());
+        if state.hot.is_some() && state.shared.freeze_wanted() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await;
+    match answer {
+        Some(answer) => Ok(code(answer)),
+        None => interrupt(&mut caller, import, &[]).map(|()| 0),
+    }
+}
+
+/// Answers at once, or parks the handler.
+fn wait_now(mut caller: Caller<'_, State>, import: u32) -> wasmtime::Result<i32> {
+    let waker = caller.data().waker.clone();
+    match poll(&mut caller, &mut Context::from_waker(&waker)) {
+        Poll::Ready(answer) => Ok(code(answer)),
+        Poll::Pending => {
+            caller.data_mut().parked = true;
+            interrupt(&mut caller, import, &[]).map(|()| 0)
+        }
+    }
+}
