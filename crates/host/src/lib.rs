@@ -6,3 +6,4 @@ pub mod cores;
 pub mod link;
 pub mod node;
 pub mod origin;
+pub mod talk;

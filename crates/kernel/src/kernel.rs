@@ -98,6 +98,12 @@ impl Kernel {
         self.len() == 0
     }
 
+    /// Nobody can go on, and nothing is to leave, that has not been told of.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.woken.is_empty() && self.packets.is_empty()
+    }
+
     /// The next process that can go on, each time once.
     pub fn next_woken(&mut self) -> Option<Woken> {
         self.woken.pop_front()

@@ -47,6 +47,7 @@ const RULES: [Rule; 10] = [
             "peripatos-instrument",
             "peripatos-engine",
             "peripatos-host",
+            "peripatos-kernel",
         ],
         outer: None,
     },

@@ -1,6 +1,7 @@
 //! `peri bench`: what users want to measure on their own machines.
 
 pub(crate) mod freeze;
+mod ipc;
 mod migrate;
 mod nodes;
 pub(crate) mod overhead;
@@ -37,6 +38,11 @@ enum What {
     Freeze {
         #[command(flatten)]
         common: Common,
+    },
+    /// What a message and its reply take
+    Ipc {
+        #[command(flatten)]
+        figures: Figures,
     },
     /// What moving between two nodes of this machine takes, and how work finds an idle one
     Migrate {
@@ -82,6 +88,7 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
             let (guests, figures) = (chosen(&common.only)?, &common.figures);
             (freeze::measure(&guests, figures.rounds.max(1), progress)?, figures.output)
         }
+        What::Ipc { figures } => (ipc::measure(figures.rounds.max(1), progress)?, figures.output),
         What::Migrate { figures } => {
             (migrate::measure(figures.rounds.max(1), progress)?, figures.output)
         }

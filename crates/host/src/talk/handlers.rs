@@ -1,0 +1,150 @@
+//! Handlers: called on a sender's stack, or from the thread's loop.
+
+use std::task::Waker;
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::{Envelope, Status};
+use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
+use peripatos_kernel::{Called, Form, Outcome, Slot};
+
+use super::{Work, deliver, ended, with};
+
+/// How a handler came to its end.
+#[derive(Debug)]
+pub enum HandlerEnd {
+    /// It has ended itself.
+    Ended(GuestOutcome),
+    /// It has trapped, or has broken its part of the contract.
+    Failed(ProcessError),
+}
+
+/// A handler lives on this thread from now on. `waker` brings [`resume_handler`] about, on this thread. `false`: one of
+/// its pid is here already, or the thread has no kernel.
+pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker) -> bool {
+    handler.set_waker(waker);
+    let adopted = with(|talk| {
+        let slot = talk.kernel.add(handler.pid(), Form::Handler)?;
+        talk.seat(slot).handler = Some(handler);
+        Some(())
+    });
+    adopted.flatten().is_some()
+}
+
+/// A handler's waker was called: what it waited for may be there.
+pub fn resume_handler(pid: Pid) {
+    let _ = with(|talk| {
+        if let Some(slot) = talk.kernel.find(pid) {
+            talk.work.push_back(Work::Resume(slot));
+        }
+    });
+}
+
+/// The next handler that has ended, and how; each once.
+pub fn next_over() -> Option<(Pid, HandlerEnd)> {
+    with(|talk| talk.over.pop_front()).flatten()
+}
+
+/// Calls a handler on this stack, for a sender whose memory this is.
+pub(super) fn call(
+    called: &Called,
+    handler: Option<Box<Handler>>,
+    memory: &mut [u8],
+    message: Span,
+) -> Answer {
+    let begin = message.0 as usize;
+    let message = &memory[begin..begin + message.1 as usize];
+    let Some(mut handler) = handler else {
+        // A handler that serves nobody is in its seat.
+        let answer = with(|talk| talk.kernel.end_call(called, Outcome::Ended, memory));
+        return answer.unwrap_or(Err(Status::NoProcess));
+    };
+    let envelope = Envelope { len: message.len() as u32, ..called.envelope };
+    let handled = handler.deliver(&envelope, message);
+    let ended = with(|talk| {
+        let answer = talk.kernel.end_call(called, outcome(&handled, &handler), memory);
+        // What nearly always happens, in one borrow.
+        let left = if matches!(answer, Ok(_) | Err(Status::Wait)) {
+            talk.seat(called.to).handler = Some(handler);
+            None
+        } else {
+            Some(handler)
+        };
+        (answer, left, talk.kernel.is_quiet())
+    });
+    let Some((answer, left, quiet)) = ended else { return Err(Status::NoProcess) };
+    if let Some(handler) = left {
+        put_back(called.to, handler, handled);
+    }
+    if !quiet {
+        deliver();
+    }
+    answer
+}
+
+/// Calls or resumes the next handler that has something to do and nobody on whose stack. `false`: there is none.
+pub fn work() -> bool {
+    let Some(work) = with(|talk| talk.work.pop_front()).flatten() else { return false };
+    match work {
+        Work::Call(slot) => call_alone(slot),
+        Work::Resume(slot) => resume(slot),
+    }
+    deliver();
+    true
+}
+
+fn call_alone(slot: Slot) {
+    let begun = with(|talk| {
+        let called = talk.kernel.next_call(slot, &mut talk.message)?;
+        let handler = talk.seat(slot).handler.take()?;
+        Some((called, handler, std::mem::take(&mut talk.message)))
+    });
+    let Some((called, mut handler, buffer)) = begun.flatten() else { return };
+    let handled = handler.deliver(&called.envelope, &buffer[..called.envelope.len as usize]);
+    let _ = with(|talk| {
+        talk.message = buffer;
+        talk.kernel.finish_call(&called, outcome(&handled, &handler));
+    });
+    put_back(slot, handler, handled);
+}
+
+fn resume(slot: Slot) {
+    let parked = with(|talk| talk.seat(slot).handler.take_if(|handler| handler.is_parked()));
+    let Some(mut handler) = parked.flatten() else { return };
+    let handled = handler.go_on();
+    let _ = with(|talk| talk.kernel.resumed(slot, outcome(&handled, &handler)));
+    put_back(slot, handler, handled);
+}
+
+/// After a call: to its seat, or to its end.
+fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessError>) {
+    let end = match handled {
+        Ok(Handled::Reply(len)) if handler.reply(len).is_some() => None,
+        Ok(Handled::Pending | Handled::Frozen) => None,
+        Ok(Handled::Reply(_)) => {
+            let message = "its reply is longer than its buffer".to_owned();
+            Some(HandlerEnd::Failed(ProcessError::Internal(message)))
+        }
+        Ok(Handled::Ended(outcome)) => Some(HandlerEnd::Ended(outcome)),
+        Err(error) => Some(HandlerEnd::Failed(error)),
+    };
+    let pid = handler.pid();
+    match end {
+        None => {
+            let _ = with(|talk| talk.seat(slot).handler = Some(handler));
+        }
+        Some(end) => {
+            drop(handler);
+            ended(pid);
+            let _ = with(|talk| talk.over.push_back((pid, end)));
+        }
+    }
+}
+
+/// What the kernel is told of what a handler has done.
+fn outcome<'a>(handled: &Result<Handled, ProcessError>, handler: &'a Handler) -> Outcome<'a> {
+    match handled {
+        Ok(Handled::Reply(len)) => handler.reply(*len).map_or(Outcome::Ended, Outcome::Replied),
+        Ok(Handled::Pending | Handled::Frozen) => Outcome::Parked,
+        Ok(Handled::Ended(_)) | Err(_) => Outcome::Ended,
+    }
+}

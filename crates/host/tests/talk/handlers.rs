@@ -1,0 +1,95 @@
+//! Handlers: on the sender's stack, parked, in chains, trapping.
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
+
+use crate::crew::Crew;
+use crate::programs::{ADD, ASK, PASS_ON, SERVE, handler, program};
+
+const NOBODY: Pid = Pid::new(9, 9);
+
+fn negated(status: Status) -> u32 {
+    status.code().unsigned_abs()
+}
+
+#[test]
+fn a_handler_is_called() {
+    let mut crew = Crew::new();
+    let server = crew.handler(&handler(NOBODY, ADD));
+    for _ in 0..3 {
+        let client = crew.program(&program(server, ASK));
+        assert_eq!(crew.exit_code(client), 42);
+    }
+}
+
+#[test]
+fn chains_of_any_length_answer() {
+    for length in [1, 7, 8, 9, 40] {
+        let mut crew = Crew::new();
+        let mut to = crew.handler(&handler(NOBODY, ADD));
+        for _ in 0..length {
+            to = crew.handler(&handler(to, PASS_ON));
+        }
+        let client = crew.program(&program(to, ASK));
+        assert_eq!(crew.exit_code(client), 42, "{length}");
+        let again = crew.program(&program(to, ASK));
+        assert_eq!(crew.exit_code(again), 42, "{length}");
+    }
+}
+
+#[test]
+fn a_handler_that_waits_is_put_aside_and_goes_on() {
+    let mut crew = Crew::new();
+    let behind = crew.program(&program(NOBODY, SERVE));
+    let front = crew.handler(&handler(behind, PASS_ON));
+    let clients = [(); 4].map(|()| crew.program(&program(front, ASK)));
+    for client in clients {
+        assert_eq!(crew.exit_code(client), 42);
+    }
+}
+
+#[test]
+fn a_trap_harms_the_handler_alone() {
+    let traps = ["unreachable", "(i32.load (i32.const 100000000))", "(call $deep (i32.const 0))"];
+    for trap in traps {
+        let mut crew = Crew::new();
+        let text = handler(NOBODY, trap).replace(
+            "(memory (export",
+            "(func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (i32.add (local.get 0) (i32.const 1)))))
+             (memory (export",
+        );
+        let server = crew.handler(&text);
+        let client = crew.program(&program(server, ASK));
+        assert_eq!(crew.exit_code(client), negated(Status::NoProcess), "{trap}");
+        assert_eq!(crew.over.len(), 1, "{trap}");
+        assert_eq!(crew.over[0].0, server);
+        let late = crew.program(&program(server, ASK));
+        assert_eq!(crew.exit_code(late), negated(Status::NoProcess), "{trap}");
+        // A sender is as good as before.
+        let good = crew.handler(&handler(NOBODY, ADD));
+        let client = crew.program(&program(good, ASK));
+        assert_eq!(crew.exit_code(client), 42, "{trap}");
+    }
+}
+
+#[test]
+fn a_handler_that_lies_about_its_reply_is_ended() {
+    for body in ["(i32.const 1025)", "(i32.const -1)"] {
+        let mut crew = Crew::new();
+        let server = crew.handler(&handler(NOBODY, body));
+        let client = crew.program(&program(server, ASK));
+        assert_eq!(crew.exit_code(client), negated(Status::NoProcess));
+        assert_eq!(crew.over.len(), 1);
+    }
+}
+
+#[test]
+fn a_handler_does_not_call_itself() {
+    let mut crew = Crew::new();
+    // It is the first of the crew.
+    let own = Pid::new(1, 0x5eed_0001);
+    let server = crew.handler(&handler(own, PASS_ON));
+    assert_eq!(server, own);
+    let client = crew.program(&program(server, ASK));
+    assert_eq!(crew.exit_code(client), negated(Status::Deadlock));
+}

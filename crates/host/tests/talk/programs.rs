@@ -1,0 +1,73 @@
+//! The programs: text with the blanks filled in.
+
+use peripatos_abi::Pid;
+
+const IMPORTS: &str = r#"
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (import "peripatos_v1" "send" (func $v1_send (param i32 i32 i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "receive" (func $v1_receive (param i32 i32 i32 i32 i64) (result i32)))
+  (import "peripatos_v1" "reply" (func $reply (param i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "register" (func $register (param i32 i32) (result i32)))
+  (import "peripatos_v1" "lookup" (func $lookup (param i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "notify" (func $notify (param i32 i64) (result i32)))
+  (import "peripatos_v1" "wait" (func $wait (result i32)))
+  (memory (export "memory") 3)
+  (func $send (param i32 i32 i32 i32 i32) (result i32) (local $r i32)
+    (local.set $r (call $v1_send (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)))
+    (if (result i32) (i32.eq (local.get $r) (i32.const -1)) (then (call $wait)) (else (local.get $r))))
+  (func $receive (param $t i64) (result i32) (local $r i32)
+    (local.set $r (call $v1_receive (i32.const 0) (i32.const 2048) (i32.const 64) (i32.const 1024) (local.get $t)))
+    (if (result i32) (i32.eq (local.get $r) (i32.const -1)) (then (call $wait)) (else (local.get $r))))
+"#;
+
+/// A pid as a data segment's text.
+fn bytes(pid: Pid) -> String {
+    pid.bits().to_le_bytes().map(|byte| format!("\\{byte:02x}")).concat()
+}
+
+/// A program that runs this body; the pid lies at 16.
+pub(crate) fn program(to: Pid, body: &str) -> String {
+    let pid = bytes(to);
+    format!(
+        "(module {IMPORTS} (data (i32.const 16) \"{pid}\") (func (export \"_start\") (local $r i32) {body}))"
+    )
+}
+
+/// A handler with this body, whose parameter is `$len`; its message lies at 4128.
+pub(crate) fn handler(to: Pid, body: &str) -> String {
+    let pid = bytes(to);
+    format!(
+        "(module {IMPORTS} (data (i32.const 16) \"{pid}\")
+          (func (export \"peripatos_buffer\") (result i64)
+            (i64.or (i64.const 4096) (i64.shl (i64.const 1056) (i64.const 32))))
+          (func (export \"peripatos_handle\") (param $len i32) (result i32) (local $r i32) {body}))"
+    )
+}
+
+/// Sends the word 35 to whose pid lies at 16, and exits with the reply's word, or with the negated status.
+pub(crate) const ASK: &str = "
+  (i32.store (i32.const 64) (i32.const 35))
+  (local.set $r (call $send (i32.const 16) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
+  (if (i32.lt_s (local.get $r) (i32.const 0)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+  (call $exit (i32.load (i32.const 80)))";
+
+/// Receives for ever, and replies with the word plus 7.
+pub(crate) const SERVE: &str = "
+  (loop $next
+    (local.set $r (call $receive (i64.const -1)))
+    (if (i32.lt_s (local.get $r) (i32.const 0)) (then unreachable))
+    (i32.store (i32.const 2048) (i32.add (i32.load (i32.const 2048)) (i32.const 7)))
+    (drop (call $reply (i32.const 1024) (i32.const 2048) (local.get $r)))
+    (br $next))";
+
+/// A handler's: replies with the word plus 7.
+pub(crate) const ADD: &str = "
+  (i32.store (i32.const 4128) (i32.add (i32.load (i32.const 4128)) (i32.const 7)))
+  (local.get $len)";
+
+/// A handler's: asks whose pid lies at 16 with its message, and replies with the reply, or with the negated status.
+pub(crate) const PASS_ON: &str = "
+  (local.set $r (call $send (i32.const 16) (i32.const 4128) (local.get $len) (i32.const 4128) (i32.const 4)))
+  (if (i32.lt_s (local.get $r) (i32.const 0))
+    (then (i32.store (i32.const 4128) (i32.sub (i32.const 0) (local.get $r)))))
+  (i32.const 4)";
