@@ -1,35 +1,292 @@
-//! One core: a thread that runs whose turn it is, again and again.
+//! One core: its processes, and each step that one takes from one stand to another. It belongs to its
+//! thread ([`super::here`]) and decides; what it decides is done by [`super::turns`], without it.
+//!
+//! Invariants:
+//! * A process is in the queue exactly while it stands there as ready.
+//! * The execution of what runs is not here: nothing of the core is borrowed while a process runs.
+//! * Before a core runs a process it shows that it will, and then looks whether a packet has come or
+//!   an idle core wants one of its queue. Who comes later sees what runs, and can end its slice.
 
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use peripatos_engine::Outcome;
 
-use super::cpus;
-use super::kernel::Kernel;
+use super::SLICE;
+use super::board::Board;
+use super::execution::{Execution, RunEnd};
+use super::packet::{Packet, Parcel};
+use super::post::Post;
+use super::table::{Slot, Stand, Table};
+use super::tag::{Tag, Wish};
 
-/// Runs processes on this thread until the kernel closes.
-pub(super) fn serve(kernel: &Arc<Kernel>, core: usize, cpu: Option<usize>) {
-    if let Some(cpu) = cpu {
-        cpus::pin(cpu);
+/// See the module.
+pub(super) struct Core {
+    board: Arc<Board>,
+    number: usize,
+    table: Table,
+    /// Slots of those that are ready; the next one first.
+    queue: VecDeque<usize>,
+    /// The slot of what runs.
+    running: Option<usize>,
+    /// An idle core asked for a process.
+    asked: bool,
+    closing: bool,
+}
+
+/// What a core is to do.
+pub(super) enum Next {
+    /// Run this process.
+    Run(Turn),
+    /// Send this process to that core.
+    Give(usize, Parcel),
+    /// Look into the inbox.
+    Receive,
+    /// Ask another core, for those that are idle.
+    AskOn,
+    /// Wait for a packet.
+    Wait,
+    /// End.
+    Close,
+}
+
+/// A process whose turn it is, taken out of its slot.
+pub(super) struct Turn {
+    slot: usize,
+    execution: Execution,
+    killed: bool,
+}
+
+impl Turn {
+    /// Runs the process, unless it is to run no more.
+    pub(super) fn run(&mut self) -> Poll<RunEnd> {
+        if self.killed { Poll::Pending } else { self.execution.poll() }
     }
-    kernel.show_clock(core);
-    let mut mark = thread_cpu();
-    while let Some(mut turn) = kernel.next(core, mark) {
-        let polled = turn.run();
-        let now = thread_cpu();
-        let event = kernel.end_slice(core, turn, polled, now.saturating_sub(mark));
-        mark = now;
-        if let Some(event) = event {
-            kernel.tell(event);
-            // What the event took is nobody's time.
-            mark = thread_cpu();
+}
+
+/// What is left of a process that is over, as far as this core is concerned.
+pub(super) struct Departure {
+    pub(super) tag: Arc<Tag>,
+    /// To be dropped: it holds the process if that has not come to an end by itself.
+    pub(super) execution: Execution,
+    pub(super) polled: Poll<RunEnd>,
+}
+
+/// Which turn is next.
+impl Core {
+    pub(super) fn new(board: Arc<Board>, number: usize) -> Core {
+        Core {
+            board,
+            number,
+            table: Table::default(),
+            queue: VecDeque::new(),
+            running: None,
+            asked: false,
+            closing: false,
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// `cpu` is what the thread has used.
+    pub(super) fn next(&mut self, cpu: Duration) -> Next {
+        assert!(self.running.is_none());
+        if self.closing {
+            return Next::Close;
+        }
+        let spare = self.spare();
+        if let Some((at, core)) = spare.and_then(|at| Some((at, self.board.idle.claim()?))) {
+            return Next::Give(core, self.give(at, core));
+        }
+        if mem::take(&mut self.asked) && !self.queue.is_empty() {
+            return Next::AskOn;
+        }
+        let Some(&slot) = self.queue.front() else { return Next::Wait };
+        let now_ns = self.board.now_ns();
+        self.post().show_running(slot, now_ns, cpu);
+        if self.post().inbox.len() > 0 || (spare.is_some() && self.board.idle.any()) {
+            self.post().show_nothing();
+            return Next::Receive;
+        }
+        self.queue.pop_front();
+        self.show_ready();
+        if !self.queue.is_empty() {
+            self.board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
+        }
+        self.running = Some(slot);
+        let process = self.table.get_mut(slot);
+        process.tag.begin_slice(cpu);
+        let killed = process.tag.wish() == Wish::Kill;
+        match mem::replace(&mut process.stand, Stand::Running { woken: false }) {
+            Stand::Ready(execution) => Next::Run(Turn { slot, execution, killed }),
+            Stand::Waiting(_) | Stand::Running { .. } => {
+                unreachable!("a process in the queue is ready")
+            }
+        }
+    }
+
+    /// Who of the queue could be given away: not the only one, and nobody who has to hurry.
+    fn spare(&self) -> Option<usize> {
+        if self.queue.len() < 2 {
+            return None;
+        }
+        self.queue.iter().position(|slot| self.table.get(*slot).tag.wish() == Wish::None)
+    }
+
+    fn give(&mut self, at: usize, core: usize) -> Parcel {
+        let slot = self.queue.remove(at).expect("found by its place");
+        self.show_ready();
+        let Slot { tag, control, stand } = self.remove(slot);
+        let Stand::Ready(execution) = stand else {
+            unreachable!("a process in the queue is ready")
+        };
+        tag.move_to(core);
+        Parcel { tag, control, execution }
+    }
+
+    /// A slice is over: the process is ready again, waits, or leaves.
+    pub(super) fn end_slice(
+        &mut self,
+        turn: Turn,
+        polled: Poll<RunEnd>,
+        used: Duration,
+    ) -> Option<Departure> {
+        let Turn { slot, execution, .. } = turn;
+        assert_eq!(self.running.take(), Some(slot));
+        self.post().show_nothing();
+        let process = self.table.get_mut(slot);
+        process.tag.end_slice(used);
+        let wish = process.tag.wish();
+        let woken =
+            matches!(process.stand, Stand::Running { woken: true }) || process.tag.is_woken();
+        match polled {
+            Poll::Pending if wish != Wish::Kill => {
+                process.stand = Stand::Waiting(execution);
+                if woken {
+                    self.make_ready(slot);
+                } else {
+                    process.tag.set_runnable(false);
+                }
+                None
+            }
+            // Nobody wants it to stand still: a test freezes it at every so many checks.
+            Poll::Ready(Ok((process, Outcome::Frozen))) if wish == Wish::None => {
+                let tag = Arc::clone(&self.table.get(slot).tag);
+                let execution = Execution::new(process, &tag, Arc::downgrade(&self.board));
+                self.table.get_mut(slot).stand = Stand::Waiting(execution);
+                self.make_ready(slot);
+                None
+            }
+            polled => {
+                let Slot { tag, .. } = self.remove(slot);
+                Some(Departure { tag, execution, polled })
+            }
         }
     }
 }
 
-/// CPU time of this thread.
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+/// What comes from others.
+impl Core {
+    /// Takes in a packet; or says where it is to be sent on to, because its process was given away.
+    pub(super) fn receive(&mut self, packet: Packet) -> Option<(usize, Packet)> {
+        match packet {
+            Packet::Take(parcel) => self.take(parcel),
+            Packet::Wake(tag) => match self.table.find(&tag) {
+                Some(slot) => drop(self.wake_slot(slot)),
+                None => return self.forward(&tag).map(|core| (core, Packet::Wake(tag))),
+            },
+            Packet::Hurry(tag) => match self.table.find(&tag) {
+                Some(slot) => self.hurry(slot),
+                None => return self.forward(&tag).map(|core| (core, Packet::Hurry(tag))),
+            },
+            Packet::Ask => {
+                self.post().asked.store(false, Ordering::SeqCst);
+                self.asked = true;
+            }
+            Packet::Close => self.closing = true,
+        }
+        None
+    }
+
+    /// Where a process is that is not here. Nowhere, if it has left; and if it is on its way to this very
+    /// core, it will be looked at when it comes.
+    fn forward(&self, tag: &Tag) -> Option<usize> {
+        tag.core().filter(|core| *core != self.number)
+    }
+
+    fn take(&mut self, parcel: Parcel) {
+        let Parcel { tag, control, execution } = parcel;
+        let entry = (tag.pid(), control.clone());
+        let slot = self.table.insert(Slot { tag, control, stand: Stand::Waiting(execution) });
+        self.post().show_control(slot, Some(entry));
+        self.make_ready(slot);
+    }
+
+    /// A process gets the next turn.
+    fn hurry(&mut self, slot: usize) {
+        if !self.wake_slot(slot)
+            && let Some(at) = self.queue.iter().position(|queued| *queued == slot)
+        {
+            self.queue.remove(at);
+            self.queue.push_front(slot);
+        }
+    }
+
+    /// A waker was called on this thread. `None`: the process is not here. Whether it is ready now, and
+    /// was not before.
+    pub(super) fn wake(&mut self, tag: &Arc<Tag>) -> Option<bool> {
+        let running = self.running.filter(|slot| Arc::ptr_eq(&self.table.get(*slot).tag, tag));
+        let slot = running.or_else(|| self.table.find(tag))?;
+        Some(self.wake_slot(slot))
+    }
+
+    /// Whether the core is one of this board's, and which.
+    pub(super) fn number_at(&self, board: &Arc<Board>) -> Option<usize> {
+        Arc::ptr_eq(&self.board, board).then_some(self.number)
+    }
+
+    fn wake_slot(&mut self, slot: usize) -> bool {
+        match &mut self.table.get_mut(slot).stand {
+            Stand::Waiting(_) => {
+                self.make_ready(slot);
+                return true;
+            }
+            Stand::Ready(_) => {}
+            Stand::Running { woken } => *woken = true,
+        }
+        false
+    }
+
+    /// Puts a process that waits into the queue: in front if it is to be frozen or killed.
+    fn make_ready(&mut self, slot: usize) {
+        let process = self.table.get_mut(slot);
+        let stand = mem::replace(&mut process.stand, Stand::Running { woken: false });
+        let Stand::Waiting(execution) = stand else { unreachable!("the caller has just looked") };
+        process.stand = Stand::Ready(execution);
+        process.tag.set_runnable(true);
+        match process.tag.wish() {
+            Wish::None => self.queue.push_back(slot),
+            Wish::Freeze | Wish::Kill => self.queue.push_front(slot),
+        }
+        self.show_ready();
+    }
+
+    fn remove(&mut self, slot: usize) -> Slot {
+        self.post().show_control(slot, None);
+        self.table.remove(slot)
+    }
+
+    fn show_ready(&self) {
+        self.post().show_ready(self.queue.len());
+    }
+
+    fn post(&self) -> &Post {
+        self.board.post(self.number)
+    }
 }

@@ -5,28 +5,48 @@
 //! queue, or waiting for a reply; it may change cores whenever it is not running, for a suspended
 //! process is bound to no thread.
 //!
+//! Each core owns its processes (`core.rs`): the table, the queue and all that runs are reached from its own
+//! thread and from nowhere else, without a lock. Between cores, and from outside, go *packets* (`packet.rs`)
+//! into a core's *inbox*; a packet may carry a process whole, with its store and its stack. What all may
+//! read, and what a core looks at before it lets a process run, is on the *board*.
+//!
 //! Invariants:
 //! * Each process that was taken is followed by exactly one event, unless the cores are dropped first:
 //!   that tells nothing. A freeze or kill that was accepted is answered by that event.
 //! * Events come from the core threads, outside of any lock, never from within a call of [`Cores`].
-//! * No core is idle while another's queue holds a process.
+//! * No core is idle while another's queue holds a process that could run elsewhere, but for the time
+//!   that packets travel: what runs is made to give way at its next check, so that its core reads them.
+//!   (A core that delivers an event reads none; what is in its queue waits.)
+//! * Freezes and kills go ahead of everything else on the process's core, wherever it was given meanwhile.
 //! * A process that waits uses no CPU, a core without work parks, and the ticker sleeps unless two
 //!   processes want one core.
-//! * One lock holds all queues (`kernel.rs`). It is held for moments, never while a process runs, an
-//!   event is delivered, or a [`Control`](peripatos_engine::Control) is used (which may call a waker).
+//! * No lock is held while a process runs, an event is delivered, or a
+//!   [`Control`](peripatos_engine::Control) is used (which may call a waker).
 //!
-//! A lock a core with stealing between them was considered: a slice is 10 ms and a request costs a
-//! round trip to the origin, so one lock is far from being felt, and who is idle is never a guess.
+//! Where to begin: `turns.rs` is the loop of a core, `core.rs` what it decides, `board.rs` what others do to it.
+//!
+//! Considered: one lock over all queues. It is not felt while a slice is 10 ms, but by processes that talk to each
+//! other a million times a second: they are to reach their core's table without asking anybody. And a lock a
+//! core, with stealing from each other's queues: then no core could rely on its own table, and each step would
+//! pay for the rare one.
 //!
 //! What it does not do: move processes between nodes, or decide who should go ([`Cores::sample`] is what
 //! the balancer decides by).
 
+mod board;
 mod core;
 mod cpus;
-mod kernel;
-mod queue;
-mod task;
+mod execution;
+mod here;
+mod idle;
+mod inbox;
+mod packet;
+mod post;
+mod registry;
+mod table;
+mod tag;
 mod ticker;
+mod turns;
 
 use std::io;
 use std::sync::Arc;
@@ -36,7 +56,7 @@ use std::time::Duration;
 use peripatos_abi::{Pid, Signal};
 use peripatos_engine::{Process, ProcessError};
 
-use kernel::Kernel;
+use board::Board;
 
 /// Processes of a node, whatever they do ([`Refusal::Full`]).
 pub const PROCESSES_MAX: usize = 10_000;
@@ -49,7 +69,7 @@ pub const SLICE: Duration = Duration::from_millis(10);
 
 /// The threads that run a node's processes. Dropped, it ends all of both, and has waited for it.
 pub struct Cores {
-    kernel: Arc<Kernel>,
+    board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
     /// Held as long as the threads are pinned.
     _cpus: Vec<cpus::Claim>,
@@ -149,16 +169,16 @@ impl Cores {
             let message = format!("a node has 1 to {CORES_MAX} cores, not {count}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let kernel = Arc::new(Kernel::new(count, Box::new(events)));
+        let board = Arc::new(Board::new(count, Box::new(events)));
         let cpus = cpus::claim(count);
         let numbers: Vec<_> = cpus.iter().map(cpus::Claim::cpu).collect();
         // If a thread cannot be started, dropping this ends those that were.
-        let mut cores = Cores { kernel, threads: Vec::new(), _cpus: cpus };
-        let kernel = Arc::clone(&cores.kernel);
-        cores.spawn("ticker".to_owned(), move || ticker::serve(&kernel))?;
+        let mut cores = Cores { board, threads: Vec::new(), _cpus: cpus };
+        let board = Arc::clone(&cores.board);
+        cores.spawn("ticker".to_owned(), move || ticker::serve(&board))?;
         for core in 0..count {
-            let (kernel, cpu) = (Arc::clone(&cores.kernel), numbers.get(core).copied());
-            cores.spawn(format!("core-{core}"), move || core::serve(&kernel, core, cpu))?;
+            let (board, cpu) = (Arc::clone(&cores.board), numbers.get(core).copied());
+            cores.spawn(format!("core-{core}"), move || turns::serve(&board, core, cpu))?;
         }
         Ok(cores)
     }
@@ -176,7 +196,7 @@ impl Cores {
     /// # Errors
     /// The process comes back if it cannot be taken.
     pub fn run(&self, process: Process) -> Result<(), RunError> {
-        self.kernel.run(process)
+        self.board.run(process)
     }
 
     /// Asks a process to freeze, ahead of all that its core has to do otherwise. Returns at once; the
@@ -186,7 +206,7 @@ impl Cores {
     /// # Errors
     /// The process is not here; no event will come.
     pub fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
-        self.kernel.freeze(pid)
+        self.board.freeze(pid)
     }
 
     /// Ends a process, if it runs at its next check. Returns at once; the answer is
@@ -195,19 +215,19 @@ impl Cores {
     /// # Errors
     /// The process is not here; no event will come.
     pub fn kill(&self, pid: Pid) -> Result<(), NotHere> {
-        self.kernel.kill(pid)
+        self.board.kill(pid)
     }
 
     /// How all processes are doing, ordered by pid. Stops nothing.
     #[must_use]
     pub fn sample(&self) -> Vec<Sample> {
-        self.kernel.sample()
+        self.board.sample()
     }
 }
 
 impl Drop for Cores {
     fn drop(&mut self) {
-        self.kernel.close();
+        self.board.close();
         for thread in self.threads.drain(..) {
             // The last handle may be dropped by an event, on a core; that core ends after it.
             if thread.thread().id() != thread::current().id() {

@@ -1,14 +1,97 @@
-//! The ticker: a thread that ends slices. It sleeps until the next one is over, and while no core has
-//! more than one process to run, it sleeps without end.
+//! The ticker: a thread that ends slices. It sleeps until the next one is over, and while nobody waits for
+//! a core that runs something, it sleeps without end.
 
-use peripatos_engine::Control;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::thread::{self, Thread};
+use std::time::Duration;
 
-use super::kernel::Kernel;
+use super::SLICE;
+use super::board::Board;
 
-/// Ends slices until the kernel closes.
-pub(super) fn serve(kernel: &Kernel) {
-    while let Some(expired) = kernel.expired() {
-        // A process that has left its core in the meantime gives way once for nothing.
-        expired.iter().for_each(Control::preempt);
+const SLICE_NS: u64 = SLICE.as_nanos() as u64;
+/// No time.
+const NEVER: u64 = u64::MAX;
+
+/// Where the ticker is reached.
+#[derive(Default)]
+pub(super) struct Ticker {
+    /// Until when it sleeps; 0: it is awake, and looks at all cores before it sleeps again.
+    until_ns: AtomicU64,
+    closing: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Ticker {
+    /// Has it look at the cores at this time. The caller has a fence between what it has written there and
+    /// this: either it sees that the ticker sleeps, or the ticker sees what is to be seen.
+    pub(super) fn look_at(&self, deadline_ns: u64) {
+        if deadline_ns < self.until_ns.load(Ordering::SeqCst) {
+            self.rouse();
+        }
     }
+
+    /// Lets the thread end.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.rouse();
+    }
+
+    fn rouse(&self) {
+        // Without a thread, it has not looked at anything yet.
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+/// Ends slices until the board closes.
+pub(super) fn serve(board: &Board) {
+    let ticker = &board.ticker;
+    // There is one ticker.
+    let _ = ticker.thread.set(thread::current());
+    // Of each core the slice that was told to end.
+    let mut told_ns = vec![NEVER; board.posts().len()];
+    while !ticker.closing.load(Ordering::SeqCst) {
+        let now_ns = board.now_ns();
+        for (core, told_ns) in told_ns.iter_mut().enumerate() {
+            if let Some(began_ns) = due(board, core, *told_ns, now_ns) {
+                *told_ns = began_ns;
+                // If its process has left the core in the meantime, another one gives way for nothing.
+                board.post(core).preempt(None);
+            }
+        }
+        let until_ns = next(board, &told_ns, now_ns);
+        ticker.until_ns.store(until_ns, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if next(board, &told_ns, now_ns) >= until_ns && !ticker.closing.load(Ordering::SeqCst) {
+            match until_ns {
+                NEVER => thread::park(),
+                _ => thread::park_timeout(Duration::from_nanos(until_ns - now_ns)),
+            }
+        }
+        ticker.until_ns.store(0, Ordering::SeqCst);
+    }
+}
+
+/// The slice on this core, if it has to end by now and was not told.
+fn due(board: &Board, core: usize, told_ns: u64, now_ns: u64) -> Option<u64> {
+    let began_ns = pressed_since(board, core)?;
+    (began_ns != told_ns && began_ns + SLICE_NS <= now_ns).then_some(began_ns)
+}
+
+/// When to look at the cores again.
+fn next(board: &Board, told_ns: &[u64], now_ns: u64) -> u64 {
+    let deadlines = told_ns.iter().enumerate().filter_map(|(core, told_ns)| {
+        let began_ns = pressed_since(board, core)?;
+        // After one that was told comes another.
+        Some(if began_ns == *told_ns { now_ns } else { began_ns } + SLICE_NS)
+    });
+    deadlines.min().map_or(NEVER, |deadline_ns| deadline_ns.max(now_ns))
+}
+
+/// When the slice began on a core that somebody waits for.
+fn pressed_since(board: &Board, core: usize) -> Option<u64> {
+    let post = board.post(core);
+    post.slice_began_ns().filter(|_| post.load() >= 2)
 }

@@ -1,0 +1,169 @@
+//! What the cores share: a post each, who is idle, the registry, and the ways from one to another.
+//!
+//! Invariants:
+//! * No lock here is held while a process runs, an event is told, a control is used or a waker
+//!   called.
+//! * Whoever brings work to a core that runs something sees to it that it is not left lying:
+//!   it goes first ([`Packet::is_urgent`]), or a core that is idle may take it over, or the ticker ends
+//!   the slice ([`Board::pressed`]). He writes first (a packet, a count), and looks at who runs and who
+//!   is idle then; a core shows what it is about to run, and looks at its inbox and at who is idle
+//!   then ([`super::core`]); an idle core shows that it is, and looks at the others' loads then. Each
+//!   has a sequentially consistent fence between the two, so of any two that meet one sees the other.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use peripatos_abi::Pid;
+use peripatos_engine::{CodeKind, Process};
+
+use super::execution::Execution;
+use super::idle::Idle;
+use super::packet::{Packet, Parcel};
+use super::post::Post;
+use super::registry::Registry;
+use super::tag::{Tag, Wish};
+use super::ticker::Ticker;
+use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample};
+
+/// See the module.
+pub(super) struct Board {
+    posts: Box<[Post]>,
+    pub(super) idle: Idle,
+    pub(super) registry: Registry,
+    pub(super) ticker: Ticker,
+    /// Where the board's time begins.
+    epoch: Instant,
+    events: Box<dyn Fn(CoreEvent) + Send + Sync>,
+}
+
+/// Between the threads.
+impl Board {
+    pub(super) fn new(cores: usize, events: Box<dyn Fn(CoreEvent) + Send + Sync>) -> Board {
+        Board {
+            posts: (0..cores).map(|_| Post::default()).collect(),
+            idle: Idle::new(cores),
+            registry: Registry::default(),
+            ticker: Ticker::default(),
+            epoch: Instant::now(),
+            events,
+        }
+    }
+
+    pub(super) fn post(&self, core: usize) -> &Post {
+        &self.posts[core]
+    }
+
+    pub(super) fn posts(&self) -> &[Post] {
+        &self.posts
+    }
+
+    /// The board's time.
+    pub(super) fn now_ns(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
+
+    /// Delivers an event.
+    pub(super) fn tell(&self, event: CoreEvent) {
+        (self.events)(event);
+    }
+
+    /// Sends a packet, and sees to it that it is read in time. To a core that has ended it is lost, with
+    /// all that it holds.
+    pub(super) fn send(&self, core: usize, packet: Packet) {
+        let urgent = packet.is_urgent();
+        // One that is to be frozen and runs sees the request by itself.
+        let unless = match &packet {
+            Packet::Hurry(tag) if tag.wish() == Wish::Freeze => Some(tag.pid()),
+            _ => None,
+        };
+        match self.posts[core].inbox.push(packet) {
+            Err(packet) => drop(packet),
+            Ok(()) if urgent => self.posts[core].preempt(unless),
+            Ok(()) => self.pressed(core),
+        }
+    }
+
+    /// Somebody has come to wait at this core.
+    pub(super) fn pressed(&self, core: usize) {
+        let Some(began_ns) = self.posts[core].slice_began_ns() else { return };
+        if self.idle.any() {
+            self.posts[core].preempt(None);
+        } else {
+            self.ticker.look_at(began_ns + SLICE.as_nanos() as u64);
+        }
+    }
+
+    /// Asks the core that most processes wait for to give one to whoever is idle. `by` is not asked.
+    pub(super) fn ask(&self, by: usize) {
+        let others = self.posts.iter().enumerate().filter(|(core, _)| *core != by);
+        let loads = others.map(|(core, post)| (post.load(), core));
+        // Of one process nothing can be given.
+        let Some((_, core)) = loads.filter(|(load, _)| *load >= 2).max() else { return };
+        if !self.posts[core].asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            self.send(core, Packet::Ask);
+        }
+    }
+
+    /// A process can go on, wherever it is.
+    pub(super) fn wake(&self, tag: &Arc<Tag>) {
+        if tag.wake()
+            && let Some(core) = tag.core()
+        {
+            self.send(core, Packet::Wake(Arc::clone(tag)));
+        }
+    }
+
+    /// Ends all processes and lets all threads end. Those that run end at their next check.
+    pub(super) fn close(&self) {
+        (0..self.posts.len()).for_each(|core| self.send(core, Packet::Close));
+        self.ticker.close();
+    }
+}
+
+/// What callers do.
+impl Board {
+    pub(super) fn run(self: &Arc<Self>, process: Process) -> Result<(), RunError> {
+        let loads = self.posts.iter().map(Post::load).enumerate();
+        let core = loads.min_by_key(|(_, load)| *load).map_or(0, |(core, _)| core);
+        let (control, tag) = (process.control(), Arc::new(Tag::new(process.pid(), core)));
+        let entered = match process.kind() {
+            CodeKind::Plain => Err(Refusal::Plain),
+            _ => self.registry.enter(&tag, control.clone()),
+        };
+        if let Err(refusal) = entered {
+            return Err(RunError { process: Box::new(process), refusal });
+        }
+        let execution = Execution::new(process, &tag, Arc::downgrade(self));
+        self.send(core, Packet::Take(Parcel { tag, control, execution }));
+        Ok(())
+    }
+
+    pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
+        let (tag, control, new) = self.registry.wish(pid, Wish::Freeze)?;
+        if new {
+            // First the request, then the turn: else the turn might be over before it.
+            control.freeze();
+            self.hurry(tag);
+        }
+        Ok(())
+    }
+
+    pub(super) fn kill(&self, pid: Pid) -> Result<(), NotHere> {
+        let (tag, _, new) = self.registry.wish(pid, Wish::Kill)?;
+        if new {
+            self.hurry(tag);
+        }
+        Ok(())
+    }
+
+    /// Gives a process that is to be frozen or killed the next turn on its core, at once.
+    fn hurry(&self, tag: Arc<Tag>) {
+        if let Some(core) = tag.core() {
+            self.send(core, Packet::Hurry(tag));
+        }
+    }
+
+    pub(super) fn sample(&self) -> Vec<Sample> {
+        self.registry.sample(|core| self.posts[core].clock(self.epoch))
+    }
+}

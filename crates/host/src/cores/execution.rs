@@ -1,0 +1,69 @@
+//! A process's run as a future, and its waker.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+
+use peripatos_engine::{Outcome, Process, ProcessError};
+
+use super::board::Board;
+use super::here;
+use super::tag::Tag;
+
+/// How a run ended: with the process, unless it is beyond use.
+pub(super) type RunEnd = Result<(Process, Outcome), ProcessError>;
+
+/// A run that is under way: the process, its store and its stack. Dropping it ends the process where it
+/// is.
+pub(super) struct Execution {
+    run: Pin<Box<dyn Future<Output = RunEnd> + Send>>,
+    waker: Waker,
+}
+
+impl Execution {
+    /// Begins a run; its core is told when it can go on after a wait.
+    pub(super) fn new(mut process: Process, tag: &Arc<Tag>, board: Weak<Board>) -> Execution {
+        let waker = Waker::from(Arc::new(Alarm { tag: Arc::clone(tag), board }));
+        let run = async move {
+            let outcome = process.run().await?;
+            Ok((process, outcome))
+        };
+        Execution { run: Box::pin(run), waker }
+    }
+
+    /// Runs the process on this thread until it waits, gives way or is over. A panic (of its devices,
+    /// or of the engine) ends only the process. Not to be called again after it is over.
+    pub(super) fn poll(&mut self) -> Poll<RunEnd> {
+        let mut context = Context::from_waker(&self.waker);
+        // Nothing of the run is looked at after a panic: it is dropped.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.run.as_mut().poll(&mut context)));
+        polled.unwrap_or_else(|_| {
+            let message = "its devices or the engine panicked".to_owned();
+            Poll::Ready(Err(ProcessError::Internal(message)))
+        })
+    }
+}
+
+/// Wakes a process, on its own core without a packet. It may outlive it: to wake who is gone does nothing.
+///
+/// It holds no control, which holds wakers.
+struct Alarm {
+    tag: Arc<Tag>,
+    board: Weak<Board>,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(board) = self.board.upgrade()
+            && !here::wake(&board, &self.tag)
+        {
+            board.wake(&self.tag);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The core whose thread this is, for what runs on it: the loop, and wakers that are called on it.
+//!
+//! The core is borrowed for moments only, and by nothing that could come back here: no process is polled
+//! or dropped meanwhile, no event told, no control used, no waker called.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::board::Board;
+use super::core::Core;
+use super::tag::Tag;
+
+thread_local! {
+    static CORE: RefCell<Option<Core>> = const { RefCell::new(None) };
+}
+
+/// This thread is a core from now on.
+pub(super) fn enter(core: Core) {
+    CORE.set(Some(core));
+}
+
+/// This thread is a core no longer.
+pub(super) fn leave() -> Option<Core> {
+    CORE.take()
+}
+
+/// What the loop does with its core.
+pub(super) fn with<T>(act: impl FnOnce(&mut Core) -> T) -> T {
+    CORE.with_borrow_mut(|core| act(core.as_mut().expect("only the loop calls this")))
+}
+
+/// Wakes a process if it is this thread's.
+pub(super) fn wake(board: &Arc<Board>, tag: &Arc<Tag>) -> bool {
+    let woken = CORE.try_with(|core| {
+        let mut core = core.try_borrow_mut().ok()?;
+        let core = core.as_mut()?;
+        let number = core.number_at(board)?;
+        core.wake(tag).map(|ready| ready.then_some(number))
+    });
+    // A thread that ends has no core any more.
+    let Some(ready) = woken.ok().flatten() else { return false };
+    if let Some(number) = ready {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        board.pressed(number);
+    }
+    true
+}

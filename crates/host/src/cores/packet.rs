@@ -1,0 +1,40 @@
+//! What crosses between cores, and comes to them from outside. Nothing else does.
+
+use std::sync::Arc;
+
+use peripatos_engine::Control;
+
+use super::execution::Execution;
+use super::tag::Tag;
+
+/// One message to a core.
+pub(super) enum Packet {
+    /// A process, whole: from now on it is this core's. A new one, or one that another core gave
+    /// away.
+    Take(Parcel),
+    /// A process of this core can go on.
+    Wake(Arc<Tag>),
+    /// Somebody wants a process of this core to freeze or to end: it goes ahead of all others.
+    Hurry(Arc<Tag>),
+    /// A core is idle: give it a process, or ask on. There is at most one such packet in an inbox.
+    Ask,
+    /// End everything.
+    Close,
+}
+
+impl Packet {
+    /// Whether what runs has to give way, so that the core looks into its inbox at once.
+    pub(super) fn is_urgent(&self) -> bool {
+        match self {
+            Packet::Take(_) | Packet::Wake(_) => false,
+            Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
+        }
+    }
+}
+
+/// A process and all that goes with it. It is runnable.
+pub(super) struct Parcel {
+    pub(super) tag: Arc<Tag>,
+    pub(super) control: Control,
+    pub(super) execution: Execution,
+}

@@ -1,0 +1,115 @@
+//! What one core shows to all others, and where they reach it.
+//!
+//! Only the core's own thread writes here, but for the inbox and `asked`.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use peripatos_abi::Pid;
+use peripatos_engine::Control;
+
+use super::cpus::ThreadClock;
+use super::inbox::Inbox;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Post {
+    pub(super) inbox: Inbox,
+    /// Processes in the core's queue.
+    ready: AtomicUsize,
+    /// The slot of what runs (the innermost, should one slice run several), plus one; 0: nothing.
+    running: AtomicUsize,
+    /// The processes by their slots, so that what runs can be told to give way. Changes only when
+    /// a process comes or goes.
+    controls: Mutex<Vec<Option<(Pid, Control)>>>,
+    /// There is a packet [`Ask`](super::packet::Packet::Ask) in the inbox.
+    pub(super) asked: AtomicBool,
+    /// When the slice began, nanoseconds of the board's time, and what the thread had used then.
+    slice: (AtomicU64, AtomicU64),
+    /// The thread's clock, once it has started; nothing, where the system does not tell.
+    clock: OnceLock<ThreadClock>,
+}
+
+/// What the core's thread does.
+impl Post {
+    /// This thread is the core.
+    pub(super) fn open(&self) {
+        self.inbox.open();
+        if let Some(clock) = ThreadClock::own() {
+            // Each core has a post of its own.
+            let _ = self.clock.set(clock);
+        }
+    }
+
+    pub(super) fn show_ready(&self, ready: usize) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// Shows what is about to run. A fence follows before anything that the caller does next.
+    pub(super) fn show_running(&self, slot: usize, now_ns: u64, cpu: Duration) {
+        self.slice.0.store(now_ns, Ordering::Relaxed);
+        self.slice.1.store(cpu.as_nanos() as u64, Ordering::Relaxed);
+        self.running.store(slot + 1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Nothing runs.
+    pub(super) fn show_nothing(&self) {
+        self.running.store(0, Ordering::Release);
+    }
+
+    /// Enters a process, or strikes it out.
+    pub(super) fn show_control(&self, slot: usize, entry: Option<(Pid, Control)>) {
+        let mut controls = self.controls();
+        if controls.len() <= slot {
+            controls.resize(slot + 1, None);
+        }
+        controls[slot] = entry;
+    }
+
+    fn controls(&self) -> MutexGuard<'_, Vec<Option<(Pid, Control)>>> {
+        // Nothing under the lock can panic half-way.
+        self.controls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What others see and do.
+impl Post {
+    /// How many processes want the core, the one that it has included. Packets count as one each.
+    pub(super) fn load(&self) -> usize {
+        let running = usize::from(self.is_running());
+        running + self.ready.load(Ordering::SeqCst) + self.inbox.len()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.load(Ordering::SeqCst) != 0
+    }
+
+    /// When the slice began, as nanoseconds of the board's time; `None`: nothing runs.
+    pub(super) fn slice_began_ns(&self) -> Option<u64> {
+        self.is_running().then(|| self.slice.0.load(Ordering::Relaxed))
+    }
+
+    /// Lets what runs give way, unless it is this process. If another one runs by the time that this
+    /// is done, it gives way once for nothing.
+    pub(super) fn preempt(&self, unless: Option<Pid>) {
+        let Some(slot) = self.running.load(Ordering::SeqCst).checked_sub(1) else { return };
+        let control = match self.controls().get(slot) {
+            Some(Some((pid, control))) if Some(*pid) != unless => control.clone(),
+            _ => return,
+        };
+        // Outside of the lock: it may call a waker.
+        control.preempt();
+    }
+
+    /// What the thread has used, if it runs a process. It may be a few milliseconds behind.
+    pub(super) fn clock(&self, epoch: Instant) -> Duration {
+        self.clock.get().and_then(ThreadClock::read).unwrap_or_else(|| {
+            // As good as the machine is idle otherwise.
+            let began = Duration::from_nanos(self.slice.0.load(Ordering::Relaxed));
+            let cpu = Duration::from_nanos(self.slice.1.load(Ordering::Relaxed));
+            cpu + epoch.elapsed().saturating_sub(began)
+        })
+    }
+}
