@@ -58,8 +58,8 @@ impl Board {
     }
 
     /// The board's time.
-    pub(super) fn now_ns(&self) -> u64 {
-        self.epoch.elapsed().as_nanos() as u64
+    pub(super) fn time_ns(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_nanos() as u64
     }
 
     /// Delivers an event.

@@ -23,6 +23,7 @@ use super::packet::{Packet, Parcel};
 use super::post::Post;
 use super::table::{Slot, Stand, Table};
 use super::tag::{Tag, Wish};
+use super::watch::Watch;
 
 /// See the module.
 pub(super) struct Core {
@@ -94,8 +95,8 @@ impl Core {
         self.closing
     }
 
-    /// `cpu` is what the thread has used.
-    pub(super) fn next(&mut self, cpu: Duration) -> Next {
+    /// `watch` says when the slice begins.
+    pub(super) fn next(&mut self, watch: &Watch) -> Next {
         assert!(self.running.is_none());
         if self.closing {
             return Next::Close;
@@ -108,7 +109,7 @@ impl Core {
             return Next::AskOn;
         }
         let Some(&slot) = self.queue.front() else { return Next::Wait };
-        let now_ns = self.board.now_ns();
+        let (now_ns, cpu) = (self.board.time_ns(watch.at()), watch.cpu());
         self.post().show_running(slot, now_ns, cpu);
         if self.post().inbox.len() > 0 || (spare.is_some() && self.board.idle.any()) {
             self.post().show_nothing();
@@ -178,7 +179,7 @@ impl Core {
             // Nobody wants it to stand still: a test freezes it at every so many checks.
             Poll::Ready(Ok((process, Outcome::Frozen))) if wish == Wish::None => {
                 let tag = Arc::clone(&self.table.get(slot).tag);
-                let execution = Execution::new(process, &tag, Arc::downgrade(&self.board));
+                let execution = Execution::new(*process, &tag, Arc::downgrade(&self.board));
                 self.table.get_mut(slot).stand = Stand::Waiting(execution);
                 self.make_ready(slot);
                 None

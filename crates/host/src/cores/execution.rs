@@ -12,8 +12,9 @@ use super::board::Board;
 use super::here;
 use super::tag::Tag;
 
-/// How a run ended: with the process, unless it is beyond use.
-pub(super) type RunEnd = Result<(Process, Outcome), ProcessError>;
+/// How a run ended: with the process, unless it is beyond use. (In a box, for each slice hands over the room
+/// for it, mostly empty.)
+pub(super) type RunEnd = Result<(Box<Process>, Outcome), ProcessError>;
 
 /// A run that is under way: the process, its store and its stack. Dropping it ends the process where it
 /// is.
@@ -28,7 +29,7 @@ impl Execution {
         let waker = Waker::from(Arc::new(Alarm { tag: Arc::clone(tag), board }));
         let run = async move {
             let outcome = process.run().await?;
-            Ok((process, outcome))
+            Ok((Box::new(process), outcome))
         };
         Execution { run: Box::pin(run), waker }
     }

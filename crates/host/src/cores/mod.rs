@@ -47,6 +47,7 @@ mod table;
 mod tag;
 mod ticker;
 mod turns;
+mod watch;
 
 use std::io;
 use std::sync::Arc;

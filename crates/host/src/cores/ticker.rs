@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::SLICE;
 use super::board::Board;
@@ -53,7 +53,7 @@ pub(super) fn serve(board: &Board) {
     // Of each core the slice that was told to end.
     let mut told_ns = vec![NEVER; board.posts().len()];
     while !ticker.closing.load(Ordering::SeqCst) {
-        let now_ns = board.now_ns();
+        let now_ns = board.time_ns(Instant::now());
         for (core, told_ns) in told_ns.iter_mut().enumerate() {
             if let Some(began_ns) = due(board, core, *told_ns, now_ns) {
                 *told_ns = began_ns;

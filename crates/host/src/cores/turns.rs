@@ -4,15 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
 
 use peripatos_engine::Outcome;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::board::Board;
 use super::core::{Core, Departure, Next};
 use super::packet::Packet;
 use super::tag::Wish;
+use super::watch::Watch;
 use super::{CoreEvent, ProcessEnd, cpus, here};
 
 /// Runs processes on this thread until the board closes.
@@ -33,10 +32,10 @@ fn run(board: &Arc<Board>, number: usize) {
     // Where there is one CPU, whoever could push has to get it first.
     let spin = thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
     let mut packets = VecDeque::new();
-    let mut mark = thread_cpu();
+    let mut watch = Watch::start();
     loop {
         receive(board, number, &mut packets);
-        match here::with(|core| core.next(mark)) {
+        match here::with(|core| core.next(&watch)) {
             Next::Run(mut turn) => {
                 let polled = turn.run();
                 // Those who came meanwhile are ahead of one who gives way.
@@ -44,14 +43,12 @@ fn run(board: &Arc<Board>, number: usize) {
                 if here::with(|core| core.is_closing()) {
                     return;
                 }
-                let now = thread_cpu();
-                let used = now.saturating_sub(mark);
-                mark = now;
+                let used = watch.lap();
                 let departure = here::with(|core| core.end_slice(turn, polled, used));
                 if let Some(departure) = departure {
                     board.tell(leave(board, departure));
                     // What the event took is nobody's time.
-                    mark = thread_cpu();
+                    watch.skip();
                 }
             }
             Next::Give(core, parcel) => board.send(core, Packet::Take(parcel)),
@@ -66,7 +63,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 board.ask(number);
                 board.post(number).inbox.wait(spin);
                 board.idle.withdraw(number);
-                mark = thread_cpu();
+                watch.skip();
             }
             Next::Close => return,
         }
@@ -91,7 +88,7 @@ fn leave(board: &Board, departure: Departure) -> CoreEvent {
     let (pid, cpu) = (tag.pid(), tag.used());
     let end = match polled {
         Poll::Ready(Ok((process, Outcome::Frozen))) if !killed => {
-            return CoreEvent::Stopped { process, cpu };
+            return CoreEvent::Stopped { process: *process, cpu };
         }
         Poll::Ready(Ok((_, Outcome::Frozen))) | Poll::Pending => ProcessEnd::Killed,
         Poll::Ready(Ok((_, Outcome::Exited(code)))) => ProcessEnd::Exited(code),
@@ -99,10 +96,4 @@ fn leave(board: &Board, departure: Departure) -> CoreEvent {
         Poll::Ready(Err(error)) => ProcessEnd::Failed(error),
     };
     CoreEvent::Ended { pid, end, cpu }
-}
-
-/// CPU time of this thread.
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
