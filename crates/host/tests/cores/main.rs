@@ -1,8 +1,10 @@
-//! The cores on whole programs: sharing, freezing, ending. What a test waits for comes through a
+//! The cores on whole programs: sharing, freezing, ending, and all at once. What a test waits for comes through a
 //! channel or shows in a sample; no test takes the time.
 #![allow(clippy::unwrap_used, reason = "a test ends where anything is missing")]
 
+mod desk;
 mod ending;
 mod freezing;
 mod sharing;
+mod storms;
 mod support;

@@ -16,7 +16,7 @@ use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd, Sample};
 use peripatos_host::origin::{Origin, Streams};
 
 /// Longer than anything here takes on the slowest machine: then something is lost.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Counts until there is something on standard input, or its end; then prints the count and what was
 /// computed on the way, as 16 bytes. Looks at the input every 2^16 rounds.
