@@ -49,7 +49,9 @@ impl Nodes {
         let said = child.stdout.take();
         self.living.push((name.to_owned(), child));
         let join = private_nodes::until_up(said);
-        self.join = Some(join.ok_or_else(|| failed(&"it did not come up"))?);
+        let join = join.ok_or_else(|| failed(&"it did not come up"))?;
+        // A node may end and come again: the first one stays.
+        self.join.get_or_insert(join);
         Ok(())
     }
 
