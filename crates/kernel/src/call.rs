@@ -7,7 +7,7 @@
 use peripatos_abi::message::{Envelope, Kind, Status};
 
 use crate::kernel::{Kernel, Woken};
-use crate::process::{Call, Form, Span};
+use crate::process::{At, Call, Form, Span};
 use crate::send::take_reply;
 use crate::table::Slot;
 
@@ -43,7 +43,7 @@ impl Kernel {
         let (sender, server) = self.table.pair_mut(from, to).expect("both were found");
         sender.sends += 1;
         let (pid, transaction) = (sender.pid, sender.sends);
-        sender.call = Call::Send { to: server.pid, reply, received: true };
+        sender.call = Call::Send { to: server.pid, reply, at: At::Received };
         server.serves = Some((pid, transaction));
         self.depth += 1;
         let envelope = Envelope { from: pid, transaction, len: 0, kind: Kind::Message };

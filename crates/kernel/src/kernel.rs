@@ -6,7 +6,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
 use crate::packet::{Packet, Place};
-use crate::process::{Call, Form, Process, State};
+use crate::process::{At, Call, Form, Process, State};
 use crate::remote::{Aliens, Routes};
 use crate::table::{Slot, Table};
 
@@ -134,7 +134,7 @@ impl Kernel {
 
     /// Tells all who wait for a reply of one that has ended.
     fn fail_clients(&mut self, of: Pid) {
-        let waiting = |process: &Process| matches!(process.call, Call::Send { to, received: true, .. } if to == of);
+        let waiting = |process: &Process| matches!(process.call, Call::Send { to, at: At::Received, .. } if to == of);
         let clients: Vec<(Pid, u64)> = self
             .table
             .iter()

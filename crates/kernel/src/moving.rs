@@ -2,12 +2,15 @@
 //!
 //! It takes along its queue, its own call and who waits for it. Behind it stays where it went, so that what was on its
 //! way follows it ([`Kernel::arrived`]); whoever it waits for finds it as an alien.
+//!
+//! A send that is still on its way as a packet is nobody's but the packet's: who took it for one that has arrived would
+//! drop it as a duplicate when it comes ([`At::Away`]).
 
 use peripatos_abi::Pid;
 
 use crate::kernel::Kernel;
 use crate::packet::Place;
-use crate::process::{Call, Process};
+use crate::process::{At, Call, Process};
 use crate::remote::Alien;
 use crate::table::Slot;
 
@@ -26,19 +29,19 @@ impl Kernel {
         let pid = process.pid;
         let mut clients = self.aliens.take_clients(pid);
         for sender in self.table.iter_mut() {
-            if let Call::Send { to, received, .. } = &mut sender.call
+            if let Call::Send { to, at, .. } = &mut sender.call
                 && *to == pid
+                && *at != At::Away
             {
-                // Whether it is received, from now on only another kernel knows.
-                *received = true;
+                *at = At::Away;
                 clients.push((sender.pid, Alien::new(self.place, pid, sender.sends)));
             }
         }
-        if let Call::Send { to: server, received, .. } = &mut process.call {
-            *received = true;
-            if self.table.find(*server).is_some() {
-                self.aliens.insert(pid, Alien::new(to, *server, process.sends));
-            }
+        if let Call::Send { to: server, at, .. } = &mut process.call
+            && *at != At::Away
+        {
+            *at = At::Away;
+            self.aliens.insert(pid, Alien::new(to, *server, process.sends));
         }
         self.routes.set(pid, to);
         Some(Moving { process, clients })
@@ -51,12 +54,32 @@ impl Kernel {
         let slot = self.table.insert(process)?;
         self.routes.forget(pid);
         // It is no alien here any more: whom it waits for here finds it by its pid.
-        self.aliens.forget(pid);
+        if let Some(alien) = self.aliens.forget(pid) {
+            self.comes_home(slot, &alien);
+        }
         for (client, alien) in clients {
-            if self.table.find(client).is_none() {
-                self.aliens.insert(client, alien);
+            match self.table.find(client) {
+                Some(client) => self.comes_home(client, &alien),
+                None => self.aliens.insert(client, alien),
             }
         }
         Some(slot)
+    }
+
+    /// Sender and receiver of a send are in one table again.
+    fn comes_home(&mut self, sender: Slot, alien: &Alien) {
+        let Some(process) = self.table.get(sender) else { return };
+        let Call::Send { to, .. } = process.call else { return };
+        if !alien.waits(to, process.sends) {
+            return;
+        }
+        let from = process.pid;
+        let server = self.table.find(to).and_then(|slot| self.table.get(slot));
+        let queued = |server: &Process| server.queue.iter().any(|waiting| waiting.from == from);
+        match server {
+            Some(server) if queued(server) => self.set_at(sender, At::Queued),
+            Some(_) => self.set_at(sender, At::Received),
+            None => {}
+        }
     }
 }

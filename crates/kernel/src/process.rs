@@ -74,7 +74,7 @@ pub(crate) enum Call {
     Send {
         to: Pid,
         reply: Span,
-        received: bool,
+        at: At,
     },
     Receive(Receive),
     /// What it waited for is there: in [`Process::answer`], or this status.
@@ -83,6 +83,17 @@ pub(crate) enum Call {
     NoRoom(Receive, Envelope),
     Reply(Span),
     Failed(Status),
+}
+
+/// How far a send has come, as far as the sender's kernel knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// It lies in its receiver's queue, in the same table.
+    Queued,
+    /// Its receiver, in the same table, has it.
+    Received,
+    /// It went away as a packet, or its receiver did: another kernel knows.
+    Away,
 }
 
 /// A receive: from whom, and where to.
@@ -136,8 +147,8 @@ impl Process {
 
     pub(crate) fn state(&self) -> State {
         match self.call {
-            Call::Send { to, received: false, .. } => State::SendBlocked(to),
-            Call::Send { to, received: true, .. } => State::ReplyBlocked(to),
+            Call::Send { to, at: At::Queued, .. } => State::SendBlocked(to),
+            Call::Send { to, .. } => State::ReplyBlocked(to),
             Call::Receive(_) => State::ReceiveBlocked,
             Call::None if self.form == Form::Handler && self.serves.is_none() => {
                 State::ReceiveBlocked
@@ -162,7 +173,7 @@ impl Process {
 
     /// Whether it waits for the reply to this send.
     pub(crate) fn awaits(&self, transaction: u64, of: Pid) -> bool {
-        let waits = matches!(self.call, Call::Send { to, received: true, .. } if to == of);
-        waits && self.sends == transaction
+        let Call::Send { to, at, .. } = self.call else { return false };
+        to == of && at != At::Queued && self.sends == transaction
     }
 }

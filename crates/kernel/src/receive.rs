@@ -4,7 +4,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, Status};
 
 use crate::kernel::{Kernel, Woken};
-use crate::process::{Call, Form, Process, Receive, Span, Waiting};
+use crate::process::{At, Call, Form, Process, Receive, Span, Waiting};
 use crate::send::{notification, read_pid};
 use crate::table::Slot;
 
@@ -71,9 +71,9 @@ impl Kernel {
         let sender = self.table.find(from).and_then(|slot| self.table.get_mut(slot));
         if let Some(sender) = sender
             && sender.sends == transaction
-            && let Call::Send { received, .. } = &mut sender.call
+            && let Call::Send { at, .. } = &mut sender.call
         {
-            *received = true;
+            *at = At::Received;
         }
     }
 

@@ -11,7 +11,7 @@ use peripatos_abi::message::{QUEUE_MAX, Status};
 
 use crate::kernel::{Kernel, Woken};
 use crate::packet::{Body, Packet, Place};
-use crate::process::{Call, Form, Span};
+use crate::process::{At, Call, Form, Span};
 use crate::send::take_reply;
 use crate::table::{PidMap, Slot};
 
@@ -64,6 +64,13 @@ impl Alien {
     }
 }
 
+impl Alien {
+    /// Whether this send, to that process, waits for its reply.
+    pub(crate) fn waits(&self, to: Pid, transaction: u64) -> bool {
+        self.to == to && self.transaction == transaction && self.reply.is_none()
+    }
+}
+
 impl Aliens {
     /// Remembers a sender's send, unless a later one is known.
     pub(crate) fn insert(&mut self, pid: Pid, alien: Alien) {
@@ -78,9 +85,9 @@ impl Aliens {
         self.of.extract_if(|_, alien| alien.to == to).collect()
     }
 
-    /// A process of that name is here now, or has ended.
-    pub(crate) fn forget(&mut self, pid: Pid) {
-        self.of.remove(&pid);
+    /// A process of that name is here now, or has ended. What was known of its last send.
+    pub(crate) fn forget(&mut self, pid: Pid) -> Option<Alien> {
+        self.of.remove(&pid)
     }
 
     /// Who waits for a reply of this process.
@@ -119,8 +126,7 @@ impl Kernel {
             return Err(Status::NotNow);
         }
         sender.sends += 1;
-        // Whether the receiver has taken it, only its kernel knows.
-        sender.call = Call::Send { to, reply, received: true };
+        sender.call = Call::Send { to, reply, at: At::Away };
         let (from, transaction) = (sender.pid, sender.sends);
         let body = Body::Send { transaction, message: message.to_vec() };
         self.post(self.routes.get(to), from, to, body);
@@ -178,12 +184,14 @@ impl Kernel {
 
     /// A packet has come.
     pub fn arrived(&mut self, packet: Packet) {
-        if self.table.find(packet.to).is_none()
-            && let Some(place) = self.routes.get(packet.to)
-        {
-            // It was here, and has gone on: so does this.
-            self.packets.push_back(Packet { target: Some(place), ..packet });
-            return;
+        if self.table.find(packet.to).is_none() {
+            let place = self.routes.get(packet.to);
+            // It was here, and has gone on: so does this. Or it is on its way here, or nobody knows: the host looks. Of a
+            // send its sender is told, and has it looked for.
+            if place.is_some() || !matches!(packet.body, Body::Send { .. }) {
+                self.packets.push_back(Packet { target: place, ..packet });
+                return;
+            }
         }
         let Packet { source, from, to, body, .. } = packet;
         match body {
@@ -220,6 +228,9 @@ impl Kernel {
     }
 
     fn came(&mut self, source: Place, from: Pid, to: Pid, transaction: u64, message: Vec<u8>) {
+        if let Some(sender) = self.table.find(from) {
+            return self.came_home(sender, to, transaction, message);
+        }
         if let Some(alien) = self.aliens.of.get_mut(&from)
             && alien.transaction >= transaction
         {
@@ -241,6 +252,31 @@ impl Kernel {
         }
         self.offer(receiver, from, transaction, &message);
         self.aliens.insert(from, Alien::new(source, to, transaction));
+    }
+
+    /// A send reaches the kernel to which its sender has moved meanwhile.
+    fn came_home(&mut self, sender: Slot, to: Pid, transaction: u64, message: Vec<u8>) {
+        let Some(process) = self.table.get(sender) else { return };
+        let from = process.pid;
+        let awaited = matches!(process.call, Call::Send { to: of, at: At::Away, .. } if of == to);
+        if !awaited || process.sends != transaction {
+            // It came twice.
+            return;
+        }
+        let Some(receiver) = self.table.find(to) else {
+            return self.post(self.routes.get(to), from, to, Body::Send { transaction, message });
+        };
+        if self.table.get(receiver).is_some_and(|server| server.queue.len() >= QUEUE_MAX) {
+            return self.fail(from, transaction, to, Status::Full);
+        }
+        let taken = self.offer(receiver, from, transaction, &message);
+        self.set_at(sender, if taken { At::Received } else { At::Queued });
+    }
+
+    pub(crate) fn set_at(&mut self, sender: Slot, now: At) {
+        if let Some(Call::Send { at, .. }) = self.table.get_mut(sender).map(|one| &mut one.call) {
+            *at = now;
+        }
     }
 
     fn came_back(&mut self, from: Pid, to: Pid, transaction: u64, result: Result<Vec<u8>, Status>) {

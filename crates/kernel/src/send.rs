@@ -7,7 +7,7 @@ use crate::buffer::Buffer;
 use crate::call::Called;
 use crate::deadlock;
 use crate::kernel::{Kernel, Woken};
-use crate::process::{Call, Form, Process, Span, Waiting};
+use crate::process::{At, Call, Form, Process, Span, Waiting};
 use crate::table::Slot;
 
 /// What is to be done about a send.
@@ -71,7 +71,7 @@ impl Kernel {
             return Err(Status::Full);
         }
         let waits = server.waits_for(pid);
-        sender.call = Call::Send { to, reply, received: false };
+        sender.call = Call::Send { to, reply, at: At::Queued };
         if !waits && deadlock::closes(&self.table, from, receiver) {
             if let Some(sender) = self.table.get_mut(from) {
                 sender.call = Call::None;
@@ -81,7 +81,7 @@ impl Kernel {
         if self.offer(receiver, pid, transaction, message)
             && let Some(sender) = self.table.get_mut(from)
         {
-            sender.call = Call::Send { to, reply, received: true };
+            sender.call = Call::Send { to, reply, at: At::Received };
         }
         Ok(())
     }
@@ -198,9 +198,10 @@ impl Kernel {
         if server.queue.len() >= QUEUE_MAX {
             return Err(Status::Full);
         }
-        let received = self.offer(receiver, from, transaction, bytes);
+        let taken = self.offer(receiver, from, transaction, bytes);
         if let Some(sender) = self.table.get_mut(slot) {
-            sender.call = Call::Send { to, reply, received };
+            let at = if taken { At::Received } else { At::Queued };
+            sender.call = Call::Send { to, reply, at };
         }
         if let Some(server) = self.table.get_mut(me) {
             server.clients = server.clients.saturating_sub(1);

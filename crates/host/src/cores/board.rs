@@ -10,11 +10,12 @@
 //!   then ([`super::core`]); an idle core shows that it is, and looks at the others' loads then. Each
 //!   has a sequentially consistent fence between the two, so of any two that meet one sees the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use peripatos_abi::Pid;
-use peripatos_engine::{CodeKind, Process};
+use peripatos_engine::{CodeKind, Handler, Process};
+use peripatos_kernel::Names;
 
 use super::execution::Execution;
 use super::idle::Idle;
@@ -23,7 +24,7 @@ use super::post::Post;
 use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
-use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample};
+use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError};
 
 /// See the module.
 pub(super) struct Board {
@@ -31,6 +32,8 @@ pub(super) struct Board {
     pub(super) idle: Idle,
     pub(super) registry: Registry,
     pub(super) ticker: Ticker,
+    /// The names of all processes.
+    pub(super) names: Arc<Mutex<Names>>,
     /// Where the board's time begins.
     epoch: Instant,
     events: Box<dyn Fn(CoreEvent) + Send + Sync>,
@@ -44,6 +47,7 @@ impl Board {
             idle: Idle::new(cores),
             registry: Registry::default(),
             ticker: Ticker::default(),
+            names: Arc::default(),
             epoch: Instant::now(),
             events,
         }
@@ -134,11 +138,42 @@ impl Board {
             return Err(RunError { process: Box::new(process), refusal });
         }
         let execution = Execution::new(process, &tag, Arc::downgrade(self));
-        self.send(core, Packet::Take(Parcel { tag, control, execution }));
+        self.send(core, Packet::Take(Parcel { tag, control, execution, talking: None }));
         Ok(())
     }
 
+    pub(super) fn serve(self: &Arc<Self>, handler: Box<Handler>) -> Result<(), ServeError> {
+        let loads = self.posts.iter().map(Post::load).enumerate();
+        let core = loads.min_by_key(|(_, load)| *load).map_or(0, |(core, _)| core);
+        let tag = Arc::new(Tag::of_handler(handler.pid(), core));
+        match self.registry.enter(&tag, handler.control()) {
+            Ok(()) => {
+                self.send(core, Packet::Serve(tag, handler));
+                Ok(())
+            }
+            Err(refusal) => Err(ServeError { handler, refusal }),
+        }
+    }
+
+    /// Brings a kernel's packet to the core that it is for, or gives it back: nobody has that process.
+    pub(super) fn bring(
+        &self,
+        packet: peripatos_kernel::Packet,
+    ) -> Option<peripatos_kernel::Packet> {
+        let target = packet.target.map(|place| place.core as usize);
+        match target.or_else(|| self.registry.core_of(packet.to)) {
+            Some(core) if core < self.posts.len() => {
+                self.send(core, Packet::Talk(Box::new(packet)));
+                None
+            }
+            _ => Some(packet),
+        }
+    }
+
     pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
+        if self.registry.is_handler(pid) {
+            return Err(NotHere(pid));
+        }
         let (tag, control, new) = self.registry.wish(pid, Wish::Freeze)?;
         if new {
             // First the request, then the turn: else the turn might be over before it.

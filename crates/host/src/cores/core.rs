@@ -117,6 +117,10 @@ impl Core {
         }
         self.queue.pop_front();
         self.show_ready();
+        if let Some(deadline_ns) = self.post().deadline_ns() {
+            // Whoever waits for a message is told in time, whatever runs.
+            self.board.ticker.look_at(deadline_ns);
+        }
         if !self.queue.is_empty() {
             self.board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
         }
@@ -148,7 +152,7 @@ impl Core {
             unreachable!("a process in the queue is ready")
         };
         tag.move_to(core);
-        Parcel { tag, control, execution }
+        Parcel { tag, control, execution, talking: None }
     }
 
     /// A slice is over: the process is ready again, waits, or leaves.
@@ -211,6 +215,8 @@ impl Core {
                 self.asked = true;
             }
             Packet::Close => self.closing = true,
+            // The loop has taken these out.
+            Packet::Serve(..) | Packet::Resume(_) | Packet::Talk(_) => {}
         }
         None
     }
@@ -222,7 +228,7 @@ impl Core {
     }
 
     fn take(&mut self, parcel: Parcel) {
-        let Parcel { tag, control, execution } = parcel;
+        let Parcel { tag, control, execution, talking: _ } = parcel;
         let entry = (tag.pid(), control.clone());
         let slot = self.table.insert(Slot { tag, control, stand: Stand::Waiting(execution) });
         self.post().show_control(slot, Some(entry));

@@ -84,19 +84,23 @@ impl Inbox {
         self.len.store(0, Ordering::SeqCst);
     }
 
-    /// Waits until there is a packet; awake at first, if `spin`.
-    pub(super) fn wait(&self, spin: bool) {
+    /// Waits until there is a packet, or until this time; awake at first, if `spin`.
+    pub(super) fn wait(&self, spin: bool, until: Option<Instant>) {
         if spin {
             let begun = Instant::now();
             while self.len() == 0 && begun.elapsed() < SPIN {
                 std::hint::spin_loop();
             }
         }
-        while self.len() == 0 {
+        let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
+        while self.len() == 0 && left() != Some(Duration::ZERO) {
             self.sleeping.store(true, Ordering::SeqCst);
             fence(Ordering::SeqCst);
             if self.len() == 0 {
-                thread::park();
+                match left() {
+                    None => thread::park(),
+                    Some(left) => thread::park_timeout(left),
+                }
             }
             self.sleeping.store(false, Ordering::SeqCst);
         }

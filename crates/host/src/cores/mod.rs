@@ -55,7 +55,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use peripatos_abi::{Pid, Signal};
-use peripatos_engine::{Process, ProcessError};
+use peripatos_engine::{Handler, Process, ProcessError};
 
 use board::Board;
 
@@ -134,6 +134,16 @@ pub struct RunError {
     pub refusal: Refusal,
 }
 
+/// A handler was not taken. Nothing has happened to it.
+#[derive(thiserror::Error)]
+#[error("{:#} cannot run here: {refusal}", handler.pid())]
+pub struct ServeError {
+    /// The handler.
+    pub handler: Box<Handler>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
 /// Why a process was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -200,12 +210,20 @@ impl Cores {
         self.board.run(process)
     }
 
+    /// Takes a handler: it can be called from now on.
+    ///
+    /// # Errors
+    /// The handler comes back if it cannot be taken.
+    pub fn serve(&self, handler: Handler) -> Result<(), ServeError> {
+        self.board.serve(Box::new(handler))
+    }
+
     /// Asks a process to freeze, ahead of all that its core has to do otherwise. Returns at once; the
     /// answer is [`CoreEvent::Stopped`], or [`CoreEvent::Ended`] if that came first. Asking twice has
     /// one answer.
     ///
     /// # Errors
-    /// The process is not here; no event will come.
+    /// The process is not here, or is a handler; no event will come.
     pub fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
         self.board.freeze(pid)
     }
@@ -261,6 +279,13 @@ impl std::fmt::Debug for RunError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let pid = self.process.pid();
         f.debug_struct("RunError").field("pid", &pid).field("refusal", &self.refusal).finish()
+    }
+}
+
+impl std::fmt::Debug for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pid = self.handler.pid();
+        f.debug_struct("ServeError").field("pid", &pid).field("refusal", &self.refusal).finish()
     }
 }
 

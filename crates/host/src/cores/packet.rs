@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use peripatos_engine::Control;
+use peripatos_abi::Pid;
+use peripatos_engine::{Control, Handler};
 
 use super::execution::Execution;
 use super::tag::Tag;
+use crate::talk::Leaving;
 
 /// One message to a core.
 pub(super) enum Packet {
@@ -18,6 +20,12 @@ pub(super) enum Packet {
     Hurry(Arc<Tag>),
     /// A core is idle: give it a process, or ask on. There is at most one such packet in an inbox.
     Ask,
+    /// A handler, whole: from now on it is this core's.
+    Serve(Arc<Tag>, Box<Handler>),
+    /// What a parked handler of this core waited for may be there.
+    Resume(Pid),
+    /// A word from another core's kernel.
+    Talk(Box<peripatos_kernel::Packet>),
     /// End everything.
     Close,
 }
@@ -26,7 +34,11 @@ impl Packet {
     /// Whether what runs has to give way, so that the core looks into its inbox at once.
     pub(super) fn is_urgent(&self) -> bool {
         match self {
-            Packet::Take(_) | Packet::Wake(_) => false,
+            Packet::Take(_)
+            | Packet::Wake(_)
+            | Packet::Serve(..)
+            | Packet::Resume(_)
+            | Packet::Talk(_) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
         }
     }
@@ -37,4 +49,6 @@ pub(super) struct Parcel {
     pub(super) tag: Arc<Tag>,
     pub(super) control: Control,
     pub(super) execution: Execution,
+    /// What it has under way with others, if it comes from another core.
+    pub(super) talking: Option<Leaving>,
 }

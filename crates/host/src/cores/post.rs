@@ -3,7 +3,7 @@
 //! Only the core's own thread writes here, but for the inbox and `asked`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
@@ -11,6 +11,7 @@ use peripatos_engine::Control;
 
 use super::cpus::ThreadClock;
 use super::inbox::Inbox;
+use crate::talk::Calls;
 
 /// See the module.
 #[derive(Default)]
@@ -23,6 +24,10 @@ pub(super) struct Post {
     /// The processes by their slots, so that what runs can be told to give way. Changes only when
     /// a process comes or goes.
     controls: Mutex<Vec<Option<(Pid, Control)>>>,
+    /// Which handler runs, on whoever's slice.
+    pub(super) calls: Arc<Calls>,
+    /// When somebody here has waited long enough, nanoseconds of the board's time; 0: nobody is waited for.
+    deadline_ns: AtomicU64,
     /// There is a packet [`Ask`](super::packet::Packet::Ask) in the inbox.
     pub(super) asked: AtomicBool,
     /// When the slice began, nanoseconds of the board's time, and what the thread had used then.
@@ -52,6 +57,16 @@ impl Post {
         self.slice.1.store(cpu.as_nanos() as u64, Ordering::Relaxed);
         self.running.store(slot + 1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
+    }
+
+    /// Shows until when somebody waits.
+    pub(super) fn show_deadline(&self, deadline_ns: Option<u64>) {
+        self.deadline_ns.store(deadline_ns.unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// Until when somebody waits.
+    pub(super) fn deadline_ns(&self) -> Option<u64> {
+        Some(self.deadline_ns.load(Ordering::SeqCst)).filter(|at| *at > 0)
     }
 
     /// Nothing runs.
@@ -94,6 +109,7 @@ impl Post {
     /// Lets what runs give way, unless it is this process. If another one runs by the time that this
     /// is done, it gives way once for nothing.
     pub(super) fn preempt(&self, unless: Option<Pid>) {
+        self.calls.preempt();
         let Some(slot) = self.running.load(Ordering::SeqCst).checked_sub(1) else { return };
         let control = match self.controls().get(slot) {
             Some(Some((pid, control))) if Some(*pid) != unless => control.clone(),

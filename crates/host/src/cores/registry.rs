@@ -36,6 +36,21 @@ impl Registry {
         }
     }
 
+    /// On which core it is. `None`: nobody has this pid.
+    pub(super) fn core_of(&self, pid: Pid) -> Option<usize> {
+        self.lock().get(&pid).and_then(|(tag, _)| tag.core())
+    }
+
+    pub(super) fn is_handler(&self, pid: Pid) -> bool {
+        self.lock().get(&pid).is_some_and(|(tag, _)| tag.is_handler())
+    }
+
+    /// A handler leaves.
+    pub(super) fn leave_handler(&self, pid: Pid) -> Wish {
+        let tag = self.lock().get(&pid).map(|(tag, _)| Arc::clone(tag));
+        tag.map_or(Wish::None, |tag| self.leave(&tag))
+    }
+
     /// A process leaves: from here on nothing more can be wished of it. What was wished by then is
     /// answered by its event.
     pub(super) fn leave(&self, tag: &Tag) -> Wish {

@@ -19,6 +19,7 @@ use peripatos_abi::Pid;
 #[derive(Debug)]
 pub(super) struct Tag {
     pid: Pid,
+    handler: bool,
     /// Where it runs, is ready, waits, or is on its way to; [`GONE`] once it has left.
     core: AtomicUsize,
     /// A [`Wish`].
@@ -50,6 +51,7 @@ impl Tag {
     pub(super) fn new(pid: Pid, core: usize) -> Tag {
         Tag {
             pid,
+            handler: false,
             core: AtomicUsize::new(core),
             wish: AtomicU8::new(Wish::None as u8),
             woken: AtomicBool::new(false),
@@ -57,6 +59,17 @@ impl Tag {
             used_ns: AtomicU64::new(0),
             slice_ns: AtomicU64::new(NO_SLICE),
         }
+    }
+
+    /// Of a handler, which runs on others' slices.
+    pub(super) fn of_handler(pid: Pid, core: usize) -> Tag {
+        let tag = Tag::new(pid, core);
+        tag.set_runnable(false);
+        Tag { handler: true, ..tag }
+    }
+
+    pub(super) fn is_handler(&self) -> bool {
+        self.handler
     }
 
     pub(super) fn pid(&self) -> Pid {

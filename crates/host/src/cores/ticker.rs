@@ -50,21 +50,22 @@ pub(super) fn serve(board: &Board) {
     let ticker = &board.ticker;
     // There is one ticker.
     let _ = ticker.thread.set(thread::current());
-    // Of each core the slice that was told to end.
-    let mut told_ns = vec![NEVER; board.posts().len()];
+    // Of each core the slice that was told to end, and when. Each slice's length later it is told again: what runs may be
+    // another one by then, a handler that was called instead of looking.
+    let mut told = vec![(NEVER, 0); board.posts().len()];
     while !ticker.closing.load(Ordering::SeqCst) {
         let now_ns = board.time_ns(Instant::now());
-        for (core, told_ns) in told_ns.iter_mut().enumerate() {
-            if let Some(began_ns) = due(board, core, *told_ns, now_ns) {
-                *told_ns = began_ns;
+        for (core, told) in told.iter_mut().enumerate() {
+            if let Some(began_ns) = due(board, core, *told, now_ns) {
+                *told = (began_ns, now_ns);
                 // If its process has left the core in the meantime, another one gives way for nothing.
                 board.post(core).preempt(None);
             }
         }
-        let until_ns = next(board, &told_ns, now_ns);
+        let until_ns = next(board, &told, now_ns);
         ticker.until_ns.store(until_ns, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        if next(board, &told_ns, now_ns) >= until_ns && !ticker.closing.load(Ordering::SeqCst) {
+        if next(board, &told, now_ns) >= until_ns && !ticker.closing.load(Ordering::SeqCst) {
             match until_ns {
                 NEVER => thread::park(),
                 _ => thread::park_timeout(Duration::from_nanos(until_ns - now_ns)),
@@ -75,23 +76,24 @@ pub(super) fn serve(board: &Board) {
 }
 
 /// The slice on this core, if it has to end by now and was not told.
-fn due(board: &Board, core: usize, told_ns: u64, now_ns: u64) -> Option<u64> {
-    let began_ns = pressed_since(board, core)?;
-    (began_ns != told_ns && began_ns + SLICE_NS <= now_ns).then_some(began_ns)
+fn due(board: &Board, core: usize, told: (u64, u64), now_ns: u64) -> Option<u64> {
+    let (began_ns, due_ns) = ends(board, core, told)?;
+    (due_ns <= now_ns).then_some(began_ns)
+}
+
+/// When the slice on a core began, and when it is to be told to end.
+fn ends(board: &Board, core: usize, (told_ns, at_ns): (u64, u64)) -> Option<(u64, u64)> {
+    let post = board.post(core);
+    let began_ns = post.slice_began_ns()?;
+    let pressed = (post.load() >= 2).then_some(began_ns + SLICE_NS);
+    let due_ns = pressed.into_iter().chain(post.deadline_ns()).min()?;
+    let again = if began_ns == told_ns { at_ns + SLICE_NS } else { 0 };
+    Some((began_ns, due_ns.max(again)))
 }
 
 /// When to look at the cores again.
-fn next(board: &Board, told_ns: &[u64], now_ns: u64) -> u64 {
-    let deadlines = told_ns.iter().enumerate().filter_map(|(core, told_ns)| {
-        let began_ns = pressed_since(board, core)?;
-        // After one that was told comes another.
-        Some(if began_ns == *told_ns { now_ns } else { began_ns } + SLICE_NS)
-    });
+fn next(board: &Board, told: &[(u64, u64)], now_ns: u64) -> u64 {
+    let deadlines = told.iter().enumerate();
+    let deadlines = deadlines.filter_map(|(core, told)| Some(ends(board, core, *told)?.1));
     deadlines.min().map_or(NEVER, |deadline_ns| deadline_ns.max(now_ns))
-}
-
-/// When the slice began on a core that somebody waits for.
-fn pressed_since(board: &Board, core: usize) -> Option<u64> {
-    let post = board.post(core);
-    post.slice_began_ns().filter(|_| post.load() >= 2)
 }

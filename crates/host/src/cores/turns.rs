@@ -1,18 +1,27 @@
 //! The loop of a core's thread: whose turn it is, again and again.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::task::Poll;
+use std::sync::{Arc, Weak};
+use std::task::{Poll, Wake, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use peripatos_engine::Outcome;
+use peripatos_abi::Pid;
+use peripatos_engine::{Outcome, ProcessError};
+use peripatos_kernel::Place;
 
 use super::board::Board;
 use super::core::{Core, Departure, Next};
 use super::packet::Packet;
-use super::tag::Wish;
+use super::tag::{Tag, Wish};
 use super::watch::Watch;
-use super::{CoreEvent, ProcessEnd, cpus, here};
+use super::{CoreEvent, ProcessEnd, SLICE, cpus, here};
+use crate::talk::{self, HandlerEnd, Surroundings};
+
+/// In place of a slot: handlers run, on no process's slice.
+const HANDLERS: usize = usize::MAX - 1;
+/// Calls of handlers until processes have their turn.
+const WORK_MAX: usize = 64;
 
 /// Runs processes on this thread until the board closes.
 pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
@@ -21,11 +30,24 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     }
     board.post(number).open();
     here::enter(Core::new(Arc::clone(board), number));
+    let bring = Arc::clone(board);
+    talk::open(Surroundings {
+        place: place(number),
+        names: Arc::clone(&board.names),
+        post: Box::new(move |packet| bring.bring(packet)),
+        calls: Arc::clone(&board.post(number).calls),
+    });
     run(board, number);
     // In this order: what is dropped may still wake others.
     let late = board.post(number).inbox.close();
     let core = here::leave();
     drop((core, late));
+    talk::close();
+}
+
+/// The kernel of a core. Those of other nodes are not reached yet.
+fn place(core: usize) -> Place {
+    Place { node: 0, core: core as u32 }
 }
 
 fn run(board: &Arc<Board>, number: usize) {
@@ -35,6 +57,10 @@ fn run(board: &Arc<Board>, number: usize) {
     let mut watch = Watch::start();
     loop {
         receive(board, number, &mut packets);
+        if handle(board, number, &mut watch) {
+            // A handler that gave way has rung again: it is not to have the next turn, too.
+            receive(board, number, &mut packets);
+        }
         match here::with(|core| core.next(&watch)) {
             Next::Run(mut turn) => {
                 let polled = turn.run();
@@ -45,23 +71,28 @@ fn run(board: &Arc<Board>, number: usize) {
                 }
                 let used = watch.lap();
                 let departure = here::with(|core| core.end_slice(turn, polled, used));
+                tell_over(board);
                 if let Some(departure) = departure {
                     board.tell(leave(board, departure));
                     // What the event took is nobody's time.
                     watch.skip();
                 }
             }
-            Next::Give(core, parcel) => board.send(core, Packet::Take(parcel)),
+            Next::Give(core, mut parcel) => {
+                parcel.talking = talk::extract(parcel.tag.pid(), place(core));
+                board.send(core, Packet::Take(parcel));
+            }
             Next::Receive => {}
             Next::AskOn => {
                 if board.idle.any() {
                     board.ask(number);
                 }
             }
+            Next::Wait if talk::has_work() => {}
             Next::Wait => {
                 board.idle.offer(number);
                 board.ask(number);
-                board.post(number).inbox.wait(spin);
+                board.post(number).inbox.wait(spin, talk::next_deadline());
                 board.idle.withdraw(number);
                 watch.skip();
             }
@@ -71,13 +102,110 @@ fn run(board: &Arc<Board>, number: usize) {
 }
 
 /// Empties the inbox.
-fn receive(board: &Board, number: usize, packets: &mut VecDeque<Packet>) {
+fn receive(board: &Arc<Board>, number: usize, packets: &mut VecDeque<Packet>) {
     board.post(number).inbox.take_all(packets);
     while let Some(packet) = packets.pop_front() {
+        let Some(packet) = hear(board, number, packet) else { continue };
         if let Some((core, packet)) = here::with(|core| core.receive(packet)) {
             board.send(core, packet);
         }
     }
+}
+
+/// What a packet says to the kernel of this core. `None`: that was all.
+fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet> {
+    match packet {
+        Packet::Talk(packet) => talk::arrived(*packet),
+        Packet::Resume(pid) => talk::resume_handler(pid),
+        Packet::Serve(tag, handler) => {
+            let waker = handler_waker(board, &tag);
+            // Its pid was free.
+            let _ = talk::adopt_handler(handler, waker);
+            if tag.wish() == Wish::Kill {
+                end_handler(board, tag.pid());
+            }
+        }
+        Packet::Hurry(ref tag) if tag.is_handler() => {
+            // One that is not here yet is looked at when it comes.
+            if tag.core() == Some(number) && talk::is_handler(tag.pid()) {
+                end_handler(board, tag.pid());
+            }
+        }
+        Packet::Take(ref mut parcel) => {
+            match parcel.talking.take() {
+                Some(leaving) => talk::adopt_leaving(leaving),
+                None => talk::adopt(parcel.tag.pid()),
+            }
+            return Some(packet);
+        }
+        other => return Some(other),
+    }
+    None
+}
+
+/// Ends a handler that somebody wants to end. It runs on nobody's slice while the core looks into its inbox.
+fn end_handler(board: &Board, pid: Pid) {
+    talk::end_handler(pid);
+    board.registry.leave_handler(pid);
+    board.tell(CoreEvent::Ended { pid, end: ProcessEnd::Killed, cpu: Duration::ZERO });
+}
+
+/// Lets handlers do what they have to do on no sender's stack, and tells those who have waited long enough. Whether
+/// there was something to do.
+fn handle(board: &Board, number: usize, watch: &mut Watch) -> bool {
+    if let Some(at) = talk::next_deadline()
+        && at <= Instant::now()
+    {
+        talk::expire(Instant::now());
+    }
+    let post = board.post(number);
+    post.show_deadline(talk::next_deadline().map(|at| board.time_ns(at)));
+    if !talk::has_work() {
+        return false;
+    }
+    let now_ns = board.time_ns(watch.at());
+    post.show_running(HANDLERS, now_ns, watch.cpu());
+    board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
+    for _ in 0..WORK_MAX {
+        if !talk::work() {
+            break;
+        }
+    }
+    post.show_nothing();
+    tell_over(board);
+    watch.skip();
+    true
+}
+
+/// Tells of handlers that have ended.
+fn tell_over(board: &Board) {
+    while let Some((pid, end)) = talk::next_over() {
+        let killed = board.registry.leave_handler(pid) == Wish::Kill;
+        let end = match end {
+            _ if killed => ProcessEnd::Killed,
+            HandlerEnd::Ended(Outcome::Exited(code)) => ProcessEnd::Exited(code),
+            HandlerEnd::Ended(Outcome::Raised(signal)) => ProcessEnd::Raised(signal),
+            HandlerEnd::Ended(Outcome::Frozen) => ProcessEnd::Failed(ProcessError::Ended),
+            HandlerEnd::Failed(error) => ProcessEnd::Failed(error),
+        };
+        board.tell(CoreEvent::Ended { pid, end, cpu: Duration::ZERO });
+    }
+}
+
+/// Makes a handler's core resume it.
+fn handler_waker(board: &Arc<Board>, tag: &Arc<Tag>) -> Waker {
+    struct Bell {
+        board: Weak<Board>,
+        tag: Arc<Tag>,
+    }
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            if let (Some(board), Some(core)) = (self.board.upgrade(), self.tag.core()) {
+                board.send(core, Packet::Resume(self.tag.pid()));
+            }
+        }
+    }
+    Waker::from(Arc::new(Bell { board: Arc::downgrade(board), tag: Arc::clone(tag) }))
 }
 
 /// The event of a process that leaves. It is dropped before its end is told.
@@ -85,6 +213,7 @@ fn leave(board: &Board, departure: Departure) -> CoreEvent {
     let Departure { tag, execution, polled } = departure;
     let killed = board.registry.leave(&tag) == Wish::Kill;
     drop(execution);
+    talk::ended(tag.pid());
     let (pid, cpu) = (tag.pid(), tag.used());
     let end = match polled {
         Poll::Ready(Ok((process, Outcome::Frozen))) if !killed => {

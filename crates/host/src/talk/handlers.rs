@@ -24,6 +24,7 @@ pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker) -> bool {
     handler.set_waker(waker);
     let adopted = with(|talk| {
         let slot = talk.kernel.add(handler.pid(), Form::Handler)?;
+        talk.surroundings.calls.set(slot.index(), Some(handler.control()));
         talk.seat(slot).handler = Some(handler);
         Some(())
     });
@@ -44,10 +45,29 @@ pub fn next_over() -> Option<(Pid, HandlerEnd)> {
     with(|talk| talk.over.pop_front()).flatten()
 }
 
-/// Calls a handler on this stack, for a sender whose memory this is.
+/// Whether somebody of this pid is here, and is a handler.
+#[must_use]
+pub fn is_handler(pid: Pid) -> bool {
+    let form = with(|talk| talk.kernel.find(pid).and_then(|slot| talk.kernel.form(slot)));
+    form.flatten() == Some(Form::Handler)
+}
+
+/// Ends a handler, which is not being called.
+pub fn end_handler(pid: Pid) {
+    ended(pid);
+}
+
+/// Whether [`work`] has something to do.
+#[must_use]
+pub fn has_work() -> bool {
+    with(|talk| !talk.work.is_empty()).unwrap_or(false)
+}
+
+/// Calls a handler on this stack, for a sender whose memory this is. `before`: what ran before it.
 pub(super) fn call(
     called: &Called,
     handler: Option<Box<Handler>>,
+    before: usize,
     memory: &mut [u8],
     message: Span,
 ) -> Answer {
@@ -55,12 +75,16 @@ pub(super) fn call(
     let message = &memory[begin..begin + message.1 as usize];
     let Some(mut handler) = handler else {
         // A handler that serves nobody is in its seat.
-        let answer = with(|talk| talk.kernel.end_call(called, Outcome::Ended, memory));
+        let answer = with(|talk| {
+            talk.surroundings.calls.leave(before);
+            talk.kernel.end_call(called, Outcome::Ended, memory)
+        });
         return answer.unwrap_or(Err(Status::NoProcess));
     };
     let envelope = Envelope { len: message.len() as u32, ..called.envelope };
     let handled = handler.deliver(&envelope, message);
     let ended = with(|talk| {
+        talk.surroundings.calls.leave(before);
         let answer = talk.kernel.end_call(called, outcome(&handled, &handler), memory);
         // What nearly always happens, in one borrow.
         let left = if matches!(answer, Ok(_) | Err(Status::Wait)) {
@@ -96,11 +120,13 @@ fn call_alone(slot: Slot) {
     let begun = with(|talk| {
         let called = talk.kernel.next_call(slot, &mut talk.message)?;
         let handler = talk.seat(slot).handler.take()?;
+        talk.surroundings.calls.enter(slot.index());
         Some((called, handler, std::mem::take(&mut talk.message)))
     });
     let Some((called, mut handler, buffer)) = begun.flatten() else { return };
     let handled = handler.deliver(&called.envelope, &buffer[..called.envelope.len as usize]);
     let _ = with(|talk| {
+        talk.surroundings.calls.leave(0);
         talk.message = buffer;
         talk.kernel.finish_call(&called, outcome(&handled, &handler));
     });
@@ -108,10 +134,17 @@ fn call_alone(slot: Slot) {
 }
 
 fn resume(slot: Slot) {
-    let parked = with(|talk| talk.seat(slot).handler.take_if(|handler| handler.is_parked()));
+    let parked = with(|talk| {
+        let handler = talk.seat(slot).handler.take_if(|handler| handler.is_parked())?;
+        talk.surroundings.calls.enter(slot.index());
+        Some(handler)
+    });
     let Some(mut handler) = parked.flatten() else { return };
     let handled = handler.go_on();
-    let _ = with(|talk| talk.kernel.resumed(slot, outcome(&handled, &handler)));
+    let _ = with(|talk| {
+        talk.surroundings.calls.leave(0);
+        talk.kernel.resumed(slot, outcome(&handled, &handler));
+    });
     put_back(slot, handler, handled);
 }
 
@@ -134,6 +167,7 @@ fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessE
         }
         Some(end) => {
             drop(handler);
+            let _ = with(|talk| talk.surroundings.calls.set(slot.index(), None));
             ended(pid);
             let _ = with(|talk| talk.over.push_back((pid, end)));
         }

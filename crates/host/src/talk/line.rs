@@ -53,7 +53,10 @@ impl Messages for Line {
             // Taken out, nobody else can call it.
             Ok(match sent {
                 Sent::Waits => None,
-                Sent::Call(called) => Some((called, talk.seat(called.to).handler.take())),
+                Sent::Call(called) => {
+                    let before = talk.surroundings.calls.enter(called.to.index());
+                    Some((called, talk.seat(called.to).handler.take(), before))
+                }
             })
         });
         match sent.unwrap_or(Err(Status::NoProcess))? {
@@ -61,7 +64,9 @@ impl Messages for Line {
                 deliver();
                 Err(Status::Wait)
             }
-            Some((called, handler)) => handlers::call(&called, handler, memory, message),
+            Some((called, handler, before)) => {
+                handlers::call(&called, handler, before, memory, message)
+            }
         }
     }
 

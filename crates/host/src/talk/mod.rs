@@ -9,6 +9,7 @@
 //!   taken out of its seat, so that it can send, and nobody else can call it.
 //! * Who can go on is woken, each time once; what leaves is given away, before the call that caused it returns.
 
+mod calls;
 mod deadlines;
 mod handlers;
 mod line;
@@ -24,8 +25,11 @@ use peripatos_abi::Pid;
 use peripatos_engine::Handler;
 use peripatos_kernel::{Form, Kernel, Moving, Names, Packet, Place, Slot, Woken};
 
+pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
-pub use handlers::{HandlerEnd, adopt_handler, next_over, resume_handler, work};
+pub use handlers::{
+    HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
+};
 pub use line::Line;
 
 thread_local! {
@@ -40,6 +44,8 @@ pub struct Surroundings {
     pub names: Arc<Mutex<Names>>,
     /// Brings a packet on its way, or gives it back: nobody has the process that it is for. Must not wait, or call back.
     pub post: Box<dyn Fn(Packet) -> Option<Packet>>,
+    /// Shows others which handler runs.
+    pub calls: Arc<Calls>,
 }
 
 /// A thread's kernel, and what belongs to its processes.
@@ -133,6 +139,9 @@ pub fn ended(pid: Pid) {
         talk.kernel.remove(slot);
         talk.deadlines.clear(slot);
         talk.names().forget(pid);
+        if talk.seat(slot).handler.is_some() {
+            talk.surroundings.calls.set(slot.index(), None);
+        }
         Some(std::mem::take(talk.seat(slot)))
     });
     drop(seat);

@@ -8,3 +8,8 @@ mod freezing;
 mod sharing;
 mod storms;
 mod support;
+mod talking;
+
+#[path = "../talk/programs.rs"]
+#[allow(dead_code, reason = "shared with the tests of talk")]
+mod programs;

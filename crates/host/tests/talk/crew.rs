@@ -71,6 +71,7 @@ impl Crew {
             place: Place { node: 0, core: 0 },
             names: Arc::default(),
             post: Box::new(Some),
+            calls: Arc::default(),
         });
         Crew {
             runs: BTreeMap::new(),

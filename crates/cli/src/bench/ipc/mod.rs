@@ -65,7 +65,7 @@ fn assembled(name: &'static str, text: &str) -> Result<Guest> {
 fn handler_calls(runtime: &Runtime, calls: usize, size: usize) -> Result<Vec<f64>> {
     let names = Arc::default();
     let place = Place { node: 0, core: 0 };
-    talk::open(Surroundings { place, names, post: Box::new(Some) });
+    talk::open(Surroundings { place, names, post: Box::new(Some), calls: Arc::default() });
     let server = handler(runtime)?;
     let to = server.pid();
     talk::adopt_handler(Box::new(server), Waker::noop().clone());

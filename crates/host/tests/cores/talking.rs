@@ -1,0 +1,161 @@
+//! Processes that talk while cores hand them to each other.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use peripatos_abi::Pid;
+use peripatos_engine::{
+    CodeKind, Handler, Limits, LoadOptions, Process, ProcessOptions, Runtime, Settings,
+};
+use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd};
+use peripatos_host::origin::Origin;
+use peripatos_host::talk::Line;
+
+use crate::programs::{ADD, PASS_ON, SERVE, handler, program};
+
+/// Longer than anything here takes on the slowest machine: then something is lost.
+const PATIENCE: Duration = Duration::from_secs(120);
+const NOBODY: Pid = Pid::new(9, 9);
+
+/// Asks so many times, computing between, and exits with 42.
+const ASK_ON: &str = "
+  (local.set $count (i32.const 300))
+  (loop $again
+    (i32.store (i32.const 64) (local.get $count))
+    (local.set $r (call $send (i32.const 16) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
+    (if (i32.ne (local.get $r) (i32.const 4)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+    (if (i32.ne (i32.load (i32.const 80)) (i32.add (local.get $count) (i32.const 7))) (then unreachable))
+    (local.set $r (i32.const 2000))
+    (loop $compute
+      (br_if $compute (local.tee $r (i32.sub (local.get $r) (i32.const 1)))))
+    (br_if $again (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
+  (call $exit (i32.const 42))";
+
+struct Town {
+    cores: Cores,
+    runtime: Runtime,
+    events: Receiver<(Pid, ProcessEnd)>,
+    ended: BTreeMap<Pid, ProcessEnd>,
+    last: u64,
+}
+
+impl Town {
+    fn new(cores: usize) -> Town {
+        let (to, events) = channel();
+        let cores = Cores::start(cores, move |event| match event {
+            CoreEvent::Ended { pid, end, .. } => drop(to.send((pid, end))),
+            CoreEvent::Stopped { process, .. } => panic!("{} was not to stop", process.pid()),
+        });
+        let settings = Settings { stack_bytes: 1 << 20, ..Settings::default() };
+        let runtime = Runtime::new(settings).unwrap();
+        Town { cores: cores.unwrap(), runtime, events, ended: BTreeMap::new(), last: 0 }
+    }
+
+    fn options(&mut self) -> ProcessOptions {
+        self.last += 1;
+        let pid = Pid::new(self.last, 0x1234_5678_9abc * self.last);
+        let origin = Origin::new();
+        origin.open(pid, &[]).unwrap();
+        ProcessOptions {
+            pid,
+            args: vec![b"program".to_vec()],
+            env: Vec::new(),
+            devices: Box::new(origin),
+            limits: Limits::default(),
+            freeze_every: None,
+        }
+    }
+
+    fn program(&mut self, text: &str) -> Pid {
+        let (options, code) = (self.options(), self.load(text));
+        let pid = options.pid;
+        let mut process = Process::spawn(&code, options).unwrap();
+        process.set_messages(Box::new(Line::new(pid)));
+        self.cores.run(process).unwrap();
+        pid
+    }
+
+    fn handler(&mut self, text: &str) -> Pid {
+        let (options, code) = (self.options(), self.load(text));
+        let pid = options.pid;
+        let mut handler = Handler::spawn(&code, options).unwrap();
+        handler.set_messages(Box::new(Line::new(pid)));
+        self.cores.serve(handler).unwrap();
+        pid
+    }
+
+    fn load(&self, text: &str) -> peripatos_engine::Code {
+        let wasm =
+            wat::parse_str(text.replace("(local $r i32)", "(local $r i32) (local $count i32)"));
+        self.runtime.load(wasm.unwrap().into(), LoadOptions { kind: CodeKind::Hot }).unwrap()
+    }
+
+    fn end_of(&mut self, pid: Pid) -> &ProcessEnd {
+        while !self.ended.contains_key(&pid) {
+            let (pid, end) = self.events.recv_timeout(PATIENCE).expect("an end that does not come");
+            self.ended.insert(pid, end);
+        }
+        &self.ended[&pid]
+    }
+
+    fn exit_code(&mut self, pid: Pid) -> u32 {
+        match self.end_of(pid) {
+            ProcessEnd::Exited(code) => *code,
+            end => panic!("{pid} ended otherwise: {end:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_question_is_answered_once_on_any_number_of_cores() {
+    for cores in [1, 2, 4] {
+        let mut town = Town::new(cores);
+        let back = town.program(&program(NOBODY, SERVE));
+        let fiber = town.program(&program(NOBODY, SERVE));
+        let front = town.handler(&handler(back, PASS_ON));
+        let adder = town.handler(&handler(NOBODY, ADD));
+        let servers = [fiber, front, adder];
+        let clients: Vec<Pid> =
+            (0..12).map(|at| town.program(&program(servers[at % 3], ASK_ON))).collect();
+        for client in clients {
+            assert_eq!(town.exit_code(client), 42, "{cores} cores");
+        }
+    }
+}
+
+#[test]
+fn whoever_waits_for_one_that_is_killed_is_told() {
+    for cores in [1, 2] {
+        let mut town = Town::new(cores);
+        // They never reply.
+        let silent = "(loop $next (drop (call $receive (i64.const -1))) (br $next))";
+        let endless = "(loop $on (br $on)) (i32.const 0)";
+        let servers =
+            [town.program(&program(NOBODY, silent)), town.handler(&handler(NOBODY, endless))];
+        let clients: Vec<Pid> =
+            (0..6).map(|at| town.program(&program(servers[at % 2], ASK_ON))).collect();
+        // Others have their turn, whoever hangs.
+        let adder = town.handler(&handler(NOBODY, ADD));
+        let good = town.program(&program(adder, ASK_ON));
+        assert_eq!(town.exit_code(good), 42);
+        for server in servers {
+            town.cores.kill(server).unwrap();
+            assert!(matches!(town.end_of(server), ProcessEnd::Killed));
+        }
+        for client in clients {
+            assert_eq!(town.exit_code(client), 2, "no process");
+        }
+    }
+}
+
+#[test]
+fn time_runs_out_while_others_compute() {
+    let mut town = Town::new(1);
+    let busy = town.program(&program(NOBODY, "(loop $on (br $on))"));
+    let waiting = "(call $exit (i32.sub (i32.const 0) (call $receive (i64.const 20000000))))";
+    let waiting = town.program(&program(NOBODY, waiting));
+    assert_eq!(town.exit_code(waiting), 6, "timed out");
+    town.cores.kill(busy).unwrap();
+    assert!(matches!(town.end_of(busy), ProcessEnd::Killed));
+}
