@@ -10,7 +10,9 @@
 //!   then ([`super::core`]); an idle core shows that it is, and looks at the others' loads then. Each
 //!   has a sequentially consistent fence between the two, so of any two that meet one sees the other.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Instant;
 
 use peripatos_abi::Pid;
@@ -34,6 +36,9 @@ pub(super) struct Board {
     pub(super) ticker: Ticker,
     /// The names of all processes.
     pub(super) names: Arc<Mutex<Names>>,
+    /// Whether it pays to look out for packets before one sleeps: not where there is one CPU, and who would send
+    /// them has to get it first.
+    pub(super) spin: bool,
     /// Where the board's time begins.
     epoch: Instant,
     events: Box<dyn Fn(CoreEvent) + Send + Sync>,
@@ -48,6 +53,8 @@ impl Board {
             registry: Registry::default(),
             ticker: Ticker::default(),
             names: Arc::default(),
+            // Asked before the cores are pinned: it counts what a thread may use.
+            spin: thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
             epoch: Instant::now(),
             events,
         }
@@ -103,7 +110,7 @@ impl Board {
         let loads = others.map(|(core, post)| (post.load(), core));
         // Of one process nothing can be given.
         let Some((_, core)) = loads.filter(|(load, _)| *load >= 2).max() else { return };
-        if !self.posts[core].asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        if !self.posts[core].asked.swap(true, Ordering::SeqCst) {
             self.send(core, Packet::Ask);
         }
     }

@@ -21,7 +21,7 @@ use super::board::Board;
 use super::execution::{Execution, RunEnd};
 use super::packet::{Packet, Parcel};
 use super::post::Post;
-use super::table::{Slot, Stand, Table};
+use super::table::{Seat, Stand, Table};
 use super::tag::{Tag, Wish};
 use super::watch::Watch;
 
@@ -30,9 +30,9 @@ pub(super) struct Core {
     board: Arc<Board>,
     number: usize,
     table: Table,
-    /// Slots of those that are ready; the next one first.
+    /// Seats of those that are ready; the next one first.
     queue: VecDeque<usize>,
-    /// The slot of what runs.
+    /// The seat of what runs.
     running: Option<usize>,
     /// An idle core asked for a process.
     asked: bool,
@@ -55,9 +55,9 @@ pub(super) enum Next {
     Close,
 }
 
-/// A process whose turn it is, taken out of its slot.
+/// A process whose turn it is, taken out of its seat.
 pub(super) struct Turn {
-    slot: usize,
+    seat: usize,
     execution: Execution,
     killed: bool,
 }
@@ -108,9 +108,9 @@ impl Core {
         if mem::take(&mut self.asked) && !self.queue.is_empty() {
             return Next::AskOn;
         }
-        let Some(&slot) = self.queue.front() else { return Next::Wait };
+        let Some(&seat) = self.queue.front() else { return Next::Wait };
         let (now_ns, cpu) = (self.board.time_ns(watch.at()), watch.cpu());
-        self.post().show_running(slot, now_ns, cpu);
+        self.post().show_running(seat, now_ns, cpu);
         if self.post().inbox.len() > 0 || (spare.is_some() && self.board.idle.any()) {
             self.post().show_nothing();
             return Next::Receive;
@@ -124,12 +124,12 @@ impl Core {
         if !self.queue.is_empty() {
             self.board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
         }
-        self.running = Some(slot);
-        let process = self.table.get_mut(slot);
+        self.running = Some(seat);
+        let process = self.table.get_mut(seat);
         process.tag.begin_slice(cpu);
         let killed = process.tag.wish() == Wish::Kill;
         match mem::replace(&mut process.stand, Stand::Running { woken: false }) {
-            Stand::Ready(execution) => Next::Run(Turn { slot, execution, killed }),
+            Stand::Ready(execution) => Next::Run(Turn { seat, execution, killed }),
             Stand::Waiting(_) | Stand::Running { .. } => {
                 unreachable!("a process in the queue is ready")
             }
@@ -141,13 +141,13 @@ impl Core {
         if self.queue.len() < 2 {
             return None;
         }
-        self.queue.iter().position(|slot| self.table.get(*slot).tag.wish() == Wish::None)
+        self.queue.iter().position(|seat| self.table.get(*seat).tag.wish() == Wish::None)
     }
 
     fn give(&mut self, at: usize, core: usize) -> Parcel {
-        let slot = self.queue.remove(at).expect("found by its place");
+        let seat = self.queue.remove(at).expect("found by its place");
         self.show_ready();
-        let Slot { tag, control, stand } = self.remove(slot);
+        let Seat { tag, control, stand } = self.remove(seat);
         let Stand::Ready(execution) = stand else {
             unreachable!("a process in the queue is ready")
         };
@@ -162,10 +162,10 @@ impl Core {
         polled: Poll<RunEnd>,
         used: Duration,
     ) -> Option<Departure> {
-        let Turn { slot, execution, .. } = turn;
-        assert_eq!(self.running.take(), Some(slot));
+        let Turn { seat, execution, .. } = turn;
+        assert_eq!(self.running.take(), Some(seat));
         self.post().show_nothing();
-        let process = self.table.get_mut(slot);
+        let process = self.table.get_mut(seat);
         process.tag.end_slice(used);
         let wish = process.tag.wish();
         let woken =
@@ -174,7 +174,7 @@ impl Core {
             Poll::Pending if wish != Wish::Kill => {
                 process.stand = Stand::Waiting(execution);
                 if woken {
-                    self.make_ready(slot);
+                    self.make_ready(seat);
                 } else {
                     process.tag.set_runnable(false);
                 }
@@ -182,14 +182,14 @@ impl Core {
             }
             // Nobody wants it to stand still: a test freezes it at every so many checks.
             Poll::Ready(Ok((process, Outcome::Frozen))) if wish == Wish::None => {
-                let tag = Arc::clone(&self.table.get(slot).tag);
+                let tag = Arc::clone(&self.table.get(seat).tag);
                 let execution = Execution::new(*process, &tag, Arc::downgrade(&self.board));
-                self.table.get_mut(slot).stand = Stand::Waiting(execution);
-                self.make_ready(slot);
+                self.table.get_mut(seat).stand = Stand::Waiting(execution);
+                self.make_ready(seat);
                 None
             }
             polled => {
-                let Slot { tag, .. } = self.remove(slot);
+                let Seat { tag, .. } = self.remove(seat);
                 Some(Departure { tag, execution, polled })
             }
         }
@@ -203,11 +203,11 @@ impl Core {
         match packet {
             Packet::Take(parcel) => self.take(parcel),
             Packet::Wake(tag) => match self.table.find(&tag) {
-                Some(slot) => drop(self.wake_slot(slot)),
+                Some(seat) => drop(self.wake_seat(seat)),
                 None => return self.forward(&tag).map(|core| (core, Packet::Wake(tag))),
             },
             Packet::Hurry(tag) => match self.table.find(&tag) {
-                Some(slot) => self.hurry(slot),
+                Some(seat) => self.hurry(seat),
                 None => return self.forward(&tag).map(|core| (core, Packet::Hurry(tag))),
             },
             Packet::Ask => {
@@ -230,27 +230,27 @@ impl Core {
     fn take(&mut self, parcel: Parcel) {
         let Parcel { tag, control, execution, talking: _ } = parcel;
         let entry = (tag.pid(), control.clone());
-        let slot = self.table.insert(Slot { tag, control, stand: Stand::Waiting(execution) });
-        self.post().show_control(slot, Some(entry));
-        self.make_ready(slot);
+        let seat = self.table.insert(Seat { tag, control, stand: Stand::Waiting(execution) });
+        self.post().show_control(seat, Some(entry));
+        self.make_ready(seat);
     }
 
     /// A process gets the next turn.
-    fn hurry(&mut self, slot: usize) {
-        if !self.wake_slot(slot)
-            && let Some(at) = self.queue.iter().position(|queued| *queued == slot)
+    fn hurry(&mut self, seat: usize) {
+        if !self.wake_seat(seat)
+            && let Some(at) = self.queue.iter().position(|queued| *queued == seat)
         {
             self.queue.remove(at);
-            self.queue.push_front(slot);
+            self.queue.push_front(seat);
         }
     }
 
     /// A waker was called on this thread. `None`: the process is not here. Whether it is ready now, and
     /// was not before.
     pub(super) fn wake(&mut self, tag: &Arc<Tag>) -> Option<bool> {
-        let running = self.running.filter(|slot| Arc::ptr_eq(&self.table.get(*slot).tag, tag));
-        let slot = running.or_else(|| self.table.find(tag))?;
-        Some(self.wake_slot(slot))
+        let running = self.running.filter(|seat| Arc::ptr_eq(&self.table.get(*seat).tag, tag));
+        let seat = running.or_else(|| self.table.find(tag))?;
+        Some(self.wake_seat(seat))
     }
 
     /// Whether the core is one of this board's, and which.
@@ -258,10 +258,10 @@ impl Core {
         Arc::ptr_eq(&self.board, board).then_some(self.number)
     }
 
-    fn wake_slot(&mut self, slot: usize) -> bool {
-        match &mut self.table.get_mut(slot).stand {
+    fn wake_seat(&mut self, seat: usize) -> bool {
+        match &mut self.table.get_mut(seat).stand {
             Stand::Waiting(_) => {
-                self.make_ready(slot);
+                self.make_ready(seat);
                 return true;
             }
             Stand::Ready(_) => {}
@@ -271,22 +271,22 @@ impl Core {
     }
 
     /// Puts a process that waits into the queue: in front if it is to be frozen or killed.
-    fn make_ready(&mut self, slot: usize) {
-        let process = self.table.get_mut(slot);
+    fn make_ready(&mut self, seat: usize) {
+        let process = self.table.get_mut(seat);
         let stand = mem::replace(&mut process.stand, Stand::Running { woken: false });
         let Stand::Waiting(execution) = stand else { unreachable!("the caller has just looked") };
         process.stand = Stand::Ready(execution);
         process.tag.set_runnable(true);
         match process.tag.wish() {
-            Wish::None => self.queue.push_back(slot),
-            Wish::Freeze | Wish::Kill => self.queue.push_front(slot),
+            Wish::None => self.queue.push_back(seat),
+            Wish::Freeze | Wish::Kill => self.queue.push_front(seat),
         }
         self.show_ready();
     }
 
-    fn remove(&mut self, slot: usize) -> Slot {
-        self.post().show_control(slot, None);
-        self.table.remove(slot)
+    fn remove(&mut self, seat: usize) -> Seat {
+        self.post().show_control(seat, None);
+        self.table.remove(seat)
     }
 
     fn show_ready(&self) {

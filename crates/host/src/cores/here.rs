@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use super::board::Board;
 use super::core::Core;
@@ -40,7 +41,8 @@ pub(super) fn wake(board: &Arc<Board>, tag: &Arc<Tag>) -> bool {
     // A thread that ends has no core any more.
     let Some(ready) = woken.ok().flatten() else { return false };
     if let Some(number) = ready {
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        // Between what was just written and what is looked at now: see `board`.
+        fence(Ordering::SeqCst);
         board.pressed(number);
     }
     true

@@ -20,8 +20,8 @@
 //! * Freezes and kills go ahead of everything else on the process's core, wherever it was given meanwhile.
 //! * A process that waits uses no CPU, a core without work parks, and the ticker sleeps unless two
 //!   processes want one core.
-//! * No lock is held while a process runs, an event is delivered, or a
-//!   [`Control`](peripatos_engine::Control) is used (which may call a waker).
+//! * No lock is held while a process runs, an event is delivered, or something is asked of a
+//!   [`Control`](peripatos_engine::Control) (which may call a waker).
 //!
 //! Where to begin: `turns.rs` is the loop of a core, `core.rs` what it decides, `board.rs` what others do to it.
 //!

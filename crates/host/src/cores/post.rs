@@ -19,9 +19,9 @@ pub(super) struct Post {
     pub(super) inbox: Inbox,
     /// Processes in the core's queue.
     ready: AtomicUsize,
-    /// The slot of what runs (the innermost, should one slice run several), plus one; 0: nothing.
+    /// The seat of what runs (the innermost, should one slice run several), plus one; 0: nothing.
     running: AtomicUsize,
-    /// The processes by their slots, so that what runs can be told to give way. Changes only when
+    /// The processes by their seats, so that what runs can be told to give way. Changes only when
     /// a process comes or goes.
     controls: Mutex<Vec<Option<(Pid, Control)>>>,
     /// Which handler runs, on whoever's slice.
@@ -30,8 +30,10 @@ pub(super) struct Post {
     deadline_ns: AtomicU64,
     /// There is a packet [`Ask`](super::packet::Packet::Ask) in the inbox.
     pub(super) asked: AtomicBool,
-    /// When the slice began, nanoseconds of the board's time, and what the thread had used then.
-    slice: (AtomicU64, AtomicU64),
+    /// When the slice began, by the board's time.
+    slice_began_ns: AtomicU64,
+    /// What the thread had used then.
+    slice_cpu_ns: AtomicU64,
     /// The thread's clock, once it has started; nothing, where the system does not tell.
     clock: OnceLock<ThreadClock>,
 }
@@ -52,10 +54,10 @@ impl Post {
     }
 
     /// Shows what is about to run. A fence follows before anything that the caller does next.
-    pub(super) fn show_running(&self, slot: usize, now_ns: u64, cpu: Duration) {
-        self.slice.0.store(now_ns, Ordering::Relaxed);
-        self.slice.1.store(cpu.as_nanos() as u64, Ordering::Relaxed);
-        self.running.store(slot + 1, Ordering::SeqCst);
+    pub(super) fn show_running(&self, seat: usize, now_ns: u64, cpu: Duration) {
+        self.slice_began_ns.store(now_ns, Ordering::Relaxed);
+        self.slice_cpu_ns.store(cpu.as_nanos() as u64, Ordering::Relaxed);
+        self.running.store(seat + 1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
@@ -75,12 +77,12 @@ impl Post {
     }
 
     /// Enters a process, or strikes it out.
-    pub(super) fn show_control(&self, slot: usize, entry: Option<(Pid, Control)>) {
+    pub(super) fn show_control(&self, seat: usize, entry: Option<(Pid, Control)>) {
         let mut controls = self.controls();
-        if controls.len() <= slot {
-            controls.resize(slot + 1, None);
+        if controls.len() <= seat {
+            controls.resize(seat + 1, None);
         }
-        controls[slot] = entry;
+        controls[seat] = entry;
     }
 
     fn controls(&self) -> MutexGuard<'_, Vec<Option<(Pid, Control)>>> {
@@ -103,15 +105,15 @@ impl Post {
 
     /// When the slice began, as nanoseconds of the board's time; `None`: nothing runs.
     pub(super) fn slice_began_ns(&self) -> Option<u64> {
-        self.is_running().then(|| self.slice.0.load(Ordering::Relaxed))
+        self.is_running().then(|| self.slice_began_ns.load(Ordering::Relaxed))
     }
 
     /// Lets what runs give way, unless it is this process. If another one runs by the time that this
     /// is done, it gives way once for nothing.
     pub(super) fn preempt(&self, unless: Option<Pid>) {
         self.calls.preempt();
-        let Some(slot) = self.running.load(Ordering::SeqCst).checked_sub(1) else { return };
-        let control = match self.controls().get(slot) {
+        let Some(seat) = self.running.load(Ordering::SeqCst).checked_sub(1) else { return };
+        let control = match self.controls().get(seat) {
             Some(Some((pid, control))) if Some(*pid) != unless => control.clone(),
             _ => return,
         };
@@ -123,8 +125,8 @@ impl Post {
     pub(super) fn clock(&self, epoch: Instant) -> Duration {
         self.clock.get().and_then(ThreadClock::read).unwrap_or_else(|| {
             // As good as the machine is idle otherwise.
-            let began = Duration::from_nanos(self.slice.0.load(Ordering::Relaxed));
-            let cpu = Duration::from_nanos(self.slice.1.load(Ordering::Relaxed));
+            let began = Duration::from_nanos(self.slice_began_ns.load(Ordering::Relaxed));
+            let cpu = Duration::from_nanos(self.slice_cpu_ns.load(Ordering::Relaxed));
             cpu + epoch.elapsed().saturating_sub(began)
         })
     }

@@ -1,4 +1,4 @@
-//! The processes of one core: slots, and where each pid is. A slot is a process's as long as it is on
+//! The processes of one core: seats, and where each pid is. A seat is a process's as long as it is on
 //! this core.
 
 use std::collections::HashMap;
@@ -13,13 +13,13 @@ use super::tag::Tag;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Table {
-    slots: Vec<Option<Slot>>,
+    seats: Vec<Option<Seat>>,
     free: Vec<usize>,
     by_pid: HashMap<Pid, usize>,
 }
 
 /// One process.
-pub(super) struct Slot {
+pub(super) struct Seat {
     pub(super) tag: Arc<Tag>,
     pub(super) control: Control,
     pub(super) stand: Stand,
@@ -36,23 +36,23 @@ pub(super) enum Stand {
 }
 
 impl Table {
-    pub(super) fn insert(&mut self, slot: Slot) -> usize {
-        let at = self.free.pop().unwrap_or(self.slots.len());
-        let before = self.by_pid.insert(slot.tag.pid(), at);
+    pub(super) fn insert(&mut self, seat: Seat) -> usize {
+        let at = self.free.pop().unwrap_or(self.seats.len());
+        let before = self.by_pid.insert(seat.tag.pid(), at);
         assert!(before.is_none(), "a pid is taken once, by the registry");
-        if at == self.slots.len() {
-            self.slots.push(Some(slot));
+        if at == self.seats.len() {
+            self.seats.push(Some(seat));
         } else {
-            self.slots[at] = Some(slot);
+            self.seats[at] = Some(seat);
         }
         at
     }
 
-    pub(super) fn remove(&mut self, at: usize) -> Slot {
-        let slot = self.slots[at].take().expect("who is removed is there");
-        self.by_pid.remove(&slot.tag.pid());
+    pub(super) fn remove(&mut self, at: usize) -> Seat {
+        let seat = self.seats[at].take().expect("who is removed is there");
+        self.by_pid.remove(&seat.tag.pid());
         self.free.push(at);
-        slot
+        seat
     }
 
     /// Where the process of this tag is; not one of the same pid that came after it.
@@ -61,11 +61,11 @@ impl Table {
         Arc::ptr_eq(&self.get(at).tag, tag).then_some(at)
     }
 
-    pub(super) fn get(&self, at: usize) -> &Slot {
-        self.slots[at].as_ref().expect("slots that are spoken of are filled")
+    pub(super) fn get(&self, at: usize) -> &Seat {
+        self.seats[at].as_ref().expect("seats that are spoken of are filled")
     }
 
-    pub(super) fn get_mut(&mut self, at: usize) -> &mut Slot {
-        self.slots[at].as_mut().expect("slots that are spoken of are filled")
+    pub(super) fn get_mut(&mut self, at: usize) -> &mut Seat {
+        self.seats[at].as_mut().expect("seats that are spoken of are filled")
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Wake, Waker};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
@@ -18,7 +17,7 @@ use super::watch::Watch;
 use super::{CoreEvent, ProcessEnd, SLICE, cpus, here};
 use crate::talk::{self, HandlerEnd, Surroundings};
 
-/// In place of a slot: handlers run, on no process's slice.
+/// In place of a seat: handlers run, on no process's slice.
 const HANDLERS: usize = usize::MAX - 1;
 /// Calls of handlers until processes have their turn.
 const WORK_MAX: usize = 64;
@@ -51,8 +50,6 @@ fn place(core: usize) -> Place {
 }
 
 fn run(board: &Arc<Board>, number: usize) {
-    // Where there is one CPU, whoever could push has to get it first.
-    let spin = thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
     let mut packets = VecDeque::new();
     let mut watch = Watch::start();
     loop {
@@ -92,7 +89,7 @@ fn run(board: &Arc<Board>, number: usize) {
             Next::Wait => {
                 board.idle.offer(number);
                 board.ask(number);
-                board.post(number).inbox.wait(spin, talk::next_deadline());
+                board.post(number).inbox.wait(board.spin, talk::next_deadline());
                 board.idle.withdraw(number);
                 watch.skip();
             }
