@@ -50,5 +50,5 @@ pub(super) struct Parcel {
     pub(super) control: Control,
     pub(super) execution: Execution,
     /// What it has under way with others, if it comes from another core.
-    pub(super) talking: Option<Leaving>,
+    pub(super) talking: Option<Box<Leaving>>,
 }

@@ -76,7 +76,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 }
             }
             Next::Give(core, mut parcel) => {
-                parcel.talking = talk::extract(parcel.tag.pid(), place(core));
+                parcel.talking = talk::extract(parcel.tag.pid(), place(core)).map(Box::new);
                 board.send(core, Packet::Take(parcel));
             }
             Next::Receive => {}
@@ -130,7 +130,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         }
         Packet::Take(ref mut parcel) => {
             match parcel.talking.take() {
-                Some(leaving) => talk::adopt_leaving(leaving),
+                Some(leaving) => talk::adopt_leaving(*leaving),
                 None => talk::adopt(parcel.tag.pid()),
             }
             return Some(packet);
