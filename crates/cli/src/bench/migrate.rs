@@ -5,7 +5,8 @@
 //! * `walk.idle_node_ms`: two long programs run on a node and a second node is started: from that start until `ps`
 //!   shows one of them running there.
 //! * `walk.makespan_ratio`: four equal long programs are started on one of two nodes: from the first start to the last
-//!   end, against half of the processor time that four runs alone take.
+//!   end, against what two CPUs need for four of them: twice the processor time of a run while another one runs beside
+//!   it, before and after the four, for the machine's speed changes.
 
 use super::nodes::{Nodes, Running, id, processes, wait_for};
 use super::process::{load, timed_run_with};
@@ -15,7 +16,7 @@ use crate::exit::{Code, Failure, Result};
 use crate::guests::{ALL, BALLAST};
 use crate::place;
 use peripatos_cluster::message::{Answer, Command, Hold, ProcessRow, RowState};
-use peripatos_engine::{CodeKind, Settings};
+use peripatos_engine::{CodeKind, Runtime, Settings};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,7 @@ fn makespan(rounds: usize) -> Result<Metric> {
     id(&mut nodes.client("one")?, "two")?;
     let mut samples = Samples::default();
     for _ in 0..rounds {
-        let (alone, expected) = timed_run_with(&runtime, &code, walker.name, args())?;
+        let (before, expected) = beside_each_other(&runtime, &code, walker.name, args)?;
         let started = Instant::now();
         let mut programs = Vec::new();
         for _ in 0..WALKERS {
@@ -126,8 +127,26 @@ fn makespan(rounds: usize) -> Result<Metric> {
             }
             ended = ended.max(at);
         }
-        let ideal = alone.as_secs_f64() * WALKERS as f64 / 2.0;
-        samples.push((ended - started).as_secs_f64() / ideal);
+        let (after, _) = beside_each_other(&runtime, &code, walker.name, args)?;
+        let alone = (before + after).as_secs_f64() / 2.0;
+        samples.push((ended - started).as_secs_f64() / (alone * WALKERS as f64 / 2.0));
     }
     Ok(Metric::of("walk.makespan_ratio", "ratio", &samples))
+}
+
+/// Runs a program on two threads at once: the mean of their processor times, and what they wrote.
+fn beside_each_other(
+    runtime: &Runtime,
+    code: &peripatos_engine::Code,
+    name: &str,
+    args: impl Fn() -> Vec<Vec<u8>> + Sync,
+) -> Result<(Duration, Vec<u8>)> {
+    let run = || timed_run_with(runtime, code, name, args());
+    let (one, two) = thread::scope(|scope| {
+        let other = scope.spawn(run);
+        (run(), other.join())
+    });
+    let panicked = |_| Failure::new(Code::Internal, "bench", "a thread panicked");
+    let ((one, output), (two, _)) = (one?, two.map_err(panicked)??);
+    Ok(((one + two) / 2, output))
 }
