@@ -15,8 +15,16 @@
 //! notify(to: *pid, bits) -> 0
 //! wait() -> as above
 //! own_pid(pid: *) -> 0
+//! parent(pid: *) -> 0
+//! argument(buffer: *, room) -> length of the argument
+//! spawn(program: *, len, args: *, len, argument: *, len, pid: *) -> 0
+//! monitor(pid: *) -> 0    unmonitor(pid: *) -> 0
+//! link(pid: *) -> 0       unlink(pid: *) -> 0
+//! end(pid: *) -> 0
 //! register(name: *, len) -> 0
+//! unregister(name: *, len) -> 0
 //! lookup(name: *, len, pid: *) -> 0
+//! next_name(prefix: *, len, after: *, len, name: *, room, pid: *) -> length of the name
 //! ```
 //! A negative answer is a [`Status`].
 //!
@@ -35,12 +43,18 @@ pub const HANDLER: &str = "peripatos_handle";
 /// The export by which a handler tells its buffer: `() -> address | size << 32`, called once, before all messages.
 pub const HANDLER_BUFFER: &str = "peripatos_buffer";
 
+/// The export at which processes begin that other processes have spawned, if a program has it; else at its main
+/// function.
+pub const SPAWNED: &str = "peripatos_spawned";
+
 /// Bytes of one message, or of one reply ([`Status::TooLong`]). More goes by leases.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Messages that wait for one receiver ([`Status::Full`]); each is from another sender.
 pub const QUEUE_MAX: usize = 65_536;
 /// Bytes of a name ([`Status::TooLong`]).
 pub const NAME_BYTES_MAX: usize = 256;
+/// Bytes of what a new process is given as its argument, and of its arguments as a command ([`Status::TooLong`]).
+pub const ARGUMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 /// Bytes of a pid in a guest's memory.
 pub const PID_BYTES: usize = 16;
 
@@ -85,6 +99,15 @@ pub enum Status {
     /// Nobody has the name.
     #[error("no such name")]
     NoName = -12,
+    /// The run has no program of that name or hash, or no process can be made of it.
+    #[error("no such program")]
+    NoProgram = -13,
+    /// The caller may not do that.
+    #[error("not permitted")]
+    NotPermitted = -14,
+    /// The run or the node has as many processes as it may have.
+    #[error("too many processes")]
+    TooMany = -15,
 }
 
 impl Status {

@@ -31,10 +31,46 @@ pub trait Messages: Send {
     fn forward(&mut self, memory: &mut [u8], envelope: u32, to: u32, message: Span) -> Answer;
     fn notify(&mut self, memory: &mut [u8], to: u32, bits: u64) -> Answer;
     fn own_pid(&mut self, memory: &mut [u8], pid: u32) -> Answer;
+    fn parent(&mut self, memory: &mut [u8], pid: u32) -> Answer;
+    fn argument(&mut self, memory: &mut [u8], buffer: Span) -> Answer;
+    fn spawn(
+        &mut self,
+        memory: &mut [u8],
+        program: Span,
+        args: Span,
+        argument: Span,
+        pid: u32,
+    ) -> Answer;
+    /// `monitor`, `unmonitor`, `link`, `unlink` and `end`.
+    fn watch(&mut self, memory: &mut [u8], pid: u32, watch: Watch) -> Answer;
     fn register(&mut self, memory: &mut [u8], name: Span) -> Answer;
+    fn unregister(&mut self, memory: &mut [u8], name: Span) -> Answer;
     fn lookup(&mut self, memory: &mut [u8], name: Span, pid: u32) -> Answer;
+    fn next_name(
+        &mut self,
+        memory: &mut [u8],
+        prefix: Span,
+        after: Span,
+        name: Span,
+        pid: u32,
+    ) -> Answer;
     /// Registers the waker of `cx` if it is not there yet.
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer>;
+}
+
+/// What a process wants of another one's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// To be told of it.
+    Monitor,
+    /// Not to be told any more.
+    Unmonitor,
+    /// To end with it, unless it ends well.
+    Link,
+    /// Not any more.
+    Unlink,
+    /// To bring it about.
+    End,
 }
 
 /// An address in a guest's memory, and a length.
@@ -44,15 +80,25 @@ pub type Span = (u32, u32);
 pub type Answer = Result<u32, Status>;
 
 /// The calls, and how many parameters each has; `true`: the last one has 64 bits.
-const CALLS: [(&str, usize, bool); 9] = [
+const CALLS: [(&str, usize, bool); 19] = [
     ("send", 5, false),
     ("receive", 5, true),
     ("reply", 3, false),
     ("forward", 4, false),
     ("notify", 2, true),
     ("own_pid", 1, false),
+    ("parent", 1, false),
+    ("argument", 2, false),
+    ("spawn", 7, false),
+    ("monitor", 1, false),
+    ("unmonitor", 1, false),
+    ("link", 1, false),
+    ("unlink", 1, false),
+    ("end", 1, false),
     ("register", 2, false),
+    ("unregister", 2, false),
     ("lookup", 3, false),
+    ("next_name", 7, false),
     (WAIT, 0, false),
 ];
 
@@ -120,6 +166,43 @@ pub(crate) fn define(
         ("own_pid", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, pid| {
             call(&mut caller, |kernel, memory| kernel.own_pid(memory, pid))
         })?,
+        ("parent", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, pid| {
+            call(&mut caller, |kernel, memory| kernel.parent(memory, pid))
+        })?,
+        ("argument", _) => {
+            linker.func_wrap(MODULE, name, |mut caller: Store<'_>, buffer, room| {
+                call(&mut caller, |kernel, memory| kernel.argument(memory, (buffer, room)))
+            })?
+        }
+        ("spawn", _) => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, program, name_len, args, args_len, argument, len, pid| {
+                call(&mut caller, |kernel, memory| {
+                    let (program, args) = ((program, name_len), (args, args_len));
+                    kernel.spawn(memory, program, args, (argument, len), pid)
+                })
+            },
+        )?,
+        ("monitor", _) => watch(linker, name, Watch::Monitor)?,
+        ("unmonitor", _) => watch(linker, name, Watch::Unmonitor)?,
+        ("link", _) => watch(linker, name, Watch::Link)?,
+        ("unlink", _) => watch(linker, name, Watch::Unlink)?,
+        ("end", _) => watch(linker, name, Watch::End)?,
+        ("unregister", _) => {
+            linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len| {
+                call(&mut caller, |kernel, memory| kernel.unregister(memory, (name, len)))
+            })?
+        }
+        ("next_name", _) => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, prefix, len, after, after_len, name, room, pid| {
+                call(&mut caller, |kernel, memory| {
+                    kernel.next_name(memory, (prefix, len), (after, after_len), (name, room), pid)
+                })
+            },
+        )?,
         ("register", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len| {
             call(&mut caller, |kernel, memory| kernel.register(memory, (name, len)))
         })?,
@@ -131,6 +214,16 @@ pub(crate) fn define(
         _ => linker,
     };
     Ok(())
+}
+
+fn watch<'a>(
+    linker: &'a mut Linker<State>,
+    name: &str,
+    what: Watch,
+) -> wasmtime::Result<&'a mut Linker<State>> {
+    linker.func_wrap(MODULE, name, move |mut caller: Caller<'_, State>, pid| {
+        call(&mut caller, |kernel, memory| kernel.watch(memory, pid, what))
+    })
 }
 
 /// Makes a call that does not block.

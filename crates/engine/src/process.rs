@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
 
+use peripatos_abi::message::SPAWNED;
 use peripatos_abi::{Pid, Signal, device::Devices};
 use wasmtime::{Func, Instance, Ref, Store, Val};
 
@@ -119,6 +120,16 @@ impl Process {
         Ok(process)
     }
 
+    /// It begins where processes do that another one has spawned, if its program says where ([`SPAWNED`]). Before it
+    /// has run.
+    pub fn begin_as_spawned(&mut self) {
+        let module = &self.store.data().code.inner().module;
+        let entry = module.get_export(SPAWNED).and_then(|export| export.func().cloned());
+        if entry.is_some() && self.stage == Stage::Start {
+            self.stage = Stage::StartSpawned;
+        }
+    }
+
     /// An empty store with nothing in it.
     pub(crate) fn new(code: &Code, state: State, form: Form) -> Result<Process, SpawnError> {
         if code.form() != form {
@@ -185,16 +196,20 @@ impl Process {
             Err(error) => return classify(error),
         };
         loop {
-            let name = if self.stage == Stage::Start { START } else { ENTRY };
+            let name = match self.stage {
+                Stage::Start | Stage::StartSpawned => START,
+                Stage::Main => ENTRY,
+                Stage::Spawned => SPAWNED,
+            };
             if let Some(entry) = instance.get_func(&mut self.store, name) {
                 let outcome = self.call(entry).await?;
                 if let Some(outcome) = outcome {
                     return Ok(outcome);
                 }
             }
-            match self.stage {
-                Stage::Start => self.stage = Stage::Main,
-                Stage::Main => return Ok(Outcome::Exited(0)),
+            match self.stage.next() {
+                Some(next) => self.stage = next,
+                None => return Ok(Outcome::Exited(0)),
             }
         }
     }
@@ -225,11 +240,13 @@ impl Process {
         hot.flags.set_unwinding(&mut self.store, false);
         match self.call(continuation).await? {
             Some(outcome) => Ok(outcome),
-            None if self.stage == Stage::Main => Ok(Outcome::Exited(0)),
-            None => {
-                self.stage = Stage::Main;
-                self.run_stages().await
-            }
+            None => match self.stage.next() {
+                None => Ok(Outcome::Exited(0)),
+                Some(next) => {
+                    self.stage = next;
+                    self.run_stages().await
+                }
+            },
         }
     }
 

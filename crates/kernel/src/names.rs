@@ -1,6 +1,7 @@
 //! Names of processes: of all that know each other, whatever kernel has them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{NAME_BYTES_MAX, Status};
@@ -40,11 +41,30 @@ impl Names {
         self.owners.get(name).copied().ok_or(Status::NoName)
     }
 
-    /// All names that begin so, in their order.
-    pub fn with_prefix<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (&'a [u8], Pid)> {
-        let from = self.owners.range(prefix.to_vec()..);
-        let with = from.take_while(move |(name, _)| name.starts_with(prefix));
-        with.map(|(name, pid)| (name.as_slice(), *pid))
+    /// Takes a name from a process.
+    ///
+    /// # Errors
+    /// [`Status::NoName`]: it does not have it.
+    pub fn unregister(&mut self, name: &[u8], pid: Pid) -> Result<(), Status> {
+        if self.owners.get(name) != Some(&pid) {
+            return Err(Status::NoName);
+        }
+        self.owners.remove(name);
+        if let Some(names) = self.names.get_mut(&pid) {
+            names.retain(|one| one != name);
+        }
+        Ok(())
+    }
+
+    /// The first name that begins with `prefix` and comes after `after`, in the order of bytes, and who has it.
+    ///
+    /// # Errors
+    /// [`Status::NoName`]: there is none.
+    pub fn next(&self, prefix: &[u8], after: &[u8]) -> Result<(&[u8], Pid), Status> {
+        let from = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
+        let mut names = self.owners.range::<[u8], _>((from, Bound::Unbounded));
+        let (name, pid) = names.next().ok_or(Status::NoName)?;
+        if name.starts_with(prefix) { Ok((name, *pid)) } else { Err(Status::NoName) }
     }
 
     /// A process has ended: its names are free.
@@ -68,8 +88,12 @@ mod tests {
         names.register(b"b", one).unwrap();
         assert_eq!(names.register(b"b", two), Err(Status::NameTaken));
         assert_eq!(names.register(&[b'x'; NAME_BYTES_MAX + 1], two), Err(Status::TooLong));
-        let found: Vec<_> = names.with_prefix(b"a/").map(|(name, _)| name.to_vec()).collect();
-        assert_eq!(found, [b"a/1", b"a/2"]);
+        assert_eq!(names.next(b"a/", b""), Ok((&b"a/1"[..], one)));
+        assert_eq!(names.next(b"a/", b"a/1"), Ok((&b"a/2"[..], one)));
+        assert_eq!(names.next(b"a/", b"a/2"), Err(Status::NoName));
+        assert_eq!(names.unregister(b"a/2", two), Err(Status::NoName));
+        names.unregister(b"a/2", one).unwrap();
+        assert_eq!(names.next(b"a/", b"a/1"), Err(Status::NoName));
         names.forget(one);
         assert_eq!(names.lookup(b"b"), Err(Status::NoName));
         names.register(b"b", two).unwrap();

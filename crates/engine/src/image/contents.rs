@@ -126,6 +126,8 @@ fn write_head(to: &mut Vec<u8>, image: &Image) {
     to.push(match image.stage {
         Stage::Start => 0,
         Stage::Main => 1,
+        Stage::StartSpawned => 2,
+        Stage::Spawned => 3,
     });
     to.extend((image.frame_count as u64).to_le_bytes());
 }
@@ -143,6 +145,8 @@ fn read_head(from: &mut Parser<'_>, image: &mut Image) -> Result<(), ImageError>
     image.stage = match from.u8()? {
         0 => Stage::Start,
         1 => Stage::Main,
+        2 => Stage::StartSpawned,
+        3 => Stage::Spawned,
         _ => return Err(from.damaged()),
     };
     image.frame_count = usize::try_from(from.u64()?).map_err(|_| from.damaged())?;

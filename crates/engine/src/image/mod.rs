@@ -60,6 +60,21 @@ pub(crate) enum Stage {
     Start,
     /// The entry.
     Main,
+    /// The start function of a process that another one has spawned.
+    StartSpawned,
+    /// Its entry, in programs that have one for it.
+    Spawned,
+}
+
+impl Stage {
+    /// What comes after the start function. `None`: this is an entry.
+    pub(crate) fn next(self) -> Option<Stage> {
+        match self {
+            Stage::Start => Some(Stage::Main),
+            Stage::StartSpawned => Some(Stage::Spawned),
+            Stage::Main | Stage::Spawned => None,
+        }
+    }
 }
 
 /// One linear memory.

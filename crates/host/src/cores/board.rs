@@ -134,8 +134,18 @@ impl Board {
 /// What callers do.
 impl Board {
     pub(super) fn run(self: &Arc<Self>, process: Process) -> Result<(), RunError> {
-        let loads = self.posts.iter().map(Post::load).enumerate();
-        let core = loads.min_by_key(|(_, load)| *load).map_or(0, |(core, _)| core);
+        let core = self.least_loaded();
+        let parcel = self.enter(process, core)?;
+        self.send(core, Packet::Take(parcel));
+        Ok(())
+    }
+
+    /// Takes a process onto the board, as one of this core.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        process: Process,
+        core: usize,
+    ) -> Result<Parcel, RunError> {
         let (control, tag) = (process.control(), Arc::new(Tag::new(process.pid(), core)));
         let entered = match process.kind() {
             CodeKind::Plain => Err(Refusal::Plain),
@@ -145,21 +155,34 @@ impl Board {
             return Err(RunError { process: Box::new(process), refusal });
         }
         let execution = Execution::new(process, &tag, Arc::downgrade(self));
-        self.send(core, Packet::Take(Parcel { tag, control, execution, talking: None }));
-        Ok(())
+        Ok(Parcel { tag, control, execution, talking: None })
     }
 
     pub(super) fn serve(self: &Arc<Self>, handler: Box<Handler>) -> Result<(), ServeError> {
-        let loads = self.posts.iter().map(Post::load).enumerate();
-        let core = loads.min_by_key(|(_, load)| *load).map_or(0, |(core, _)| core);
-        let tag = Arc::new(Tag::of_handler(handler.pid(), core));
-        match self.registry.enter(&tag, handler.control()) {
-            Ok(()) => {
+        let core = self.least_loaded();
+        match self.enter_handler(&handler, core) {
+            Ok(tag) => {
                 self.send(core, Packet::Serve(tag, handler));
                 Ok(())
             }
             Err(refusal) => Err(ServeError { handler, refusal }),
         }
+    }
+
+    /// Takes a handler onto the board, as one of this core.
+    pub(super) fn enter_handler(
+        &self,
+        handler: &Handler,
+        core: usize,
+    ) -> Result<Arc<Tag>, Refusal> {
+        let tag = Arc::new(Tag::of_handler(handler.pid(), core));
+        self.registry.enter(&tag, handler.control())?;
+        Ok(tag)
+    }
+
+    fn least_loaded(&self) -> usize {
+        let loads = self.posts.iter().map(Post::load).enumerate();
+        loads.min_by_key(|(_, load)| *load).map_or(0, |(core, _)| core)
     }
 
     /// Brings a kernel's packet to the core that it is for, or gives it back: nobody has that process.

@@ -227,6 +227,12 @@ impl Core {
         tag.core().filter(|core| *core != self.number)
     }
 
+    /// Takes in a process that begins here. Which core this is.
+    pub(super) fn adopt(&mut self, parcel: Parcel) -> usize {
+        self.take(parcel);
+        self.number
+    }
+
     fn take(&mut self, parcel: Parcel) {
         let Parcel { tag, control, execution, talking: _ } = parcel;
         let entry = (tag.pid(), control.clone());

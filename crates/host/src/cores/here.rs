@@ -9,6 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::board::Board;
 use super::core::Core;
+use super::packet::Parcel;
 use super::tag::Tag;
 
 thread_local! {
@@ -28,6 +29,14 @@ pub(super) fn leave() -> Option<Core> {
 /// What the loop does with its core.
 pub(super) fn with<T>(act: impl FnOnce(&mut Core) -> T) -> T {
     CORE.with_borrow_mut(|core| act(core.as_mut().expect("only the loop calls this")))
+}
+
+/// Takes a new process in, while another one runs.
+pub(super) fn take(board: &Board, parcel: Parcel) {
+    let number = with(|core| core.adopt(parcel));
+    // As in `wake`.
+    fence(Ordering::SeqCst);
+    board.pressed(number);
 }
 
 /// Wakes a process if it is this thread's.

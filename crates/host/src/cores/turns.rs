@@ -1,11 +1,13 @@
 //! The loop of a core's thread: whose turn it is, again and again.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
 use peripatos_engine::{Outcome, ProcessError};
 use peripatos_kernel::Place;
 
@@ -15,7 +17,7 @@ use super::packet::Packet;
 use super::tag::{Tag, Wish};
 use super::watch::Watch;
 use super::{CoreEvent, ProcessEnd, SLICE, cpus, here};
-use crate::talk::{self, HandlerEnd, Surroundings};
+use crate::talk::{self, HandlerEnd, Newcomer, Surroundings};
 
 /// In place of a seat: handlers run, on no process's slice.
 const HANDLERS: usize = usize::MAX - 1;
@@ -29,11 +31,12 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     }
     board.post(number).open();
     here::enter(Core::new(Arc::clone(board), number));
-    let bring = Arc::clone(board);
+    let (bring, settle) = (Arc::clone(board), Arc::clone(board));
     talk::open(Surroundings {
         place: place(number),
         names: Arc::clone(&board.names),
         post: Box::new(move |packet| bring.bring(packet)),
+        settle: Rc::new(move |newcomer| self::settle(&settle, number, newcomer)),
         calls: Arc::clone(&board.post(number).calls),
     });
     run(board, number);
@@ -42,6 +45,25 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     let core = here::leave();
     drop((core, late));
     talk::close();
+}
+
+/// Lets a new process run on this core, on which its parent does.
+fn settle(board: &Arc<Board>, number: usize, newcomer: Newcomer) -> Result<(), Status> {
+    match newcomer {
+        Newcomer::Process(process) => {
+            let pid = process.pid();
+            let parcel = board.enter(*process, number).map_err(|_| Status::TooMany)?;
+            talk::adopt(pid);
+            here::take(board, parcel);
+        }
+        Newcomer::Handler(handler) => {
+            let tag = board.enter_handler(&handler, number).map_err(|_| Status::TooMany)?;
+            let waker = handler_waker(board, &tag);
+            // Its pid was free.
+            let _ = talk::adopt_handler(handler, waker);
+        }
+    }
+    Ok(())
 }
 
 /// The kernel of a core. Those of other nodes are not reached yet.

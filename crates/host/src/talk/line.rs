@@ -1,19 +1,21 @@
 //! A process's line to the kernel of whichever thread it runs on.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{PID_BYTES, Status};
-use peripatos_engine::{Answer, Messages, Span};
+use peripatos_engine::{Answer, Messages, Span, Watch};
 use peripatos_kernel::{Sent, Slot};
 
-use super::{Talk, deliver, handlers, with};
+use super::{Member, Talk, deliver, handlers, with};
 
 /// See the module.
-#[derive(Debug)]
 pub struct Line {
     pid: Pid,
+    /// `None`: it cannot spawn.
+    member: Option<Member>,
     /// Where it was found last. Another kernel has another process there, or none.
     slot: Option<Slot>,
 }
@@ -22,7 +24,17 @@ impl Line {
     /// Of the process of this pid.
     #[must_use]
     pub fn new(pid: Pid) -> Line {
-        Line { pid, slot: None }
+        Line { pid, member: None, slot: None }
+    }
+
+    /// The same, of a member of a family.
+    #[must_use]
+    pub fn of(pid: Pid, member: Member) -> Line {
+        Line { pid, member: Some(member), slot: None }
+    }
+
+    fn permit(&self, name: &[u8]) -> Result<(), Status> {
+        self.member.as_ref().map_or(Ok(()), |member| member.family().permit(name))
     }
 
     /// Its slot in this thread's kernel.
@@ -110,23 +122,83 @@ impl Messages for Line {
     }
 
     fn own_pid(&mut self, memory: &mut [u8], pid: u32) -> Answer {
-        let place = memory.get_mut(pid as usize..).and_then(|rest| rest.get_mut(..PID_BYTES));
-        place.ok_or(Status::BadAddress)?.copy_from_slice(&self.pid.bits().to_le_bytes());
-        Ok(0)
+        put_pid(memory, pid, self.pid)
+    }
+
+    fn parent(&mut self, memory: &mut [u8], pid: u32) -> Answer {
+        let nobody = Pid::from_bits(0);
+        put_pid(memory, pid, self.member.as_ref().map_or(nobody, Member::parent))
+    }
+
+    fn argument(&mut self, memory: &mut [u8], buffer: Span) -> Answer {
+        let argument = self.member.as_ref().map_or(&[][..], Member::argument);
+        put(memory, buffer, argument)
+    }
+
+    fn spawn(
+        &mut self,
+        memory: &mut [u8],
+        program: Span,
+        args: Span,
+        argument: Span,
+        pid: u32,
+    ) -> Answer {
+        // Before anything has happened.
+        part(memory, (pid, PID_BYTES as u32))?;
+        let (program, args) = (part(memory, program)?, part(memory, args)?);
+        let argument = part(memory, argument)?;
+        let member = self.member.as_ref().ok_or(Status::NotPermitted)?;
+        let settle = with(|talk| Rc::clone(&talk.surroundings.settle)).ok_or(Status::NoProcess)?;
+        let child = member.spawn(self.pid, program, args, argument, |newcomer| settle(newcomer))?;
+        put_pid(memory, pid, child)
+    }
+
+    fn watch(&mut self, memory: &mut [u8], pid: u32, watch: Watch) -> Answer {
+        let _ = (part(memory, (pid, PID_BYTES as u32))?, watch);
+        Err(Status::NotPermitted)
     }
 
     fn register(&mut self, memory: &mut [u8], name: Span) -> Answer {
         let name = part(memory, name)?;
+        self.permit(name)?;
         let pid = self.pid;
         self.call(|talk, _| talk.names().register(name, pid).map(|()| 0))
     }
 
+    fn unregister(&mut self, memory: &mut [u8], name: Span) -> Answer {
+        let name = part(memory, name)?;
+        let pid = self.pid;
+        self.call(|talk, _| talk.names().unregister(name, pid).map(|()| 0))
+    }
+
     fn lookup(&mut self, memory: &mut [u8], name: Span, pid: u32) -> Answer {
         let name = part(memory, name)?;
+        self.permit(name)?;
         let found = with(|talk| talk.names().lookup(name)).unwrap_or(Err(Status::NoName))?;
-        let place = memory.get_mut(pid as usize..).and_then(|rest| rest.get_mut(..PID_BYTES));
-        place.ok_or(Status::BadAddress)?.copy_from_slice(&found.bits().to_le_bytes());
-        Ok(0)
+        put_pid(memory, pid, found)
+    }
+
+    fn next_name(
+        &mut self,
+        memory: &mut [u8],
+        prefix: Span,
+        after: Span,
+        name: Span,
+        pid: u32,
+    ) -> Answer {
+        part(memory, (pid, PID_BYTES as u32))?;
+        let (prefix, after) = (part(memory, prefix)?, part(memory, after)?);
+        let narrowed = match &self.member {
+            Some(member) => member.family().narrow(prefix).ok_or(Status::NoName)?,
+            None => prefix,
+        };
+        let next = |talk: &mut Talk| {
+            let names = talk.names();
+            names.next(narrowed, after).map(|(name, pid)| (name.to_vec(), pid))
+        };
+        let (next, owner) = with(next).unwrap_or(Err(Status::NoName))?;
+        let answer = put(memory, name, &next)?;
+        put_pid(memory, pid, owner).map(|_| answer)
     }
 
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer> {
@@ -158,4 +230,16 @@ impl Messages for Line {
 fn part(memory: &[u8], (start, len): Span) -> Result<&[u8], Status> {
     let end = start as usize + len as usize;
     memory.get(start as usize..end).ok_or(Status::BadAddress)
+}
+
+/// Gives a guest these bytes: how many they are.
+fn put(memory: &mut [u8], (start, room): Span, bytes: &[u8]) -> Answer {
+    let end = start as usize + room as usize;
+    let buffer = memory.get_mut(start as usize..end).ok_or(Status::BadAddress)?;
+    buffer.get_mut(..bytes.len()).ok_or(Status::TooLong)?.copy_from_slice(bytes);
+    Ok(bytes.len() as u32)
+}
+
+fn put_pid(memory: &mut [u8], at: u32, pid: Pid) -> Answer {
+    put(memory, (at, PID_BYTES as u32), &pid.bits().to_le_bytes()).map(|_| 0)
 }

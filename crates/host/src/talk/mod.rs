@@ -11,22 +11,26 @@
 
 mod calls;
 mod deadlines;
+mod family;
 mod handlers;
 mod line;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
 use deadlines::Deadlines;
 use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
 use peripatos_engine::Handler;
 use peripatos_kernel::{Form, Kernel, Moving, Names, Packet, Place, Slot, Woken};
 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
+pub use family::{Birth, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer, Rules};
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
@@ -44,6 +48,8 @@ pub struct Surroundings {
     pub names: Arc<Mutex<Names>>,
     /// Brings a packet on its way, or gives it back: nobody has the process that it is for. Must not wait, or call back.
     pub post: Box<dyn Fn(Packet) -> Option<Packet>>,
+    /// Lets a new process run, on this thread; it is to be adopted. Called while its parent runs.
+    pub settle: Rc<dyn Fn(Newcomer) -> Result<(), Status>>,
     /// Shows others which handler runs.
     pub calls: Arc<Calls>,
 }

@@ -4,6 +4,7 @@
 
 mod desk;
 mod ending;
+mod families;
 mod freezing;
 mod sharing;
 mod storms;

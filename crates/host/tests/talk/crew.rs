@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
@@ -9,6 +10,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
 use peripatos_engine::{
     Code, CodeKind, Control, Handler, Limits, LoadOptions, Outcome, Process, ProcessError,
     ProcessOptions, Runtime, Settings,
@@ -71,6 +73,7 @@ impl Crew {
             place: Place { node: 0, core: 0 },
             names: Arc::default(),
             post: Box::new(Some),
+            settle: Rc::new(|_| Err(Status::NotPermitted)),
             calls: Arc::default(),
         });
         Crew {

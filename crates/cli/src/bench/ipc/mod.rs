@@ -10,10 +10,12 @@ use crate::exit::{Code, Failure, Result};
 use crate::guests::Guest;
 use crate::{directories, pids, place};
 use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
 use peripatos_engine::{CodeKind, Handler, Limits, ProcessOptions, Runtime, Settings};
 use peripatos_host::talk::{self, Line, Surroundings};
 use peripatos_kernel::Place;
 use std::hint::black_box;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -65,7 +67,13 @@ fn assembled(name: &'static str, text: &str) -> Result<Guest> {
 fn handler_calls(runtime: &Runtime, calls: usize, size: usize) -> Result<Vec<f64>> {
     let names = Arc::default();
     let place = Place { node: 0, core: 0 };
-    talk::open(Surroundings { place, names, post: Box::new(Some), calls: Arc::default() });
+    talk::open(Surroundings {
+        place,
+        names,
+        post: Box::new(Some),
+        settle: Rc::new(|_| Err(Status::NotPermitted)),
+        calls: Arc::default(),
+    });
     let server = handler(runtime)?;
     let to = server.pid();
     talk::adopt_handler(Box::new(server), Waker::noop().clone());

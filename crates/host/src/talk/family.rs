@@ -1,0 +1,283 @@
+//! The processes of one run, and how one of them makes another.
+//!
+//! A *family* is a program that somebody has started, and whatever it spawns: they have programs, limits and an origin
+//! in common. Each process that talks is a [`Member`] of one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use peripatos_abi::Pid;
+use peripatos_abi::device::Devices;
+use peripatos_abi::message::{ARGUMENT_BYTES_MAX, Status};
+use peripatos_engine::{Code, Form, Handler, Limits, Process, ProcessOptions, SpawnError};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::Line;
+
+/// Processes of a family on one node, unless its starter says otherwise.
+pub const FAMILY_PROCESSES_MAX: u32 = 1_000_000;
+/// Between the numbers of two families' members, so that people see who belongs to whom.
+const NUMBERS: u64 = 1_000_000;
+
+/// See the module.
+pub struct Family {
+    /// The process that was started first.
+    root: Pid,
+    rules: Rules,
+    programs: BTreeMap<String, Code>,
+    home: Arc<dyn Home>,
+    alive: AtomicU32,
+    last_number: AtomicU64,
+}
+
+/// What the starter of a family allows it.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How much each process may use.
+    pub limits: Limits,
+    /// Processes that may be there at a time.
+    pub processes_max: u32,
+    /// Names that its processes register, look up or list begin so.
+    pub name_prefix: Vec<u8>,
+    /// Environment of each, `NAME=VALUE`.
+    pub env: Vec<Vec<u8>>,
+    /// As [`ProcessOptions::freeze_every`], for all that are spawned.
+    pub freeze_every: Option<u32>,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            limits: Limits::default(),
+            processes_max: FAMILY_PROCESSES_MAX,
+            name_prefix: Vec::new(),
+            env: Vec::new(),
+            freeze_every: None,
+        }
+    }
+}
+
+/// Whoever has started a family.
+pub trait Home: Send + Sync {
+    /// The devices of a new process, which has those of the family's root.
+    fn devices(&self, pid: Pid) -> Box<dyn Devices>;
+    /// A process is there, and has not run. Called on its core, which does nothing meanwhile.
+    fn born(&self, birth: Birth<'_>);
+}
+
+/// A new process.
+#[derive(Clone, Copy)]
+pub struct Birth<'a> {
+    /// Its name.
+    pub pid: Pid,
+    /// Who has spawned it.
+    pub parent: Pid,
+    /// Its program.
+    pub code: &'a Code,
+    /// What its program is called.
+    pub program: &'a str,
+}
+
+/// A new process, before it has run.
+pub enum Newcomer {
+    /// On a stack of its own.
+    Process(Box<Process>),
+    /// To be called.
+    Handler(Box<Handler>),
+}
+
+impl Family {
+    /// A family of a root that is there, or will be. `programs`: what else its processes may spawn, by name.
+    #[must_use]
+    pub fn new(
+        root: Pid,
+        rules: Rules,
+        programs: BTreeMap<String, Code>,
+        home: Arc<dyn Home>,
+    ) -> Arc<Family> {
+        let last_number = AtomicU64::new(root.number().wrapping_mul(NUMBERS));
+        Arc::new(Family { root, rules, programs, home, alive: AtomicU32::new(0), last_number })
+    }
+
+    /// The process that was started first.
+    #[must_use]
+    pub fn root(&self) -> Pid {
+        self.root
+    }
+
+    /// The name that a process asks for, if it may have to do with it.
+    ///
+    /// # Errors
+    /// [`Status::NotPermitted`].
+    pub(super) fn permit(&self, name: &[u8]) -> Result<(), Status> {
+        if name.starts_with(&self.rules.name_prefix) { Ok(()) } else { Err(Status::NotPermitted) }
+    }
+
+    /// Everything that begins so may be listed; what begins otherwise is as if it were not there.
+    pub(super) fn narrow<'a>(&'a self, prefix: &'a [u8]) -> Option<&'a [u8]> {
+        let own = self.rules.name_prefix.as_slice();
+        if prefix.starts_with(own) { Some(prefix) } else { own.starts_with(prefix).then_some(own) }
+    }
+
+    /// The program of this name or content hash.
+    fn program(&self, name: &[u8]) -> Option<(&str, &Code)> {
+        let mut programs = self.programs.iter();
+        let found = programs.find(|(known, code)| known.as_bytes() == name || code.hash() == name);
+        found.map(|(name, code)| (name.as_str(), code))
+    }
+
+    fn draw(&self) -> io::Result<Pid> {
+        let mut random = [0; 8];
+        // Up to 256 bytes come as a whole, says getrandom(2).
+        getrandom(&mut random, GetRandomFlags::empty())?;
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        Ok(Pid::new(number, u64::from_le_bytes(random)))
+    }
+}
+
+/// A process's place in its family.
+pub struct Member {
+    family: Arc<Family>,
+    /// Its program and what that is called.
+    code: Code,
+    program: Arc<str>,
+    parent: Pid,
+    argument: Arc<[u8]>,
+    _seat: Seat,
+}
+
+/// Counts.
+struct Seat(Arc<Family>);
+
+impl Seat {
+    fn take(family: &Arc<Family>) -> Result<Seat, Status> {
+        let full = family.alive.fetch_add(1, Ordering::Relaxed) >= family.rules.processes_max;
+        let seat = Seat(Arc::clone(family));
+        if full { Err(Status::TooMany) } else { Ok(seat) }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Member {
+    /// The root of a family, of this program.
+    ///
+    /// # Errors
+    /// [`Status::TooMany`]: the family may have nobody.
+    pub fn root(family: &Arc<Family>, code: Code, program: &str) -> Result<Member, Status> {
+        let nobody = Pid::from_bits(0);
+        Member::child(family, code, program.into(), nobody, Arc::default())
+    }
+
+    /// One that `parent` has spawned, here or before it came here.
+    ///
+    /// # Errors
+    /// [`Status::TooMany`].
+    pub fn child(
+        family: &Arc<Family>,
+        code: Code,
+        program: Arc<str>,
+        parent: Pid,
+        argument: Arc<[u8]>,
+    ) -> Result<Member, Status> {
+        let seat = Seat::take(family)?;
+        Ok(Member { family: Arc::clone(family), code, program, parent, argument, _seat: seat })
+    }
+
+    /// The family.
+    #[must_use]
+    pub fn family(&self) -> &Arc<Family> {
+        &self.family
+    }
+
+    /// Who has spawned it. Nobody: all bits are 0.
+    #[must_use]
+    pub fn parent(&self) -> Pid {
+        self.parent
+    }
+
+    /// What it was given.
+    #[must_use]
+    pub fn argument(&self) -> &[u8] {
+        &self.argument
+    }
+
+    /// Makes a process: `program` is empty for the parent's own, `args` are what follows its name. `settle` puts it where
+    /// it can run.
+    ///
+    /// # Errors
+    /// [`Status::NoProgram`], [`Status::TooMany`], [`Status::TooLong`], or what `settle` says.
+    pub(super) fn spawn(
+        &self,
+        parent: Pid,
+        program: &[u8],
+        args: &[u8],
+        argument: &[u8],
+        settle: impl FnOnce(Newcomer) -> Result<(), Status>,
+    ) -> Result<Pid, Status> {
+        if args.len().max(argument.len()) > ARGUMENT_BYTES_MAX {
+            return Err(Status::TooLong);
+        }
+        let (family, own) = (&self.family, (&*self.program, &self.code));
+        let (name, code) = match program {
+            b"" => own,
+            hash if *hash == self.code.hash() => own,
+            name => family.program(name).ok_or(Status::NoProgram)?,
+        };
+        let member = Member::child(family, code.clone(), name.into(), parent, argument.into())?;
+        let pid = family.draw().map_err(|_| Status::TooMany)?;
+        let words = args.strip_suffix(b"\0").unwrap_or(args).split(|byte| *byte == 0);
+        let words = words.filter(|_| !args.is_empty()).map(<[u8]>::to_vec);
+        let options = ProcessOptions {
+            pid,
+            args: std::iter::once(name.as_bytes().to_vec()).chain(words).collect(),
+            env: family.rules.env.clone(),
+            devices: family.home.devices(pid),
+            limits: family.rules.limits,
+            freeze_every: family.rules.freeze_every,
+        };
+        let newcomer = make(code, options).map_err(|error| match error {
+            SpawnError::Instantiate(_) => Status::TooMany,
+            _ => Status::NoProgram,
+        })?;
+        settle(newcomer.with_line(Line::of(pid, member)))?;
+        family.home.born(Birth { pid, parent, code, program: name });
+        Ok(pid)
+    }
+}
+
+fn make(code: &Code, options: ProcessOptions) -> Result<Newcomer, SpawnError> {
+    Ok(match code.form() {
+        Form::Handler => Newcomer::Handler(Box::new(Handler::spawn(code, options)?)),
+        Form::Program => {
+            let mut process = Process::spawn(code, options)?;
+            process.begin_as_spawned();
+            Newcomer::Process(Box::new(process))
+        }
+    })
+}
+
+impl Newcomer {
+    /// Its name.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        match self {
+            Newcomer::Process(process) => process.pid(),
+            Newcomer::Handler(handler) => handler.pid(),
+        }
+    }
+
+    fn with_line(mut self, line: Line) -> Newcomer {
+        match &mut self {
+            Newcomer::Process(process) => process.set_messages(Box::new(line)),
+            Newcomer::Handler(handler) => handler.set_messages(Box::new(line)),
+        }
+        self
+    }
+}
