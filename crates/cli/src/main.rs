@@ -13,6 +13,7 @@ mod demo;
 mod detached;
 mod directories;
 mod exit;
+mod family;
 mod guests;
 mod image_file;
 mod leftovers;

@@ -1,7 +1,9 @@
 //! Reading the program that a user named, and saying what is wrong with it in words that help.
 
 use crate::exit::{Code, Failure, Result};
-use peripatos_engine::{Image, ImageError, ImageLimits, LoadError, SpawnError};
+use peripatos_engine::{
+    Image, ImageError, ImageLimits, LoadError, ProcessError, SpawnError, TrapKind,
+};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -84,6 +86,20 @@ pub(crate) fn spawn_failure(what: impl std::fmt::Display, error: &SpawnError) ->
         SpawnError::Continuation(_) => Code::Internal,
     };
     Failure::new(code, what, error)
+}
+
+/// The exit code for a program that failed.
+pub(crate) fn end_code(error: &ProcessError) -> Code {
+    match error {
+        ProcessError::Trap { kind: TrapKind::StackOverflow | TrapKind::SaveOverflow, .. } => {
+            Code::StackOverflow
+        }
+        ProcessError::Trap { kind: TrapKind::OutOfMemory, .. } => Code::Resources,
+        ProcessError::Trap { .. } | ProcessError::Exception => Code::Trap,
+        ProcessError::Continuation(_) | ProcessError::Ended | ProcessError::Internal(_) => {
+            Code::Internal
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{program, signals};
 use peripatos_abi::Pid;
 use peripatos_engine::{
     CaptureOptions, Code as Program, CodeKind, Control, Image, ImageLimits, Limits, Outcome,
-    Process, ProcessError, ThawOptions, TrapKind, block_on,
+    Process, ProcessError, ThawOptions, block_on,
 };
 use peripatos_host::control::{
     ControlError, Delivery, FreezeRequest, RuntimeDirectory, Server, Status,
@@ -164,17 +164,7 @@ impl Session {
     }
 
     fn failure(&self, error: &ProcessError) -> Failure {
-        let code = match error {
-            ProcessError::Trap {
-                kind: TrapKind::StackOverflow | TrapKind::SaveOverflow, ..
-            } => Code::StackOverflow,
-            ProcessError::Trap { kind: TrapKind::OutOfMemory, .. } => Code::Resources,
-            ProcessError::Trap { .. } | ProcessError::Exception => Code::Trap,
-            ProcessError::Continuation(_) | ProcessError::Ended | ProcessError::Internal(_) => {
-                Code::Internal
-            }
-        };
-        Failure::new(code, self.name(), error)
+        Failure::new(program::end_code(error), self.name(), error)
     }
 }
 

@@ -117,6 +117,13 @@ impl Code {
         self.0.metadata.form()
     }
 
+    /// Whether its processes talk to others: they need a kernel.
+    pub fn talks(&self) -> bool {
+        let mut imports = self.0.module.imports();
+        self.form() == Form::Handler
+            || imports.any(|import| import.module() == peripatos_abi::message::MODULE)
+    }
+
     /// How it was loaded.
     pub fn kind(&self) -> CodeKind {
         self.0.kind

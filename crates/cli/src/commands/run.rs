@@ -3,12 +3,14 @@
 use crate::cluster::At;
 use crate::detached::{self, Log};
 use crate::exit::{Code, End, Failure, Result, say};
+use crate::family::With;
 use crate::session::{Disturbance, Session};
-use crate::{attached, directories, pids, place, program};
+use crate::{attached, directories, family, pids, place, program};
 use peripatos_engine::{Backend, CodeKind, Limits, LoadOptions, Process, ProcessOptions};
 use peripatos_host::node::NodeClient;
 use peripatos_host::node::protocol::Start;
 use peripatos_host::origin::{Origin, Preopen};
+use peripatos_host::talk::{FAMILY_PROCESSES_MAX, Rules};
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -27,6 +29,15 @@ pub(crate) struct Run {
     /// Run the program as it came: cannot be frozen; for comparison
     #[arg(long, conflicts_with_all = ["freeze_every", "freeze_random"])]
     plain: bool,
+    /// Another program that this one may spawn, and what it calls it; NAME= may be left out
+    #[arg(long, value_name = "NAME=FILE")]
+    with: Vec<With>,
+    /// Processes that the program may have at a time, itself and all that it spawns
+    #[arg(long, value_name = "N", default_value_t = FAMILY_PROCESSES_MAX)]
+    processes_max: u32,
+    /// The program may register and look up only names that begin so
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    name_prefix: String,
     #[command(flatten)]
     at: At,
     /// Run it in this command, not on a node
@@ -63,6 +74,19 @@ pub(crate) struct Common {
     /// Say at the end how often the program was frozen
     #[arg(long)]
     stats: bool,
+}
+
+impl Run {
+    /// What a program that talks, and all that it spawns, may do.
+    fn rules(&self, env: Vec<Vec<u8>>) -> Rules {
+        Rules {
+            limits: self.common.limits(),
+            processes_max: self.processes_max,
+            name_prefix: self.name_prefix.as_bytes().to_vec(),
+            env,
+            freeze_every: self.common.freeze_every(),
+        }
+    }
 }
 
 impl Common {
@@ -141,6 +165,20 @@ pub(crate) fn run(options: &Run) -> Result<End> {
     let origin = Origin::new();
     origin.open(pid, &preopens).map_err(|error| directories::failure(&error))?;
     let limits = options.common.limits();
+    if code.talks() {
+        let with = family::load(&runtime, &options.with, LoadOptions { kind })?;
+        return run_family(
+            options,
+            family::Start {
+                code,
+                pid,
+                origin,
+                args: options.command.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+                programs: with,
+                rules: options.rules(env),
+            },
+        );
+    }
     let process_options = ProcessOptions {
         pid,
         args: options.command.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
@@ -154,6 +192,17 @@ pub(crate) fn run(options: &Run) -> Result<End> {
     let command = options.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let disturbance = options.common.disturbance();
     options.common.finish(Session { code, process, origin, command, limits, disturbance })
+}
+
+/// A program that talks: with all that it spawns, on all cores of this machine.
+fn run_family(options: &Run, start: family::Start) -> Result<End> {
+    let name = &options.command[0].to_string_lossy();
+    if options.plain || options.common.freeze_random.is_some() || options.common.stats {
+        let cause =
+            "a program that talks to others runs without --plain, --freeze-random and --stats";
+        return Err(Failure::new(Code::Usage, name, cause));
+    }
+    family::run(start)
 }
 
 /// The node to run on: the one that was named, or any there is, if the program can run there.

@@ -17,6 +17,7 @@
 mod clock;
 mod errno;
 mod file;
+mod heir;
 mod listing;
 mod open;
 mod path;
@@ -41,6 +42,7 @@ use peripatos_abi::descriptors::{DescriptorTable, Stream, Warning};
 use peripatos_abi::device::{Devices, Reply, Request};
 use peripatos_abi::{Errno, FdFlags, Pid, Rights};
 
+pub use heir::Heirs;
 pub use service::Service;
 
 use clock::Clocks;

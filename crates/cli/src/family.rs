@@ -1,0 +1,194 @@
+//! A program that talks, with all that it spawns, on the cores of this command.
+
+use crate::exit::{Code, End, Failure, Result, say};
+use crate::{program, signals};
+use peripatos_abi::Pid;
+use peripatos_abi::device::Devices;
+use peripatos_engine::{
+    Code as Program, Form, Handler, LoadOptions, Process, ProcessError, ProcessOptions, Runtime,
+};
+use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd};
+use peripatos_host::origin::{Heirs, Origin};
+use peripatos_host::talk::{Birth, Family, Home, Line, Member, Rules};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+/// Failures of spawned processes that are told, each on a line.
+const TOLD_MAX: usize = 20;
+
+/// What is to be run.
+pub(crate) struct Start {
+    pub(crate) code: Program,
+    /// The root's name, and what its origin knows it by.
+    pub(crate) pid: Pid,
+    pub(crate) origin: Origin,
+    /// The program's name and arguments.
+    pub(crate) args: Vec<Vec<u8>>,
+    pub(crate) programs: BTreeMap<String, Program>,
+    pub(crate) rules: Rules,
+}
+
+/// A program that the first one may spawn: its name and its file, written `NAME=FILE`, or `FILE` for its file name without
+/// the ending.
+#[derive(Clone, Debug)]
+pub(crate) struct With {
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+}
+
+impl std::str::FromStr for With {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<With, String> {
+        let (name, file) = match text.split_once('=') {
+            Some((name, file)) => (name.to_owned(), Path::new(file)),
+            None => {
+                let file = Path::new(text);
+                let stem = file.file_stem().unwrap_or_default();
+                (stem.to_string_lossy().into_owned(), file)
+            }
+        };
+        if name.is_empty() || file.as_os_str().is_empty() {
+            return Err("write it as NAME=FILE, or FILE alone".to_owned());
+        }
+        Ok(With { name, file: file.to_owned() })
+    }
+}
+
+/// Loads the programs that a run is to have besides its own.
+pub(crate) fn load(
+    runtime: &Runtime,
+    with: &[With],
+    options: LoadOptions,
+) -> Result<BTreeMap<String, Program>> {
+    let mut programs = BTreeMap::new();
+    for With { name, file } in with {
+        let wasm = program::read(file)?;
+        let code = runtime
+            .load(wasm, options)
+            .map_err(|error| program::load_failure(file.display(), &error))?;
+        if programs.insert(name.clone(), code).is_some() {
+            let cause = "two programs of one name; write NAME=FILE";
+            return Err(Failure::new(Code::Usage, format!("--with {name}"), cause));
+        }
+    }
+    Ok(programs)
+}
+
+/// Runs the program until its first process ends. All others end with it.
+pub(crate) fn run(start: Start) -> Result<End> {
+    let Start { code, pid, origin, args, programs, rules } = start;
+    let name = args.first().map(|name| String::from_utf8_lossy(name).into_owned());
+    let name = name.unwrap_or_default();
+    let (to, events) = mpsc::channel();
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    let cores = Cores::start(count, move |event| {
+        // When the root has ended nobody listens.
+        let _ = to.send(event);
+    });
+    let cores = cores.map_err(|error| Failure::new(Code::Resources, "cores", error))?;
+    let household =
+        Arc::new(Household { heirs: Heirs { origin, of: pid }, names: Mutex::default() });
+    let family = Family::new(pid, rules.clone(), programs, household.clone());
+    let options = ProcessOptions {
+        pid,
+        args,
+        env: rules.env,
+        devices: household.devices(pid),
+        limits: rules.limits,
+        freeze_every: rules.freeze_every,
+    };
+    let form = code.form();
+    begin(&cores, &family, code, &name, options)?;
+    if form == Form::Handler {
+        say(format_args!("{name}: {pid} serves until it is ended"));
+    }
+    let mut told = 0;
+    loop {
+        // The cores are there, and hold the other end.
+        let Ok(event) = events.recv() else { return Ok(End::Exit(Code::Internal.number())) };
+        let CoreEvent::Ended { pid: of, end, .. } = event else { continue };
+        if of == pid {
+            return of_root(&name, end);
+        }
+        household.heirs.origin.close(of);
+        let of_child = household.forget(of);
+        if let ProcessEnd::Failed(error) = end {
+            told += 1;
+            if told <= TOLD_MAX {
+                say(format_args!("{of_child} {of:#}: {error}"));
+            } else if told == TOLD_MAX + 1 {
+                say("more processes failed; their ends are not told");
+            }
+        }
+    }
+}
+
+fn begin(
+    cores: &Cores,
+    family: &Arc<Family>,
+    code: Program,
+    name: &str,
+    options: ProcessOptions,
+) -> Result<()> {
+    let pid = options.pid;
+    let member = Member::root(family, code.clone(), name)
+        .map_err(|status| Failure::new(Code::Usage, "--processes-max", status))?;
+    let line = Box::new(Line::of(pid, member));
+    let failed = |error| program::spawn_failure(name, &error);
+    let refused = |refusal| Failure::new(Code::Resources, name, refusal);
+    match code.form() {
+        Form::Program => {
+            let mut process = Process::spawn(&code, options).map_err(failed)?;
+            process.set_messages(line);
+            cores.run(process).map_err(|error| refused(error.refusal))
+        }
+        Form::Handler => {
+            let mut handler = Handler::spawn(&code, options).map_err(failed)?;
+            handler.set_messages(line);
+            cores.serve(handler).map_err(|error| refused(error.refusal))
+        }
+    }
+}
+
+fn of_root(name: &str, end: ProcessEnd) -> Result<End> {
+    match end {
+        ProcessEnd::Exited(code) => Ok(End::Exit(code as u8)),
+        ProcessEnd::Raised(signal) => Ok(End::Signal(signals::number(signal))),
+        ProcessEnd::Failed(error) => Err(failure(name, &error)),
+        ProcessEnd::Killed => {
+            Err(Failure::new(Code::Killed, name, "the process was ended by somebody"))
+        }
+    }
+}
+
+fn failure(name: &str, error: &ProcessError) -> Failure {
+    Failure::new(program::end_code(error), name, error)
+}
+
+/// What the members of a family get from this command.
+struct Household {
+    heirs: Heirs,
+    /// What the programs of spawned processes are called.
+    names: Mutex<BTreeMap<Pid, String>>,
+}
+
+impl Household {
+    fn forget(&self, pid: Pid) -> String {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.remove(&pid).unwrap_or_default()
+    }
+}
+
+impl Home for Household {
+    fn devices(&self, _: Pid) -> Box<dyn Devices> {
+        Box::new(self.heirs.clone())
+    }
+
+    fn born(&self, birth: Birth<'_>) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert(birth.pid, birth.program.to_owned());
+    }
+}
