@@ -41,6 +41,8 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 pub const QUEUE_MAX: usize = 65_536;
 /// Bytes of a name ([`Status::TooLong`]).
 pub const NAME_BYTES_MAX: usize = 256;
+/// Processes that one watches, by monitors and links ([`Status::TooMany`]).
+pub const WATCHES_MAX: usize = 4_096;
 /// Bytes of a pid in a guest's memory.
 pub const PID_BYTES: usize = 16;
 
@@ -85,7 +87,31 @@ pub enum Status {
     /// Nobody has the name.
     #[error("no such name")]
     NoName = -12,
+    /// A process ends only whom it has spawned.
+    #[error("only who has spawned it may end it")]
+    NotParent = -13,
+    /// The caller watches [`WATCHES_MAX`] processes already.
+    #[error("watches too many")]
+    TooMany = -14,
 }
+
+/// All of them, by number.
+const STATUSES: [Status; 14] = [
+    Status::Wait,
+    Status::NoProcess,
+    Status::Unreachable,
+    Status::TooLong,
+    Status::BadAddress,
+    Status::TimedOut,
+    Status::Deadlock,
+    Status::NotWaiting,
+    Status::Full,
+    Status::NotNow,
+    Status::NameTaken,
+    Status::NoName,
+    Status::NotParent,
+    Status::TooMany,
+];
 
 impl Status {
     /// The number that the guest sees.
@@ -93,14 +119,35 @@ impl Status {
     pub const fn code(self) -> i32 {
         self as i32
     }
+
+    /// The status of this number.
+    #[must_use]
+    pub fn from_code(code: i32) -> Option<Status> {
+        STATUSES.into_iter().find(|status| status.code() == code)
+    }
+}
+
+/// As its number: what kernels tell each other.
+impl serde::Serialize for Status {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i32(self.code())
+    }
+}
+
+impl<'d> serde::Deserialize<'d> for Status {
+    fn deserialize<D: serde::Deserializer<'d>>(from: D) -> Result<Status, D::Error> {
+        let code = i32::deserialize(from)?;
+        Status::from_code(code).ok_or_else(|| serde::de::Error::custom("no such status"))
+    }
 }
 
 /// What goes with a message that was received: 32 bytes in the receiver's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Envelope {
     /// Who has sent it. Nobody: [`Kind::Notification`].
     pub from: Pid,
-    /// Which of its sends this is; with [`Kind::Notification`] the bits.
+    /// Which of its sends this is; with [`Kind::Notification`] the bits, with [`Kind::Ended`] an
+    /// [`EndReason`](crate::EndReason) as a number.
     pub transaction: u64,
     /// Length of the message.
     pub len: u32,
@@ -109,13 +156,15 @@ pub struct Envelope {
 }
 
 /// What was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[repr(u32)]
 pub enum Kind {
     /// A message. Its sender waits for the reply.
     Message = 0,
     /// Bits that somebody has notified; nobody waits.
     Notification = 1,
+    /// A process that the receiver monitors has ended; nobody waits, and there is no message.
+    Ended = 2,
 }
 
 impl Envelope {
@@ -152,5 +201,14 @@ mod tests {
         let from = Pid::new(7, u64::MAX - 1);
         let envelope = Envelope { from, transaction: 9 << 40, len: 3, kind: Kind::Message };
         assert_eq!(Envelope::sender(&envelope.to_bytes()), (from, 9 << 40));
+    }
+
+    #[test]
+    fn a_status_is_its_number() {
+        for (number, status) in (1..).zip(STATUSES) {
+            assert_eq!(status.code(), -number);
+            assert_eq!(Status::from_code(-number), Some(status));
+        }
+        assert_eq!(Status::from_code(0), None);
     }
 }

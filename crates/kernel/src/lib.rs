@@ -17,10 +17,12 @@
 //! What it does not do: decide who runs next, or for how long; find out where a process is ([`Routes`] is told).
 
 mod buffer;
+mod bytes;
 mod call;
 mod deadlock;
 mod kernel;
 mod moving;
+mod moving_wire;
 mod names;
 mod packet;
 mod process;
@@ -29,11 +31,13 @@ mod remote;
 mod send;
 mod table;
 
+pub use bytes::Bytes;
 pub use call::{Called, Outcome};
 pub use kernel::{Kernel, Woken};
 pub use moving::Moving;
+pub use moving_wire::DecodeError;
 pub use names::Names;
-pub use packet::{Body, Packet, Place};
+pub use packet::{Body, Packet, PacketError, Place};
 pub use process::{Form, State};
 pub use remote::Routes;
 pub use send::Sent;

@@ -17,9 +17,17 @@ use crate::table::Slot;
 /// A process between two kernels.
 #[derive(Debug)]
 pub struct Moving {
-    process: Process,
+    pub(crate) process: Process,
     /// Who has sent to it and has not been replied to, or may not have heard the reply.
-    clients: Vec<(Pid, Alien)>,
+    pub(crate) clients: Vec<(Pid, Alien)>,
+}
+
+impl Moving {
+    /// Which process it is.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.process.pid
+    }
 }
 
 impl Kernel {

@@ -6,10 +6,12 @@ use std::ops::Range;
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, Status};
 
+use serde::{Deserialize, Serialize};
+
 use crate::buffer::Buffer;
 
 /// How a process takes its messages; follows from its module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// It runs on a stack of its own and calls `receive`.
     Fiber,
@@ -31,7 +33,7 @@ pub enum State {
 }
 
 /// A part of a guest's memory: where it begins, and its length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Span {
     start: u32,
     len: u32,
@@ -67,7 +69,7 @@ impl Span {
 }
 
 /// What a process has under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Call {
     None,
     /// Its last send; the reply goes to that span.
@@ -86,7 +88,7 @@ pub(crate) enum Call {
 }
 
 /// How far a send has come, as far as the sender's kernel knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum At {
     /// It lies in its receiver's queue, in the same table.
     Queued,
@@ -97,7 +99,7 @@ pub(crate) enum At {
 }
 
 /// A receive: from whom, and where to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Receive {
     pub(crate) from: Option<Pid>,
     pub(crate) buffer: Span,
@@ -105,14 +107,14 @@ pub(crate) struct Receive {
 }
 
 /// A message that its receiver has not taken.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     pub(crate) from: Pid,
     pub(crate) transaction: u64,
     pub(crate) message: Buffer,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) form: Form,

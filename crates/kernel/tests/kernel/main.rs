@@ -3,4 +3,5 @@
 mod calls;
 mod random;
 mod talk;
+mod wire;
 mod world;

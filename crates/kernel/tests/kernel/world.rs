@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, PID_BYTES, Status};
-use peripatos_kernel::{Called, Form, Kernel, Outcome, Packet, Place, Sent, Slot, Woken};
+use peripatos_kernel::{Called, Form, Kernel, Moving, Outcome, Packet, Place, Sent, Slot, Woken};
 
 /// Where things lie in a memory.
 pub(crate) const TO: u32 = 16;
 pub(crate) const ENVELOPE: u32 = 32;
 pub(crate) const MESSAGE: u32 = 1024;
 pub(crate) const REPLY: u32 = 70_000;
-const MEMORY_BYTES: usize = 140_000;
+pub(crate) const MEMORY_BYTES: usize = 140_000;
 
 /// A process: which kernel's, and its memory.
 pub(crate) struct Body {
@@ -131,6 +131,8 @@ impl World {
     pub(crate) fn carry(&mut self, id: Id, to: usize) {
         let body = self.bodies[id].as_mut().expect("it lives");
         let moving = self.kernels[body.core].extract(body.slot, place(to)).expect("it is there");
+        // As in an image.
+        let moving = Moving::decode(&moving.encode(), MEMORY_BYTES).expect("it was made here");
         body.core = to;
         body.slot = self.kernels[to].adopt(moving).expect("it is nowhere else");
     }
