@@ -30,6 +30,8 @@ mod receive;
 mod remote;
 mod send;
 mod table;
+mod ties;
+mod watch;
 
 pub use bytes::Bytes;
 pub use call::{Called, Outcome};
@@ -42,3 +44,4 @@ pub use process::{Form, State};
 pub use remote::Routes;
 pub use send::Sent;
 pub use table::Slot;
+pub use ties::Watch;

@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX};
+use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, WATCHES_MAX};
 
 use crate::moving::Moving;
 use crate::process::{Call, Process, Receive, Span};
 use crate::remote::{Alien, CLIENTS_MAX};
+use crate::ties::WATCHERS_MAX;
 
 /// Version of this form. Another one is not read.
 const VERSION: u8 = 1;
@@ -60,6 +61,7 @@ impl Moving {
         }
         check_call(&process, memory_len)?;
         check_queue(&process)?;
+        check_ties(&process)?;
         check_clients(&process, &clients)?;
         Ok(Moving { process, clients })
     }
@@ -112,6 +114,14 @@ fn check_queue(process: &Process) -> Result<(), DecodeError> {
     let sends: BTreeSet<_> = process.queue.iter().map(|one| (one.from, one.transaction)).collect();
     agrees(sends.len() == process.queue.len(), "a message twice")?;
     agrees(sends.iter().all(|(from, _)| *from != process.pid), "it has sent to itself")
+}
+
+fn check_ties(process: &Process) -> Result<(), DecodeError> {
+    let Some(ties) = &process.ties else { return Ok(()) };
+    limit(ties.watching.len() + ties.ended.len() <= WATCHES_MAX, "watches")?;
+    limit(ties.watchers.len() <= WATCHERS_MAX, "watchers")?;
+    let mut others = ties.watching.keys().chain(ties.watchers.keys());
+    agrees(others.all(|(pid, _)| *pid != process.pid), "it watches itself")
 }
 
 fn check_clients(process: &Process, clients: &[(Pid, Alien)]) -> Result<(), DecodeError> {

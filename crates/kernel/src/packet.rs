@@ -8,6 +8,7 @@ use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
+use crate::ties::Watch;
 
 /// A kernel: which node's, which core's. A kernel only compares these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,6 +60,27 @@ pub enum Body {
         /// What was sent.
         message: Bytes,
     },
+    /// `from` watches `to`.
+    Watch {
+        /// How.
+        watch: Watch,
+        /// Which of its watches this is.
+        number: u64,
+    },
+    /// `from` does not watch `to` any more.
+    Unwatch {
+        /// How it did.
+        watch: Watch,
+        /// This watch, or an earlier one.
+        number: u64,
+    },
+    /// `from`, which `to` watches, has ended.
+    Ended {
+        /// An [`EndReason`](peripatos_abi::EndReason), as a number.
+        reason: u64,
+    },
+    /// `from` ends `to`, if it has spawned it.
+    Kill,
 }
 
 /// Why a packet is not believed.
@@ -78,7 +100,7 @@ impl Packet {
         let len = match &self.body {
             Body::Send { message, .. } | Body::NotHere { message, .. } => message.len(),
             Body::Reply { result: Ok(message), .. } => message.len(),
-            Body::Reply { result: Err(_), .. } | Body::Notify(_) => 0,
+            _ => 0,
         };
         if len > MESSAGE_BYTES_MAX { Err(PacketError::TooLong(len)) } else { Ok(()) }
     }

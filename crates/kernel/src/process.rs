@@ -9,6 +9,7 @@ use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::Buffer;
+use crate::ties::Ties;
 
 /// How a process takes its messages; follows from its module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,10 +127,12 @@ pub(crate) struct Process {
     pub(crate) queue: VecDeque<Waiting>,
     /// Notified, and not received.
     pub(crate) bits: u64,
-    /// A handler: whose message it has been called for.
+    /// A handler: whose message it has been called for; nobody's, if for a word that somebody has ended.
     pub(crate) serves: Option<(Pid, u64)>,
     /// How many wait for its reply, as far as this kernel knows. Zero spares a search when it ends.
     pub(crate) clients: u32,
+    /// Most have none.
+    pub(crate) ties: Option<Box<Ties>>,
 }
 
 impl Process {
@@ -144,7 +147,23 @@ impl Process {
             bits: 0,
             serves: None,
             clients: 0,
+            ties: None,
         }
+    }
+
+    /// Its ties, made if it has none.
+    pub(crate) fn ties(&mut self) -> &mut Ties {
+        self.ties.get_or_insert_default()
+    }
+
+    /// The next end that it is to be told of, of that one or of anybody.
+    pub(crate) fn take_ended(&mut self, from: Option<Pid>) -> Option<(Pid, u64)> {
+        self.ties.as_mut()?.take_ended(from)
+    }
+
+    /// Whether something waits that a handler is to be called for.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.queue.is_empty() || self.ties.as_ref().is_some_and(|ties| !ties.ended.is_empty())
     }
 
     pub(crate) fn state(&self) -> State {

@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use peripatos_abi::Pid;
 use peripatos_abi::message::{QUEUE_MAX, Status};
+use peripatos_abi::{EndReason, Pid};
 
 use crate::bytes::Bytes;
 use crate::kernel::{Kernel, Woken};
@@ -38,7 +38,7 @@ impl Routes {
         self.0.remove(&pid);
     }
 
-    fn get(&self, pid: Pid) -> Option<Place> {
+    pub(crate) fn get(&self, pid: Pid) -> Option<Place> {
         self.0.get(&pid).copied()
     }
 }
@@ -141,7 +141,7 @@ impl Kernel {
         self.post(self.routes.get(to), from, to, Body::Notify(bits));
     }
 
-    fn post(&mut self, target: Option<Place>, from: Pid, to: Pid, body: Body) {
+    pub(crate) fn post(&mut self, target: Option<Place>, from: Pid, to: Pid, body: Body) {
         self.packets.push_back(Packet { source: self.place, target, from, to, body });
     }
 
@@ -207,6 +207,23 @@ impl Kernel {
                     self.notified(slot, bits);
                 }
             }
+            Body::Watch { watch, number } => self.watch_came(source, from, to, watch, number),
+            Body::Unwatch { watch, number } => {
+                if let Some(slot) = self.table.find(to) {
+                    self.unwatched(slot, from, watch, number);
+                }
+            }
+            Body::Ended { reason } => {
+                if let Some(slot) = self.table.find(to) {
+                    self.end_came(slot, from, reason);
+                }
+            }
+            Body::Kill => {
+                if let Some(slot) = self.table.find(to) {
+                    // Whoever is not its parent is not told so.
+                    let _ = self.kill_child(slot, from);
+                }
+            }
             Body::NotHere { transaction, message } => {
                 let waits =
                     |slot| self.table.get(slot).is_some_and(|p| p.awaits(transaction, from));
@@ -220,14 +237,23 @@ impl Kernel {
 
     /// Nobody has this pid: whoever has sent a packet to it is told.
     pub fn nobody(&mut self, packet: Packet) {
-        let Body::Send { transaction, .. } = packet.body else { return };
         let (from, to) = (packet.from, packet.to);
+        let transaction = match packet.body {
+            Body::Send { transaction, .. } => transaction,
+            Body::Watch { .. } => return self.nobody_to_watch(from, to),
+            _ => return,
+        };
         if self.table.find(from).is_some() {
             return self.fail(from, transaction, to, Status::NoProcess);
         }
         // It has moved on since it sent.
         let result = Err(Status::NoProcess);
         self.post(self.routes.get(from), to, from, Body::Reply { transaction, result });
+    }
+
+    fn nobody_to_watch(&mut self, from: Pid, to: Pid) {
+        let reason = EndReason::NoProcess.to_bits();
+        self.tell_end(to, from, None, reason);
     }
 
     fn came(&mut self, source: Place, from: Pid, to: Pid, transaction: u64, message: Bytes) {

@@ -48,7 +48,7 @@ fn damaged_state_is_refused_or_whole() {
                 let mut memory = vec![0; MEMORY_BYTES];
                 let _ = world.kernels[0].wait(slot, &mut memory);
                 let _ = world.kernels[0].receive(slot, &mut memory, 0, (1024, 65_536), 32);
-                world.kernels[0].remove(slot);
+                world.kernels[0].remove(slot, 0);
             }
         }
     }
