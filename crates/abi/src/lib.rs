@@ -6,15 +6,17 @@
 //! [`device::Reply`]. A request is identified by (pid, sequence number), and the last reply is kept,
 //! so that a request asked again after a move has its effect once.
 //!
-//! Two things here leave the machine. The device protocol travels between nodes as it is, so
+//! Three things here leave the machine. The device protocol travels between nodes as it is, so
 //! requests, replies and what they hold are serialisable, and decoding checks every number and
 //! limit ([`device::decode_request`]). The descriptor table is stored in images: it has a versioned
 //! wire form of its own, converted by hand ([`descriptors`]); only its last reply and its listings
-//! are in the protocol's form. No other type is serialisable.
+//! are in the protocol's form. Pids, statuses and envelopes go with the words of the message kernels. No
+//! other type is serialisable.
 
 pub mod descriptors;
 pub mod device;
 mod device_wire;
+mod end_reason;
 mod errno;
 mod file;
 mod flags;
@@ -25,6 +27,7 @@ mod poll;
 mod signal;
 mod wire;
 
+pub use end_reason::EndReason;
 pub use errno::Errno;
 pub use file::{Advice, ClockId, DirectoryEntry, Fd, Fdstat, FileType, Filestat, Whence};
 pub use flags::{

@@ -55,6 +55,8 @@ pub const QUEUE_MAX: usize = 65_536;
 pub const NAME_BYTES_MAX: usize = 256;
 /// Bytes of what a new process is given as its argument, and of its arguments as a command ([`Status::TooLong`]).
 pub const ARGUMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+/// Processes that one watches, by monitors and links ([`Status::TooMany`]).
+pub const WATCHES_MAX: usize = 4_096;
 /// Bytes of a pid in a guest's memory.
 pub const PID_BYTES: usize = 16;
 
@@ -102,13 +104,32 @@ pub enum Status {
     /// The run has no program of that name or hash, or no process can be made of it.
     #[error("no such program")]
     NoProgram = -13,
-    /// The caller may not do that.
+    /// The caller may not do that: a name outside its prefix, the end of somebody whom it has not spawned.
     #[error("not permitted")]
     NotPermitted = -14,
-    /// The run or the node has as many processes as it may have.
+    /// The run or the node has as many processes as it may have, or the caller watches [`WATCHES_MAX`] already.
     #[error("too many processes")]
     TooMany = -15,
 }
+
+/// All of them, by number.
+const STATUSES: [Status; 15] = [
+    Status::Wait,
+    Status::NoProcess,
+    Status::Unreachable,
+    Status::TooLong,
+    Status::BadAddress,
+    Status::TimedOut,
+    Status::Deadlock,
+    Status::NotWaiting,
+    Status::Full,
+    Status::NotNow,
+    Status::NameTaken,
+    Status::NoName,
+    Status::NoProgram,
+    Status::NotPermitted,
+    Status::TooMany,
+];
 
 impl Status {
     /// The number that the guest sees.
@@ -116,14 +137,35 @@ impl Status {
     pub const fn code(self) -> i32 {
         self as i32
     }
+
+    /// The status of this number.
+    #[must_use]
+    pub fn from_code(code: i32) -> Option<Status> {
+        STATUSES.into_iter().find(|status| status.code() == code)
+    }
+}
+
+/// As its number: what kernels tell each other.
+impl serde::Serialize for Status {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i32(self.code())
+    }
+}
+
+impl<'d> serde::Deserialize<'d> for Status {
+    fn deserialize<D: serde::Deserializer<'d>>(from: D) -> Result<Status, D::Error> {
+        let code = i32::deserialize(from)?;
+        Status::from_code(code).ok_or_else(|| serde::de::Error::custom("no such status"))
+    }
 }
 
 /// What goes with a message that was received: 32 bytes in the receiver's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Envelope {
     /// Who has sent it. Nobody: [`Kind::Notification`].
     pub from: Pid,
-    /// Which of its sends this is; with [`Kind::Notification`] the bits.
+    /// Which of its sends this is; with [`Kind::Notification`] the bits, with [`Kind::Ended`] an
+    /// [`EndReason`](crate::EndReason) as a number.
     pub transaction: u64,
     /// Length of the message.
     pub len: u32,
@@ -132,13 +174,15 @@ pub struct Envelope {
 }
 
 /// What was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[repr(u32)]
 pub enum Kind {
     /// A message. Its sender waits for the reply.
     Message = 0,
     /// Bits that somebody has notified; nobody waits.
     Notification = 1,
+    /// A process that the receiver monitors has ended; nobody waits, and there is no message.
+    Ended = 2,
 }
 
 impl Envelope {
@@ -175,5 +219,14 @@ mod tests {
         let from = Pid::new(7, u64::MAX - 1);
         let envelope = Envelope { from, transaction: 9 << 40, len: 3, kind: Kind::Message };
         assert_eq!(Envelope::sender(&envelope.to_bytes()), (from, 9 << 40));
+    }
+
+    #[test]
+    fn a_status_is_its_number() {
+        for (number, status) in (1..).zip(STATUSES) {
+            assert_eq!(status.code(), -number);
+            assert_eq!(Status::from_code(-number), Some(status));
+        }
+        assert_eq!(Status::from_code(0), None);
     }
 }

@@ -7,7 +7,9 @@ use std::str::FromStr;
 ///
 /// The upper 64 bits are a number a person can read (chosen by whoever starts the process), the
 /// lower 64 bits are random: a pid is a capability, and who was not given it cannot make it up.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Pid(u128);
 
 impl Pid {

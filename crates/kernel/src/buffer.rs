@@ -1,5 +1,9 @@
 //! Bytes of a message that is kept: short ones without an allocation.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::bytes::Bytes;
+
 /// Messages up to this length are kept in place.
 const INLINE_BYTES: usize = 64;
 
@@ -39,6 +43,18 @@ impl Buffer {
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+}
+
+impl Serialize for Buffer {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(self.bytes())
+    }
+}
+
+impl<'d> Deserialize<'d> for Buffer {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Buffer, D::Error> {
+        Ok(Buffer::of(&Bytes::deserialize(from)?))
     }
 }
 

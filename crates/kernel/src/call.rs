@@ -4,12 +4,14 @@
 //! server is called: the sender waits for the reply, the server serves it. However the call ends, that is where it is
 //! looked up.
 
+use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, Status};
 
 use crate::kernel::{Kernel, Woken};
 use crate::process::{At, Call, Form, Span};
 use crate::send::take_reply;
 use crate::table::Slot;
+use crate::watch::end_envelope;
 
 /// Handlers that are called on one stack, one from another. Beyond, each would cost double, and a stack has an end: a
 /// message waits until its receiver can be called on another one.
@@ -81,12 +83,22 @@ impl Kernel {
         result
     }
 
-    /// The next message for a handler that nobody's stack is at hand for, copied into `buffer`. `None`: there is none, or
-    /// it serves already.
+    /// The next message for a handler that nobody's stack is at hand for, copied into `buffer`; words of ends first, to
+    /// which it replies in vain. `None`: there is none, or it serves already.
     pub fn next_call(&mut self, to: Slot, buffer: &mut [u8]) -> Option<Called> {
         let server = self.table.get_mut(to)?;
         if server.form != Form::Handler || server.serves.is_some() {
             return None;
+        }
+        if let Some((of, reason)) = server.take_ended(None) {
+            server.serves = Some((Pid::from_bits(0), reason));
+            self.depth += 1;
+            return Some(Called {
+                from: None,
+                to,
+                envelope: end_envelope(of, reason),
+                reply: None,
+            });
         }
         let waiting = server.queue.pop_front()?;
         let (from, transaction) = (waiting.from, waiting.transaction);
@@ -132,7 +144,7 @@ impl Kernel {
     fn served(&mut self, to: Slot) {
         let Some(server) = self.table.get_mut(to) else { return };
         server.serves = None;
-        if !server.queue.is_empty() {
+        if server.has_waiting() {
             self.woken.push_back(Woken::Handler(to));
         }
     }

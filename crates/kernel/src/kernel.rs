@@ -17,6 +17,9 @@ pub enum Woken {
     Process(Slot),
     /// A handler that can be called for what waits in its queue: [`Kernel::next_call`].
     Handler(Slot),
+    /// One that is to be ended, and why: its parent wants it, or one that it is linked with has ended. Once it has,
+    /// [`Kernel::remove`].
+    Kill(Slot, Pid),
 }
 
 /// One core's kernel. See the crate's page.
@@ -52,9 +55,10 @@ impl Kernel {
         self.table.insert(Process::new(pid, form))
     }
 
-    /// A process has ended: whoever waits for it is told.
-    pub fn remove(&mut self, slot: Slot) {
-        let Some(process) = self.table.remove(slot) else { return };
+    /// A process has ended, with this reason ([`EndReason`](peripatos_abi::EndReason), as a number): whoever waits for
+    /// it, or watches it, is told.
+    pub fn remove(&mut self, slot: Slot, reason: u64) {
+        let Some(mut process) = self.table.remove(slot) else { return };
         for waiting in process.queue {
             self.fail(waiting.from, waiting.transaction, process.pid, Status::NoProcess);
         }
@@ -63,6 +67,9 @@ impl Kernel {
         }
         if process.clients > 0 {
             self.fail_clients(process.pid);
+        }
+        if let Some(ties) = process.ties.take() {
+            self.untie(process.pid, *ties, reason);
         }
         // A send of its own may still be replied to: nobody will be there.
         self.aliens.forget(process.pid);

@@ -17,10 +17,12 @@
 //! What it does not do: decide who runs next, or for how long; find out where a process is ([`Routes`] is told).
 
 mod buffer;
+mod bytes;
 mod call;
 mod deadlock;
 mod kernel;
 mod moving;
+mod moving_wire;
 mod names;
 mod packet;
 mod process;
@@ -28,13 +30,18 @@ mod receive;
 mod remote;
 mod send;
 mod table;
+mod ties;
+mod watch;
 
+pub use bytes::Bytes;
 pub use call::{Called, Outcome};
 pub use kernel::{Kernel, Woken};
 pub use moving::Moving;
+pub use moving_wire::DecodeError;
 pub use names::Names;
-pub use packet::{Body, Packet, Place};
+pub use packet::{Body, Packet, PacketError, Place};
 pub use process::{Form, State};
 pub use remote::Routes;
 pub use send::Sent;
 pub use table::Slot;
+pub use ties::Watch;

@@ -17,9 +17,17 @@ use crate::table::Slot;
 /// A process between two kernels.
 #[derive(Debug)]
 pub struct Moving {
-    process: Process,
+    pub(crate) process: Process,
     /// Who has sent to it and has not been replied to, or may not have heard the reply.
-    clients: Vec<(Pid, Alien)>,
+    pub(crate) clients: Vec<(Pid, Alien)>,
+}
+
+impl Moving {
+    /// Which process it is.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.process.pid
+    }
 }
 
 impl Kernel {
@@ -43,8 +51,29 @@ impl Kernel {
             *at = At::Away;
             self.aliens.insert(pid, Alien::new(to, *server, process.sends));
         }
+        self.move_ties(&mut process, to);
         self.routes.set(pid, to);
         Some(Moving { process, clients })
+    }
+
+    /// Those who stay behind, and are tied to one that goes, need to know where it is; and it, where they are.
+    fn move_ties(&mut self, process: &mut Process, to: Place) {
+        let (pid, here) = (process.pid, self.place);
+        let Some(ties) = &mut process.ties else { return };
+        for (&(other, watch), watcher) in &mut ties.watchers {
+            let Some(theirs) = self.table.ties_of(other) else { continue };
+            watcher.place = Some(here);
+            if let Some(watching) = theirs.watching.get_mut(&(pid, watch)) {
+                watching.place = Some(to);
+            }
+        }
+        for (&(other, watch), watching) in &mut ties.watching {
+            let Some(theirs) = self.table.ties_of(other) else { continue };
+            watching.place = Some(here);
+            if let Some(watcher) = theirs.watchers.get_mut(&(pid, watch)) {
+                watcher.place = Some(to);
+            }
+        }
     }
 
     /// Takes a process in that has come from another kernel. `None`: one of this pid is here already.

@@ -6,10 +6,13 @@ use std::ops::Range;
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, Status};
 
+use serde::{Deserialize, Serialize};
+
 use crate::buffer::Buffer;
+use crate::ties::Ties;
 
 /// How a process takes its messages; follows from its module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// It runs on a stack of its own and calls `receive`.
     Fiber,
@@ -31,7 +34,7 @@ pub enum State {
 }
 
 /// A part of a guest's memory: where it begins, and its length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Span {
     start: u32,
     len: u32,
@@ -67,7 +70,7 @@ impl Span {
 }
 
 /// What a process has under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Call {
     None,
     /// Its last send; the reply goes to that span.
@@ -86,7 +89,7 @@ pub(crate) enum Call {
 }
 
 /// How far a send has come, as far as the sender's kernel knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum At {
     /// It lies in its receiver's queue, in the same table.
     Queued,
@@ -97,7 +100,7 @@ pub(crate) enum At {
 }
 
 /// A receive: from whom, and where to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Receive {
     pub(crate) from: Option<Pid>,
     pub(crate) buffer: Span,
@@ -105,14 +108,14 @@ pub(crate) struct Receive {
 }
 
 /// A message that its receiver has not taken.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     pub(crate) from: Pid,
     pub(crate) transaction: u64,
     pub(crate) message: Buffer,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) form: Form,
@@ -124,10 +127,12 @@ pub(crate) struct Process {
     pub(crate) queue: VecDeque<Waiting>,
     /// Notified, and not received.
     pub(crate) bits: u64,
-    /// A handler: whose message it has been called for.
+    /// A handler: whose message it has been called for; nobody's, if for a word that somebody has ended.
     pub(crate) serves: Option<(Pid, u64)>,
     /// How many wait for its reply, as far as this kernel knows. Zero spares a search when it ends.
     pub(crate) clients: u32,
+    /// Most have none.
+    pub(crate) ties: Option<Box<Ties>>,
 }
 
 impl Process {
@@ -142,7 +147,23 @@ impl Process {
             bits: 0,
             serves: None,
             clients: 0,
+            ties: None,
         }
+    }
+
+    /// Its ties, made if it has none.
+    pub(crate) fn ties(&mut self) -> &mut Ties {
+        self.ties.get_or_insert_default()
+    }
+
+    /// The next end that it is to be told of, of that one or of anybody.
+    pub(crate) fn take_ended(&mut self, from: Option<Pid>) -> Option<(Pid, u64)> {
+        self.ties.as_mut()?.take_ended(from)
+    }
+
+    /// Whether something waits that a handler is to be called for.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.queue.is_empty() || self.ties.as_ref().is_some_and(|ties| !ties.ended.is_empty())
     }
 
     pub(crate) fn state(&self) -> State {

@@ -7,9 +7,11 @@ use crate::kernel::{Kernel, Woken};
 use crate::process::{At, Call, Form, Process, Receive, Span, Waiting};
 use crate::send::{notification, read_pid};
 use crate::table::Slot;
+use crate::watch::end_envelope;
 
 impl Kernel {
     /// A process takes a message in: its length. From anybody if the pid lies at 0, and then notified bits first.
+    /// The word that somebody has ended comes before messages.
     ///
     /// # Errors
     /// [`Status::Wait`]: none is there. [`Status::TooLong`]: the next one does not fit; the envelope says how long it is.
@@ -32,6 +34,10 @@ impl Kernel {
         if from.is_none() && process.bits != 0 {
             let bits = std::mem::take(&mut process.bits);
             memory[envelope.range()].copy_from_slice(&notification(bits).to_bytes());
+            return Ok(0);
+        }
+        if let Some((of, reason)) = process.take_ended(from) {
+            memory[envelope.range()].copy_from_slice(&end_envelope(of, reason).to_bytes());
             return Ok(0);
         }
         match next(process, from) {

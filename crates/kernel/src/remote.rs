@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 
-use peripatos_abi::Pid;
 use peripatos_abi::message::{QUEUE_MAX, Status};
+use peripatos_abi::{EndReason, Pid};
 
+use crate::bytes::Bytes;
 use crate::kernel::{Kernel, Woken};
 use crate::packet::{Body, Packet, Place};
 use crate::process::{At, Call, Form, Span};
@@ -17,6 +18,8 @@ use crate::table::{PidMap, Slot};
 
 /// Senders of other kernels that are remembered.
 const ALIENS_MAX: usize = 1 << 20;
+/// Of them, those that one process takes along when it moves.
+pub(crate) const CLIENTS_MAX: usize = ALIENS_MAX;
 /// Replies that are kept for the case that they were lost.
 const REPLIES_MAX: usize = 4_096;
 
@@ -35,7 +38,7 @@ impl Routes {
         self.0.remove(&pid);
     }
 
-    fn get(&self, pid: Pid) -> Option<Place> {
+    pub(crate) fn get(&self, pid: Pid) -> Option<Place> {
         self.0.get(&pid).copied()
     }
 }
@@ -49,13 +52,13 @@ pub(crate) struct Aliens {
 }
 
 /// A sender of another kernel.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Alien {
     place: Place,
-    to: Pid,
+    pub(crate) to: Pid,
     transaction: u64,
     /// Kept for the case that it was lost.
-    reply: Option<Result<Vec<u8>, Status>>,
+    pub(crate) reply: Option<Result<Bytes, Status>>,
 }
 
 impl Alien {
@@ -128,7 +131,7 @@ impl Kernel {
         sender.sends += 1;
         sender.call = Call::Send { to, reply, at: At::Away };
         let (from, transaction) = (sender.pid, sender.sends);
-        let body = Body::Send { transaction, message: message.to_vec() };
+        let body = Body::Send { transaction, message: Bytes::from(message) };
         self.post(self.routes.get(to), from, to, body);
         Ok(crate::Sent::Waits)
     }
@@ -138,7 +141,7 @@ impl Kernel {
         self.post(self.routes.get(to), from, to, Body::Notify(bits));
     }
 
-    fn post(&mut self, target: Option<Place>, from: Pid, to: Pid, body: Body) {
+    pub(crate) fn post(&mut self, target: Option<Place>, from: Pid, to: Pid, body: Body) {
         self.packets.push_back(Packet { source: self.place, target, from, to, body });
     }
 
@@ -151,7 +154,7 @@ impl Kernel {
         transaction: u64,
         message: &[u8],
     ) -> Result<(), Status> {
-        self.answer_alien(to, transaction, pid, Ok(message.to_vec()))?;
+        self.answer_alien(to, transaction, pid, Ok(Bytes::from(message)))?;
         if let Some(server) = self.table.get_mut(me) {
             server.clients = server.clients.saturating_sub(1);
         }
@@ -168,7 +171,7 @@ impl Kernel {
         from: Pid,
         transaction: u64,
         of: Pid,
-        result: Result<Vec<u8>, Status>,
+        result: Result<Bytes, Status>,
     ) -> Result<(), Status> {
         let alien = self.aliens.of.get_mut(&from).ok_or(Status::NotWaiting)?;
         let waits = alien.transaction == transaction && alien.to == of;
@@ -204,6 +207,23 @@ impl Kernel {
                     self.notified(slot, bits);
                 }
             }
+            Body::Watch { watch, number } => self.watch_came(source, from, to, watch, number),
+            Body::Unwatch { watch, number } => {
+                if let Some(slot) = self.table.find(to) {
+                    self.unwatched(slot, from, watch, number);
+                }
+            }
+            Body::Ended { reason } => {
+                if let Some(slot) = self.table.find(to) {
+                    self.end_came(slot, from, reason);
+                }
+            }
+            Body::Kill => {
+                if let Some(slot) = self.table.find(to) {
+                    // Whoever is not its parent is not told so.
+                    let _ = self.kill_child(slot, from);
+                }
+            }
             Body::NotHere { transaction, message } => {
                 let waits =
                     |slot| self.table.get(slot).is_some_and(|p| p.awaits(transaction, from));
@@ -217,8 +237,12 @@ impl Kernel {
 
     /// Nobody has this pid: whoever has sent a packet to it is told.
     pub fn nobody(&mut self, packet: Packet) {
-        let Body::Send { transaction, .. } = packet.body else { return };
         let (from, to) = (packet.from, packet.to);
+        let transaction = match packet.body {
+            Body::Send { transaction, .. } => transaction,
+            Body::Watch { .. } => return self.nobody_to_watch(from, to),
+            _ => return,
+        };
         if self.table.find(from).is_some() {
             return self.fail(from, transaction, to, Status::NoProcess);
         }
@@ -227,7 +251,12 @@ impl Kernel {
         self.post(self.routes.get(from), to, from, Body::Reply { transaction, result });
     }
 
-    fn came(&mut self, source: Place, from: Pid, to: Pid, transaction: u64, message: Vec<u8>) {
+    fn nobody_to_watch(&mut self, from: Pid, to: Pid) {
+        let reason = EndReason::NoProcess.to_bits();
+        self.tell_end(to, from, None, reason);
+    }
+
+    fn came(&mut self, source: Place, from: Pid, to: Pid, transaction: u64, message: Bytes) {
         if let Some(sender) = self.table.find(from) {
             return self.came_home(sender, to, transaction, message);
         }
@@ -255,7 +284,7 @@ impl Kernel {
     }
 
     /// A send reaches the kernel to which its sender has moved meanwhile.
-    fn came_home(&mut self, sender: Slot, to: Pid, transaction: u64, message: Vec<u8>) {
+    fn came_home(&mut self, sender: Slot, to: Pid, transaction: u64, message: Bytes) {
         let Some(process) = self.table.get(sender) else { return };
         let from = process.pid;
         let awaited = matches!(process.call, Call::Send { to: of, at: At::Away, .. } if of == to);
@@ -279,7 +308,7 @@ impl Kernel {
         }
     }
 
-    fn came_back(&mut self, from: Pid, to: Pid, transaction: u64, result: Result<Vec<u8>, Status>) {
+    fn came_back(&mut self, from: Pid, to: Pid, transaction: u64, result: Result<Bytes, Status>) {
         let Some(slot) = self.table.find(to) else { return };
         let Some(sender) = self.table.get_mut(slot) else { return };
         if !sender.awaits(transaction, from) {

@@ -8,6 +8,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use peripatos_abi::Pid;
 
 use crate::process::Process;
+use crate::ties::Ties;
 
 /// A place in a kernel's table, for as long as the process is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,6 +101,12 @@ impl Table {
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Process> {
         let entry = self.entries.get_mut(slot.index as usize)?;
         entry.process.as_mut().filter(|_| entry.generation == slot.generation)
+    }
+
+    /// The ties of a process that has some.
+    pub(crate) fn ties_of(&mut self, pid: Pid) -> Option<&mut Ties> {
+        let slot = self.find(pid)?;
+        self.get_mut(slot)?.ties.as_deref_mut()
     }
 
     /// Two processes at once.

@@ -17,7 +17,11 @@ struct Rule {
 
 const RULES: [Rule; 10] = [
     Rule { name: "peripatos-abi", inner: &[], outer: Some(&["postcard", "serde", "thiserror"]) },
-    Rule { name: "peripatos-kernel", inner: &["peripatos-abi"], outer: Some(&[]) },
+    Rule {
+        name: "peripatos-kernel",
+        inner: &["peripatos-abi"],
+        outer: Some(&["postcard", "serde", "thiserror"]),
+    },
     Rule { name: "peripatos-balancer", inner: &[], outer: Some(&[]) },
     Rule {
         name: "peripatos-cluster",

@@ -23,8 +23,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use deadlines::Deadlines;
-use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
+use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::Handler;
 use peripatos_kernel::{Form, Kernel, Moving, Names, Packet, Place, Slot, Woken};
 
@@ -142,7 +142,7 @@ pub fn extract(pid: Pid, to: Place) -> Option<Leaving> {
 pub fn ended(pid: Pid) {
     let seat = with(|talk| {
         let slot = talk.kernel.find(pid)?;
-        talk.kernel.remove(slot);
+        talk.kernel.remove(slot, EndReason::NORMAL);
         talk.deadlines.clear(slot);
         talk.names().forget(pid);
         if talk.seat(slot).handler.is_some() {
@@ -204,6 +204,8 @@ impl Talk {
         while let Some(woken) = self.kernel.next_woken() {
             match woken {
                 Woken::Handler(slot) => self.work.push_back(Work::Call(slot)),
+                // Nobody can link, or end a child, yet: there is no call for it.
+                Woken::Kill(..) => {}
                 Woken::Process(slot) if self.kernel.form(slot) == Some(Form::Handler) => {
                     self.work.push_back(Work::Resume(slot));
                 }

@@ -3,4 +3,6 @@
 mod calls;
 mod random;
 mod talk;
+mod watch;
+mod wire;
 mod world;

@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 
-use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, PID_BYTES, Status};
-use peripatos_kernel::{Called, Form, Kernel, Outcome, Packet, Place, Sent, Slot, Woken};
+use peripatos_abi::{EndReason, Pid};
+use peripatos_kernel::{Called, Form, Kernel, Moving, Outcome, Packet, Place, Sent, Slot, Woken};
 
 /// Where things lie in a memory.
 pub(crate) const TO: u32 = 16;
 pub(crate) const ENVELOPE: u32 = 32;
 pub(crate) const MESSAGE: u32 = 1024;
 pub(crate) const REPLY: u32 = 70_000;
-const MEMORY_BYTES: usize = 140_000;
+pub(crate) const MEMORY_BYTES: usize = 140_000;
 
 /// A process: which kernel's, and its memory.
 pub(crate) struct Body {
@@ -25,6 +25,10 @@ pub(crate) struct World {
     pub(crate) kernels: Vec<Kernel>,
     pub(crate) packets: VecDeque<Packet>,
     pub(crate) bodies: Vec<Option<Body>>,
+    /// Who is to be ended, as far as [`World::woken`] was asked.
+    pub(crate) killed: Vec<Pid>,
+    /// Who is to go where, when [`World::make_moves`] is called.
+    pub(crate) moves: Vec<(Id, usize)>,
 }
 
 pub(crate) type Id = usize;
@@ -36,7 +40,13 @@ pub(crate) fn place(core: usize) -> Place {
 impl World {
     pub(crate) fn new(cores: usize) -> World {
         let kernels = (0..cores).map(|core| Kernel::new(place(core))).collect();
-        World { kernels, packets: VecDeque::new(), bodies: Vec::new() }
+        World {
+            kernels,
+            packets: VecDeque::new(),
+            bodies: Vec::new(),
+            killed: Vec::new(),
+            moves: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, core: usize, form: Form) -> Id {
@@ -45,6 +55,23 @@ impl World {
         let slot = self.kernels[core].add(pid, form).expect("a new pid");
         self.bodies.push(Some(Body { core, slot, pid, memory: vec![0; MEMORY_BYTES] }));
         id
+    }
+
+    pub(crate) fn add_child(&mut self, core: usize, form: Form, parent: Id) -> Id {
+        let id = self.add(core, form);
+        let (pid, parent) = (self.pid(id), self.pid(parent));
+        let body = self.body(id);
+        let slot = body.slot;
+        self.kernels[core].remove(slot, EndReason::NORMAL);
+        let slot = self.kernels[core].add_child(pid, form, parent).expect("it has gone");
+        self.body(id).slot = slot;
+        id
+    }
+
+    pub(crate) fn make_moves(&mut self) {
+        for (id, core) in std::mem::take(&mut self.moves) {
+            self.carry(id, core);
+        }
     }
 
     pub(crate) fn body(&mut self, id: Id) -> &mut Body {
@@ -123,14 +150,20 @@ impl World {
 
     /// A process ends.
     pub(crate) fn end(&mut self, id: Id) {
+        self.end_with(id, EndReason::NORMAL);
+    }
+
+    pub(crate) fn end_with(&mut self, id: Id, reason: u64) {
         let body = self.bodies[id].take().expect("it lives");
-        self.kernels[body.core].remove(body.slot);
+        self.kernels[body.core].remove(body.slot, reason);
     }
 
     /// A process goes to another kernel.
     pub(crate) fn carry(&mut self, id: Id, to: usize) {
         let body = self.bodies[id].as_mut().expect("it lives");
         let moving = self.kernels[body.core].extract(body.slot, place(to)).expect("it is there");
+        // As in an image.
+        let moving = Moving::decode(&moving.encode(), MEMORY_BYTES).expect("it was made here");
         body.core = to;
         body.slot = self.kernels[to].adopt(moving).expect("it is nowhere else");
     }
@@ -143,6 +176,10 @@ impl World {
                 let (slot, handler) = match woken {
                     Woken::Process(slot) => (slot, false),
                     Woken::Handler(slot) => (slot, true),
+                    Woken::Kill(slot, _) => {
+                        self.killed.extend(kernel.pid(slot));
+                        continue;
+                    }
                 };
                 all.extend(kernel.pid(slot).map(|pid| (pid, handler)));
             }

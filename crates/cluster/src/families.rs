@@ -1,0 +1,65 @@
+//! Families: processes that others have spawned, and that end with the first of them.
+//!
+//! Who belongs to whom is known at the node where the family's origin is attached. Where that node is gone nobody knows it
+//! any more, and its processes go on one by one.
+
+use peripatos_abi::Pid;
+
+use crate::NodeId;
+use crate::event::Action;
+use crate::message::{Command, Description, Kin, Message};
+use crate::node::Node;
+use crate::processes::Process;
+
+impl Node {
+    /// A process here has spawned another one.
+    pub(crate) fn born(&mut self, description: Description, out: &mut Vec<Action>) {
+        let (origin, own) = (description.origin, self.config.node);
+        self.processes.0.insert(description.pid, Process::new(description.clone()));
+        if origin == own {
+            self.heard_of_birth(own, description, out);
+        } else {
+            out.push(Action::Send { to: origin, message: Message::Born(description) });
+        }
+    }
+
+    /// A process of a family whose origin is here, or was, has begun there.
+    pub(crate) fn heard_of_birth(
+        &mut self,
+        at: NodeId,
+        description: Description,
+        out: &mut Vec<Action>,
+    ) {
+        let pid = description.pid;
+        let Some(Kin { root, .. }) = description.kin else { return };
+        if self.homes.knows(pid) || description.origin != self.config.node {
+            // Heard before; or a lie.
+            return;
+        }
+        if !self.homes.knows(root) || self.homes.is_full() {
+            // The family is over, and did not know of this one yet.
+            return self.kill_at(pid, at, out);
+        }
+        self.homes.born(description, at);
+        out.push(Action::Adopt { pid, root });
+    }
+
+    /// A process is over. If it was the first of a family, so are the others.
+    pub(crate) fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
+        for (pid, at) in self.homes.end_family(root) {
+            self.kill_at(pid, at, out);
+        }
+    }
+
+    /// Ends a process at whichever node has it.
+    pub(crate) fn kill_at(&mut self, pid: Pid, at: NodeId, out: &mut Vec<Action>) {
+        // Nobody waits for the answer: the process's end is the answer.
+        if at == self.config.node {
+            let _ = self.kill(pid, out);
+        } else {
+            let request = self.next_number();
+            let command = Command::Kill { pid };
+            out.push(Action::Send { to: at, message: Message::Command { request, command } });
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Processes that others have spawned, wherever they run.
+
+use peripatos_abi::Pid;
+use peripatos_cluster::message::{Description, End, Hold, Kin, Message};
+use peripatos_cluster::{Event, Request};
+
+use crate::world::{Index, World, description, id};
+
+fn kin(root: Pid, parent: Pid) -> Option<Kin> {
+    let programs = vec![("fork".to_owned(), [9; 32])];
+    let name_prefix = String::new();
+    Some(Kin { root, parent, programs, processes_max: 100, name_prefix, handler: false })
+}
+
+/// A root of node 0, and its description.
+fn root(world: &mut World) -> Description {
+    let plain = description(1, id(0));
+    let process = Description { kin: kin(plain.pid, Pid::from_bits(0)), ..plain };
+    world.host(0).codes.extend([process.code, [9; 32]]);
+    world.host(0).running.insert(process.pid);
+    world.tell(0, Event::Started(process.clone()));
+    process
+}
+
+/// A child that has begun at that node.
+fn child(world: &mut World, at: Index, number: u64, root: &Description) -> Pid {
+    let plain = description(number, id(0));
+    let process = Description { kin: kin(root.pid, root.pid), ..plain };
+    world.host(at).running.insert(process.pid);
+    world.tell(at, Event::Born(process.clone()));
+    process.pid
+}
+
+fn migrate(world: &mut World, at: Index, pid: Pid, to: Index) {
+    let command =
+        peripatos_cluster::message::Command::Migrate { pid, to: id(to), hold: Hold::UntilReleased };
+    world.ask(0, Request::Command { node: id(at), command });
+    world.settle();
+}
+
+fn exit(world: &mut World, at: Index, pid: Pid) {
+    assert!(world.host(at).running.remove(&pid), "{pid} runs there");
+    world.tell(at, Event::Ended { pid, end: End::Exited(0) });
+    world.settle();
+}
+
+#[test]
+fn a_family_ends_with_its_root_wherever_it_is() {
+    let mut world = World::new(3);
+    let root = root(&mut world);
+    migrate(&mut world, 0, root.pid, 1);
+    assert_eq!(world.place(root.pid), Some(1));
+    // All programs that it may spawn have come along.
+    assert!(world.host(1).codes.contains(&[9; 32]));
+    let children = [child(&mut world, 0, 2, &root), child(&mut world, 1, 3, &root)];
+    world.settle();
+    migrate(&mut world, 1, children[1], 2);
+    for child in children {
+        assert_eq!(world.host(0).adopted.get(&child), Some(&root.pid), "its origin is known");
+    }
+    // One that ends by itself is told of, and changes nothing for the others.
+    let third = child(&mut world, 2, 4, &root);
+    world.settle();
+    exit(&mut world, 2, third);
+    assert_eq!(world.host(0).told, [(third, End::Exited(0))]);
+    exit(&mut world, 1, root.pid);
+    let ended: Vec<Pid> = world.host(0).told.iter().map(|(pid, _)| *pid).collect();
+    assert!(children.iter().all(|child| ended.contains(child)), "{ended:?}");
+    assert!(children.iter().all(|child| world.place(*child).is_none()));
+}
+
+#[test]
+fn a_child_that_is_born_into_a_family_that_is_over_is_ended() {
+    let mut world = World::new(2);
+    let root = root(&mut world);
+    exit(&mut world, 0, root.pid);
+    let late = child(&mut world, 1, 2, &root);
+    world.settle();
+    assert_eq!(world.place(late), None);
+    assert!(world.host(0).adopted.is_empty());
+}
+
+#[test]
+fn a_family_whose_origin_has_gone_still_ends_with_its_root() {
+    let mut world = World::new(2);
+    let root = root(&mut world);
+    let child = child(&mut world, 1, 2, &root);
+    world.settle();
+    world.tell(0, Event::OriginGone(root.pid));
+    world.tell(0, Event::OriginGone(child));
+    world.settle();
+    assert!(world.host(1).orphans.contains(&child), "it is told");
+    assert_eq!(world.place(child), Some(1), "and goes on");
+    exit(&mut world, 0, root.pid);
+    assert_eq!(world.place(child), None);
+}
+
+#[test]
+fn nobody_else_s_process_can_be_called_a_child() {
+    let mut world = World::new(2);
+    let root = root(&mut world);
+    let child = child(&mut world, 0, 2, &root);
+    world.settle();
+    let lie = Description { kin: kin(root.pid, root.pid), ..description(2, id(0)) };
+    world.tell(0, Event::Message { from: id(1), message: Message::Born(lie) });
+    world.settle();
+    // It is still known to run here.
+    world.tell(0, Event::OriginKills(child));
+    world.settle();
+    assert_eq!(world.place(child), None);
+}

@@ -1,0 +1,137 @@
+//! A process's kernel state as bytes: what travels in its image.
+//!
+//! What is read is an allegation until it was checked: every span lies in the memory that comes with it, every length is
+//! within its limit, nobody waits twice. So whoever adopts it need not look again.
+
+use std::collections::BTreeSet;
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, WATCHES_MAX};
+
+use crate::moving::Moving;
+use crate::process::{Call, Process, Receive, Span};
+use crate::remote::{Alien, CLIENTS_MAX};
+use crate::ties::WATCHERS_MAX;
+
+/// Version of this form. Another one is not read.
+const VERSION: u8 = 1;
+
+/// Why bytes are not a process's kernel state. Nothing has happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Of another version.
+    #[error("kernel state of version {0}, not {VERSION}")]
+    Version(u8),
+    /// Cut short, followed by other bytes, or not of this form.
+    #[error("kernel state is damaged: {0}")]
+    Damaged(String),
+    /// A part of it lies outside of the process's memory.
+    #[error("kernel state leads out of the process's memory")]
+    OutOfMemory,
+    /// It holds more of something than there may be.
+    #[error("kernel state has too many or too long {0}")]
+    Limit(&'static str),
+    /// Its parts say different things.
+    #[error("kernel state contradicts itself: {0}")]
+    Contradiction(&'static str),
+}
+
+impl Moving {
+    /// Its bytes, for an image.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let state = (VERSION, &self.process, &self.clients);
+        postcard::to_stdvec(&state).expect("there is nothing in it that has no form")
+    }
+
+    /// What [`Moving::encode`] made, of a process with so many bytes of memory.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub fn decode(bytes: &[u8], memory_len: usize) -> Result<Moving, DecodeError> {
+        let version = *bytes.first().ok_or(DecodeError::Damaged("there is none".to_owned()))?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let read = postcard::take_from_bytes::<(u8, Process, Vec<(Pid, Alien)>)>(bytes);
+        let ((_, process, clients), rest) =
+            read.map_err(|error| DecodeError::Damaged(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(DecodeError::Damaged("something follows it".to_owned()));
+        }
+        check_call(&process, memory_len)?;
+        check_queue(&process)?;
+        check_ties(&process)?;
+        check_clients(&process, &clients)?;
+        Ok(Moving { process, clients })
+    }
+}
+
+fn limit(holds: bool, what: &'static str) -> Result<(), DecodeError> {
+    if holds { Ok(()) } else { Err(DecodeError::Limit(what)) }
+}
+
+fn agrees(holds: bool, what: &'static str) -> Result<(), DecodeError> {
+    if holds { Ok(()) } else { Err(DecodeError::Contradiction(what)) }
+}
+
+fn within(span: Span, memory_len: usize) -> Result<(), DecodeError> {
+    if span.range().end > memory_len { Err(DecodeError::OutOfMemory) } else { Ok(()) }
+}
+
+fn check_call(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
+    let answer = process.answer.len();
+    limit(answer <= MESSAGE_BYTES_MAX, "bytes of a message")?;
+    match process.call {
+        Call::None | Call::Failed(_) => Ok(()),
+        Call::Send { to, reply, .. } => {
+            agrees(to != process.pid, "it has sent to itself")?;
+            within(reply, memory_len)
+        }
+        Call::Reply(reply) => {
+            agrees(reply.holds(answer), "a reply without room")?;
+            within(reply, memory_len)
+        }
+        Call::Receive(receive) | Call::NoRoom(receive, _) => check_receive(receive, memory_len),
+        Call::Message(receive, envelope) => {
+            agrees(receive.buffer.holds(answer), "a message without room")?;
+            agrees(envelope.len as usize == answer, "a message of another length")?;
+            check_receive(receive, memory_len)
+        }
+    }
+}
+
+fn check_receive(receive: Receive, memory_len: usize) -> Result<(), DecodeError> {
+    within(receive.buffer, memory_len)?;
+    within(receive.envelope, memory_len)?;
+    agrees(receive.envelope.holds(Envelope::BYTES), "an envelope without room")
+}
+
+fn check_queue(process: &Process) -> Result<(), DecodeError> {
+    limit(process.queue.len() <= QUEUE_MAX, "messages that wait")?;
+    let long = process.queue.iter().any(|waiting| waiting.message.len() > MESSAGE_BYTES_MAX);
+    limit(!long, "bytes of a message")?;
+    let sends: BTreeSet<_> = process.queue.iter().map(|one| (one.from, one.transaction)).collect();
+    agrees(sends.len() == process.queue.len(), "a message twice")?;
+    agrees(sends.iter().all(|(from, _)| *from != process.pid), "it has sent to itself")
+}
+
+fn check_ties(process: &Process) -> Result<(), DecodeError> {
+    let Some(ties) = &process.ties else { return Ok(()) };
+    limit(ties.watching.len() + ties.ended.len() <= WATCHES_MAX, "watches")?;
+    limit(ties.watchers.len() <= WATCHERS_MAX, "watchers")?;
+    let mut others = ties.watching.keys().chain(ties.watchers.keys());
+    agrees(others.all(|(pid, _)| *pid != process.pid), "it watches itself")
+}
+
+fn check_clients(process: &Process, clients: &[(Pid, Alien)]) -> Result<(), DecodeError> {
+    limit(clients.len() <= CLIENTS_MAX, "clients")?;
+    let pids: BTreeSet<Pid> = clients.iter().map(|(pid, _)| *pid).collect();
+    agrees(pids.len() == clients.len(), "a client twice")?;
+    for (_, alien) in clients {
+        agrees(alien.to == process.pid, "somebody else's client")?;
+        let len = alien.reply.as_ref().and_then(|reply| reply.as_ref().ok()).map_or(0, |r| r.len());
+        limit(len <= MESSAGE_BYTES_MAX, "bytes of a reply")?;
+    }
+    Ok(())
+}

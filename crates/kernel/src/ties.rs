@@ -1,0 +1,68 @@
+//! Whom a process watches, and who watches it: its kernel's record, which travels with it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::WATCHES_MAX;
+use serde::{Deserialize, Serialize};
+
+use crate::packet::Place;
+
+/// Those who watch one process. More are told at once that it is lost to them.
+pub(crate) const WATCHERS_MAX: usize = 1 << 20;
+
+/// What becomes of the watcher when the watched one ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Watch {
+    /// It receives the word.
+    Monitor,
+    /// It is ended, too, unless the other's end was normal. Holds both ways.
+    Link,
+}
+
+/// A process's monitors, links, and parent. Most have none: it stands apart from what every message needs.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Ties {
+    /// Who has spawned it, and may end it.
+    pub(crate) parent: Option<Pid>,
+    /// How many watches it has begun: the number of the last one.
+    pub(crate) begun: u64,
+    /// Whom it watches.
+    pub(crate) watching: BTreeMap<(Pid, Watch), Watching>,
+    /// Who watches it.
+    pub(crate) watchers: BTreeMap<(Pid, Watch), Watcher>,
+    /// Whom it has monitored and who has ended how, and it has not received the word.
+    pub(crate) ended: VecDeque<(Pid, u64)>,
+}
+
+/// A watch, at the watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watching {
+    /// Which of its watches this is.
+    pub(crate) number: u64,
+    /// The kernel that was told. Means nothing while the other one is in the same table.
+    pub(crate) place: Option<Place>,
+}
+
+/// A watch, at the watched one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watcher {
+    /// Which of the watcher's watches this is. A late word about an earlier one means nothing.
+    pub(crate) number: u64,
+    /// Where the watcher is. Means nothing while it is in the same table.
+    pub(crate) place: Option<Place>,
+}
+
+impl Ties {
+    /// Whether it may watch another one, and be told of its end.
+    pub(crate) fn has_room(&self) -> bool {
+        self.watching.len() + self.ended.len() < WATCHES_MAX
+    }
+
+    /// The next end that it is to be told of, of that one or of anybody.
+    pub(crate) fn take_ended(&mut self, from: Option<Pid>) -> Option<(Pid, u64)> {
+        let wanted = |(pid, _): &(Pid, u64)| from.is_none_or(|from| from == *pid);
+        let at = self.ended.iter().position(wanted)?;
+        self.ended.remove(at)
+    }
+}

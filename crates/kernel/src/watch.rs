@@ -1,0 +1,248 @@
+//! Monitors and links: who is told, or ended, when a process ends. And to end one's children.
+
+use peripatos_abi::message::{Envelope, Kind, Status};
+use peripatos_abi::{EndReason, Pid};
+
+use crate::kernel::{Kernel, Woken};
+use crate::packet::{Body, Place};
+use crate::process::{Call, Form, Process};
+use crate::table::Slot;
+use crate::ties::{Ties, WATCHERS_MAX, Watch, Watcher, Watching};
+
+impl Kernel {
+    /// A process will receive an envelope of [`Kind::Ended`] when the other one has ended: now, if nobody has its pid.
+    ///
+    /// # Errors
+    /// [`Status::TooMany`].
+    pub fn monitor(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
+        self.watch(me, to, Watch::Monitor)
+    }
+
+    /// It will not. A word that it has not received it does not get.
+    ///
+    /// # Errors
+    /// [`Status::NoProcess`]: it is not here itself.
+    pub fn unmonitor(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
+        self.unwatch(me, to, Watch::Monitor)
+    }
+
+    /// Two processes end together, unless one ends normally.
+    ///
+    /// # Errors
+    /// [`Status::TooMany`], of either.
+    pub fn link(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
+        self.watch(me, to, Watch::Link)
+    }
+
+    /// They do not.
+    ///
+    /// # Errors
+    /// [`Status::NoProcess`]: it is not here itself.
+    pub fn unlink(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
+        self.unwatch(me, to, Watch::Link)
+    }
+
+    /// A process ends one that it has spawned: the kernel that has it will say [`Woken::Kill`].
+    ///
+    /// # Errors
+    /// [`Status::NotPermitted`]. Of one that is elsewhere it is not told whether it was, or is any more.
+    pub fn end(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
+        let by = self.pid(me).ok_or(Status::NoProcess)?;
+        match self.table.find(to) {
+            Some(slot) => self.kill_child(slot, by),
+            None => {
+                self.post(self.routes.get(to), by, to, Body::Kill);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes in a process that `parent` has spawned, and may end. `None`: one of this pid is here already.
+    pub fn add_child(&mut self, pid: Pid, form: Form, parent: Pid) -> Option<Slot> {
+        let mut process = Process::new(pid, form);
+        process.ties().parent = Some(parent);
+        self.table.insert(process)
+    }
+
+    pub(crate) fn kill_child(&mut self, slot: Slot, by: Pid) -> Result<(), Status> {
+        let process = self.table.get(slot).ok_or(Status::NoProcess)?;
+        if process.ties.as_ref().and_then(|ties| ties.parent) != Some(by) {
+            return Err(Status::NotPermitted);
+        }
+        self.woken.push_back(Woken::Kill(slot, by));
+        Ok(())
+    }
+
+    fn watch(&mut self, me: Slot, to: Pid, watch: Watch) -> Result<(), Status> {
+        let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
+        let pid = process.pid;
+        if pid == to || process.ties().watching.contains_key(&(to, watch)) {
+            return Ok(());
+        }
+        if !process.ties().has_room() {
+            return Err(Status::TooMany);
+        }
+        let number = process.ties().begun + 1;
+        let here = self.table.find(to);
+        if let Some(slot) = here
+            && !self.watched(slot, pid, watch, Watcher { number, place: None })
+        {
+            return Err(Status::TooMany);
+        }
+        let place = if here.is_some() { None } else { self.routes.get(to) };
+        let Some(process) = self.table.get_mut(me) else { return Err(Status::NoProcess) };
+        let ties = process.ties();
+        ties.begun = number;
+        ties.watching.insert((to, watch), Watching { number, place });
+        if watch == Watch::Link {
+            ties.watchers.insert((to, watch), Watcher { number: 0, place });
+        }
+        if here.is_none() {
+            self.post(place, pid, to, Body::Watch { watch, number });
+        }
+        Ok(())
+    }
+
+    /// A process is watched from now on. `false`: that is too much.
+    fn watched(&mut self, slot: Slot, by: Pid, watch: Watch, watcher: Watcher) -> bool {
+        let Some(process) = self.table.get_mut(slot) else { return false };
+        let ties = process.ties();
+        let known = ties.watchers.get(&(by, watch)).copied();
+        if known.is_some_and(|known| known.number > watcher.number) {
+            return true;
+        }
+        let back = watch == Watch::Link && !ties.watching.contains_key(&(by, watch));
+        if ties.watchers.len() >= WATCHERS_MAX || back && !ties.has_room() {
+            return false;
+        }
+        ties.watchers.insert((by, watch), watcher);
+        if back {
+            ties.begun += 1;
+            let watching = Watching { number: ties.begun, place: watcher.place };
+            ties.watching.insert((by, watch), watching);
+        }
+        true
+    }
+
+    fn unwatch(&mut self, me: Slot, to: Pid, watch: Watch) -> Result<(), Status> {
+        let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
+        let pid = process.pid;
+        let Some(ties) = &mut process.ties else { return Ok(()) };
+        match watch {
+            Watch::Monitor => ties.ended.retain(|(ended, _)| *ended != to),
+            Watch::Link => {
+                ties.watchers.remove(&(to, watch));
+            }
+        }
+        if let Some(Watching { number, place }) = ties.watching.remove(&(to, watch)) {
+            self.no_watch(pid, to, watch, number, place);
+        }
+        Ok(())
+    }
+
+    /// Tells the watched one that it is not watched any more.
+    fn no_watch(&mut self, by: Pid, to: Pid, watch: Watch, number: u64, place: Option<Place>) {
+        match self.table.find(to) {
+            Some(slot) => self.unwatched(slot, by, watch, number),
+            None => {
+                let place = place.or(self.routes.get(to));
+                self.post(place, by, to, Body::Unwatch { watch, number });
+            }
+        }
+    }
+
+    pub(crate) fn unwatched(&mut self, slot: Slot, by: Pid, watch: Watch, number: u64) {
+        let Some(ties) = self.table.get_mut(slot).and_then(|one| one.ties.as_mut()) else { return };
+        let known = ties.watchers.get(&(by, watch));
+        if known.is_some_and(|known| known.number <= number) {
+            ties.watchers.remove(&(by, watch));
+            if watch == Watch::Link {
+                ties.watching.remove(&(by, watch));
+            }
+        }
+    }
+
+    /// Another kernel's process watches one of this one's.
+    pub(crate) fn watch_came(
+        &mut self,
+        source: Place,
+        from: Pid,
+        to: Pid,
+        watch: Watch,
+        number: u64,
+    ) {
+        let Some(slot) = self.table.find(to) else { return };
+        if !self.watched(slot, from, watch, Watcher { number, place: Some(source) }) {
+            let reason = EndReason::Lost.to_bits();
+            self.tell_end(to, from, Some(source), reason);
+        }
+    }
+
+    /// A process has ended; its ties are at their end.
+    pub(crate) fn untie(&mut self, pid: Pid, ties: Ties, reason: u64) {
+        let mut told: Option<Pid> = None;
+        for ((watcher, _), Watcher { place, .. }) in ties.watchers {
+            // One word does for a monitor and a link.
+            if told != Some(watcher) {
+                self.tell_end(pid, watcher, place, reason);
+                told = Some(watcher);
+            }
+        }
+        for ((to, watch), Watching { number, place }) in ties.watching {
+            // The other end of a link has been told.
+            if watch == Watch::Monitor {
+                self.no_watch(pid, to, watch, number, place);
+            }
+        }
+    }
+
+    pub(crate) fn tell_end(&mut self, of: Pid, watcher: Pid, place: Option<Place>, reason: u64) {
+        match self.table.find(watcher) {
+            Some(slot) => self.end_came(slot, of, reason),
+            None => {
+                let place = place.or(self.routes.get(watcher));
+                self.post(place, of, watcher, Body::Ended { reason });
+            }
+        }
+    }
+
+    /// One that a process has watched has ended. Nothing, if it does not watch it any more.
+    pub(crate) fn end_came(&mut self, slot: Slot, of: Pid, reason: u64) {
+        let Some(process) = self.table.get_mut(slot) else { return };
+        let Some(ties) = &mut process.ties else { return };
+        if ties.watching.remove(&(of, Watch::Link)).is_some() {
+            ties.watchers.remove(&(of, Watch::Link));
+            if reason != EndReason::NORMAL {
+                self.woken.push_back(Woken::Kill(slot, of));
+            }
+        }
+        if ties.watching.remove(&(of, Watch::Monitor)).is_some() {
+            ties.ended.push_back((of, reason));
+            self.wake_ended(slot);
+        }
+    }
+
+    /// If the process waits for the word that has come, or can be called with it, it goes on.
+    fn wake_ended(&mut self, slot: Slot) {
+        let Some(process) = self.table.get_mut(slot) else { return };
+        let Some(ties) = &mut process.ties else { return };
+        match process.call {
+            Call::Receive(receive) => {
+                if let Some((of, reason)) = ties.take_ended(receive.from) {
+                    process.answer.set(&[]);
+                    process.call = Call::Message(receive, end_envelope(of, reason));
+                    self.woken.push_back(Woken::Process(slot));
+                }
+            }
+            Call::None if process.form == Form::Handler && process.serves.is_none() => {
+                self.woken.push_back(Woken::Handler(slot));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What goes for a message that tells of an end.
+pub(crate) fn end_envelope(of: Pid, reason: u64) -> Envelope {
+    Envelope { from: of, transaction: reason, len: 0, kind: Kind::Ended }
+}
