@@ -38,7 +38,7 @@ pub use call::{Called, Outcome};
 pub use kernel::{Kernel, Woken};
 pub use moving::Moving;
 pub use moving_wire::DecodeError;
-pub use names::Names;
+pub use names::{NameChange, Names};
 pub use packet::{Body, Packet, PacketError, Place};
 pub use process::{Form, State};
 pub use remote::Routes;

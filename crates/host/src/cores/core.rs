@@ -216,7 +216,7 @@ impl Core {
             }
             Packet::Close => self.closing = true,
             // The loop has taken these out.
-            Packet::Serve(..) | Packet::Resume(_) | Packet::Talk(_) => {}
+            Packet::Serve(..) | Packet::Resume(_) | Packet::Talk(_) | Packet::Nobody(_) => {}
         }
         None
     }

@@ -26,6 +26,8 @@ pub(super) enum Packet {
     Resume(Pid),
     /// A word from another core's kernel.
     Talk(Box<peripatos_kernel::Packet>),
+    /// The same, back from where nobody has the process that it is for.
+    Nobody(Box<peripatos_kernel::Packet>),
     /// End everything.
     Close,
 }
@@ -38,7 +40,8 @@ impl Packet {
             | Packet::Wake(_)
             | Packet::Serve(..)
             | Packet::Resume(_)
-            | Packet::Talk(_) => false,
+            | Packet::Talk(_)
+            | Packet::Nobody(_) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
         }
     }
