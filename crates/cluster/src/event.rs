@@ -238,6 +238,8 @@ pub enum Action {
     Drop(MigrationId),
     /// End a local process.
     Kill(Pid),
+    /// An OS process of that node is gone, with all that it ran: who waits for that is told.
+    NodeGone(NodeId),
     /// Nobody serves this local process any more.
     OriginGone(Pid),
     /// The attached origin of `root` is also that of a process that belongs to it.

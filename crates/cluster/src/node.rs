@@ -282,6 +282,7 @@ impl Node {
         for (pid, _) in self.processes.of_origin(node) {
             out.push(Action::OriginGone(pid));
         }
+        out.push(Action::NodeGone(node));
         self.homes.node_gone(node, self.now);
         self.unheard.retain(|_, (origin, _)| *origin != node);
     }

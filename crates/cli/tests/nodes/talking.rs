@@ -186,3 +186,26 @@ fn a_family_on_a_node_has_its_terminal() {
     let output = cluster.output(["run", "--at", "a", &program]);
     assert_eq!(output.status.code(), Some(113), "{}", text(&output.stderr));
 }
+
+#[test]
+fn whoever_waits_for_a_process_of_a_node_that_dies_is_told() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    // It registers, takes a message, and never replies.
+    let silent =
+        "(func (export \"_start\") (call $done (call $register (i32.const 0) (i32.const 7)))
+        (loop $on (call $done (call $receive (i64.const -1))) (br $on)))";
+    let silent = run(&cluster, "a", "silent", silent, &[]);
+    let asks = "(func (export \"_start\") (call $find) (call $ask))";
+    let client = run(&cluster, "b", "asks", asks, &[]);
+    let mourner = run(&cluster, "b", "mourner", MOURNER, &[]);
+    for program in [&client, &mourner] {
+        cluster.until_row("b", &program.pid(), |row| row.state == "waiting");
+    }
+    // They look for it a hundred times a second, and wait then.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    cluster.node("a").kill();
+    // Unreachable: whether it has acted is not known. And lost, for who watches it.
+    exits(&cluster, client, 103);
+    exits(&cluster, mourner, 4);
+    drop(silent);
+}

@@ -234,6 +234,7 @@ impl World {
                     host.reports.push_back(Event::Ended { pid, end: End::Killed });
                 }
             }
+            Action::NodeGone(_) => {}
             Action::OriginGone(pid) => {
                 host.orphans.insert(pid);
             }

@@ -239,6 +239,11 @@ impl Board {
         self.outside.named(&self.names);
     }
 
+    /// A node is gone: who waits for its processes is told.
+    pub(super) fn unreachable(&self, node: u128) {
+        (0..self.posts.len()).for_each(|core| self.send(core, Packet::Unreachable(node)));
+    }
+
     /// Nobody has the process that a packet is for.
     pub(super) fn nobody(&self, packet: peripatos_kernel::Packet) {
         let of = (packet.source.node == self.node).then_some(packet.source.core as usize);

@@ -300,6 +300,11 @@ impl Letterbox {
         self.0.nobody(packet);
     }
 
+    /// A node is gone, with all that it had: who waits for its processes is told.
+    pub fn unreachable(&self, node: u128) {
+        self.0.unreachable(node);
+    }
+
     /// Whether a process is on the cores.
     #[must_use]
     pub fn has(&self, pid: Pid) -> bool {

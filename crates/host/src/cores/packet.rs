@@ -28,6 +28,8 @@ pub(super) enum Packet {
     Talk(Box<peripatos_kernel::Packet>),
     /// The same, back from where nobody has the process that it is for.
     Nobody(Box<peripatos_kernel::Packet>),
+    /// A node is gone.
+    Unreachable(u128),
     /// End everything.
     Close,
 }
@@ -41,6 +43,7 @@ impl Packet {
             | Packet::Serve(..)
             | Packet::Resume(_)
             | Packet::Talk(_)
+            | Packet::Unreachable(_)
             | Packet::Nobody(_) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
         }

@@ -136,6 +136,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
     match packet {
         Packet::Talk(packet) => talk::arrived(*packet),
         Packet::Nobody(packet) => talk::nobody(*packet),
+        Packet::Unreachable(node) => talk::unreachable(node),
         Packet::Resume(pid) => talk::resume_handler(pid),
         Packet::Serve(tag, handler) => {
             let waker = handler_waker(board, &tag);

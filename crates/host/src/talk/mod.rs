@@ -69,6 +69,8 @@ struct Talk {
     /// Handlers that have ended and whose end has not been told.
     over: VecDeque<(Pid, HandlerEnd)>,
     deadlines: Deadlines,
+    /// When the kernel was told the time last.
+    ticked: Instant,
     /// Of what is called on no sender's stack.
     message: Box<[u8]>,
 }
@@ -96,6 +98,7 @@ pub fn open(surroundings: Surroundings) {
         work: VecDeque::new(),
         over: VecDeque::new(),
         deadlines: Deadlines::default(),
+        ticked: Instant::now(),
         message: vec![0; peripatos_abi::message::MESSAGE_BYTES_MAX].into(),
     };
     let before = TALK.replace(Some(talk));
@@ -119,6 +122,7 @@ pub fn adopt(pid: Pid, parent: Option<Pid>) {
 pub struct Leaving {
     moving: Moving,
     deadline: Option<Instant>,
+    since: Instant,
 }
 
 impl Leaving {
@@ -143,7 +147,8 @@ impl Leaving {
         memory_len: usize,
         deadline: Option<Instant>,
     ) -> Result<Leaving, DecodeError> {
-        Ok(Leaving { moving: Moving::decode(bytes, memory_len)?, deadline })
+        let moving = Moving::decode(bytes, memory_len)?;
+        Ok(Leaving { moving, deadline, since: Instant::now() })
     }
 
     /// Whose it is.
@@ -156,9 +161,11 @@ impl Leaving {
 /// A process that has come from another kernel is here from now on.
 pub fn adopt_leaving(leaving: Leaving) {
     let _ = with(|talk| {
-        let slot = talk.kernel.adopt(leaving.moving)?;
+        let Leaving { mut moving, deadline, since } = leaving;
+        moving.has_waited(since.elapsed().as_nanos() as u64);
+        let slot = talk.kernel.adopt(moving)?;
         talk.seat(slot).waker = None;
-        leaving.deadline.map(|at| talk.deadlines.set(slot, at))
+        deadline.map(|at| talk.deadlines.set(slot, at))
     });
     deliver();
 }
@@ -169,7 +176,11 @@ pub fn extract(pid: Pid, to: Place) -> Option<Leaving> {
     let leaving = with(|talk| {
         let slot = talk.kernel.find(pid)?;
         let deadline = talk.deadlines.clear(slot);
-        talk.kernel.extract(slot, to).map(|moving| Leaving { moving, deadline })
+        talk.kernel.extract(slot, to).map(|moving| Leaving {
+            moving,
+            deadline,
+            since: Instant::now(),
+        })
     });
     deliver();
     leaving.flatten()
@@ -196,6 +207,12 @@ pub fn ended(pid: Pid, reason: EndReason) {
 /// A packet has come.
 pub fn arrived(packet: Packet) {
     let _ = with(|talk| talk.kernel.arrived(packet));
+    deliver();
+}
+
+/// A node is gone: who waits for its processes is told.
+pub fn unreachable(node: u128) {
+    let _ = with(|talk| talk.kernel.unreachable(node));
     deliver();
 }
 

@@ -368,6 +368,7 @@ impl Host {
             Action::Kill(pid) => {
                 let _ = self.cores.kill(pid);
             }
+            Action::NodeGone(node) => self.letterbox.unreachable(node.0),
             Action::OriginGone(pid) => {
                 if let Some(exchange) = self.exchanges.get(&pid) {
                     exchange.origin_gone();

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::Status;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
-use peripatos_kernel::{Body, Packet, Place};
+use peripatos_kernel::limits::PACKET_NS_MAX;
+use peripatos_kernel::{Packet, Place};
 
 use super::Host;
 
@@ -15,14 +15,16 @@ use super::Host;
 const PACKETS_MAX: usize = 65_536;
 /// How long nodes have to say whether they have a process.
 const SEEK_MAX: Duration = Duration::from_secs(2);
+/// Packets that have waited longer are lost. Half of what a kernel counts on: they have been on their way before.
+const PACKET_AGE_MAX: Duration = Duration::from_nanos(PACKET_NS_MAX / 2);
 /// Processes that have left, of which is remembered where they went.
 const GONE_MAX: usize = 65_536;
 
 /// Processes that packets are for and that are not on this node's cores.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
-    /// They stand still here, on their way out.
-    still: HashMap<Pid, Vec<Packet>>,
+    /// They stand still here, on their way out; since when a packet waits for one.
+    still: HashMap<Pid, Vec<(Instant, Packet)>>,
     sought: HashMap<Pid, Seek>,
     /// Where those went that have left.
     gone: HashMap<Pid, NodeId>,
@@ -47,11 +49,12 @@ impl Elsewhere {
         self.still.entry(pid).or_default();
     }
 
-    /// It goes on here, or is gone: what was kept for it.
+    /// It goes on here, or is gone: what was kept for it, and is not too old.
     pub(super) fn moves_on(&mut self, pid: Pid) -> Vec<Packet> {
-        let packets = self.still.remove(&pid).unwrap_or_default();
-        self.packets -= packets.len();
-        packets
+        let kept = self.still.remove(&pid).unwrap_or_default();
+        self.packets -= kept.len();
+        let young = kept.into_iter().filter(|(since, _)| since.elapsed() < PACKET_AGE_MAX);
+        young.map(|(_, packet)| packet).collect()
     }
 
     pub(super) fn went(&mut self, pid: Pid, to: NodeId) {
@@ -77,7 +80,7 @@ impl Host {
             return self.log_once("more packets have no known way than are kept");
         }
         if let Some(kept) = self.elsewhere.still.get_mut(&pid) {
-            kept.push(packet);
+            kept.push((Instant::now(), packet));
             self.elsewhere.packets += 1;
             return;
         }
@@ -138,11 +141,10 @@ impl Host {
             // It may have come here meanwhile.
             if self.letterbox.has(pid) {
                 self.letterbox.bring(packet);
-            } else if doubtful {
-                self.unreachable(packet);
-            } else {
+            } else if !doubtful {
                 self.letterbox.nobody(packet);
             }
+            // Else it is lost: its kernel says it again, until it gives up.
         }
     }
 
@@ -182,15 +184,6 @@ impl Host {
         let target = Some(Place { node: to.0, core: u32::MAX });
         // Without a link it is lost: kernels send again.
         let _ = self.roads.send(Packet { target, ..packet });
-    }
-
-    /// Whether anybody has the process is not known.
-    fn unreachable(&self, packet: Packet) {
-        if let Body::Send { transaction, .. } = packet.body {
-            let body = Body::Reply { transaction, result: Err(Status::Unreachable) };
-            let back = Packet { target: None, from: packet.to, to: packet.from, body, ..packet };
-            self.letterbox.bring(back);
-        }
     }
 
     /// Processes here have names, or have them no more: everybody is told.
