@@ -39,6 +39,8 @@ pub enum Outcome<'a> {
 }
 
 impl Kernel {
+    // Else what it returns is written in pieces and read as a whole, which costs more than all of it.
+    #[inline(always)]
     pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) -> Called {
         let (sender, server) = self.table.pair_mut(from, to).expect("both were found");
         sender.sends += 1;
@@ -55,6 +57,7 @@ impl Kernel {
     /// # Errors
     /// [`Status::Wait`] if the handler was parked. [`Status::NoProcess`] if it has ended. [`Status::TooLong`] if there is
     /// no room for the reply.
+    #[inline]
     pub fn end_call(
         &mut self,
         called: &Called,
@@ -129,6 +132,7 @@ impl Kernel {
     }
 
     /// A handler is free again.
+    #[inline]
     fn served(&mut self, to: Slot) {
         let Some(server) = self.table.get_mut(to) else { return };
         server.serves = None;

@@ -37,4 +37,4 @@ pub use packet::{Body, Packet, Place};
 pub use process::{Form, State};
 pub use remote::Routes;
 pub use send::Sent;
-pub use table::Slot;
+pub use table::{PidMap, Slot};

@@ -294,6 +294,7 @@ impl Kernel {
 
     /// Whether a handler is here that could be called, or a fiber: for whoever looks.
     #[must_use]
+    #[inline]
     pub fn form(&self, slot: Slot) -> Option<Form> {
         self.table.get(slot).map(|process| process.form)
     }

@@ -24,6 +24,7 @@ impl Kernel {
     ///
     /// # Errors
     /// See [`Status`]; the sender goes on.
+    #[inline]
     pub fn send(
         &mut self,
         from: Slot,
@@ -252,12 +253,14 @@ pub(crate) fn notification(bits: u64) -> Envelope {
     Envelope { from: Pid::from_bits(0), transaction: bits, len: 0, kind: Kind::Notification }
 }
 
+#[inline]
 pub(crate) fn read_pid(memory: &[u8], at: u32) -> Result<Pid, Status> {
     let bytes = memory.get(at as usize..).and_then(|rest| rest.first_chunk::<PID_BYTES>());
     let bytes = bytes.ok_or(Status::BadAddress)?;
     Ok(Pid::from_bits(u128::from_le_bytes(*bytes)))
 }
 
+#[inline]
 fn read_sender(memory: &[u8], at: u32) -> Result<(Pid, u64), Status> {
     let bytes = memory.get(at as usize..).and_then(|rest| rest.first_chunk());
     Ok(Envelope::sender(bytes.ok_or(Status::BadAddress)?))

@@ -4,10 +4,10 @@ use std::task::Waker;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Status};
-use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
+use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError};
 use peripatos_kernel::{Called, Form, Outcome, Slot};
 
-use super::{Work, deliver, ended, with};
+use super::{Talk, Work, deliver, ended, with};
 
 /// How a handler came to its end.
 #[derive(Debug)]
@@ -63,39 +63,54 @@ pub fn has_work() -> bool {
     with(|talk| !talk.work.is_empty()).unwrap_or(false)
 }
 
-/// Calls a handler on this stack, for a sender whose memory this is. `before`: what ran before it.
-pub(super) fn call(
-    called: &Called,
+/// A call on a sender's stack that has begun.
+pub(super) struct Begun {
+    called: Called,
+    /// Taken out of its seat, so that nobody else can call it. `None`: it serves nobody, and yet is not there.
     handler: Option<Box<Handler>>,
+    /// Whether it could take the message.
+    taken: bool,
+    /// What ran before it.
     before: usize,
-    memory: &mut [u8],
-    message: Span,
-) -> Answer {
-    let begin = message.0 as usize;
-    let message = &memory[begin..begin + message.1 as usize];
+}
+
+impl Talk {
+    /// Begins a call, for a sender whose message this is: puts it into the handler's memory.
+    #[inline]
+    pub(super) fn begin(&mut self, called: Called, message: &[u8]) -> Begun {
+        let before = self.surroundings.calls.enter(called.to.index());
+        let mut handler = self.seat(called.to).handler.take();
+        let envelope = Envelope { len: message.len() as u32, ..called.envelope };
+        let taken = handler.as_mut().is_some_and(|handler| handler.put(envelope, message));
+        Begun { called, handler, taken, before }
+    }
+}
+
+/// Calls the handler on this stack, for a message of this length, of a sender whose memory this is.
+#[inline]
+pub(super) fn call(begun: Begun, memory: &mut [u8], len: u32) -> Answer {
+    let Begun { called, handler, taken, before } = begun;
     let Some(mut handler) = handler else {
-        // A handler that serves nobody is in its seat.
         let answer = with(|talk| {
             talk.surroundings.calls.leave(before);
-            talk.kernel.end_call(called, Outcome::Ended, memory)
+            talk.kernel.end_call(&called, Outcome::Ended, memory)
         });
         return answer.unwrap_or(Err(Status::NoProcess));
     };
-    let envelope = Envelope { len: message.len() as u32, ..called.envelope };
-    let handled = handler.deliver(&envelope, message);
+    let handled = if taken { handler.run(len) } else { Err(ProcessError::Ended) };
+    let mut left = None;
     let ended = with(|talk| {
         talk.surroundings.calls.leave(before);
-        let answer = talk.kernel.end_call(called, outcome(&handled, &handler), memory);
+        let answer = talk.kernel.end_call(&called, outcome(&handled, &handler), memory);
         // What nearly always happens, in one borrow.
-        let left = if matches!(answer, Ok(_) | Err(Status::Wait)) {
+        if matches!(answer, Ok(_) | Err(Status::Wait)) {
             talk.seat(called.to).handler = Some(handler);
-            None
         } else {
-            Some(handler)
-        };
-        (answer, left, talk.kernel.is_quiet())
+            left = Some(handler);
+        }
+        (answer, talk.kernel.is_quiet())
     });
-    let Some((answer, left, quiet)) = ended else { return Err(Status::NoProcess) };
+    let Some((answer, quiet)) = ended else { return Err(Status::NoProcess) };
     if let Some(handler) = left {
         put_back(called.to, handler, handled);
     }
@@ -124,7 +139,7 @@ fn call_alone(slot: Slot) {
         Some((called, handler, std::mem::take(&mut talk.message)))
     });
     let Some((called, mut handler, buffer)) = begun.flatten() else { return };
-    let handled = handler.deliver(&called.envelope, &buffer[..called.envelope.len as usize]);
+    let handled = handler.deliver(called.envelope, &buffer[..called.envelope.len as usize]);
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
         talk.message = buffer;
@@ -175,6 +190,7 @@ fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessE
 }
 
 /// What the kernel is told of what a handler has done.
+#[inline]
 fn outcome<'a>(handled: &Result<Handled, ProcessError>, handler: &'a Handler) -> Outcome<'a> {
     match handled {
         Ok(Handled::Reply(len)) => handler.reply(*len).map_or(Outcome::Ended, Outcome::Replied),

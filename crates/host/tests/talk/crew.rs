@@ -72,6 +72,7 @@ impl Crew {
             names: Arc::default(),
             post: Box::new(Some),
             calls: Arc::default(),
+            turn: |_| false,
         });
         Crew {
             runs: BTreeMap::new(),

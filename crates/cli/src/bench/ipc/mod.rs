@@ -33,8 +33,13 @@ const SIZES: [(usize, &str); 2] = [(4 << 10, "4KiB"), (64 << 10, "64KiB")];
 const BATCHES_LONG: usize = 50;
 const CALLS_LONG: usize = 100;
 
-/// All figures.
-pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metric>> {
+/// All figures, or those whose names begin so.
+pub(crate) fn measure(
+    rounds: usize,
+    only: &[String],
+    progress: impl Fn(&str),
+) -> Result<Vec<Metric>> {
+    let wanted = |metric: &str| only.is_empty() || only.iter().any(|one| metric.starts_with(one));
     let runtime = place::with_settings(Settings::default())?;
     let mut metrics = Vec::new();
     for (server, name, what) in [
@@ -42,19 +47,26 @@ pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metr
         (Server::Fiber, "same_core", "messages on one core"),
         (Server::FiberBeside, "cross_core", "messages between cores"),
     ] {
+        let metric = format!("ipc.{name}.p50_ns");
+        if !wanted(&metric) {
+            continue;
+        }
         progress(what);
         let talk = Talk { batches: BATCHES, calls: CALLS, size: SHORT };
         let mut samples = Samples::default();
         for _ in 0..rounds {
             round_trips(&runtime, server, talk)?.into_iter().for_each(|ns| samples.push(ns));
         }
-        metrics.push(Metric::of(format!("ipc.{name}.p50_ns"), "ns", &samples));
+        metrics.push(Metric::of(metric, "ns", &samples));
     }
     for (server, name) in [(Server::Handler, ""), (Server::Fiber, "same_core.")] {
         for (size, size_name) in SIZES {
+            let metric = format!("ipc.{name}size_{size_name}.copy_ratio");
+            if !wanted(&metric) {
+                continue;
+            }
             progress(&format!("messages of {size_name}"));
             let samples = copy_ratio(&runtime, server, size, rounds)?;
-            let metric = format!("ipc.{name}size_{size_name}.copy_ratio");
             metrics.push(Metric::of(metric, "ratio", &samples));
         }
     }
