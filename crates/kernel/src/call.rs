@@ -4,6 +4,7 @@
 //! server is called: the sender waits for the reply, the server serves it. However the call ends, that is where it is
 //! looked up.
 
+use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, Status};
 
 use crate::kernel::{Kernel, Woken};
@@ -14,18 +15,6 @@ use crate::table::Slot;
 /// Handlers that are called on one stack, one from another. Beyond, each would cost double, and a stack has an end: a
 /// message waits until its receiver can be called on another one.
 pub(crate) const DEPTH_MAX: u32 = 8;
-
-/// A handler that is to be called now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Called {
-    /// Who has sent. `None`: nobody who is on this stack.
-    pub from: Option<Slot>,
-    /// The handler.
-    pub to: Slot,
-    /// What goes before the message.
-    pub envelope: Envelope,
-    reply: Option<Span>,
-}
 
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +28,22 @@ pub enum Outcome<'a> {
 }
 
 impl Kernel {
-    // Else what it returns is written in pieces and read as a whole, which costs more than all of it.
-    #[inline(always)]
-    pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) -> Called {
+    #[inline]
+    pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) {
         let (sender, server) = self.table.pair_mut(from, to).expect("both were found");
         sender.sends += 1;
-        let (pid, transaction) = (sender.pid, sender.sends);
         sender.call = Call::Send { to: server.pid, reply, at: At::Received };
-        server.serves = Some((pid, transaction));
+        server.serves = Some((sender.pid, sender.sends));
         self.depth += 1;
-        let envelope = Envelope { from: pid, transaction, len: 0, kind: Kind::Message };
-        Called { from: Some(from), to, envelope, reply: Some(reply) }
+    }
+
+    /// What goes before a message of this length, which a handler is called for.
+    #[must_use]
+    #[inline]
+    pub fn envelope(&self, to: Slot, len: u32) -> Envelope {
+        let serves = self.table.get(to).and_then(|server| server.serves);
+        let (from, transaction) = serves.unwrap_or((Pid::from_bits(0), 0));
+        Envelope { from, transaction, len, kind: Kind::Message }
     }
 
     /// A call on the sender's stack is over; its memory gets the reply: the reply's length.
@@ -60,33 +54,30 @@ impl Kernel {
     #[inline]
     pub fn end_call(
         &mut self,
-        called: &Called,
+        from: Slot,
+        to: Slot,
         outcome: Outcome<'_>,
         memory: &mut [u8],
     ) -> Result<u32, Status> {
         self.depth -= 1;
-        let (Some(from), Some(reply)) = (called.from, called.reply) else {
-            return Err(Status::NotNow);
-        };
-        let result = match outcome {
-            Outcome::Parked => return Err(Status::Wait),
-            Outcome::Ended => Err(Status::NoProcess),
-            Outcome::Replied(bytes) if reply.holds(bytes.len()) => {
-                memory[reply.first(bytes.len())].copy_from_slice(bytes);
-                Ok(bytes.len() as u32)
-            }
-            Outcome::Replied(_) => Err(Status::TooLong),
-        };
-        if let Some(sender) = self.table.get_mut(from) {
-            sender.call = Call::None;
+        if outcome == Outcome::Parked {
+            return Err(Status::Wait);
         }
-        self.served(called.to);
-        result
+        let sender = self.table.get_mut(from).ok_or(Status::NotNow)?;
+        let Call::Send { reply, .. } = sender.call else { return Err(Status::NotNow) };
+        sender.call = Call::None;
+        self.served(to);
+        let Outcome::Replied(bytes) = outcome else { return Err(Status::NoProcess) };
+        if !reply.holds(bytes.len()) {
+            return Err(Status::TooLong);
+        }
+        memory[reply.first(bytes.len())].copy_from_slice(bytes);
+        Ok(bytes.len() as u32)
     }
 
-    /// The next message for a handler that nobody's stack is at hand for, copied into `buffer`. `None`: there is none, or
-    /// it serves already.
-    pub fn next_call(&mut self, to: Slot, buffer: &mut [u8]) -> Option<Called> {
+    /// The next message for a handler that nobody's stack is at hand for, copied into `buffer`: its length. `None`:
+    /// there is none, or it serves already.
+    pub fn next_call(&mut self, to: Slot, buffer: &mut [u8]) -> Option<u32> {
         let server = self.table.get_mut(to)?;
         if server.form != Form::Handler || server.serves.is_some() {
             return None;
@@ -98,14 +89,13 @@ impl Kernel {
         buffer[..len].copy_from_slice(waiting.message.bytes());
         self.received(from, transaction);
         self.depth += 1;
-        let envelope = Envelope { from, transaction, len: len as u32, kind: Kind::Message };
-        Some(Called { from: None, to, envelope, reply: None })
+        Some(len as u32)
     }
 
     /// A call that no sender's stack waits for is over, or has parked.
-    pub fn finish_call(&mut self, called: &Called, outcome: Outcome<'_>) {
+    pub fn finish_call(&mut self, to: Slot, outcome: Outcome<'_>) {
         self.depth -= 1;
-        self.resumed(called.to, outcome);
+        self.resumed(to, outcome);
     }
 
     /// A handler that was parked has gone on, and this is what came of it.

@@ -29,7 +29,7 @@ mod remote;
 mod send;
 mod table;
 
-pub use call::{Called, Outcome};
+pub use call::Outcome;
 pub use kernel::{Kernel, Woken};
 pub use moving::Moving;
 pub use names::Names;

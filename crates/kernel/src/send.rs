@@ -4,7 +4,6 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, PID_BYTES, QUEUE_MAX, Status};
 
 use crate::buffer::Buffer;
-use crate::call::Called;
 use crate::deadlock;
 use crate::kernel::{Kernel, Woken};
 use crate::process::{At, Call, Form, Process, Span, Waiting};
@@ -15,8 +14,8 @@ use crate::table::Slot;
 pub enum Sent {
     /// The message has gone its way; the sender waits.
     Waits,
-    /// Call the receiver with it: [`Kernel::end_call`] says what came of it.
-    Call(Called),
+    /// Call the receiver, which is there, with it: [`Kernel::end_call`] says what came of it.
+    Call(Slot),
 }
 
 impl Kernel {
@@ -50,7 +49,8 @@ impl Kernel {
             && self.depth < crate::call::DEPTH_MAX
             && server.queue.is_empty()
         {
-            return Ok(Sent::Call(self.begin_call(from, receiver, reply)));
+            self.begin_call(from, receiver, reply);
+            return Ok(Sent::Call(receiver));
         }
         self.deliver_from(from, receiver, &memory[message.range()], reply)?;
         Ok(Sent::Waits)

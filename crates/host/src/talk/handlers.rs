@@ -3,9 +3,9 @@
 use std::task::Waker;
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{Envelope, Status};
+use peripatos_abi::message::Status;
 use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError};
-use peripatos_kernel::{Called, Form, Outcome, Slot};
+use peripatos_kernel::{Form, Outcome, Slot};
 
 use super::{Talk, Work, deliver, ended, with};
 
@@ -65,7 +65,7 @@ pub fn has_work() -> bool {
 
 /// A call on a sender's stack that has begun.
 pub(super) struct Begun {
-    called: Called,
+    to: Slot,
     /// Taken out of its seat, so that nobody else can call it. `None`: it serves nobody, and yet is not there.
     handler: Option<Box<Handler>>,
     /// Whether it could take the message.
@@ -77,23 +77,23 @@ pub(super) struct Begun {
 impl Talk {
     /// Begins a call, for a sender whose message this is: puts it into the handler's memory.
     #[inline]
-    pub(super) fn begin(&mut self, called: Called, message: &[u8]) -> Begun {
-        let before = self.surroundings.calls.enter(called.to.index());
-        let mut handler = self.seat(called.to).handler.take();
-        let envelope = Envelope { len: message.len() as u32, ..called.envelope };
+    pub(super) fn begin(&mut self, to: Slot, message: &[u8]) -> Begun {
+        let before = self.surroundings.calls.enter(to.index());
+        let mut handler = self.seat(to).handler.take();
+        let envelope = self.kernel.envelope(to, message.len() as u32);
         let taken = handler.as_mut().is_some_and(|handler| handler.put(envelope, message));
-        Begun { called, handler, taken, before }
+        Begun { to, handler, taken, before }
     }
 }
 
 /// Calls the handler on this stack, for a message of this length, of a sender whose memory this is.
 #[inline]
-pub(super) fn call(begun: Begun, memory: &mut [u8], len: u32) -> Answer {
-    let Begun { called, handler, taken, before } = begun;
+pub(super) fn call(from: Slot, begun: Begun, memory: &mut [u8], len: u32) -> Answer {
+    let Begun { to, handler, taken, before } = begun;
     let Some(mut handler) = handler else {
         let answer = with(|talk| {
             talk.surroundings.calls.leave(before);
-            talk.kernel.end_call(&called, Outcome::Ended, memory)
+            talk.kernel.end_call(from, to, Outcome::Ended, memory)
         });
         return answer.unwrap_or(Err(Status::NoProcess));
     };
@@ -101,10 +101,10 @@ pub(super) fn call(begun: Begun, memory: &mut [u8], len: u32) -> Answer {
     let mut left = None;
     let ended = with(|talk| {
         talk.surroundings.calls.leave(before);
-        let answer = talk.kernel.end_call(&called, outcome(&handled, &handler), memory);
+        let answer = talk.kernel.end_call(from, to, outcome(&handled, &handler), memory);
         // What nearly always happens, in one borrow.
         if matches!(answer, Ok(_) | Err(Status::Wait)) {
-            talk.seat(called.to).handler = Some(handler);
+            talk.seat(to).handler = Some(handler);
         } else {
             left = Some(handler);
         }
@@ -112,7 +112,7 @@ pub(super) fn call(begun: Begun, memory: &mut [u8], len: u32) -> Answer {
     });
     let Some((answer, quiet)) = ended else { return Err(Status::NoProcess) };
     if let Some(handler) = left {
-        put_back(called.to, handler, handled);
+        put_back(to, handler, handled);
     }
     if !quiet {
         deliver();
@@ -133,17 +133,18 @@ pub fn work() -> bool {
 
 fn call_alone(slot: Slot) {
     let begun = with(|talk| {
-        let called = talk.kernel.next_call(slot, &mut talk.message)?;
-        let handler = talk.seat(slot).handler.take()?;
+        let len = talk.kernel.next_call(slot, &mut talk.message)?;
+        let message = &talk.message[..len as usize];
+        let mut handler = talk.seats.get_mut(slot.index())?.handler.take()?;
         talk.surroundings.calls.enter(slot.index());
-        Some((called, handler, std::mem::take(&mut talk.message)))
+        let taken = handler.put(talk.kernel.envelope(slot, len), message);
+        Some((handler, taken, len))
     });
-    let Some((called, mut handler, buffer)) = begun.flatten() else { return };
-    let handled = handler.deliver(called.envelope, &buffer[..called.envelope.len as usize]);
+    let Some((mut handler, taken, len)) = begun.flatten() else { return };
+    let handled = if taken { handler.run(len) } else { Err(ProcessError::Ended) };
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
-        talk.message = buffer;
-        talk.kernel.finish_call(&called, outcome(&handled, &handler));
+        talk.kernel.finish_call(slot, outcome(&handled, &handler));
     });
     put_back(slot, handler, handled);
 }

@@ -57,16 +57,16 @@ impl Messages for Line {
             let slot = self.slot(talk)?;
             match talk.kernel.send(slot, memory, to, message, reply)? {
                 Sent::Waits => turn = talk.turn(slot),
-                Sent::Call(called) => {
+                Sent::Call(to) => {
                     // It is there: the kernel has looked.
-                    begun = Some(talk.begin(called, part(memory, message).unwrap_or_default()));
+                    begun = Some(talk.begin(to, part(memory, message).unwrap_or_default()));
                 }
             }
-            Ok(())
+            Ok(slot)
         });
-        sent.unwrap_or(Err(Status::NoProcess))?;
+        let me = sent.unwrap_or(Err(Status::NoProcess))?;
         if let Some(begun) = begun {
-            return handlers::call(begun, memory, message.1);
+            return handlers::call(me, begun, memory, message.1);
         }
         if let Some(turn) = turn {
             return turn::take(&turn, memory).unwrap_or(Err(Status::Wait));
