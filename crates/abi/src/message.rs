@@ -191,17 +191,27 @@ impl Envelope {
 
     /// As the guest sees it.
     #[must_use]
+    #[inline]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        bytes[..16].copy_from_slice(&self.from.bits().to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.transaction.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.len.to_le_bytes());
-        bytes[28..].copy_from_slice(&(self.kind as u32).to_le_bytes());
+        self.write_to(&mut bytes);
         bytes
+    }
+
+    /// The same, put there. In words, so that none of them is written in pieces and read as a whole.
+    #[inline]
+    pub fn write_to(self, bytes: &mut [u8; Self::BYTES]) {
+        let from = self.from.bits();
+        let end = u64::from(self.len) | (self.kind as u64) << 32;
+        let words = [from as u64, (from >> 64) as u64, self.transaction, end];
+        for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
     }
 
     /// Sender and transaction of an envelope that a guest shows; the rest of it means nothing any more.
     #[must_use]
+    #[inline]
     pub fn sender(bytes: &[u8; Self::BYTES]) -> (Pid, u64) {
         let (from, rest) = bytes.split_at(PID_BYTES);
         let from = from.try_into().map_or(0, u128::from_le_bytes);

@@ -1,44 +1,73 @@
 //! Process ids: 128 bits, part of it unguessable, the same before, during and after a move.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 /// Names one process, wherever it runs.
 ///
 /// The upper 64 bits are a number a person can read (chosen by whoever starts the process), the
 /// lower 64 bits are random: a pid is a capability, and who was not given it cannot make it up.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-pub struct Pid(u128);
+///
+/// Kept as two words: 128-bit numbers are aligned to 16 bytes, and so would the tag of each enum be that holds a pid,
+/// which is then written in halves and read as a whole, at some nanoseconds each time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pid {
+    number: u64,
+    random: u64,
+}
+
+/// As one number: what goes over the wire.
+impl serde::Serialize for Pid {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u128(self.bits())
+    }
+}
+
+impl<'d> serde::Deserialize<'d> for Pid {
+    fn deserialize<D: serde::Deserializer<'d>>(from: D) -> Result<Pid, D::Error> {
+        u128::deserialize(from).map(Pid::from_bits)
+    }
+}
 
 impl Pid {
     /// A pid from its readable number and 64 random bits, which the caller draws.
     #[must_use]
+    #[inline]
     pub const fn new(number: u64, random: u64) -> Self {
-        Self(((number as u128) << 64) | random as u128)
+        Self { number, random }
     }
 
     /// All 128 bits.
     #[must_use]
+    #[inline]
     pub const fn bits(self) -> u128 {
-        self.0
+        ((self.number as u128) << 64) | self.random as u128
     }
 
     /// The pid of these 128 bits.
     #[must_use]
+    #[inline]
     pub const fn from_bits(bits: u128) -> Self {
-        Self(bits)
+        Self { number: (bits >> 64) as u64, random: bits as u64 }
     }
 
     /// The readable half. Unique only among the processes of one starter.
     #[must_use]
+    #[inline]
     pub const fn number(self) -> u64 {
-        (self.0 >> 64) as u64
+        self.number
     }
 
     const fn random(self) -> u64 {
-        self.0 as u64
+        self.random
+    }
+}
+
+impl Hash for Pid {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.bits());
     }
 }
 

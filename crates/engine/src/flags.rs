@@ -44,7 +44,7 @@ impl Flags {
 
     /// Whether frames are being saved, or lie there complete.
     pub(crate) fn unwinding(self, store: impl AsContext) -> bool {
-        self.preempt_bytes(store).byte(layout::UNWINDING).load(Ordering::SeqCst) != 0
+        self.preempt_bytes(store).unwinding()
     }
 }
 
@@ -77,6 +77,11 @@ impl PreemptBytes {
             self.word(offset).store(u64::from_ne_bytes([value; 8]), Ordering::Relaxed);
         }
         fence(Ordering::SeqCst);
+    }
+
+    /// As [`Flags::unwinding`]. Must only be called while the store lives.
+    pub(crate) fn unwinding(&self) -> bool {
+        self.byte(layout::UNWINDING).load(Ordering::SeqCst) != 0
     }
 
     fn byte(&self, offset: u32) -> &AtomicU8 {

@@ -14,6 +14,7 @@ use wasmtime::{AsContextMut, Caller, Func, Ref, TypedFunc, Val};
 use crate::checks::{self, Unavailable, filled, link_now};
 use crate::continuations::Wait;
 use crate::engines::one_line;
+use crate::flags::PreemptBytes;
 use crate::hostcalls::{self, Step};
 use crate::messages::Messages;
 use crate::process::{START, Status, new_state};
@@ -34,6 +35,8 @@ pub struct Handler {
     entry: Option<TypedFunc<u32, u32>>,
     /// Where in its memory messages are put: address and size.
     buffer: (usize, usize),
+    /// Where it is seen whether it unwinds.
+    bytes: Option<PreemptBytes>,
 }
 
 /// How a call of a handler came to its end.
@@ -59,12 +62,13 @@ impl Handler {
         let state = new_state(code, pid, Strings { args, env }, devices, limits, freeze_every);
         let mut process = Process::new(code, state, Form::Handler)?;
         let hot = process.instantiate()?;
-        let mut handler = Handler { process, entry: None, buffer: (0, 0) };
+        let bytes = Some(hot.flags.preempt_bytes(&process.store));
+        let mut handler = Handler { process, entry: None, buffer: (0, 0), bytes };
         let starts = [START, INITIALIZE];
         for start in starts.map(|name| hot.instance.get_func(&mut handler.process.store, name)) {
             let Some(start) = start else { continue };
             let failed = |_| SpawnError::Instantiate("its start function failed".to_owned());
-            match handler.call(hot, start, &[]).map_err(failed)? {
+            match handler.call(start, &[]).map_err(failed)? {
                 Handled::Reply(_) => {}
                 _ => {
                     let message = "a handler's start function may not wait".to_owned();
@@ -84,7 +88,8 @@ impl Handler {
     pub fn thaw(code: &Code, image: &Image, options: ThawOptions) -> Result<Handler, SpawnError> {
         let process = Process::thaw_as(code, image, options, Form::Handler)?;
         let hot = process.store.data().hot;
-        let mut handler = Handler { process, entry: None, buffer: (0, 0) };
+        let bytes = hot.map(|hot| hot.flags.preempt_bytes(&process.store));
+        let mut handler = Handler { process, entry: None, buffer: (0, 0), bytes };
         if let Some(hot) = hot {
             handler.prepare(hot)?;
         }
@@ -115,32 +120,53 @@ impl Handler {
     ///
     /// # Errors
     /// As [`Handler::handle`].
-    pub fn deliver(
-        &mut self,
-        envelope: &Envelope,
-        message: &[u8],
-    ) -> Result<Handled, ProcessError> {
-        if self.process.status != Status::New || message.len() > self.room() {
+    pub fn deliver(&mut self, envelope: Envelope, message: &[u8]) -> Result<Handled, ProcessError> {
+        if !self.put(envelope, message) {
             return Err(ProcessError::Ended);
         }
+        self.run(message.len() as u32)
+    }
+
+    /// The first half of that: puts it into its memory. `false`: it cannot take it.
+    #[inline]
+    pub fn put(&mut self, envelope: Envelope, message: &[u8]) -> bool {
+        if self.process.status != Status::New || message.len() > self.room() {
+            return false;
+        }
         let store = &mut self.process.store;
-        let memory = store.data().memory.ok_or(ProcessError::Ended)?;
-        let (address, size) = self.buffer;
-        let buffer = memory.data_mut(&mut *store).get_mut(address..address + size);
-        let (head, body) = buffer.ok_or(ProcessError::Ended)?.split_at_mut(Envelope::BYTES);
-        head.copy_from_slice(&envelope.to_bytes());
-        body[..message.len()].copy_from_slice(message);
-        self.invoke(message.len() as u32)
+        let Some(memory) = store.data().memory else { return false };
+        let buffer = memory.data_mut(store).get_mut(self.buffer.0..);
+        let Some((head, rest)) = buffer.and_then(<[u8]>::split_first_chunk_mut) else {
+            return false;
+        };
+        let Some(body) = rest.get_mut(..message.len()) else { return false };
+        envelope.write_to(head);
+        body.copy_from_slice(message);
+        true
+    }
+
+    /// The second half: it is called for the message of this length that lies there.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`].
+    pub fn run(&mut self, len: u32) -> Result<Handled, ProcessError> {
+        let entry = self.entry.as_ref().filter(|_| self.process.status == Status::New);
+        let entry = entry.ok_or(ProcessError::Ended)?;
+        self.process.status = Status::Ended;
+        let called = entry.call(&mut self.process.store, len);
+        self.over(called)
     }
 
     /// Bytes that a message for it may have. 0 if it tells no buffer.
     #[must_use]
+    #[inline]
     pub fn room(&self) -> usize {
         self.buffer.1.saturating_sub(Envelope::BYTES)
     }
 
     /// Its reply of this length. `None`: there is no such reply.
     #[must_use]
+    #[inline]
     pub fn reply(&self, len: u32) -> Option<&[u8]> {
         let store = &self.process.store;
         let begin = self.buffer.0 + Envelope::BYTES;
@@ -178,16 +204,7 @@ impl Handler {
     /// changes nothing.
     pub fn handle(&mut self, waker: &Waker, argument: u32) -> Result<Handled, ProcessError> {
         self.set_waker(waker.clone());
-        self.invoke(argument)
-    }
-
-    fn invoke(&mut self, argument: u32) -> Result<Handled, ProcessError> {
-        let hot = self.process.store.data().hot.filter(|_| self.process.status == Status::New);
-        let (Some(hot), Some(entry)) = (hot, &self.entry) else { return Err(ProcessError::Ended) };
-        let store = &mut self.process.store;
-        self.process.status = Status::Ended;
-        let called = entry.call(&mut *store, argument);
-        self.over(hot, called)
+        self.run(argument)
     }
 
     /// Continues a parked or frozen call.
@@ -222,7 +239,7 @@ impl Handler {
             return Err(ProcessError::Internal("a frame without a continuation".to_owned()));
         };
         self.process.begin_resume(hot);
-        self.call(hot, continuation, &[])
+        self.call(continuation, &[])
     }
 
     /// The image of a parked or frozen handler.
@@ -238,21 +255,21 @@ impl Handler {
         self.process.control()
     }
 
-    fn call(&mut self, hot: Hot, entry: Func, params: &[Val]) -> Result<Handled, ProcessError> {
+    fn call(&mut self, entry: Func, params: &[Val]) -> Result<Handled, ProcessError> {
         self.process.status = Status::Ended;
         let mut results = vec![Val::I32(0); entry.ty(&self.process.store).results().len()];
         let called = entry.call(&mut self.process.store, params, &mut results);
         let reply = results.first().and_then(Val::i32).unwrap_or_default();
-        self.over(hot, called.map(|()| reply as u32))
+        self.over(called.map(|()| reply as u32))
     }
 
     /// A call has returned, with this.
-    fn over(&mut self, hot: Hot, called: wasmtime::Result<u32>) -> Result<Handled, ProcessError> {
+    fn over(&mut self, called: wasmtime::Result<u32>) -> Result<Handled, ProcessError> {
         let reply = match called {
             Ok(reply) => reply,
             Err(error) => return self.process.classify(error).map(Handled::Ended),
         };
-        if hot.flags.unwinding(&self.process.store) {
+        if self.bytes.as_ref().is_some_and(PreemptBytes::unwinding) {
             self.process.status = Status::Frozen;
             if std::mem::take(&mut self.process.store.data_mut().parked) {
                 return Ok(Handled::Pending);

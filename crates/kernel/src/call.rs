@@ -18,18 +18,6 @@ use crate::watch::end_envelope;
 /// message waits until its receiver can be called on another one.
 pub(crate) const DEPTH_MAX: u32 = 8;
 
-/// A handler that is to be called now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Called {
-    /// Who has sent. `None`: nobody who is on this stack.
-    pub from: Option<Slot>,
-    /// The handler.
-    pub to: Slot,
-    /// What goes before the message.
-    pub envelope: Envelope,
-    reply: Option<Span>,
-}
-
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
@@ -42,16 +30,23 @@ pub enum Outcome<'a> {
 }
 
 impl Kernel {
-    pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) -> Called {
+    #[inline]
+    pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) {
         let (sender, server) = self.table.pair_mut(from, to).expect("both were found");
         sender.sends += 1;
         sender.out.hop = 0;
-        let (pid, transaction) = (sender.pid, sender.sends);
         sender.call = Call::Send { to: server.pid, reply, at: At::Received };
-        server.serves = Some((pid, transaction));
+        server.serves = Some((sender.pid, sender.sends));
         self.depth += 1;
-        let envelope = Envelope { from: pid, transaction, len: 0, kind: Kind::Message };
-        Called { from: Some(from), to, envelope, reply: Some(reply) }
+    }
+
+    /// What goes before a message of this length, which a handler is called for.
+    #[must_use]
+    #[inline]
+    pub fn envelope(&self, to: Slot, len: u32) -> Envelope {
+        let serves = self.table.get(to).and_then(|server| server.serves);
+        let (from, transaction) = serves.unwrap_or((Pid::from_bits(0), 0));
+        Envelope { from, transaction, len, kind: Kind::Message }
     }
 
     /// A call on the sender's stack is over; its memory gets the reply: the reply's length.
@@ -59,48 +54,42 @@ impl Kernel {
     /// # Errors
     /// [`Status::Wait`] if the handler was parked. [`Status::NoProcess`] if it has ended. [`Status::TooLong`] if there is
     /// no room for the reply.
+    #[inline]
     pub fn end_call(
         &mut self,
-        called: &Called,
+        from: Slot,
+        to: Slot,
         outcome: Outcome<'_>,
         memory: &mut [u8],
     ) -> Result<u32, Status> {
         self.depth -= 1;
-        let (Some(from), Some(reply)) = (called.from, called.reply) else {
-            return Err(Status::NotNow);
-        };
-        let result = match outcome {
-            Outcome::Parked => return Err(Status::Wait),
-            Outcome::Ended => Err(Status::NoProcess),
-            Outcome::Replied(bytes) if reply.holds(bytes.len()) => {
-                memory[reply.first(bytes.len())].copy_from_slice(bytes);
-                Ok(bytes.len() as u32)
-            }
-            Outcome::Replied(_) => Err(Status::TooLong),
-        };
-        if let Some(sender) = self.table.get_mut(from) {
-            sender.call = Call::None;
+        if outcome == Outcome::Parked {
+            return Err(Status::Wait);
         }
-        self.served(called.to);
-        result
+        let sender = self.table.get_mut(from).ok_or(Status::NotNow)?;
+        let Call::Send { reply, .. } = sender.call else { return Err(Status::NotNow) };
+        sender.call = Call::None;
+        self.served(to);
+        let Outcome::Replied(bytes) = outcome else { return Err(Status::NoProcess) };
+        if !reply.holds(bytes.len()) {
+            return Err(Status::TooLong);
+        }
+        memory[reply.first(bytes.len())].copy_from_slice(bytes);
+        Ok(bytes.len() as u32)
     }
 
-    /// The next message for a handler that nobody's stack is at hand for, copied into `buffer`; words of ends first, to
-    /// which it replies in vain. `None`: there is none, or it serves already.
-    pub fn next_call(&mut self, to: Slot, buffer: &mut [u8]) -> Option<Called> {
+    /// The next message for a handler that nobody's stack is at hand for, copied into `buffer`, and what goes before it;
+    /// words of ends first, to which it replies in vain. `None`: there is none, or it serves already.
+    pub fn next_call(&mut self, to: Slot, buffer: &mut [u8]) -> Option<Envelope> {
         let server = self.table.get_mut(to)?;
         if server.form != Form::Handler || server.serves.is_some() {
             return None;
         }
         if let Some((of, reason)) = server.take_ended(None) {
-            server.serves = Some((Pid::from_bits(0), reason));
+            // Nobody of this pid waits for a reply: it has ended.
+            server.serves = Some((of, reason));
             self.depth += 1;
-            return Some(Called {
-                from: None,
-                to,
-                envelope: end_envelope(of, reason),
-                reply: None,
-            });
+            return Some(end_envelope(of, reason));
         }
         let waiting = server.queue.pop_front()?;
         let (from, transaction) = (waiting.from, waiting.transaction);
@@ -109,14 +98,13 @@ impl Kernel {
         buffer[..len].copy_from_slice(waiting.message.bytes());
         self.received(from, transaction);
         self.depth += 1;
-        let envelope = Envelope { from, transaction, len: len as u32, kind: Kind::Message };
-        Some(Called { from: None, to, envelope, reply: None })
+        Some(Envelope { from, transaction, len: len as u32, kind: Kind::Message })
     }
 
     /// A call that no sender's stack waits for is over, or has parked.
-    pub fn finish_call(&mut self, called: &Called, outcome: Outcome<'_>) {
+    pub fn finish_call(&mut self, to: Slot, outcome: Outcome<'_>) {
         self.depth -= 1;
-        self.resumed(called.to, outcome);
+        self.resumed(to, outcome);
     }
 
     /// A handler that was parked has gone on, and this is what came of it.
@@ -143,6 +131,7 @@ impl Kernel {
     }
 
     /// A handler is free again.
+    #[inline]
     fn served(&mut self, to: Slot) {
         let Some(server) = self.table.get_mut(to) else { return };
         server.serves = None;

@@ -112,6 +112,7 @@ impl Kernel {
 
     /// Where a process is.
     #[must_use]
+    #[inline]
     pub fn find(&self, pid: Pid) -> Option<Slot> {
         self.table.find(pid)
     }
@@ -124,6 +125,7 @@ impl Kernel {
 
     /// What a process is called. `None`: it has gone.
     #[must_use]
+    #[inline]
     pub fn pid(&self, slot: Slot) -> Option<Pid> {
         self.table.get(slot).map(|process| process.pid)
     }
@@ -148,16 +150,26 @@ impl Kernel {
 
     /// Nobody can go on, and nothing is to leave, that has not been told of.
     #[must_use]
+    #[inline]
     pub fn is_quiet(&self) -> bool {
         self.woken.is_empty() && self.packets.is_empty()
     }
 
+    /// Who can go on, if it is one, and nobody else: without telling it.
+    #[must_use]
+    #[inline]
+    pub fn only_woken(&self) -> Option<Woken> {
+        if self.woken.len() == 1 { self.woken.front().copied() } else { None }
+    }
+
     /// The next process that can go on, each time once.
+    #[inline]
     pub fn next_woken(&mut self) -> Option<Woken> {
         self.woken.pop_front()
     }
 
     /// The next packet that is to leave.
+    #[inline]
     pub fn next_packet(&mut self) -> Option<Packet> {
         self.packets.pop_front()
     }

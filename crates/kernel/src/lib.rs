@@ -47,7 +47,7 @@ mod watch_away;
 
 pub use alien::Answer;
 pub use bytes::Bytes;
-pub use call::{Called, Outcome};
+pub use call::Outcome;
 pub use claim::Concern;
 pub use kept::Kept;
 pub use kernel::{Kernel, Woken};
@@ -60,5 +60,5 @@ pub use packet::{Body, Packet, PacketError, Place};
 pub use process::{Form, State};
 pub use routes::Routes;
 pub use send::Sent;
-pub use table::Slot;
+pub use table::{PidMap, Slot};
 pub use ties::Watch;

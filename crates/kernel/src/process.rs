@@ -45,12 +45,14 @@ pub(crate) struct Span {
 
 impl Span {
     /// In a memory of so many bytes, or nowhere. Memories do not shrink: it stays there.
+    #[inline]
     pub(crate) fn new(start: u32, len: u32, memory_len: usize) -> Result<Span, Status> {
         let span = Span { start, len };
         if span.range().end > memory_len { Err(Status::BadAddress) } else { Ok(span) }
     }
 
     /// Of a message: not longer than one may be.
+    #[inline]
     pub(crate) fn message(start: u32, len: u32, memory_len: usize) -> Result<Span, Status> {
         if len as usize > MESSAGE_BYTES_MAX {
             return Err(Status::TooLong);
@@ -58,15 +60,18 @@ impl Span {
         Span::new(start, len, memory_len)
     }
 
+    #[inline]
     pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.start as usize + self.len as usize
     }
 
+    #[inline]
     pub(crate) fn holds(self, len: usize) -> bool {
         len <= self.len as usize
     }
 
     /// The first bytes of it.
+    #[inline]
     pub(crate) fn first(self, len: usize) -> Range<usize> {
         self.start as usize..self.start as usize + len
     }

@@ -6,7 +6,6 @@ use peripatos_abi::message::{Envelope, Kind, PID_BYTES, QUEUE_MAX, Status};
 use crate::alien::Answer;
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
-use crate::call::Called;
 use crate::deadlock;
 use crate::kernel::{Kernel, Woken};
 use crate::packet::Body;
@@ -18,8 +17,8 @@ use crate::table::Slot;
 pub enum Sent {
     /// The message has gone its way; the sender waits.
     Waits,
-    /// Call the receiver with it: [`Kernel::end_call`] says what came of it.
-    Call(Called),
+    /// Call the receiver, which is there, with it: [`Kernel::end_call`] says what came of it.
+    Call(Slot),
 }
 
 impl Kernel {
@@ -27,6 +26,7 @@ impl Kernel {
     ///
     /// # Errors
     /// See [`Status`]; the sender goes on.
+    #[inline]
     pub fn send(
         &mut self,
         from: Slot,
@@ -52,7 +52,8 @@ impl Kernel {
             && self.depth < crate::call::DEPTH_MAX
             && server.queue.is_empty()
         {
-            return Ok(Sent::Call(self.begin_call(from, receiver, reply)));
+            self.begin_call(from, receiver, reply);
+            return Ok(Sent::Call(receiver));
         }
         self.deliver_from(from, receiver, &memory[message.range()], reply)?;
         Ok(Sent::Waits)
@@ -255,12 +256,14 @@ pub(crate) fn notification(bits: u64) -> Envelope {
     Envelope { from: Pid::from_bits(0), transaction: bits, len: 0, kind: Kind::Notification }
 }
 
+#[inline]
 pub(crate) fn read_pid(memory: &[u8], at: u32) -> Result<Pid, Status> {
     let bytes = memory.get(at as usize..).and_then(|rest| rest.first_chunk::<PID_BYTES>());
     let bytes = bytes.ok_or(Status::BadAddress)?;
     Ok(Pid::from_bits(u128::from_le_bytes(*bytes)))
 }
 
+#[inline]
 fn read_sender(memory: &[u8], at: u32) -> Result<(Pid, u64), Status> {
     let bytes = memory.get(at as usize..).and_then(|rest| rest.first_chunk());
     Ok(Envelope::sender(bytes.ok_or(Status::BadAddress)?))

@@ -20,16 +20,18 @@ pub struct Slot {
 impl Slot {
     /// Its number, which is small: for tables beside the kernel's.
     #[must_use]
+    #[inline]
     pub fn index(self) -> usize {
         self.index as usize
     }
 }
 
 /// A map by pids. Half of a pid is random, and only pids that a host has drawn are put in: nothing needs mixing.
-pub(crate) type PidMap<T> = HashMap<Pid, T, BuildHasherDefault<PidHasher>>;
+pub type PidMap<T> = HashMap<Pid, T, BuildHasherDefault<PidHasher>>;
 
+/// Of a [`PidMap`].
 #[derive(Debug, Default)]
-pub(crate) struct PidHasher(u64);
+pub struct PidHasher(u64);
 
 impl Hasher for PidHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -38,12 +40,14 @@ impl Hasher for PidHasher {
         }
     }
 
+    #[inline]
     fn write_u128(&mut self, bits: u128) {
         // The map takes its bucket from the low bits and its tag from the high ones.
         let mixed = (bits as u64) ^ ((bits >> 64) as u64);
         self.0 = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
 
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
@@ -89,15 +93,18 @@ impl Table {
         Some(process)
     }
 
+    #[inline]
     pub(crate) fn find(&self, pid: Pid) -> Option<Slot> {
         self.by_pid.get(&pid).copied()
     }
 
+    #[inline]
     pub(crate) fn get(&self, slot: Slot) -> Option<&Process> {
         let entry = self.entries.get(slot.index as usize)?;
         entry.process.as_ref().filter(|_| entry.generation == slot.generation)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Process> {
         let entry = self.entries.get_mut(slot.index as usize)?;
         entry.process.as_mut().filter(|_| entry.generation == slot.generation)
@@ -110,6 +117,7 @@ impl Table {
     }
 
     /// Two processes at once.
+    #[inline]
     pub(crate) fn pair_mut(&mut self, a: Slot, b: Slot) -> Option<(&mut Process, &mut Process)> {
         let [first, second] =
             self.entries.get_disjoint_mut([a.index as usize, b.index as usize]).ok()?;

@@ -43,6 +43,9 @@ enum What {
     Ipc {
         #[command(flatten)]
         figures: Figures,
+        /// Only the metrics of these names, or that begin so
+        #[arg(long, value_name = "METRIC")]
+        only: Vec<String>,
     },
     /// What moving between two nodes of this machine takes, and how work finds an idle one
     Migrate {
@@ -88,7 +91,9 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
             let (guests, figures) = (chosen(&common.only)?, &common.figures);
             (freeze::measure(&guests, figures.rounds.max(1), progress)?, figures.output)
         }
-        What::Ipc { figures } => (ipc::measure(figures.rounds.max(1), progress)?, figures.output),
+        What::Ipc { figures, only } => {
+            (ipc::measure(figures.rounds.max(1), only, progress)?, figures.output)
+        }
         What::Migrate { figures } => {
             (migrate::measure(figures.rounds.max(1), progress)?, figures.output)
         }

@@ -19,6 +19,7 @@ use peripatos_engine::Outcome;
 use super::SLICE;
 use super::board::Board;
 use super::execution::{Execution, RunEnd};
+use super::nested::Nested;
 use super::packet::{Packet, Parcel};
 use super::post::Post;
 use super::table::{Seat, Stand, Table};
@@ -27,16 +28,17 @@ use super::watch::Watch;
 
 /// See the module.
 pub(super) struct Core {
-    board: Arc<Board>,
-    number: usize,
-    table: Table,
+    pub(super) board: Arc<Board>,
+    pub(super) number: usize,
+    pub(super) table: Table,
     /// Seats of those that are ready; the next one first.
     queue: VecDeque<usize>,
-    /// The seat of what runs.
-    running: Option<usize>,
+    /// The seat of what runs: the innermost, if it runs nested.
+    pub(super) running: Option<usize>,
+    pub(super) nested: Nested,
     /// An idle core asked for a process.
     asked: bool,
-    closing: bool,
+    pub(super) closing: bool,
 }
 
 /// What a core is to do.
@@ -57,9 +59,9 @@ pub(super) enum Next {
 
 /// A process whose turn it is, taken out of its seat.
 pub(super) struct Turn {
-    seat: usize,
-    execution: Execution,
-    killed: bool,
+    pub(super) seat: usize,
+    pub(super) execution: Execution,
+    pub(super) killed: bool,
 }
 
 impl Turn {
@@ -86,6 +88,7 @@ impl Core {
             table: Table::default(),
             queue: VecDeque::new(),
             running: None,
+            nested: Nested::default(),
             asked: false,
             closing: false,
         }
@@ -180,8 +183,22 @@ impl Core {
                 }
                 None
             }
+            polled => self.stop(seat, execution, polled),
+        }
+    }
+
+    /// A process has come to an end, or is to be ended.
+    pub(super) fn stop(
+        &mut self,
+        seat: usize,
+        execution: Execution,
+        polled: Poll<RunEnd>,
+    ) -> Option<Departure> {
+        match polled {
             // Nobody wants it to stand still: a test freezes it at every so many checks.
-            Poll::Ready(Ok((process, Outcome::Frozen))) if wish == Wish::None => {
+            Poll::Ready(Ok((process, Outcome::Frozen)))
+                if self.table.get(seat).tag.wish() == Wish::None =>
+            {
                 let tag = Arc::clone(&self.table.get(seat).tag);
                 let execution = Execution::new(*process, &tag, Arc::downgrade(&self.board));
                 self.table.get_mut(seat).stand = Stand::Waiting(execution);
@@ -281,7 +298,7 @@ impl Core {
     }
 
     /// Puts a process that waits into the queue: in front if it is to be frozen or killed.
-    fn make_ready(&mut self, seat: usize) {
+    pub(super) fn make_ready(&mut self, seat: usize) {
         let process = self.table.get_mut(seat);
         let stand = mem::replace(&mut process.stand, Stand::Running { woken: false });
         let Stand::Waiting(execution) = stand else { unreachable!("the caller has just looked") };
@@ -303,7 +320,7 @@ impl Core {
         self.post().show_ready(self.queue.len());
     }
 
-    fn post(&self) -> &Post {
+    pub(super) fn post(&self) -> &Post {
         self.board.post(self.number)
     }
 }

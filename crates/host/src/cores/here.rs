@@ -7,8 +7,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use peripatos_abi::Pid;
+
 use super::board::Board;
 use super::core::Core;
+use super::nested::After;
 use super::packet::Parcel;
 use super::tag::Tag;
 
@@ -37,6 +40,23 @@ pub(super) fn take(board: &Board, parcel: Parcel) {
     // As in `wake`.
     fence(Ordering::SeqCst);
     board.pressed(number);
+}
+
+/// Lets a process of this thread run nested. `false`: it could not, and has not.
+pub(super) fn turn(pid: Pid) -> bool {
+    let begun = CORE.with_borrow_mut(|core| core.as_mut()?.begin_nested(pid));
+    let Some((mut turn, outer)) = begun else { return false };
+    let polled = turn.run();
+    let After { pressed, preempt } = with(|core| core.end_nested(turn, outer, polled));
+    if let Some((board, number)) = pressed {
+        // As below.
+        fence(Ordering::SeqCst);
+        board.pressed(number);
+    }
+    if let Some(control) = preempt {
+        control.preempt();
+    }
+    true
 }
 
 /// Wakes a process if it is this thread's.

@@ -40,6 +40,7 @@ mod execution;
 mod here;
 mod idle;
 mod inbox;
+mod nested;
 mod outside;
 mod packet;
 mod post;

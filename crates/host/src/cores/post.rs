@@ -61,6 +61,12 @@ impl Post {
         fence(Ordering::SeqCst);
     }
 
+    /// Shows what runs within the same slice from now on. What others have written before they looked at it, the
+    /// caller sees.
+    pub(super) fn show_nested(&self, seat: usize) {
+        self.running.store(seat + 1, Ordering::SeqCst);
+    }
+
     /// Shows until when somebody waits.
     pub(super) fn show_deadline(&self, deadline_ns: Option<u64>) {
         self.deadline_ns.store(deadline_ns.unwrap_or(0), Ordering::SeqCst);

@@ -1,11 +1,11 @@
 //! The processes of one core: seats, and where each pid is. A seat is a process's as long as it is on
 //! this core.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use peripatos_abi::Pid;
 use peripatos_engine::Control;
+use peripatos_kernel::PidMap;
 
 use super::execution::Execution;
 use super::tag::Tag;
@@ -15,7 +15,7 @@ use super::tag::Tag;
 pub(super) struct Table {
     seats: Vec<Option<Seat>>,
     free: Vec<usize>,
-    by_pid: HashMap<Pid, usize>,
+    by_pid: PidMap<usize>,
 }
 
 /// One process.
@@ -53,6 +53,11 @@ impl Table {
         self.by_pid.remove(&seat.tag.pid());
         self.free.push(at);
         seat
+    }
+
+    /// Where the process of this pid is.
+    pub(super) fn seat_of(&self, pid: Pid) -> Option<usize> {
+        self.by_pid.get(&pid).copied()
     }
 
     /// Where the process of this tag is; not one of the same pid that came after it.

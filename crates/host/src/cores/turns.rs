@@ -1,6 +1,7 @@
 //! The loop of a core's thread: whose turn it is, again and again.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Wake, Waker};
@@ -42,6 +43,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
         }),
         settle: Rc::new(move |newcomer| self::settle(&settle, number, newcomer)),
         calls: Arc::clone(&board.post(number).calls),
+        turn: here::turn,
     });
     run(board, number);
     // In this order: what is dropped may still wake others.
@@ -91,7 +93,8 @@ fn run(board: &Arc<Board>, number: usize) {
                 let used = watch.lap();
                 let departure = here::with(|core| core.end_slice(turn, polled, used));
                 tell_over(board);
-                if let Some(departure) = departure {
+                let nested = iter::from_fn(|| here::with(Core::next_departure));
+                for departure in departure.into_iter().chain(nested) {
                     board.tell(leave(board, departure));
                     // What the event took is nobody's time.
                     watch.skip();

@@ -2,12 +2,12 @@
 
 use std::task::Waker;
 
-use peripatos_abi::message::{Envelope, Status};
+use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
-use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
-use peripatos_kernel::{Called, Form, Outcome, Slot};
+use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError};
+use peripatos_kernel::{Form, Outcome, Slot};
 
-use super::{Work, deliver, ended, with};
+use super::{Talk, Work, deliver, ended, with};
 
 /// How a handler came to its end.
 #[derive(Debug)]
@@ -74,41 +74,56 @@ pub fn has_work() -> bool {
     with(|talk| !talk.work.is_empty()).unwrap_or(false)
 }
 
-/// Calls a handler on this stack, for a sender whose memory this is. `before`: what ran before it.
-pub(super) fn call(
-    called: &Called,
+/// A call on a sender's stack that has begun.
+pub(super) struct Begun {
+    to: Slot,
+    /// Taken out of its seat, so that nobody else can call it. `None`: it serves nobody, and yet is not there.
     handler: Option<Box<Handler>>,
+    /// Whether it could take the message.
+    taken: bool,
+    /// What ran before it.
     before: usize,
-    memory: &mut [u8],
-    message: Span,
-) -> Answer {
-    let begin = message.0 as usize;
-    let message = &memory[begin..begin + message.1 as usize];
+}
+
+impl Talk {
+    /// Begins a call, for a sender whose message this is: puts it into the handler's memory.
+    #[inline]
+    pub(super) fn begin(&mut self, to: Slot, message: &[u8]) -> Begun {
+        let before = self.surroundings.calls.enter(to.index());
+        let mut handler = self.seat(to).handler.take();
+        let envelope = self.kernel.envelope(to, message.len() as u32);
+        let taken = handler.as_mut().is_some_and(|handler| handler.put(envelope, message));
+        Begun { to, handler, taken, before }
+    }
+}
+
+/// Calls the handler on this stack, for a message of this length, of a sender whose memory this is.
+#[inline]
+pub(super) fn call(from: Slot, begun: Begun, memory: &mut [u8], len: u32) -> Answer {
+    let Begun { to, handler, taken, before } = begun;
     let Some(mut handler) = handler else {
-        // A handler that serves nobody is in its seat.
         let answer = with(|talk| {
             talk.surroundings.calls.leave(before);
-            talk.kernel.end_call(called, Outcome::Ended, memory)
+            talk.kernel.end_call(from, to, Outcome::Ended, memory)
         });
         return answer.unwrap_or(Err(Status::NoProcess));
     };
-    let envelope = Envelope { len: message.len() as u32, ..called.envelope };
-    let handled = handler.deliver(&envelope, message);
+    let handled = if taken { handler.run(len) } else { Err(ProcessError::Ended) };
+    let mut left = None;
     let ended = with(|talk| {
         talk.surroundings.calls.leave(before);
-        let answer = talk.kernel.end_call(called, outcome(&handled, &handler), memory);
+        let answer = talk.kernel.end_call(from, to, outcome(&handled, &handler), memory);
         // What nearly always happens, in one borrow.
-        let left = if matches!(answer, Ok(_) | Err(Status::Wait)) {
-            talk.seat(called.to).handler = Some(handler);
-            None
+        if matches!(answer, Ok(_) | Err(Status::Wait)) {
+            talk.seat(to).handler = Some(handler);
         } else {
-            Some(handler)
-        };
-        (answer, left, talk.kernel.is_quiet())
+            left = Some(handler);
+        }
+        (answer, talk.kernel.is_quiet())
     });
-    let Some((answer, left, quiet)) = ended else { return Err(Status::NoProcess) };
+    let Some((answer, quiet)) = ended else { return Err(Status::NoProcess) };
     if let Some(handler) = left {
-        put_back(called.to, handler, handled);
+        put_back(to, handler, handled);
     }
     if !quiet {
         deliver();
@@ -129,17 +144,19 @@ pub fn work() -> bool {
 
 fn call_alone(slot: Slot) {
     let begun = with(|talk| {
-        let called = talk.kernel.next_call(slot, &mut talk.message)?;
-        let handler = talk.seat(slot).handler.take()?;
+        let envelope = talk.kernel.next_call(slot, &mut talk.message)?;
+        let len = envelope.len;
+        let message = &talk.message[..len as usize];
+        let mut handler = talk.seats.get_mut(slot.index())?.handler.take()?;
         talk.surroundings.calls.enter(slot.index());
-        Some((called, handler, std::mem::take(&mut talk.message)))
+        let taken = handler.put(envelope, message);
+        Some((handler, taken, len))
     });
-    let Some((called, mut handler, buffer)) = begun.flatten() else { return };
-    let handled = handler.deliver(&called.envelope, &buffer[..called.envelope.len as usize]);
+    let Some((mut handler, taken, len)) = begun.flatten() else { return };
+    let handled = if taken { handler.run(len) } else { Err(ProcessError::Ended) };
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
-        talk.message = buffer;
-        talk.kernel.finish_call(&called, outcome(&handled, &handler));
+        talk.kernel.finish_call(slot, outcome(&handled, &handler));
     });
     put_back(slot, handler, handled);
 }
@@ -186,6 +203,7 @@ fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessE
 }
 
 /// What the kernel is told of what a handler has done.
+#[inline]
 fn outcome<'a>(handled: &Result<Handled, ProcessError>, handler: &'a Handler) -> Outcome<'a> {
     match handled {
         Ok(Handled::Reply(len)) => handler.reply(*len).map_or(Outcome::Ended, Outcome::Replied),

@@ -9,7 +9,7 @@ use peripatos_abi::message::{PID_BYTES, Status};
 use peripatos_engine::{Answer, Messages, Span, Watch};
 use peripatos_kernel::{Sent, Slot};
 
-use super::{Member, Talk, deliver, handlers, with};
+use super::{Member, Talk, carry_out, deliver, handlers, turn, with};
 
 /// See the module.
 pub struct Line {
@@ -38,6 +38,7 @@ impl Line {
     }
 
     /// Its slot in this thread's kernel.
+    #[inline]
     fn slot(&mut self, talk: &Talk) -> Result<Slot, Status> {
         if let Some(slot) = self.slot.filter(|slot| talk.kernel.pid(*slot) == Some(self.pid)) {
             return Ok(slot);
@@ -48,38 +49,42 @@ impl Line {
 
     /// Makes a call of the kernel, and does what follows from it.
     fn call(&mut self, act: impl FnOnce(&mut Talk, Slot) -> Answer) -> Answer {
-        let answer = with(|talk| {
-            let slot = self.slot(talk)?;
-            act(talk, slot)
+        let done = with(|talk| {
+            let answer = self.slot(talk).and_then(|slot| act(talk, slot));
+            (answer, talk.next_out())
         });
-        deliver();
-        answer.unwrap_or(Err(Status::NoProcess))
+        let (answer, out) = done.unwrap_or((Err(Status::NoProcess), None));
+        if let Some(out) = out {
+            carry_out(out);
+            deliver();
+        }
+        answer
     }
 }
 
 impl Messages for Line {
     fn send(&mut self, memory: &mut [u8], to: u32, message: Span, reply: Span) -> Answer {
+        let (mut begun, mut turn) = (None, None);
         let sent = with(|talk| {
             let slot = self.slot(talk)?;
-            let sent = talk.kernel.send(slot, memory, to, message, reply)?;
-            // Taken out, nobody else can call it.
-            Ok(match sent {
-                Sent::Waits => None,
-                Sent::Call(called) => {
-                    let before = talk.surroundings.calls.enter(called.to.index());
-                    Some((called, talk.seat(called.to).handler.take(), before))
+            match talk.kernel.send(slot, memory, to, message, reply)? {
+                Sent::Waits => turn = talk.turn(slot),
+                Sent::Call(to) => {
+                    // It is there: the kernel has looked.
+                    begun = Some(talk.begin(to, part(memory, message).unwrap_or_default()));
                 }
-            })
+            }
+            Ok(slot)
         });
-        match sent.unwrap_or(Err(Status::NoProcess))? {
-            None => {
-                deliver();
-                Err(Status::Wait)
-            }
-            Some((called, handler, before)) => {
-                handlers::call(&called, handler, before, memory, message)
-            }
+        let me = sent.unwrap_or(Err(Status::NoProcess))?;
+        if let Some(begun) = begun {
+            return handlers::call(me, begun, memory, message.1);
         }
+        if let Some(turn) = turn {
+            return turn::take(&turn, memory).unwrap_or(Err(Status::Wait));
+        }
+        deliver();
+        Err(Status::Wait)
     }
 
     fn receive(

@@ -14,6 +14,7 @@ mod deadlines;
 mod family;
 mod handlers;
 mod line;
+mod turn;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -56,6 +57,9 @@ pub struct Surroundings {
     pub settle: Rc<dyn Fn(Newcomer) -> Result<(), Status>>,
     /// Shows others which handler runs.
     pub calls: Arc<Calls>,
+    /// Lets a process that can go on run at once, within the slice of the one that runs, until it waits again or gives
+    /// way. `false`: it cannot be, and has not run.
+    pub turn: fn(Pid) -> bool,
 }
 
 /// A thread's kernel, and what belongs to its processes.
@@ -81,6 +85,8 @@ struct Seat {
     waker: Option<Waker>,
     /// The handler, unless it is being called.
     handler: Option<Box<Handler>>,
+    /// It looks for its reply itself when the one that it lets run comes back: it need not be woken.
+    looks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,15 +236,19 @@ fn with<T>(act: impl FnOnce(&mut Talk) -> T) -> Option<T> {
 /// Wakes who can go on, and sends away what is to leave.
 fn deliver() {
     while let Some(out) = with(Talk::next_out).flatten() {
-        match out {
-            Out::Wake(waker) => waker.wake(),
-            Out::Kill(pid) => TALK.with_borrow(|talk| {
-                talk.iter().for_each(|talk| (talk.surroundings.kill)(pid));
-            }),
-            Out::Packet(packet) => {
-                let back = post(packet);
-                let _ = back.map(|packet| with(|talk| talk.kernel.nobody(packet)));
-            }
+        carry_out(out);
+    }
+}
+
+fn carry_out(out: Out) {
+    match out {
+        Out::Wake(waker) => waker.wake(),
+        Out::Kill(pid) => TALK.with_borrow(|talk| {
+            talk.iter().for_each(|talk| (talk.surroundings.kill)(pid));
+        }),
+        Out::Packet(packet) => {
+            let back = post(packet);
+            let _ = back.map(|packet| with(|talk| talk.kernel.nobody(packet)));
         }
     }
 }
@@ -276,6 +286,7 @@ impl Talk {
     fn next_out(&mut self) -> Option<Out> {
         while let Some(woken) = self.kernel.next_woken() {
             match woken {
+                Woken::Process(slot) if self.seat(slot).looks => {}
                 Woken::Handler(slot) => self.work.push_back(Work::Call(slot)),
                 Woken::Kill(slot, _) => {
                     if let Some(pid) = self.kernel.pid(slot) {

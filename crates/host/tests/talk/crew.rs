@@ -77,6 +77,7 @@ impl Crew {
             kill: Box::new(|_| {}),
             settle: Rc::new(|_| Err(Status::NotPermitted)),
             calls: Arc::default(),
+            turn: |_| false,
         });
         Crew {
             runs: BTreeMap::new(),

@@ -1,23 +1,23 @@
 //! Handlers: called on the sender's stack where that can be, later where not.
 
 use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{Called, Form, Outcome, Sent, State};
+use peripatos_kernel::{Form, Outcome, Sent, Slot, State};
 
 use crate::world::{Id, World};
 
-fn called(sent: Result<Sent, Status>) -> Called {
+fn called(sent: Result<Sent, Status>) -> Slot {
     match sent {
         Ok(Sent::Call(called)) => called,
         other => panic!("{other:?}"),
     }
 }
 
-fn next(world: &mut World, id: Id) -> Option<(Called, Vec<u8>)> {
+fn next(world: &mut World, id: Id) -> Option<(Slot, Vec<u8>)> {
     let (core, slot) = (world.body(id).core, world.body(id).slot);
     let mut buffer = vec![0; MESSAGE_BYTES_MAX];
-    let called = world.kernels[core].next_call(slot, &mut buffer)?;
-    buffer.truncate(called.envelope.len as usize);
-    Some((called, buffer))
+    let envelope = world.kernels[core].next_call(slot, &mut buffer)?;
+    buffer.truncate(envelope.len as usize);
+    Some((slot, buffer))
 }
 
 fn pair() -> (World, Id, Id) {
@@ -33,11 +33,12 @@ fn a_call_is_answered_at_once() {
     let to = world.pid(server);
     for number in 1..4 {
         let called = called(world.send(client, to, b"?"));
-        assert_eq!(called.envelope.from, world.pid(client));
-        assert_eq!(called.envelope.transaction, number);
         let slot = world.body(server).slot;
+        assert_eq!(called, slot);
+        let envelope = world.kernels[0].envelope(slot, 1);
+        assert_eq!((envelope.from, envelope.transaction), (world.pid(client), number));
         assert_eq!(world.kernels[0].state(slot), Some(State::Ready));
-        assert_eq!(world.end_call(client, &called, Outcome::Replied(b"yes")), Ok(3));
+        assert_eq!(world.end_call(client, called, Outcome::Replied(b"yes")), Ok(3));
         assert_eq!(world.answer(client, 3), b"yes");
         assert_eq!(world.kernels[0].state(slot), Some(State::ReceiveBlocked));
         assert_eq!(world.wait(client), Some(Err(Status::NotNow)));
@@ -50,7 +51,7 @@ fn one_that_serves_is_called_later() {
     let other = world.add(0, Form::Fiber);
     let to = world.pid(server);
     let first = called(world.send(client, to, b"first"));
-    assert_eq!(world.end_call(client, &first, Outcome::Parked), Err(Status::Wait));
+    assert_eq!(world.end_call(client, first, Outcome::Parked), Err(Status::Wait));
     assert_eq!(world.send(other, to, b"second"), Ok(Sent::Waits));
     assert_eq!(world.woken(), []);
     assert!(next(&mut world, server).is_none(), "it serves");
@@ -60,7 +61,7 @@ fn one_that_serves_is_called_later() {
     assert_eq!(world.wait(client), Some(Ok(4)));
     let (second, message) = next(&mut world, server).unwrap();
     assert_eq!(message, b"second");
-    world.kernels[0].finish_call(&second, Outcome::Replied(b"2"));
+    world.kernels[0].finish_call(second, Outcome::Replied(b"2"));
     assert_eq!(world.wait(other), Some(Ok(1)));
     // Free again: on the stack.
     called(world.send(client, to, b"third"));
@@ -74,7 +75,7 @@ fn one_that_ends_takes_nobody_along() {
     let first = called(world.send(client, to, b"?"));
     // Meanwhile somebody else sends, as a call in the call would.
     assert_eq!(world.send(other, to, b"?"), Ok(Sent::Waits));
-    assert_eq!(world.end_call(client, &first, Outcome::Ended), Err(Status::NoProcess));
+    assert_eq!(world.end_call(client, first, Outcome::Ended), Err(Status::NoProcess));
     world.end(server);
     assert_eq!(world.wait(other), Some(Err(Status::NoProcess)));
     assert_eq!(world.wait(client), Some(Err(Status::NotNow)));
@@ -85,7 +86,7 @@ fn one_that_ends_parked_tells_its_caller() {
     let (mut world, client, server) = pair();
     let to = world.pid(server);
     let call = called(world.send(client, to, b"?"));
-    let _ = world.end_call(client, &call, Outcome::Parked);
+    let _ = world.end_call(client, call, Outcome::Parked);
     world.end(server);
     assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
 }
@@ -111,10 +112,10 @@ fn calls_are_nested_so_deep_and_no_deeper() {
     assert_eq!((stack.len(), deepest), (8, Ok(Sent::Waits)));
     // The one that is too deep is called from elsewhere; those above it are parked, last in first out.
     for (sender, called) in stack.iter().rev() {
-        assert_eq!(world.end_call(*sender, called, Outcome::Parked), Err(Status::Wait));
+        assert_eq!(world.end_call(*sender, *called, Outcome::Parked), Err(Status::Wait));
     }
     let (last, _) = next(&mut world, servers[8]).unwrap();
-    world.kernels[0].finish_call(&last, Outcome::Replied(b"!"));
+    world.kernels[0].finish_call(last, Outcome::Replied(b"!"));
     for server in servers[..8].iter().rev() {
         assert_eq!(world.wait(*server), Some(Ok(1)));
         let slot = world.body(*server).slot;
@@ -143,7 +144,7 @@ fn a_call_from_another_core_is_made_here() {
     assert_eq!(world.woken(), [(to, true)]);
     let (call, message) = next(&mut world, server).unwrap();
     assert_eq!(message, b"far");
-    world.kernels[1].finish_call(&call, Outcome::Replied(b"near"));
+    world.kernels[1].finish_call(call, Outcome::Replied(b"near"));
     world.deliver_all();
     assert_eq!(world.wait(client), Some(Ok(4)));
     assert_eq!(world.answer(client, 4), b"near");

@@ -118,7 +118,7 @@ impl Play {
                     1..4 => Outcome::Parked,
                     _ => Outcome::Replied(&answer(number)),
                 };
-                let result = self.world.end_call(id, &called, outcome);
+                let result = self.world.end_call(id, called, outcome);
                 match outcome {
                     Outcome::Parked => {
                         assert_eq!(result, Err(Status::Wait));
@@ -185,14 +185,16 @@ impl Play {
     fn call(&mut self, id: Id) {
         let (core, slot) = (self.world.body(id).core, self.world.body(id).slot);
         let mut buffer = [0; 100];
-        let Some(called) = self.world.kernels[core].next_call(slot, &mut buffer) else { return };
+        if self.world.kernels[core].next_call(slot, &mut buffer).is_none() {
+            return;
+        }
         let number = u64::from_le_bytes(*buffer.first_chunk().expect("eight bytes"));
         if self.random.below(3) == 0 {
-            self.world.kernels[core].finish_call(&called, Outcome::Parked);
+            self.world.kernels[core].finish_call(slot, Outcome::Parked);
             self.doing[id] = Doing::Parked(number);
         } else {
             let answer = answer(number);
-            self.world.kernels[core].finish_call(&called, Outcome::Replied(&answer));
+            self.world.kernels[core].finish_call(slot, Outcome::Replied(&answer));
         }
     }
 

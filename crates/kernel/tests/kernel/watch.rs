@@ -126,9 +126,9 @@ fn a_handler_is_called_with_the_word() {
     world.end_with(other, TRAPPED.to_bits());
     assert_eq!(world.woken(), [(world.pid(handler), true)]);
     let called = world.kernels[0].next_call(slot, &mut [0; 64]).expect("there is a word");
-    assert_eq!((called.envelope.from, called.envelope.kind), (of, Kind::Ended));
-    assert_eq!(called.envelope.transaction, TRAPPED.to_bits());
-    world.kernels[0].finish_call(&called, Outcome::Replied(b"?"));
+    assert_eq!((called.from, called.kind), (of, Kind::Ended));
+    assert_eq!(called.transaction, TRAPPED.to_bits());
+    world.kernels[0].finish_call(slot, Outcome::Replied(b"?"));
     assert_eq!(world.kernels[0].next_call(slot, &mut [0; 64]), None);
     assert!(world.kernels[0].is_quiet());
 }

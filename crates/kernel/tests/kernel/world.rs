@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use peripatos_abi::message::{Envelope, PID_BYTES, Status};
 use peripatos_abi::{EndReason, Pid};
-use peripatos_kernel::{Called, Form, Kernel, Moving, Outcome, Packet, Place, Sent, Slot, Woken};
+use peripatos_kernel::{Form, Kernel, Moving, Outcome, Packet, Place, Sent, Slot, Woken};
 
 /// Where things lie in a memory.
 pub(crate) const TO: u32 = 16;
@@ -141,11 +141,11 @@ impl World {
     pub(crate) fn end_call(
         &mut self,
         id: Id,
-        called: &Called,
+        to: Slot,
         outcome: Outcome<'_>,
     ) -> Result<u32, Status> {
-        let (kernel, _, memory) = self.parts(id);
-        kernel.end_call(called, outcome, memory)
+        let (kernel, slot, memory) = self.parts(id);
+        kernel.end_call(slot, to, outcome, memory)
     }
 
     /// A process ends.

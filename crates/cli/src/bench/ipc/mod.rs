@@ -1,148 +1,107 @@
-//! What a message takes: send, receive, reply, measured by the sender in batches.
+//! What a message takes: send, receive, reply.
+//!
+//! A program sends messages and takes the replies, in batches; the host takes the time of each batch, and a figure is
+//! the median of all batches, or of all rounds if it is a ratio. The processes run on cores, as those of a node do.
 //!
 //! * `ipc.handler.p50_ns`: 32 bytes to a handler, which is called on the sender's stack, and back.
-//! * `ipc.size_SIZE.copy_ratio`: longer messages to a handler, against copying so many bytes there and back.
+//! * `ipc.same_core.p50_ns`: to a receive loop that shares the sender's core.
+//! * `ipc.cross_core.p50_ns`: to a receive loop on another core.
+//! * `ipc.size_SIZE.copy_ratio`: longer messages to a handler, against copying so many bytes there and back, which is
+//!   measured before and after each round.
+//! * `ipc.same_core.size_SIZE.copy_ratio`: the same to a receive loop on the same core.
 
-use super::process::{Guarded, Stretch, load};
+mod pair;
+mod stopwatch;
+
 use super::sample::{Metric, Samples};
-use crate::console;
-use crate::exit::{Code, Failure, Result};
-use crate::guests::Guest;
-use crate::{directories, pids, place};
-use peripatos_abi::Pid;
-use peripatos_abi::message::Status;
-use peripatos_engine::{CodeKind, Handler, Limits, ProcessOptions, Runtime, Settings};
-use peripatos_host::talk::{self, Line, Surroundings};
-use peripatos_kernel::Place;
+use crate::exit::Result;
+use crate::place;
+use pair::{Server, Talk, round_trips};
+use peripatos_engine::{Runtime, Settings};
 use std::hint::black_box;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Waker;
 use std::time::Instant;
 
-const ECHO_HANDLER: &str = include_str!("echo_handler.wat");
-const PING: &str = include_str!("ping.wat");
-
-/// Batches of one run.
+/// Batches of a round.
 const BATCHES: usize = 200;
-/// Calls of a batch: so many that looking at the clock does not count.
+/// Round trips of a batch.
 const CALLS: usize = 1_000;
 /// Bytes of an ordinary message.
 const SHORT: usize = 32;
 /// Longer messages, and what they are called.
 const SIZES: [(usize, &str); 2] = [(4 << 10, "4KiB"), (64 << 10, "64KiB")];
+/// Batches of a round of longer ones, and round trips of a batch.
+const BATCHES_LONG: usize = 50;
+const CALLS_LONG: usize = 100;
 
-/// All figures.
-pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metric>> {
+/// All figures, or those whose names begin so.
+pub(crate) fn measure(
+    rounds: usize,
+    only: &[String],
+    progress: impl Fn(&str),
+) -> Result<Vec<Metric>> {
+    let wanted = |metric: &str| only.is_empty() || only.iter().any(|one| metric.starts_with(one));
     let runtime = place::with_settings(Settings::default())?;
     let mut metrics = Vec::new();
-    progress("calls of a handler");
-    let mut samples = Samples::default();
-    for _ in 0..rounds {
-        handler_calls(&runtime, CALLS, SHORT)?.into_iter().for_each(|ns| samples.push(ns));
-    }
-    metrics.push(Metric::of("ipc.handler.p50_ns", "ns", &samples));
-    for (size, name) in SIZES {
-        progress(&format!("messages of {name}"));
+    for (server, name, what) in [
+        (Server::Handler, "handler", "calls of a handler"),
+        (Server::Fiber, "same_core", "messages on one core"),
+        (Server::FiberBeside, "cross_core", "messages between cores"),
+    ] {
+        let metric = format!("ipc.{name}.p50_ns");
+        if !wanted(&metric) {
+            continue;
+        }
+        progress(what);
+        let talk = Talk { batches: BATCHES, calls: CALLS, size: SHORT };
         let mut samples = Samples::default();
         for _ in 0..rounds {
-            let calls = CALLS / 10;
-            let copy = copies(calls, size);
-            let took = handler_calls(&runtime, calls, size)?;
-            took.into_iter().for_each(|ns| samples.push(ns / copy));
+            round_trips(&runtime, server, talk)?.into_iter().for_each(|ns| samples.push(ns));
         }
-        metrics.push(Metric::of(format!("ipc.size_{name}.copy_ratio"), "ratio", &samples));
+        metrics.push(Metric::of(metric, "ns", &samples));
+    }
+    for (server, name) in [(Server::Handler, ""), (Server::Fiber, "same_core.")] {
+        for (size, size_name) in SIZES {
+            let metric = format!("ipc.{name}size_{size_name}.copy_ratio");
+            if !wanted(&metric) {
+                continue;
+            }
+            progress(&format!("messages of {size_name}"));
+            let samples = copy_ratio(&runtime, server, size, rounds)?;
+            metrics.push(Metric::of(metric, "ratio", &samples));
+        }
     }
     Ok(metrics)
 }
 
-/// A program in the text format.
-fn assembled(name: &'static str, text: &str) -> Result<Guest> {
-    let wasm = wat::parse_str(text).map_err(|error| Failure::new(Code::Internal, name, error))?;
-    // A few, once in the life of this command.
-    Ok(Guest::foreign(name, wasm.leak()))
-}
-
-/// Nanoseconds a call, of each batch.
-fn handler_calls(runtime: &Runtime, calls: usize, size: usize) -> Result<Vec<f64>> {
-    let names = Arc::default();
-    let place = Place { node: 0, core: 0 };
-    talk::open(Surroundings {
-        place,
-        names,
-        post: Box::new(Some),
-        named: Box::new(|| {}),
-        kill: Box::new(|_| {}),
-        settle: Rc::new(|_| Err(Status::NotPermitted)),
-        calls: Arc::default(),
-    });
-    let server = handler(runtime)?;
-    let to = server.pid();
-    talk::adopt_handler(Box::new(server), Waker::noop().clone(), None);
-    let mut ping = client(runtime, to, calls, size)?;
-    talk::adopt(ping.process.pid(), None);
-    let ended = ping.run();
-    talk::close();
-    match ended? {
-        Stretch::Exited(0) => Ok(times(&ping.output()?, calls)),
-        other => {
-            let cause = format!("ended unexpectedly: {other:?}");
-            Err(Failure::new(Code::Internal, "ping", cause))
-        }
+/// What round trips take, against the copies that they need, of each round.
+fn copy_ratio(runtime: &Runtime, server: Server, size: usize, rounds: usize) -> Result<Samples> {
+    let talk = Talk { batches: BATCHES_LONG, calls: CALLS_LONG, size };
+    let mut samples = Samples::default();
+    for _ in 0..rounds {
+        let mut copy = copies(size);
+        let trips = of(round_trips(runtime, server, talk)?);
+        copy.extend(copies(size));
+        samples.push(trips.median() / of(copy).median());
     }
+    Ok(samples)
 }
 
-fn handler(runtime: &Runtime) -> Result<Handler> {
-    let guest = assembled("echo_handler", ECHO_HANDLER)?;
-    let code = load(runtime, &guest, CodeKind::Hot)?;
-    let pid = draw()?;
-    let (origin, _console) =
-        console::captured().map_err(|error| Failure::new(Code::Resources, "console", error))?;
-    origin.open(pid, &[]).map_err(|error| directories::failure(&error))?;
-    let options = ProcessOptions {
-        pid,
-        args: Vec::new(),
-        env: Vec::new(),
-        devices: Box::new(origin),
-        limits: Limits::default(),
-        freeze_every: None,
-    };
-    let spawned = Handler::spawn(&code, options);
-    let mut handler =
-        spawned.map_err(|error| crate::program::spawn_failure("echo_handler", &error))?;
-    handler.set_messages(Box::new(Line::new(pid)));
-    Ok(handler)
-}
-
-fn client(runtime: &Runtime, to: Pid, calls: usize, size: usize) -> Result<Guarded> {
-    let code = load(runtime, &assembled("ping", PING)?, CodeKind::Hot)?;
-    let pid = to.bits().to_le_bytes().map(|byte| format!("{byte:02x}")).concat();
-    let numbers = [BATCHES, calls, size].map(|number| number.to_string());
-    let [batches, calls, size] = &numbers;
-    let args = ["ping", &pid, batches, calls, size].map(|arg| arg.as_bytes().to_vec());
-    let mut ping = Guarded::spawn(runtime, &code, args.to_vec())?;
-    let line = Line::new(ping.process.pid());
-    ping.process.set_messages(Box::new(line));
-    Ok(ping)
-}
-
-fn draw() -> Result<Pid> {
-    pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))
-}
-
-/// What ping has written, as nanoseconds a call.
-fn times(output: &[u8], calls: usize) -> Vec<f64> {
-    let batches = output.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
-    batches.map(|ns| ns as f64 / calls as f64).collect()
-}
-
-/// Nanoseconds that copying so many bytes to another place and back takes.
-fn copies(calls: usize, size: usize) -> f64 {
+/// Nanoseconds that copying so many bytes to another place and back takes, of each batch.
+fn copies(size: usize) -> Vec<f64> {
     let (mut one, mut two) = (vec![1_u8; size], vec![2_u8; size]);
-    let started = Instant::now();
-    for _ in 0..calls * 10 {
-        black_box(&mut two).copy_from_slice(black_box(&one));
-        black_box(&mut one).copy_from_slice(black_box(&two));
-    }
-    started.elapsed().as_nanos() as f64 / (calls * 10) as f64
+    let mut batch = || {
+        let started = Instant::now();
+        for _ in 0..CALLS_LONG {
+            black_box(&mut two).copy_from_slice(black_box(&one));
+            black_box(&mut one).copy_from_slice(black_box(&two));
+        }
+        started.elapsed().as_nanos() as f64 / CALLS_LONG as f64
+    };
+    (0..BATCHES_LONG).map(|_| batch()).collect()
+}
+
+fn of(values: Vec<f64>) -> Samples {
+    let mut samples = Samples::default();
+    values.into_iter().for_each(|value| samples.push(value));
+    samples
 }

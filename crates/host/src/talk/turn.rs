@@ -1,0 +1,53 @@
+//! A receiver that was waiting for a message gets it at once: it runs within its sender's slice, on the sender's stack,
+//! until it waits again. Mostly the reply is there then, and the sender has never waited.
+//!
+//! So a round trip between two fibers of a core is one change of stacks there and back, without a turn of the core's loop.
+//! The receiver's time is charged to the sender, as a handler's is.
+
+use peripatos_abi::Pid;
+use peripatos_engine::Answer;
+use peripatos_kernel::{Form, Slot, Woken};
+
+use super::{Talk, deliver, with};
+
+/// Who can go on at once.
+pub(super) struct Turn {
+    sender: Slot,
+    receiver: Slot,
+    run: fn(Pid) -> bool,
+    pid: Pid,
+}
+
+impl Talk {
+    /// The receiver, if this send has reached one that waited on its fiber, and nothing else is to be done.
+    pub(super) fn turn(&mut self, sender: Slot) -> Option<Turn> {
+        let Woken::Process(receiver) = self.kernel.only_woken()? else { return None };
+        if self.kernel.form(receiver) != Some(Form::Fiber) {
+            return None;
+        }
+        let pid = self.kernel.pid(receiver)?;
+        // If it has not come to wait for what it was to receive, it runs, or will.
+        self.seat(receiver).waker.as_ref()?;
+        self.kernel.next_woken();
+        self.seat(sender).looks = true;
+        Some(Turn { sender, receiver, run: self.surroundings.turn, pid })
+    }
+}
+
+/// Lets it run. The sender's answer, if it is there then.
+pub(super) fn take(turn: &Turn, memory: &mut [u8]) -> Option<Answer> {
+    let ran = (turn.run)(turn.pid);
+    let (answer, waker, quiet) = with(|talk| {
+        talk.seat(turn.sender).looks = false;
+        let waker = if ran { None } else { talk.seat(turn.receiver).waker.take() };
+        let answer = if ran { talk.kernel.wait(turn.sender, memory) } else { None };
+        (answer, waker, talk.kernel.is_quiet())
+    })?;
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+    if !quiet {
+        deliver();
+    }
+    answer
+}
