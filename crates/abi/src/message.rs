@@ -43,6 +43,8 @@ pub const HANDLER: &str = "peripatos_handle";
 /// The export by which a handler tells its buffer: `() -> address | size << 32`, called once, before all messages.
 pub const HANDLER_BUFFER: &str = "peripatos_buffer";
 
+/// What a handler answers that replies later, by [`reply`](self): it keeps the envelope, and is free for other messages.
+pub const LATER: i32 = -1;
 /// The export at which processes begin that other processes have spawned, if a program has it; else at its main
 /// function.
 pub const SPAWNED: &str = "peripatos_spawned";

@@ -8,7 +8,7 @@
 use std::task::{Context, Poll, Waker};
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{self, Envelope};
+use peripatos_abi::message::{self, Envelope, LATER};
 use wasmtime::{AsContextMut, Caller, Func, Ref, TypedFunc, Val};
 
 use crate::checks::{self, Unavailable, filled, link_now};
@@ -44,6 +44,8 @@ pub struct Handler {
 pub enum Handled {
     /// It has answered with this number.
     Reply(u32),
+    /// It will reply by itself ([`LATER`]).
+    Later,
     /// It waits, and is parked. Call [`Handler::resume`] when the waker has been woken.
     Pending,
     /// It is frozen as asked: [`Handler::capture`] it, or resume it.
@@ -69,7 +71,7 @@ impl Handler {
             let Some(start) = start else { continue };
             let failed = |_| SpawnError::Instantiate("its start function failed".to_owned());
             match handler.call(start, &[]).map_err(failed)? {
-                Handled::Reply(_) => {}
+                Handled::Reply(_) | Handled::Later => {}
                 _ => {
                     let message = "a handler's start function may not wait".to_owned();
                     return Err(SpawnError::Instantiate(message));
@@ -278,7 +280,7 @@ impl Handler {
             return Ok(Handled::Frozen);
         }
         self.process.status = Status::New;
-        Ok(Handled::Reply(reply))
+        Ok(if reply as i32 == LATER { Handled::Later } else { Handled::Reply(reply) })
     }
 }
 

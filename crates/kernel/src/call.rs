@@ -25,6 +25,8 @@ pub enum Outcome<'a> {
     Replied(&'a [u8]),
     /// It waits for something, or was frozen, and will reply later: [`Kernel::finish_call`].
     Parked,
+    /// It has not replied, is free for other messages, and will reply by itself ([`Kernel::reply`]).
+    Later,
     /// It has ended, and is to be removed.
     Ended,
 }
@@ -52,7 +54,7 @@ impl Kernel {
     /// A call on the sender's stack is over; its memory gets the reply: the reply's length.
     ///
     /// # Errors
-    /// [`Status::Wait`] if the handler was parked. [`Status::NoProcess`] if it has ended. [`Status::TooLong`] if there is
+    /// [`Status::Wait`] if the handler was parked, or replies later. [`Status::NoProcess`] if it has ended. [`Status::TooLong`] if there is
     /// no room for the reply.
     #[inline]
     pub fn end_call(
@@ -67,7 +69,15 @@ impl Kernel {
             return Err(Status::Wait);
         }
         let sender = self.table.get_mut(from).ok_or(Status::NotNow)?;
-        let Call::Send { reply, .. } = sender.call else { return Err(Status::NotNow) };
+        let Call::Send { reply, .. } = sender.call else {
+            // It has replied while it was called.
+            self.served(to);
+            return Err(Status::Wait);
+        };
+        if outcome == Outcome::Later {
+            self.owes(to);
+            return Err(Status::Wait);
+        }
         sender.call = Call::None;
         self.served(to);
         let Outcome::Replied(bytes) = outcome else { return Err(Status::NoProcess) };
@@ -109,7 +119,11 @@ impl Kernel {
 
     /// A handler that was parked has gone on, and this is what came of it.
     pub fn resumed(&mut self, to: Slot, outcome: Outcome<'_>) {
-        let Outcome::Replied(bytes) = outcome else { return };
+        let bytes = match outcome {
+            Outcome::Replied(bytes) => bytes,
+            Outcome::Later => return self.owes(to),
+            Outcome::Parked | Outcome::Ended => return,
+        };
         let Some((from, transaction)) = self.table.get(to).and_then(|server| server.serves) else {
             return;
         };
@@ -126,6 +140,14 @@ impl Kernel {
                     self.woken.push_back(Woken::Process(slot));
                 }
             }
+        }
+        self.served(to);
+    }
+
+    /// A handler is free again, and has not replied.
+    fn owes(&mut self, to: Slot) {
+        if let Some(server) = self.table.get_mut(to) {
+            server.clients += 1;
         }
         self.served(to);
     }

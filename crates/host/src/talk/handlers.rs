@@ -180,7 +180,7 @@ fn resume(slot: Slot) {
 fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessError>) {
     let end = match handled {
         Ok(Handled::Reply(len)) if handler.reply(len).is_some() => None,
-        Ok(Handled::Pending | Handled::Frozen) => None,
+        Ok(Handled::Pending | Handled::Frozen | Handled::Later) => None,
         Ok(Handled::Reply(_)) => {
             let message = "its reply is longer than its buffer".to_owned();
             Some(HandlerEnd::Failed(ProcessError::Internal(message)))
@@ -208,6 +208,7 @@ fn outcome<'a>(handled: &Result<Handled, ProcessError>, handler: &'a Handler) ->
     match handled {
         Ok(Handled::Reply(len)) => handler.reply(*len).map_or(Outcome::Ended, Outcome::Replied),
         Ok(Handled::Pending | Handled::Frozen) => Outcome::Parked,
+        Ok(Handled::Later) => Outcome::Later,
         Ok(Handled::Ended(_)) | Err(_) => Outcome::Ended,
     }
 }

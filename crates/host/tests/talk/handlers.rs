@@ -4,7 +4,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
 use crate::crew::Crew;
-use crate::programs::{ADD, ASK, PASS_ON, SERVE, handler, program};
+use crate::programs::{ADD, ASK, PAIR_UP, PASS_ON, SERVE, handler, program};
 
 const NOBODY: Pid = Pid::new(9, 9);
 
@@ -49,6 +49,22 @@ fn a_handler_that_waits_is_put_aside_and_goes_on() {
 }
 
 #[test]
+fn a_handler_may_reply_later_and_is_free_meanwhile() {
+    let mut crew = Crew::new();
+    let server = crew.handler(&handler(NOBODY, PAIR_UP));
+    let clients = [(); 6].map(|()| crew.program(&program(server, ASK)));
+    for client in clients {
+        assert_eq!(crew.exit_code(client), 70);
+    }
+    // One that finds no partner waits, and is told when the server ends.
+    let alone = crew.program(&program(server, ASK));
+    crew.run();
+    assert!(crew.waits(alone));
+    crew.kill(server);
+    assert_eq!(crew.exit_code(alone), negated(Status::NoProcess));
+}
+
+#[test]
 fn a_trap_harms_the_handler_alone() {
     let traps = ["unreachable", "(i32.load (i32.const 100000000))", "(call $deep (i32.const 0))"];
     for trap in traps {
@@ -74,7 +90,7 @@ fn a_trap_harms_the_handler_alone() {
 
 #[test]
 fn a_handler_that_lies_about_its_reply_is_ended() {
-    for body in ["(i32.const 1025)", "(i32.const -1)"] {
+    for body in ["(i32.const 1025)", "(i32.const -2)"] {
         let mut crew = Crew::new();
         let server = crew.handler(&handler(NOBODY, body));
         let client = crew.program(&program(server, ASK));

@@ -65,6 +65,18 @@ pub(crate) const ADD: &str = "
   (i32.store (i32.const 4128) (i32.add (i32.load (i32.const 4128)) (i32.const 7)))
   (local.get $len)";
 
+/// A handler's: keeps every other message until the next one comes, and then replies to both with their sum.
+pub(crate) const PAIR_UP: &str = "
+  (if (i32.eqz (i32.load8_u (i32.const 8192)))
+    (then
+      (i32.store8 (i32.const 8192) (i32.const 1))
+      (memory.copy (i32.const 8200) (i32.const 4096) (i32.const 36))
+      (return (i32.const -1))))
+  (i32.store8 (i32.const 8192) (i32.const 0))
+  (i32.store (i32.const 4128) (i32.add (i32.load (i32.const 4128)) (i32.load (i32.const 8232))))
+  (if (call $reply (i32.const 8200) (i32.const 4128) (i32.const 4)) (then unreachable))
+  (i32.const 4)";
+
 /// A handler's: asks whose pid lies at 16 with its message, and replies with the reply, or with the negated status.
 pub(crate) const PASS_ON: &str = "
   (local.set $r (call $send (i32.const 16) (i32.const 4128) (local.get $len) (i32.const 4128) (i32.const 4)))

@@ -1,6 +1,6 @@
 //! Handlers: called on the sender's stack where that can be, later where not.
 
-use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
+use peripatos_abi::message::{Envelope, Kind, MESSAGE_BYTES_MAX, Status};
 use peripatos_kernel::{Form, Outcome, Sent, Slot, State};
 
 use crate::world::{Id, World};
@@ -148,4 +148,26 @@ fn a_call_from_another_core_is_made_here() {
     world.deliver_all();
     assert_eq!(world.wait(client), Some(Ok(4)));
     assert_eq!(world.answer(client, 4), b"near");
+}
+
+#[test]
+fn a_handler_that_replies_later_is_free_meanwhile() {
+    let (mut world, client, server) = pair();
+    let (other, to) = (world.add(0, Form::Fiber), world.pid(server));
+    let first = called(world.send(client, to, b"1"));
+    assert_eq!(world.end_call(client, first, Outcome::Later), Err(Status::Wait));
+    let second = called(world.send(other, to, b"2"));
+    assert_eq!(world.end_call(other, second, Outcome::Replied(b"at once")), Ok(7));
+    assert_eq!(world.wait(client), None);
+    let envelope =
+        Envelope { from: world.pid(client), transaction: 1, len: 1, kind: Kind::Message };
+    world.keep(server, envelope);
+    world.reply(server, b"late").expect("it waits");
+    assert_eq!(world.wait(client), Some(Ok(4)));
+    assert_eq!(world.reply(server, b"again"), Err(Status::NotWaiting));
+    // One that ends in debt: whoever waits is told.
+    let third = called(world.send(client, to, b"3"));
+    assert_eq!(world.end_call(client, third, Outcome::Later), Err(Status::Wait));
+    world.end(server);
+    assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
 }

@@ -130,6 +130,7 @@ impl Play {
                         self.hear(id, to, number, result);
                     }
                     Outcome::Replied(_) => self.hear(id, to, number, result),
+                    Outcome::Later => unreachable!("it is not drawn"),
                 }
             }
             Err(status) => {

@@ -119,6 +119,12 @@ impl World {
         kernel.wait(slot, memory)
     }
 
+    /// Puts an envelope where replies take it from.
+    pub(crate) fn keep(&mut self, id: Id, envelope: Envelope) {
+        let at = ENVELOPE as usize;
+        self.body(id).memory[at..at + Envelope::BYTES].copy_from_slice(&envelope.to_bytes());
+    }
+
     pub(crate) fn reply(&mut self, id: Id, message: &[u8]) -> Result<(), Status> {
         let (kernel, slot, memory) = self.parts(id);
         memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
