@@ -2,11 +2,12 @@
 
 use crate::cluster;
 use crate::exit::{Code, End, Failure, Result};
+use crate::family::Failures;
 use crate::signals;
 use peripatos_cluster::message::{End as ProcessEnd, FailureKind};
-use peripatos_host::node::protocol::Start;
+use peripatos_host::node::protocol::{Start, Wasms};
 use peripatos_host::node::{NodeClient, client};
-use peripatos_host::origin::{Origin, Service};
+use peripatos_host::origin::{Origin, Services};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -19,7 +20,7 @@ const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
 pub(crate) fn run(
     client: NodeClient,
     start: Start,
-    program: &[u8],
+    programs: &Wasms,
     origin: Origin,
     started: impl FnOnce(),
 ) -> Result<End> {
@@ -29,8 +30,15 @@ pub(crate) fn run(
     let name = name.unwrap_or_default();
     let ready = client::notify();
     let notified = ready.clone();
-    let service = Service::new(origin, pid, move || notified.notify_one());
-    let attached = client.start(start, program).map_err(|error| cluster::failure(&name, &error))?;
+    let mut failures = Failures::default();
+    let tell = move |pid, program: &str, end| {
+        if let ProcessEnd::Failed { message, .. } = end {
+            failures.tell(pid, program, &message);
+        }
+    };
+    let mut services = Services::new(origin, pid, move || notified.notify_one(), tell);
+    let attached =
+        client.start(start, programs).map_err(|error| cluster::failure(&name, &error))?;
     started();
 
     let kill = client::notify();
@@ -43,7 +51,7 @@ pub(crate) fn run(
         killing.notify_one();
         let _ = wait_for_end.recv_timeout(KILL_WAIT_MAX);
     });
-    let end = attached.serve(&service, &ready, &kill);
+    let end = attached.serve(&mut services, &ready, &kill);
     let was_interrupted = interrupted.load(Ordering::Acquire);
     drop(ended);
     if was_interrupted {

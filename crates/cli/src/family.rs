@@ -70,11 +70,15 @@ pub(crate) fn load(
             .load(wasm, options)
             .map_err(|error| program::load_failure(file.display(), &error))?;
         if programs.insert(name.clone(), code).is_some() {
-            let cause = "two programs of one name; write NAME=FILE";
-            return Err(Failure::new(Code::Usage, format!("--with {name}"), cause));
+            return Err(twice(name));
         }
     }
     Ok(programs)
+}
+
+pub(crate) fn twice(name: &str) -> Failure {
+    let cause = "two programs of one name; write NAME=FILE";
+    Failure::new(Code::Usage, format!("--with {name}"), cause)
 }
 
 /// Runs the program until its first process ends. All others end with it.
@@ -105,7 +109,7 @@ pub(crate) fn run(start: Start) -> Result<End> {
     if form == Form::Handler {
         say(format_args!("{name}: {pid} serves until it is ended"));
     }
-    let mut told = 0;
+    let mut failures = Failures::default();
     loop {
         // The cores are there, and hold the other end.
         let Ok(event) = events.recv() else { return Ok(End::Exit(Code::Internal.number())) };
@@ -116,12 +120,22 @@ pub(crate) fn run(start: Start) -> Result<End> {
         household.heirs.origin.close(of);
         let of_child = household.forget(of);
         if let ProcessEnd::Failed(error) = end {
-            told += 1;
-            if told <= TOLD_MAX {
-                say(format_args!("{of_child} {of:#}: {error}"));
-            } else if told == TOLD_MAX + 1 {
-                say("more processes failed; their ends are not told");
-            }
+            failures.tell(of, &of_child, &error);
+        }
+    }
+}
+
+/// Tells of spawned processes that have failed: not for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(usize);
+
+impl Failures {
+    pub(crate) fn tell(&mut self, pid: Pid, program: &str, error: &dyn std::fmt::Display) {
+        self.0 += 1;
+        if self.0 <= TOLD_MAX {
+            say(format_args!("{program} {pid:#}: {error}"));
+        } else if self.0 == TOLD_MAX + 1 {
+            say("more processes have failed; their ends are not told");
         }
     }
 }

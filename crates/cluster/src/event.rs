@@ -114,6 +114,8 @@ pub enum Event {
     },
     /// A new process runs here. Its origin is attached here, or the thaw of an image began it.
     Started(Description),
+    /// A process here has spawned another one.
+    Born(Description),
     /// How the local processes do.
     Samples(Vec<Sample>),
     /// A local process has ended.
@@ -209,7 +211,12 @@ pub enum Action {
     /// A frozen process goes on here. Its image is not needed any more.
     Resume(Pid),
     /// A frozen process has left: end it here, it is not to run again.
-    Discard(Pid),
+    Discard {
+        /// Which.
+        pid: Pid,
+        /// Where it runs now.
+        to: NodeId,
+    },
     /// Make room for an image: answered by `RoomMade` or `NotPrepared`, and when it has come by `Prepared` or
     /// `NotPrepared`.
     Expect {
@@ -231,8 +238,19 @@ pub enum Action {
     Drop(MigrationId),
     /// End a local process.
     Kill(Pid),
+    /// An OS process of that node is gone, with all that it ran: who waits for that is told.
+    NodeGone(NodeId),
     /// Nobody serves this local process any more.
     OriginGone(Pid),
+    /// The attached origin of `root` is also that of a process that belongs to it.
+    Adopt {
+        /// Which.
+        pid: Pid,
+        /// Whose.
+        root: Pid,
+        /// What its program is called.
+        program: String,
+    },
     /// Tell the attached origin of a process that it has ended.
     TellOrigin {
         /// Which.

@@ -32,6 +32,7 @@ impl Node {
     ) {
         let pid = description.pid;
         let Some(Kin { root, .. }) = description.kin else { return };
+        let program = description.command.first().cloned().unwrap_or_default();
         if self.homes.knows(pid) || description.origin != self.config.node {
             // Heard before; or a lie.
             return;
@@ -41,7 +42,7 @@ impl Node {
             return self.kill_at(pid, at, out);
         }
         self.homes.born(description, at);
-        out.push(Action::Adopt { pid, root });
+        out.push(Action::Adopt { pid, root, program });
     }
 
     /// A process is over. If it was the first of a family, so are the others.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use peripatos_abi::Pid;
 
-use crate::limits::LOST_AFTER;
+use crate::limits::{HOMES_MAX, LOST_AFTER};
 use crate::message::{Description, MoveCosts, ProcessRow, RowState};
 use crate::{NodeId, Time};
 
@@ -20,6 +20,8 @@ pub(crate) struct Home {
     pub(crate) lost_at: Option<Time>,
     /// Its origin wants it to end, and it may have been on its way when it was told.
     pub(crate) killed: bool,
+    /// Its origin has gone. It is kept in mind only to end with its family.
+    pub(crate) orphaned: bool,
 }
 
 /// All of them.
@@ -38,8 +40,45 @@ impl Homes {
     }
 
     pub(crate) fn started(&mut self, process: Description) {
-        let (pid, at) = (process.pid, process.origin);
-        self.0.insert(pid, Home { process, at, moves: 0, lost_at: None, killed: false });
+        let at = process.origin;
+        self.born(process, at);
+    }
+
+    /// A process of this origin has begun at that node.
+    pub(crate) fn born(&mut self, process: Description, at: NodeId) {
+        let home = Home { at, moves: 0, lost_at: None, killed: false, orphaned: false, process };
+        self.0.insert(home.process.pid, home);
+    }
+
+    /// Whether no more are taken in.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= HOMES_MAX
+    }
+
+    /// Whether that is one of them.
+    pub(crate) fn knows(&self, pid: Pid) -> bool {
+        self.0.contains_key(&pid)
+    }
+
+    /// The origin of a process has gone. What is to be told: it, and where it runs.
+    pub(crate) fn orphan(&mut self, pid: Pid) -> Option<NodeId> {
+        let home = self.0.get_mut(&pid)?;
+        let at = home.at;
+        match home.process.kin {
+            Some(_) => home.orphaned = true,
+            None => drop(self.0.remove(&pid)),
+        }
+        Some(at)
+    }
+
+    /// A family's root is over: those that are to end with it, and where they are.
+    pub(crate) fn end_family(&mut self, root: Pid) -> Vec<(Pid, NodeId)> {
+        let of = self.0.iter_mut().filter(|(_, home)| home.process.belongs_to(root));
+        let end = |(pid, home): (&Pid, &mut Home)| {
+            home.killed = true;
+            (*pid, home.at)
+        };
+        of.map(end).collect()
     }
 
     pub(crate) fn remove(&mut self, pid: Pid) -> Option<Home> {

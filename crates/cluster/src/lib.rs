@@ -14,6 +14,7 @@ mod node;
 mod time;
 
 mod balance;
+mod families;
 mod homes;
 mod peers;
 mod processes;

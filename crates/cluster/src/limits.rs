@@ -10,6 +10,10 @@ pub const PEERS_MAX: usize = 1_000;
 pub const MIGRATIONS_MAX: usize = 64;
 /// Outcomes of migrations that a target keeps until their sources have heard them; then it takes no more.
 pub const OUTCOMES_MAX: usize = 10_000;
+/// Processes whose origin is attached to a node.
+pub const HOMES_MAX: usize = 1_000_000;
+/// Programs that the processes of a family may spawn, besides their own.
+pub const FAMILY_PROGRAMS_MAX: usize = 64;
 /// Bytes of a program's name and of its arguments together, as `ps` shows them; the rest is cut off.
 pub const COMMAND_BYTES_MAX: usize = 4_096;
 

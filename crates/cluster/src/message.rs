@@ -40,6 +40,45 @@ pub struct Description {
     pub memory_bytes_max: u64,
     /// Whether its NaNs are made canonical.
     pub canonical_nan: bool,
+    /// Whom it belongs to, if it talks to others.
+    pub kin: Option<Kin>,
+}
+
+/// A process's place among those that talk to each other. All that one has spawned, and what they have, are a family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kin {
+    /// The process of the family that somebody has started: the others end with it. It may be this one.
+    #[serde(with = "pid_bits")]
+    pub root: Pid,
+    /// Who has spawned it. Nobody: 0.
+    #[serde(with = "pid_bits")]
+    pub parent: Pid,
+    /// What the family's processes may spawn, by name.
+    pub programs: Vec<(String, CodeHash)>,
+    /// Processes that the family may have on a node.
+    pub processes_max: u32,
+    /// What the names begin with that they may register and look up.
+    pub name_prefix: String,
+    /// It is called for each message, and stays on its node.
+    pub handler: bool,
+}
+
+impl Description {
+    /// The programs that a node needs to run it: its own first.
+    pub(crate) fn codes(&self) -> Vec<CodeHash> {
+        let others = self.kin.iter().flat_map(|kin| kin.programs.iter().map(|(_, code)| *code));
+        std::iter::once(self.code).chain(others).collect()
+    }
+
+    /// Whether it belongs to the family of this root, and is not the root.
+    pub(crate) fn belongs_to(&self, root: Pid) -> bool {
+        self.pid != root && self.kin.as_ref().is_some_and(|kin| kin.root == root)
+    }
+
+    /// Whether it is called for messages, and has no stack of its own.
+    pub(crate) fn is_handler(&self) -> bool {
+        self.kin.as_ref().is_some_and(|kin| kin.handler)
+    }
 }
 
 /// What a process brings along.
@@ -399,6 +438,28 @@ pub enum Message {
         pid: Pid,
         /// How often it has moved: links are not equally fast, and the latest word counts.
         moves: u32,
+    },
+    /// To the origin's node: a process of one of its families was spawned here.
+    Born(Description),
+    /// A word of a message kernel, in that crate's wire form: hosts bring it to the process
+    /// that it is for.
+    Talk(Vec<u8>),
+    /// Processes of the sender have these names, or (`None`) nobody there has them any more. After a link was made: all
+    /// that it has.
+    Names(Vec<(Vec<u8>, Option<u128>)>),
+    /// Where is this process?
+    Seek {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+    },
+    /// It is here, or is not.
+    Sought {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+        /// Whether it is at the sender's.
+        here: bool,
     },
     /// To the origin's node: the process has ended.
     Ended {

@@ -12,7 +12,7 @@ use peripatos_abi::Pid;
 use crate::event::{Action, Config, Event, Peer, RequestId};
 use crate::homes::Homes;
 use crate::limits::PROCESSES_MAX;
-use crate::message::{CodeHash, Command, Description, End, Message, MigrationId};
+use crate::message::{CodeHash, Description, End, Message, MigrationId};
 use crate::peers::Peers;
 use crate::processes::{Process, Processes, State};
 use crate::requests::Waiting;
@@ -86,6 +86,7 @@ impl Node {
             Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
             Event::Message { from, message } => self.message(from, message, out),
             Event::Started(description) => self.started(description),
+            Event::Born(description) => self.born(description, out),
             Event::Samples(samples) => self.processes.take_samples(samples),
             Event::Ended { pid, end } => self.ended(pid, end, out),
             Event::OriginKills(pid) => self.origin_kills(pid, out),
@@ -125,6 +126,12 @@ impl Node {
         self.processes.0.get(&pid).map(|process| process.description.origin)
     }
 
+    /// The root of the family of a process that runs here. `None`: it has none.
+    #[must_use]
+    pub fn root_of(&self, pid: Pid) -> Option<Pid> {
+        self.processes.0.get(&pid)?.description.kin.as_ref().map(|kin| kin.root)
+    }
+
     /// What a node is called.
     #[must_use]
     pub fn name_of(&self, node: NodeId) -> String {
@@ -152,6 +159,7 @@ impl Node {
         for (pid, node) in self.homes.take_lost(self.now) {
             let end = End::Lost { node: self.peers.name(node) };
             out.push(Action::TellOrigin { pid, end });
+            self.end_family(pid, out);
         }
         self.balance(out);
     }
@@ -182,6 +190,7 @@ impl Node {
             Message::Closed { migration, cost } => self.closed(from, migration, cost),
             Message::Arrived { pid, .. } if self.runs_here(pid) => self.not_so(from, pid, out),
             Message::Arrived { pid, moves } => self.origin_hears_of(pid, from, moves, out),
+            Message::Born(description) => self.heard_of_birth(from, description, out),
             Message::Ended { pid, .. } if self.runs_here(pid) => self.not_so(from, pid, out),
             Message::Ended { pid, end } => {
                 out.push(Action::Send { to: from, message: Message::EndHeard { pid } });
@@ -211,7 +220,13 @@ impl Node {
             }
             Message::Answer { request, answer } => self.answered(from, request, answer, out),
             // The host carries these past the node.
-            Message::Bulk { .. } | Message::Request { .. } | Message::Reply { .. } => {}
+            Message::Bulk { .. }
+            | Message::Request { .. }
+            | Message::Reply { .. }
+            | Message::Talk(_)
+            | Message::Names(_)
+            | Message::Seek { .. }
+            | Message::Sought { .. } => {}
         }
     }
 
@@ -267,6 +282,7 @@ impl Node {
         for (pid, _) in self.processes.of_origin(node) {
             out.push(Action::OriginGone(pid));
         }
+        out.push(Action::NodeGone(node));
         self.homes.node_gone(node, self.now);
         self.unheard.retain(|_, (origin, _)| *origin != node);
     }
@@ -299,6 +315,7 @@ impl Node {
     fn tell_origin(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
         if self.homes.remove(pid).is_some() {
             out.push(Action::TellOrigin { pid, end });
+            self.end_family(pid, out);
         }
     }
 
@@ -311,11 +328,13 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         if let Some(home) = self.homes.runs_at(pid, at, moves) {
+            let (now_at, orphaned) = (home.at, home.orphaned);
             if home.killed {
-                let at = home.at;
-                self.kill_at(pid, at, out);
+                self.kill_at(pid, now_at, out);
             }
-            return;
+            if !orphaned {
+                return;
+            }
         }
         out.push(if at == self.config.node {
             Action::OriginGone(pid)
@@ -327,18 +346,6 @@ impl Node {
     fn origin_kills(&mut self, pid: Pid, out: &mut Vec<Action>) {
         if let Some(at) = self.homes.kill(pid) {
             self.kill_at(pid, at, out);
-        }
-    }
-
-    /// Ends a process at whichever node has it.
-    pub(crate) fn kill_at(&mut self, pid: Pid, at: NodeId, out: &mut Vec<Action>) {
-        // Nobody waits for the answer: the process's end is the answer.
-        if at == self.config.node {
-            let _ = self.kill(pid, out);
-        } else {
-            let request = self.next_number();
-            let command = Command::Kill { pid };
-            out.push(Action::Send { to: at, message: Message::Command { request, command } });
         }
     }
 
@@ -354,11 +361,11 @@ impl Node {
     }
 
     fn origin_left(&mut self, pid: Pid, out: &mut Vec<Action>) {
-        let Some(home) = self.homes.remove(pid) else { return };
+        let Some(at) = self.homes.orphan(pid) else { return };
         if self.processes.0.contains_key(&pid) {
             out.push(Action::OriginGone(pid));
         } else {
-            out.push(Action::Send { to: home.at, message: Message::OriginGone { pid } });
+            out.push(Action::Send { to: at, message: Message::OriginGone { pid } });
         }
     }
 

@@ -94,6 +94,9 @@ impl Node {
         if process.state != State::Running {
             return Err(format!("{pid:#} is on its way out already"));
         }
+        if process.description.is_handler() {
+            return Err(format!("{pid:#} is a message handler, which stays on its node"));
+        }
         process.state = State::Leaving(migration);
         let luggage = Luggage {
             process: process.description.clone(),
@@ -201,7 +204,7 @@ impl Node {
             return;
         }
         let process = self.processes.0.remove(&pid);
-        out.push(Action::Discard(pid));
+        out.push(Action::Discard { pid, to: from });
         if process.as_ref().is_some_and(|process| process.killed) {
             self.kill_at(pid, from, out);
         }

@@ -3,10 +3,13 @@
 //! What has come is not run before the source's commit; a commit that never comes leaves nothing behind. What has
 //! been committed is remembered until the source has heard of it, so that it can ask again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::event::Action;
-use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX, OUTCOMES_MAX, PROCESSES_MAX};
+use crate::limits::{
+    FAMILY_PROGRAMS_MAX, MIGRATION_WAIT_MAX, MIGRATIONS_MAX, OUTCOMES_MAX, PROCESSES_MAX,
+};
 use crate::message::{CodeHash, Luggage, Message, MigrationId, MoveCost};
 use crate::node::Node;
 use crate::processes::Process;
@@ -17,15 +20,15 @@ use crate::{Incarnation, NodeId, Time};
 pub(crate) struct Incoming {
     luggage: Luggage,
     phase: Phase,
+    /// Programs that it needs and that are not known to be here.
+    missing: BTreeSet<CodeHash>,
     pub(crate) deadline: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Its program is looked for here.
-    Looking,
-    /// Its program is on its way, from its source or from another's.
-    Fetching,
+    /// Its programs are looked for here, or are on their way, from its source or from another's.
+    Gathering,
     /// Room is made for it.
     MakingRoom,
     /// Its image is on its way.
@@ -48,16 +51,25 @@ impl Node {
             out.push(refuse(id, reason));
             return;
         }
-        out.push(Action::WantCode(luggage.process.code));
+        let missing: BTreeSet<CodeHash> = luggage.process.codes().into_iter().collect();
+        out.extend(missing.iter().map(|code| Action::WantCode(*code)));
         // Longer than the source waits: it is the source that gives up.
         let deadline = self.now + 2 * MIGRATION_WAIT_MAX;
-        self.incoming.insert(id, Incoming { luggage, phase: Phase::Looking, deadline });
+        let phase = Phase::Gathering;
+        self.incoming.insert(id, Incoming { luggage, phase, missing, deadline });
     }
 
     fn takes(&self, from: NodeId, id: MigrationId, luggage: &Luggage) -> Result<(), String> {
         let pid = luggage.process.pid;
         if id.source != from {
             return Err("the offer is not the sender's".to_owned());
+        }
+        if luggage.process.is_handler() {
+            return Err(format!("{pid:#} is a message handler, which stays on its node"));
+        }
+        let programs = luggage.process.kin.as_ref().map_or(0, |kin| kin.programs.len());
+        if programs > FAMILY_PROGRAMS_MAX {
+            return Err(format!("{pid:#} has {programs} programs to spawn"));
         }
         if self.draining {
             return Err("it is being emptied".to_owned());
@@ -82,8 +94,8 @@ impl Node {
     pub(crate) fn code_ready(&mut self, code: CodeHash, out: &mut Vec<Action>) {
         self.stop_fetching(code, out);
         for (id, incoming) in &mut self.incoming {
-            let waits = matches!(incoming.phase, Phase::Looking | Phase::Fetching);
-            if waits && incoming.luggage.process.code == code {
+            let waited = incoming.missing.remove(&code);
+            if waited && incoming.missing.is_empty() {
                 incoming.phase = Phase::MakingRoom;
                 let (from, migration) = (id.source, *id);
                 let luggage = incoming.luggage.clone();
@@ -103,11 +115,6 @@ impl Node {
 
     /// A program is not here: one of the sources sends it, once.
     pub(crate) fn code_missing(&mut self, code: CodeHash, out: &mut Vec<Action>) {
-        for incoming in self.incoming.values_mut() {
-            if incoming.phase == Phase::Looking && incoming.luggage.process.code == code {
-                incoming.phase = Phase::Fetching;
-            }
-        }
         self.fetch(code, out);
     }
 
@@ -115,9 +122,8 @@ impl Node {
         if self.fetching.contains_key(&code) {
             return;
         }
-        let wants =
-            |one: &&Incoming| one.phase == Phase::Fetching && one.luggage.process.code == code;
-        let source = self.incoming.iter().find(|(_, one)| wants(one)).map(|(id, _)| id.source);
+        let mut incoming = self.incoming.iter();
+        let source = incoming.find(|(_, one)| one.missing.contains(&code)).map(|(id, _)| id.source);
         if let Some(source) = source {
             self.fetching.insert(code, source);
             out.push(Action::Send { to: source, message: Message::WantCode { code } });
@@ -134,10 +140,7 @@ impl Node {
     /// A program cannot be used here.
     pub(crate) fn code_failed(&mut self, code: CodeHash, reason: &str, out: &mut Vec<Action>) {
         self.stop_fetching(code, out);
-        let failed = |_: &MigrationId, one: &mut Incoming| {
-            one.luggage.process.code == code
-                && matches!(one.phase, Phase::Looking | Phase::Fetching)
-        };
+        let failed = |_: &MigrationId, one: &mut Incoming| one.missing.contains(&code);
         for (id, _) in self.incoming.extract_if(.., failed) {
             out.push(refuse(id, reason.to_owned()));
         }
@@ -243,11 +246,12 @@ impl Node {
         if matches!(incoming.phase, Phase::MakingRoom | Phase::Image | Phase::Prepared) {
             out.push(Action::Drop(id));
         }
-        // Others may wait for the program that this one's source was to send.
-        let code = incoming.luggage.process.code;
-        if self.fetching.get(&code) == Some(&id.source) {
-            self.stop_fetching(code, out);
-            self.fetch(code, out);
+        // Others may wait for programs that this one's source was to send.
+        for code in incoming.missing {
+            if self.fetching.get(&code) == Some(&id.source) {
+                self.stop_fetching(code, out);
+                self.fetch(code, out);
+            }
         }
     }
 }

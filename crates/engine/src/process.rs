@@ -339,6 +339,11 @@ impl Process {
         self.store.data().pid
     }
 
+    /// Bytes of the memory that its calls refer to. 0 if it has none.
+    pub fn memory_len(&self) -> usize {
+        self.store.data().memory.map_or(0, |memory| memory.data_size(&self.store))
+    }
+
     /// The form of its code; a plain one is neither frozen nor preempted.
     pub fn kind(&self) -> CodeKind {
         self.store.data().code.kind()

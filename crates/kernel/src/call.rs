@@ -7,6 +7,7 @@
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, Status};
 
+use crate::alien::Answer;
 use crate::kernel::{Kernel, Woken};
 use crate::process::{At, Call, Form, Span};
 use crate::send::take_reply;
@@ -44,6 +45,7 @@ impl Kernel {
     pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) -> Called {
         let (sender, server) = self.table.pair_mut(from, to).expect("both were found");
         sender.sends += 1;
+        sender.out.hop = 0;
         let (pid, transaction) = (sender.pid, sender.sends);
         sender.call = Call::Send { to: server.pid, reply, at: At::Received };
         server.serves = Some((pid, transaction));
@@ -127,7 +129,7 @@ impl Kernel {
         match self.table.find(from) {
             None => {
                 // Whoever has gone does not miss its reply.
-                let _ = self.reply_away(to, pid, from, transaction, bytes);
+                let _ = self.reply_away(to, pid, from, transaction, Answer::Replied(bytes.into()));
             }
             Some(slot) => {
                 let sender = self.table.get_mut(slot).expect("it was found");

@@ -2,11 +2,9 @@
 
 use peripatos_abi::Pid;
 
+use crate::limits::CHAIN_MAX;
 use crate::process::{Call, Form, State};
 use crate::table::{Slot, Table};
-
-/// Longest circle that is found. Longer chains than this of processes that wait are not of one program's making.
-const CHAIN_MAX: usize = 1_000;
 
 /// Whether the receiver waits, directly or through others, for the sender. Only what is in this table is seen.
 pub(crate) fn closes(table: &Table, from: Slot, receiver: Slot) -> bool {

@@ -5,10 +5,17 @@ use std::collections::VecDeque;
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
-use crate::packet::{Packet, Place};
+use crate::aged::Aged;
+use crate::alien::{Aliens, Answer};
+use crate::claim::Timers;
+use crate::errand::Errands;
+use crate::limits::ENDS_MAX;
+use crate::mutation::Mutation;
+use crate::packet::{Body, Packet, Place};
 use crate::process::{At, Call, Form, Process, State};
-use crate::remote::{Aliens, Routes};
+use crate::routes::Routes;
 use crate::table::{Slot, Table};
+use crate::tick::HeardReplies;
 
 /// A process that can go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +38,17 @@ pub struct Kernel {
     pub(crate) packets: VecDeque<Packet>,
     pub(crate) routes: Routes,
     pub(crate) aliens: Aliens,
+    /// Processes that were watched from elsewhere, and how they have ended.
+    pub(crate) ends: Aged<Pid, u64>,
+    pub(crate) errands: Errands,
+    pub(crate) heard: HeardReplies,
+    pub(crate) timers: Timers,
+    /// What [`Kernel::tick`] was told.
+    pub(crate) now: u64,
+    /// When circles are looked for next.
+    pub(crate) probe_due: u64,
+    #[cfg(feature = "mutations")]
+    pub(crate) mutation: Option<Mutation>,
     /// Calls of handlers on the stack.
     pub(crate) depth: u32,
 }
@@ -46,6 +64,14 @@ impl Kernel {
             packets: VecDeque::new(),
             routes: Routes::default(),
             aliens: Aliens::default(),
+            ends: Aged::new(ENDS_MAX),
+            errands: Errands::default(),
+            heard: HeardReplies::default(),
+            timers: Timers::default(),
+            now: 0,
+            probe_due: 0,
+            #[cfg(feature = "mutations")]
+            mutation: None,
             depth: 0,
         }
     }
@@ -59,7 +85,10 @@ impl Kernel {
     /// it, or watches it, is told.
     pub fn remove(&mut self, slot: Slot, reason: u64) {
         let Some(mut process) = self.table.remove(slot) else { return };
-        for waiting in process.queue {
+        if self.does_wrong(Mutation::NobodyTold) {
+            return;
+        }
+        for waiting in std::mem::take(&mut process.queue) {
             self.fail(waiting.from, waiting.transaction, process.pid, Status::NoProcess);
         }
         if let Some((from, transaction)) = process.serves {
@@ -72,7 +101,13 @@ impl Kernel {
             self.untie(process.pid, *ties, reason);
         }
         // A send of its own may still be replied to: nobody will be there.
-        self.aliens.forget(process.pid);
+        if let Call::Send { to, at: At::Away, .. } = process.call {
+            let (transaction, hop) = process.last_send();
+            let place = process.out.claim.place.or(self.routes.get(to));
+            if place.is_some() {
+                self.post(place, process.pid, to, Body::Over { transaction, hop });
+            }
+        }
     }
 
     /// Where a process is.
@@ -91,6 +126,12 @@ impl Kernel {
     #[must_use]
     pub fn pid(&self, slot: Slot) -> Option<Pid> {
         self.table.get(slot).map(|process| process.pid)
+    }
+
+    /// How a process takes its messages. `None`: it has gone.
+    #[must_use]
+    pub fn form(&self, slot: Slot) -> Option<Form> {
+        self.table.get(slot).map(|process| process.form)
     }
 
     /// How many processes are here.
@@ -129,7 +170,9 @@ impl Kernel {
     /// Ends a send, wherever its sender is, because the receiver `of` has ended or refuses.
     pub(crate) fn fail(&mut self, from: Pid, transaction: u64, of: Pid, status: Status) {
         let Some(slot) = self.table.find(from) else {
-            return self.fail_alien(from, transaction, of, status);
+            // Whoever has gone meanwhile need not be told.
+            let _ = self.answer_alien(from, transaction, of, Answer::Failed(status));
+            return;
         };
         let Some(sender) = self.table.get_mut(slot) else { return };
         let waits = matches!(sender.call, Call::Send { to, .. } if to == of);

@@ -16,32 +16,49 @@
 //!
 //! What it does not do: decide who runs next, or for how long; find out where a process is ([`Routes`] is told).
 
+mod aged;
+mod alien;
+mod arrive;
 mod buffer;
 mod bytes;
 mod call;
+mod claim;
 mod deadlock;
+mod errand;
+mod kept;
 mod kernel;
+pub mod limits;
 mod moving;
 mod moving_wire;
+mod mutation;
 mod names;
 mod packet;
+mod probe;
 mod process;
 mod receive;
 mod remote;
+mod routes;
 mod send;
 mod table;
+mod tick;
 mod ties;
 mod watch;
+mod watch_away;
 
+pub use alien::Answer;
 pub use bytes::Bytes;
 pub use call::{Called, Outcome};
+pub use claim::Concern;
+pub use kept::Kept;
 pub use kernel::{Kernel, Woken};
 pub use moving::Moving;
 pub use moving_wire::DecodeError;
-pub use names::Names;
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
+pub use names::{NameChange, Names};
 pub use packet::{Body, Packet, PacketError, Place};
 pub use process::{Form, State};
-pub use remote::Routes;
+pub use routes::Routes;
 pub use send::Sent;
 pub use table::Slot;
 pub use ties::Watch;

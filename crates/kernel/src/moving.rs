@@ -8,10 +8,13 @@
 
 use peripatos_abi::Pid;
 
+use crate::alien::Alien;
+use crate::claim::Claim;
 use crate::kernel::Kernel;
-use crate::packet::Place;
+use crate::mutation::Mutation;
+use crate::packet::{Body, Place};
 use crate::process::{At, Call, Process};
-use crate::remote::Alien;
+
 use crate::table::Slot;
 
 /// A process between two kernels.
@@ -28,87 +31,145 @@ impl Moving {
     pub fn pid(&self) -> Pid {
         self.process.pid
     }
+
+    /// It was between two kernels for so many nanoseconds, as one that was kept as an image is. What it waits for is then
+    /// given up the earlier; the message that it has sent may not be known any more where it went.
+    pub fn has_waited(&mut self, nanoseconds: u64) {
+        let ties = self.process.ties.iter_mut().flat_map(|ties| ties.watching.values_mut());
+        for claim in ties.map(|watching| &mut watching.claim).chain([&mut self.process.out.claim]) {
+            claim.since = claim.since.saturating_add(nanoseconds);
+        }
+    }
 }
 
 impl Kernel {
     /// Takes a process out, which goes to that place. `None`: it is not here.
     pub fn extract(&mut self, slot: Slot, to: Place) -> Option<Moving> {
         let mut process = self.table.remove(slot)?;
-        let pid = process.pid;
-        let mut clients = self.aliens.take_clients(pid);
+        let (pid, here, now) = (process.pid, self.place, self.now);
+        let mut clients = self.aliens.leave_with(pid);
+        let mut left = Vec::new();
         for sender in self.table.iter_mut() {
-            if let Call::Send { to, at, .. } = &mut sender.call
-                && *to == pid
+            let last = sender.last_send();
+            if let Call::Send { to: server, at, .. } = &mut sender.call
+                && *server == pid
                 && *at != At::Away
             {
                 *at = At::Away;
-                clients.push((sender.pid, Alien::new(self.place, pid, sender.sends)));
+                sender.out.claim = Claim::known(to, now);
+                clients.push((sender.pid, Alien::new(here, pid, last)));
+                left.push(sender.pid);
             }
         }
-        if let Call::Send { to: server, at, .. } = &mut process.call
-            && *at != At::Away
-        {
-            *at = At::Away;
-            self.aliens.insert(pid, Alien::new(to, *server, process.sends));
+        let last = process.last_send();
+        if let Call::Send { to: server, at, .. } = &mut process.call {
+            if *at != At::Away {
+                *at = At::Away;
+                process.out.claim = Claim::known(here, now);
+                self.aliens.insert(pid, Alien::new(to, *server, last), now);
+            }
+            process.out.claim.place = process.out.claim.place.or(self.routes.get(*server));
+        }
+        process.out.claim.leave(now);
+        if to.node != here.node && !self.does_wrong(Mutation::NoWordOfLeaving) {
+            self.tell_moved(&process, &clients, to);
         }
         self.move_ties(&mut process, to);
-        self.routes.set(pid, to);
+        if !self.does_wrong(Mutation::NoForwarder) {
+            self.routes.went(pid, to);
+        }
+        for slot in left.into_iter().filter_map(|pid| self.table.find(pid)).collect::<Vec<_>>() {
+            self.rearm_send(slot);
+        }
+        if self.does_wrong(Mutation::QueueLost) {
+            process.queue.clear();
+        }
+        if self.does_wrong(Mutation::ClientsLost) {
+            clients.clear();
+        }
         Some(Moving { process, clients })
+    }
+
+    /// Those on other cores who count on it that nothing is lost within the node have to ask from now on.
+    fn tell_moved(&mut self, process: &Process, clients: &[(Pid, Alien)], at: Place) {
+        let waiting = clients.iter().map(|(pid, alien)| (*pid, Some(alien.place)));
+        let watchers = process.ties.iter().flat_map(|ties| &ties.watchers);
+        let watching = watchers.map(|((pid, _), watcher)| (*pid, watcher.place));
+        let all: Vec<_> = waiting.chain(watching).collect();
+        for (pid, place) in all {
+            let place = place.or(self.routes.get(pid));
+            if self.table.find(pid).is_none() && place.is_none_or(|one| one.node == self.place.node)
+            {
+                self.post(place, process.pid, pid, Body::Moved { at });
+            }
+        }
     }
 
     /// Those who stay behind, and are tied to one that goes, need to know where it is; and it, where they are.
     fn move_ties(&mut self, process: &mut Process, to: Place) {
-        let (pid, here) = (process.pid, self.place);
+        let (pid, here, now) = (process.pid, self.place, self.now);
         let Some(ties) = &mut process.ties else { return };
+        let mut left = Vec::new();
         for (&(other, watch), watcher) in &mut ties.watchers {
             let Some(theirs) = self.table.ties_of(other) else { continue };
             watcher.place = Some(here);
             if let Some(watching) = theirs.watching.get_mut(&(pid, watch)) {
-                watching.place = Some(to);
+                watching.claim = Claim::known(to, now);
+                left.push((other, watch));
             }
         }
         for (&(other, watch), watching) in &mut ties.watching {
-            let Some(theirs) = self.table.ties_of(other) else { continue };
-            watching.place = Some(here);
-            if let Some(watcher) = theirs.watchers.get_mut(&(pid, watch)) {
-                watcher.place = Some(to);
+            if let Some(theirs) = self.table.ties_of(other) {
+                watching.claim = Claim::known(here, now);
+                if let Some(watcher) = theirs.watchers.get_mut(&(pid, watch)) {
+                    watcher.place = Some(to);
+                }
+            }
+            watching.claim.leave(now);
+        }
+        for (other, watch) in left {
+            if let Some(slot) = self.table.find(other) {
+                self.rearm_watch(slot, pid, watch);
             }
         }
     }
 
-    /// Takes a process in that has come from another kernel. `None`: one of this pid is here already.
+    /// Takes a process in that has come from another kernel, and runs only here from now on. `None`: one of this pid is
+    /// here already.
     pub fn adopt(&mut self, moving: Moving) -> Option<Slot> {
-        let Moving { process, clients } = moving;
-        let pid = process.pid;
+        let Moving { mut process, clients } = moving;
+        let (pid, now) = (process.pid, self.now);
+        process.out.claim.come(now);
+        for watching in process.ties.iter_mut().flat_map(|ties| ties.watching.values_mut()) {
+            watching.claim.come(now);
+        }
         let slot = self.table.insert(process)?;
         self.routes.forget(pid);
-        // It is no alien here any more: whom it waits for here finds it by its pid.
-        if let Some(alien) = self.aliens.forget(pid) {
-            self.comes_home(slot, &alien);
-        }
+        self.ends.remove(pid);
         for (client, alien) in clients {
-            match self.table.find(client) {
-                Some(client) => self.comes_home(client, &alien),
-                None => self.aliens.insert(client, alien),
+            self.aliens.insert(client, alien, now);
+            if let Some(client) = self.table.find(client) {
+                self.meet(client, slot);
             }
         }
+        // Whomever it waits for or watches learns from where it asks.
+        self.press_send(slot);
+        self.press_watches(slot);
+        // It is no alien here any more.
+        self.aliens.close(pid);
         Some(slot)
     }
 
-    /// Sender and receiver of a send are in one table again.
-    fn comes_home(&mut self, sender: Slot, alien: &Alien) {
-        let Some(process) = self.table.get(sender) else { return };
-        let Call::Send { to, .. } = process.call else { return };
-        if !alien.waits(to, process.sends) {
-            return;
-        }
-        let from = process.pid;
-        let server = self.table.find(to).and_then(|slot| self.table.get(slot));
-        let queued = |server: &Process| server.queue.iter().any(|waiting| waiting.from == from);
-        match server {
-            Some(server) if queued(server) => self.set_at(sender, At::Queued),
-            Some(_) => self.set_at(sender, At::Received),
-            None => {}
+    /// A sender and its receiver's record of it are in one table.
+    fn meet(&mut self, client: Slot, server: Slot) {
+        let Some((sender, receiver)) = self.table.pair_mut(client, server) else { return };
+        let (pid, last) = (sender.pid, sender.last_send());
+        let waits = matches!(sender.call, Call::Send { to, .. } if to == receiver.pid);
+        let known = self.aliens.get(pid).is_some_and(|one| one.send == last);
+        if waits && known && sender.is_away(last) {
+            self.send_home(client, server);
+        } else {
+            self.aliens.close(pid);
         }
     }
 }

@@ -8,13 +8,18 @@ use std::collections::BTreeSet;
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, WATCHES_MAX};
 
+use crate::alien::{Alien, Stage};
+use crate::limits::{ALIENS_MAX, WATCHERS_MAX};
 use crate::moving::Moving;
 use crate::process::{Call, Process, Receive, Span};
-use crate::remote::{Alien, CLIENTS_MAX};
-use crate::ties::WATCHERS_MAX;
 
 /// Version of this form. Another one is not read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Nothing counts this far: what says so would soon count no further.
+const COUNT_MAX: u64 = 1 << 62;
+/// And no message is forwarded so often.
+const HOPS_MAX: u32 = 1 << 30;
 
 /// Why bytes are not a process's kernel state. Nothing has happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +87,9 @@ fn within(span: Span, memory_len: usize) -> Result<(), DecodeError> {
 fn check_call(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
     let answer = process.answer.len();
     limit(answer <= MESSAGE_BYTES_MAX, "bytes of a message")?;
+    limit(process.sends <= COUNT_MAX && process.out.hop <= HOPS_MAX, "sends")?;
+    let kept = process.out.kept.as_ref().map_or(0, |message| message.len());
+    limit(kept <= MESSAGE_BYTES_MAX, "bytes of a message")?;
     match process.call {
         Call::None | Call::Failed(_) => Ok(()),
         Call::Send { to, reply, .. } => {
@@ -120,17 +128,18 @@ fn check_ties(process: &Process) -> Result<(), DecodeError> {
     let Some(ties) = &process.ties else { return Ok(()) };
     limit(ties.watching.len() + ties.ended.len() <= WATCHES_MAX, "watches")?;
     limit(ties.watchers.len() <= WATCHERS_MAX, "watchers")?;
+    limit(ties.begun <= COUNT_MAX, "watches")?;
     let mut others = ties.watching.keys().chain(ties.watchers.keys());
     agrees(others.all(|(pid, _)| *pid != process.pid), "it watches itself")
 }
 
 fn check_clients(process: &Process, clients: &[(Pid, Alien)]) -> Result<(), DecodeError> {
-    limit(clients.len() <= CLIENTS_MAX, "clients")?;
+    limit(clients.len() <= ALIENS_MAX, "clients")?;
     let pids: BTreeSet<Pid> = clients.iter().map(|(pid, _)| *pid).collect();
     agrees(pids.len() == clients.len(), "a client twice")?;
     for (_, alien) in clients {
         agrees(alien.to == process.pid, "somebody else's client")?;
-        let len = alien.reply.as_ref().and_then(|reply| reply.as_ref().ok()).map_or(0, |r| r.len());
+        let len = if let Stage::Answered(answer) = &alien.stage { answer.len() } else { 0 };
         limit(len <= MESSAGE_BYTES_MAX, "bytes of a reply")?;
     }
     Ok(())

@@ -1,4 +1,7 @@
 //! Names of processes: of all that know each other, whatever kernel has them.
+//!
+//! A node knows the names of its own processes for certain, and those of other nodes' as they have told it. So a name may
+//! be taken twice for a moment, on two nodes that have not heard of each other; then the process of the lower pid has it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,8 +14,72 @@ use peripatos_abi::message::{NAME_BYTES_MAX, Status};
 pub struct Names {
     owners: BTreeMap<Vec<u8>, Pid>,
     names: BTreeMap<Pid, Vec<Vec<u8>>>,
+    /// What other nodes have told, and which.
+    foreign: BTreeMap<Vec<u8>, BTreeMap<u128, Pid>>,
+    /// What others have not been told.
+    changes: Vec<NameChange>,
 }
 
+/// Names that another node's processes may have. More are not taken in.
+const FOREIGN_MAX: usize = 1 << 20;
+
+/// A process has a name, or (`None`) nobody has it any more.
+pub type NameChange = (Vec<u8>, Option<Pid>);
+
+/// What other nodes tell.
+impl Names {
+    /// What has changed since this was asked last, to be told to others.
+    pub fn take_changes(&mut self) -> Vec<NameChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// All names of own processes.
+    #[must_use]
+    pub fn own(&self) -> Vec<NameChange> {
+        self.owners.iter().map(|(name, pid)| (name.clone(), Some(*pid))).collect()
+    }
+
+    /// Those of one own process, which moves.
+    #[must_use]
+    pub fn of(&self, pid: Pid) -> Vec<Vec<u8>> {
+        self.names.get(&pid).cloned().unwrap_or_default()
+    }
+
+    /// A node tells of its processes. Names that are too long are left out, and so are those that are too many.
+    pub fn heard(&mut self, node: u128, changes: Vec<NameChange>) {
+        for (name, pid) in changes {
+            match pid {
+                Some(pid) if name.len() <= NAME_BYTES_MAX && self.foreign.len() < FOREIGN_MAX => {
+                    self.foreign.entry(name).or_default().insert(node, pid);
+                }
+                Some(_) => {}
+                None => {
+                    if let Some(of) = self.foreign.get_mut(&name) {
+                        of.remove(&node);
+                    }
+                    if self.foreign.get(&name).is_some_and(BTreeMap::is_empty) {
+                        self.foreign.remove(&name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A node is not there any more, or will tell everything anew.
+    pub fn forget_node(&mut self, node: u128) {
+        self.foreign.retain(|_, of| {
+            of.remove(&node);
+            !of.is_empty()
+        });
+    }
+
+    fn owner(&self, name: &[u8]) -> Option<Pid> {
+        let foreign = self.foreign.get(name).into_iter().flat_map(BTreeMap::values);
+        foreign.chain(self.owners.get(name)).min().copied()
+    }
+}
+
+/// What own processes do.
 impl Names {
     /// Gives a process a name.
     ///
@@ -22,14 +89,28 @@ impl Names {
         if name.len() > NAME_BYTES_MAX {
             return Err(Status::TooLong);
         }
-        match self.owners.get(name) {
-            Some(owner) if *owner == pid => Ok(()),
-            Some(_) => Err(Status::NameTaken),
-            None => {
-                self.owners.insert(name.to_vec(), pid);
-                self.names.entry(pid).or_default().push(name.to_vec());
+        match self.owner(name) {
+            Some(owner) if owner != pid => Err(Status::NameTaken),
+            _ => {
+                self.insert(name, pid);
                 Ok(())
             }
+        }
+    }
+
+    /// A process has come, with these names.
+    pub fn arrived(&mut self, pid: Pid, names: &[Vec<u8>]) {
+        for name in names.iter().filter(|name| name.len() <= NAME_BYTES_MAX) {
+            if !self.owners.contains_key(name) {
+                self.insert(name, pid);
+            }
+        }
+    }
+
+    fn insert(&mut self, name: &[u8], pid: Pid) {
+        if self.owners.insert(name.to_vec(), pid).is_none() {
+            self.names.entry(pid).or_default().push(name.to_vec());
+            self.changes.push((name.to_vec(), Some(pid)));
         }
     }
 
@@ -38,7 +119,7 @@ impl Names {
     /// # Errors
     /// [`Status::NoName`].
     pub fn lookup(&self, name: &[u8]) -> Result<Pid, Status> {
-        self.owners.get(name).copied().ok_or(Status::NoName)
+        self.owner(name).ok_or(Status::NoName)
     }
 
     /// Takes a name from a process.
@@ -50,6 +131,7 @@ impl Names {
             return Err(Status::NoName);
         }
         self.owners.remove(name);
+        self.changes.push((name.to_vec(), None));
         if let Some(names) = self.names.get_mut(&pid) {
             names.retain(|one| one != name);
         }
@@ -62,16 +144,23 @@ impl Names {
     /// [`Status::NoName`]: there is none.
     pub fn next(&self, prefix: &[u8], after: &[u8]) -> Result<(&[u8], Pid), Status> {
         let from = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
-        let mut names = self.owners.range::<[u8], _>((from, Bound::Unbounded));
-        let (name, pid) = names.next().ok_or(Status::NoName)?;
-        if name.starts_with(prefix) { Ok((name, *pid)) } else { Err(Status::NoName) }
+        let range = (from, Bound::Unbounded);
+        let own = self.owners.range::<[u8], _>(range).next().map(|(name, _)| name);
+        let foreign = self.foreign.range::<[u8], _>(range).next().map(|(name, _)| name);
+        let first = own.into_iter().chain(foreign).min().filter(|name| name.starts_with(prefix));
+        let name = first.ok_or(Status::NoName)?;
+        self.lookup(name).map(|pid| (name.as_slice(), pid))
     }
 
-    /// A process has ended: its names are free.
-    pub fn forget(&mut self, pid: Pid) {
-        for name in self.names.remove(&pid).unwrap_or_default() {
+    /// A process has ended, or has left: its names are free here. Whether it had any.
+    pub fn forget(&mut self, pid: Pid) -> bool {
+        let names = self.names.remove(&pid).unwrap_or_default();
+        let had = !names.is_empty();
+        for name in names {
             self.owners.remove(&name);
+            self.changes.push((name, None));
         }
+        had
     }
 }
 
@@ -98,5 +187,40 @@ mod tests {
         assert_eq!(names.lookup(b"b"), Err(Status::NoName));
         names.register(b"b", two).unwrap();
         assert_eq!(names.lookup(b"b"), Ok(two));
+    }
+
+    #[test]
+    fn what_nodes_have_told_counts_until_they_take_it_back() {
+        let (mut here, mut there) = (Names::default(), Names::default());
+        let [one, two] = [1, 2].map(|n| Pid::new(n, n));
+        there.register(b"b", two).unwrap();
+        there.register(b"d", two).unwrap();
+        here.register(b"c", one).unwrap();
+        here.heard(7, there.take_changes());
+        assert!(there.take_changes().is_empty());
+        assert_eq!(here.lookup(b"b"), Ok(two));
+        assert_eq!(here.register(b"b", one), Err(Status::NameTaken));
+        let all: Vec<&[u8]> = [&b""[..], b"b", b"c"]
+            .map(|after| here.next(b"", after).map(|(name, _)| name).unwrap())
+            .to_vec();
+        assert_eq!(all, [&b"b"[..], b"c", b"d"]);
+        assert_eq!(here.next(b"", b"d"), Err(Status::NoName));
+        there.unregister(b"b", two).unwrap();
+        here.heard(7, there.take_changes());
+        assert_eq!(here.lookup(b"b"), Err(Status::NoName));
+        here.forget_node(7);
+        assert_eq!(here.lookup(b"d"), Err(Status::NoName));
+        // Both have taken it: everywhere the same one has it.
+        here.register(b"e", two).unwrap();
+        there.register(b"e", one).unwrap();
+        here.heard(7, there.take_changes());
+        there.heard(8, here.take_changes());
+        assert_eq!((here.lookup(b"e"), there.lookup(b"e")), (Ok(one), Ok(one)));
+        // One moves.
+        let moved = there.of(one);
+        there.forget(one);
+        here.arrived(one, &moved);
+        here.heard(7, there.take_changes());
+        assert_eq!(here.lookup(b"e"), Ok(two), "it has had it here all the time");
     }
 }

@@ -1,19 +1,23 @@
 //! What goes from kernel to kernel: to another core as it is, to another node by a link.
 //!
-//! Its wire form is its serialised form; nodes compare versions when they meet. What has come by a link is an
-//! allegation: [`Packet::check`].
+//! A link may lose, repeat, reorder and delay packets, up to a limit; the way to another core of the node does not, and
+//! keeps their order. A packet's wire form is its serialised form; nodes compare versions when they meet. What has come
+//! by a link is an allegation: [`Packet::check`].
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
+use peripatos_abi::message::MESSAGE_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
+use crate::alien::Answer;
 use crate::bytes::Bytes;
+use crate::claim::Concern;
+use crate::limits::RELAYS_MAX;
 use crate::ties::Watch;
 
 /// A kernel: which node's, which core's. A kernel only compares these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
-    /// The node.
+    /// The node: a number that it has drawn when it started, so that none has it again.
     pub node: u128,
     /// One of its cores.
     pub core: u32,
@@ -24,12 +28,15 @@ pub struct Place {
 pub struct Packet {
     /// The kernel that says it.
     pub source: Place,
-    /// The kernel to which it goes; `None`: whichever has the process `to`.
+    /// The kernel to which it goes; `None`: whichever has the process `to`. A host that does not know which, and does
+    /// not know either that none has, drops it: it will come again.
     pub target: Option<Place>,
     /// The process that has sent, or that the word is about.
     pub from: Pid,
     /// The process that it is for.
     pub to: Pid,
+    /// How many kernels have passed it on.
+    pub relays: u8,
     /// What.
     pub body: Body,
 }
@@ -41,24 +48,54 @@ pub enum Body {
     Send {
         /// Which of its sends this is.
         transaction: u64,
+        /// How often it was forwarded.
+        hop: u32,
         /// What.
         message: Bytes,
     },
-    /// `to`'s send was replied to by `from`, or has failed.
+    /// `from`, which has sent to `to`, asks what has become of it.
+    Ask {
+        /// Which send.
+        transaction: u64,
+        /// How often it was forwarded.
+        hop: u32,
+    },
+    /// `to`'s send was answered by `from`, or for it.
     Reply {
         /// Which send.
         transaction: u64,
-        /// The reply.
-        result: Result<Bytes, Status>,
+        /// How often it was forwarded.
+        hop: u32,
+        /// With what.
+        answer: Answer,
     },
-    /// Bits for `to`.
-    Notify(u64),
-    /// `from` is not here (any more): `to`'s send has to look elsewhere.
-    NotHere {
+    /// `from` waits for the answer to this send no more.
+    Over {
         /// Which send.
         transaction: u64,
-        /// What was sent.
-        message: Bytes,
+        /// How often it was forwarded.
+        hop: u32,
+    },
+    /// It has come to `from`.
+    Got(Concern),
+    /// `from`, for which it was, is not here, but there, or nobody here knows.
+    NotHere {
+        /// What was for it.
+        concern: Concern,
+        /// Where it went from here.
+        at: Option<Place>,
+    },
+    /// `from`, for which `to` waits or which it watches, has left the node.
+    Moved {
+        /// Where it went.
+        at: Place,
+    },
+    /// Bits for `to`.
+    Notify {
+        /// Which of its kernel's words this is; 0: it need not be acknowledged.
+        errand: u64,
+        /// The bits.
+        bits: u64,
     },
     /// `from` watches `to`.
     Watch {
@@ -66,9 +103,13 @@ pub enum Body {
         watch: Watch,
         /// Which of its watches this is.
         number: u64,
+        /// It was acknowledged before.
+        again: bool,
     },
     /// `from` does not watch `to` any more.
     Unwatch {
+        /// Which of its kernel's words this is; 0: it need not be acknowledged.
+        errand: u64,
         /// How it did.
         watch: Watch,
         /// This watch, or an earlier one.
@@ -80,7 +121,21 @@ pub enum Body {
         reason: u64,
     },
     /// `from` ends `to`, if it has spawned it.
-    Kill,
+    Kill {
+        /// Which of its kernel's words this is; 0: it need not be acknowledged.
+        errand: u64,
+    },
+    /// `from` waits for `to`, and so does `origin`, directly or through others. Whether a circle closes.
+    Probe {
+        /// Who looks for one.
+        origin: Pid,
+        /// For which of its sends.
+        transaction: u64,
+        /// Which of `from`'s sends waits.
+        edge: (u64, u32),
+        /// Kernels that it has come through.
+        steps: u32,
+    },
 }
 
 /// Why a packet is not believed.
@@ -89,6 +144,9 @@ pub enum PacketError {
     /// A message or a reply of more than [`MESSAGE_BYTES_MAX`] bytes.
     #[error("a message of {0} bytes, more than {MESSAGE_BYTES_MAX}")]
     TooLong(usize),
+    /// It says that it was passed on more often than it may be.
+    #[error("a packet that was passed on {0} times")]
+    Relays(u8),
 }
 
 impl Packet {
@@ -98,10 +156,27 @@ impl Packet {
     /// See [`PacketError`]: the packet is to be dropped.
     pub fn check(&self) -> Result<(), PacketError> {
         let len = match &self.body {
-            Body::Send { message, .. } | Body::NotHere { message, .. } => message.len(),
-            Body::Reply { result: Ok(message), .. } => message.len(),
+            Body::Send { message, .. } => message.len(),
+            Body::Reply { answer, .. } => answer.len(),
             _ => 0,
         };
-        if len > MESSAGE_BYTES_MAX { Err(PacketError::TooLong(len)) } else { Ok(()) }
+        if len > MESSAGE_BYTES_MAX {
+            return Err(PacketError::TooLong(len));
+        }
+        if self.relays > RELAYS_MAX { Err(PacketError::Relays(self.relays)) } else { Ok(()) }
+    }
+
+    /// Whose kernel will say it again, unless it is answered.
+    pub(crate) fn concern(&self) -> Option<Concern> {
+        match self.body {
+            Body::Send { transaction, hop, .. } | Body::Ask { transaction, hop } => {
+                Some(Concern::Send { transaction, hop })
+            }
+            Body::Watch { watch, number, .. } => Some(Concern::Watch { watch, number }),
+            Body::Notify { errand, .. } | Body::Unwatch { errand, .. } | Body::Kill { errand } => {
+                Some(Concern::Errand { number: errand })
+            }
+            _ => None,
+        }
     }
 }

@@ -8,7 +8,10 @@ use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, Status};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alien::Send;
 use crate::buffer::Buffer;
+use crate::bytes::Bytes;
+use crate::claim::Claim;
 use crate::ties::Ties;
 
 /// How a process takes its messages; follows from its module.
@@ -133,6 +136,19 @@ pub(crate) struct Process {
     pub(crate) clients: u32,
     /// Most have none.
     pub(crate) ties: Option<Box<Ties>>,
+    pub(crate) out: Out,
+}
+
+/// Of a process's last send, what matters if its receiver is elsewhere ([`At::Away`]).
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Out {
+    /// How often it was forwarded.
+    pub(crate) hop: u32,
+    pub(crate) claim: Claim,
+    /// What was sent, until the receiver's kernel has it.
+    pub(crate) kept: Option<Bytes>,
+    /// It waited already when circles were looked for last.
+    pub(crate) waited: bool,
 }
 
 impl Process {
@@ -148,6 +164,7 @@ impl Process {
             serves: None,
             clients: 0,
             ties: None,
+            out: Out::default(),
         }
     }
 
@@ -190,6 +207,17 @@ impl Process {
     /// What it has under way is over, with this status.
     pub(crate) fn fail(&mut self, status: Status) {
         self.call = Call::Failed(status);
+        self.out.kept = None;
+    }
+
+    /// Its last send, as kernels name it beside its pid.
+    pub(crate) fn last_send(&self) -> Send {
+        (self.sends, self.out.hop)
+    }
+
+    /// Whether this send has gone to another kernel, and waits.
+    pub(crate) fn is_away(&self, send: Send) -> bool {
+        matches!(self.call, Call::Send { at: At::Away, .. }) && self.last_send() == send
     }
 
     /// Whether it waits for the reply to this send.

@@ -1,119 +1,23 @@
-//! Senders and receivers of other kernels.
+//! The sender's side of a send to another kernel's process.
 //!
-//! A sender that is elsewhere has an *alien* here (the V kernel's word), named by its pid: which of its sends is under
-//! way, for whom, and the reply, until its next send says that it has come. That is the filter of duplicates: a send
-//! that comes again finds its alien, and is not delivered twice, or is replied to again.
+//! The kernel of the sender stands up for the send: it keeps the message until the receiver's kernel has it, and asks
+//! after it until it was answered. It is the only one that knows for whom the send is: what is forwarded comes back to
+//! it, and is sent again from here.
 
-use std::collections::VecDeque;
-
+use peripatos_abi::Pid;
 use peripatos_abi::message::{QUEUE_MAX, Status};
-use peripatos_abi::{EndReason, Pid};
 
+use crate::alien::{Answer, Send, Stage};
 use crate::bytes::Bytes;
+use crate::claim::{Claim, Concern, Timer};
+use crate::deadlock;
 use crate::kernel::{Kernel, Woken};
+use crate::limits::REDIRECTS_MAX;
+use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
-use crate::process::{At, Call, Form, Span};
-use crate::send::take_reply;
-use crate::table::{PidMap, Slot};
-
-/// Senders of other kernels that are remembered.
-const ALIENS_MAX: usize = 1 << 20;
-/// Of them, those that one process takes along when it moves.
-pub(crate) const CLIENTS_MAX: usize = ALIENS_MAX;
-/// Replies that are kept for the case that they were lost.
-const REPLIES_MAX: usize = 4_096;
-
-/// Where processes are that are not here, as far as it was heard.
-#[derive(Debug, Default)]
-pub struct Routes(PidMap<Place>);
-
-impl Routes {
-    /// A process is there.
-    pub fn set(&mut self, pid: Pid, place: Place) {
-        self.0.insert(pid, place);
-    }
-
-    /// It is not there any more.
-    pub fn forget(&mut self, pid: Pid) {
-        self.0.remove(&pid);
-    }
-
-    pub(crate) fn get(&self, pid: Pid) -> Option<Place> {
-        self.0.get(&pid).copied()
-    }
-}
-
-/// The senders of other kernels.
-#[derive(Debug, Default)]
-pub(crate) struct Aliens {
-    of: PidMap<Alien>,
-    /// Whose replies are kept, oldest first.
-    replied: VecDeque<(Pid, u64)>,
-}
-
-/// A sender of another kernel.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Alien {
-    place: Place,
-    pub(crate) to: Pid,
-    transaction: u64,
-    /// Kept for the case that it was lost.
-    pub(crate) reply: Option<Result<Bytes, Status>>,
-}
-
-impl Alien {
-    pub(crate) fn new(place: Place, to: Pid, transaction: u64) -> Alien {
-        Alien { place, to, transaction, reply: None }
-    }
-}
-
-impl Alien {
-    /// Whether this send, to that process, waits for its reply.
-    pub(crate) fn waits(&self, to: Pid, transaction: u64) -> bool {
-        self.to == to && self.transaction == transaction && self.reply.is_none()
-    }
-}
-
-impl Aliens {
-    /// Remembers a sender's send, unless a later one is known.
-    pub(crate) fn insert(&mut self, pid: Pid, alien: Alien) {
-        let known = self.of.get(&pid);
-        if known.is_none_or(|known| known.transaction <= alien.transaction) {
-            self.of.insert(pid, alien);
-        }
-    }
-
-    /// Takes out who has sent to this process.
-    pub(crate) fn take_clients(&mut self, to: Pid) -> Vec<(Pid, Alien)> {
-        self.of.extract_if(|_, alien| alien.to == to).collect()
-    }
-
-    /// A process of that name is here now, or has ended. What was known of its last send.
-    pub(crate) fn forget(&mut self, pid: Pid) -> Option<Alien> {
-        self.of.remove(&pid)
-    }
-
-    /// Who waits for a reply of this process.
-    pub(crate) fn clients_of(&self, to: Pid) -> impl Iterator<Item = (Pid, u64)> {
-        let waits = move |alien: &Alien| alien.to == to && alien.reply.is_none();
-        self.of
-            .iter()
-            .filter(move |(_, alien)| waits(alien))
-            .map(|(pid, alien)| (*pid, alien.transaction))
-    }
-
-    fn keep_reply(&mut self, from: Pid, transaction: u64) {
-        self.replied.push_back((from, transaction));
-        if self.replied.len() > REPLIES_MAX
-            && let Some((oldest, transaction)) = self.replied.pop_front()
-        {
-            let replied = |alien: &Alien| alien.transaction == transaction && alien.reply.is_some();
-            if self.of.get(&oldest).is_some_and(replied) {
-                self.of.remove(&oldest);
-            }
-        }
-    }
-}
+use crate::process::{At, Call, Span};
+use crate::send::{Sent, take_reply};
+use crate::table::Slot;
 
 impl Kernel {
     /// Sends to a process that is not here.
@@ -123,182 +27,92 @@ impl Kernel {
         to: Pid,
         message: &[u8],
         reply: Span,
-    ) -> Result<crate::Sent, Status> {
+    ) -> Result<Sent, Status> {
+        let place = self.routes.get(to);
         let sender = self.table.get_mut(from).ok_or(Status::NoProcess)?;
         if sender.call != Call::None {
             return Err(Status::NotNow);
         }
         sender.sends += 1;
         sender.call = Call::Send { to, reply, at: At::Away };
-        let (from, transaction) = (sender.pid, sender.sends);
-        let body = Body::Send { transaction, message: Bytes::from(message) };
-        self.post(self.routes.get(to), from, to, body);
-        Ok(crate::Sent::Waits)
-    }
-
-    pub(crate) fn notify_away(&mut self, me: Slot, to: Pid, bits: u64) {
-        let from = self.pid(me).unwrap_or(Pid::from_bits(0));
-        self.post(self.routes.get(to), from, to, Body::Notify(bits));
+        sender.out.hop = 0;
+        sender.out.claim = Claim::new(place, self.now);
+        sender.out.kept = Some(Bytes::from(message));
+        self.press_send(from);
+        Ok(Sent::Waits)
     }
 
     pub(crate) fn post(&mut self, target: Option<Place>, from: Pid, to: Pid, body: Body) {
-        self.packets.push_back(Packet { source: self.place, target, from, to, body });
+        self.packets.push_back(Packet { source: self.place, target, from, to, relays: 0, body });
     }
 
-    /// Replies to a sender of another kernel.
-    pub(crate) fn reply_away(
-        &mut self,
-        me: Slot,
-        pid: Pid,
-        to: Pid,
-        transaction: u64,
-        message: &[u8],
-    ) -> Result<(), Status> {
-        self.answer_alien(to, transaction, pid, Ok(Bytes::from(message)))?;
-        if let Some(server) = self.table.get_mut(me) {
-            server.clients = server.clients.saturating_sub(1);
+    /// Says a send again, or asks after it, and looks again later. If sender and receiver have met, it is made here.
+    pub(crate) fn press_send(&mut self, slot: Slot) {
+        let Some(process) = self.table.get_mut(slot) else { return };
+        let Call::Send { to, at: At::Away, .. } = process.call else { return };
+        if let Some(receiver) = self.table.find(to) {
+            return self.send_home(slot, receiver);
         }
-        Ok(())
-    }
-
-    pub(crate) fn fail_alien(&mut self, from: Pid, transaction: u64, of: Pid, status: Status) {
-        // Whoever has gone meanwhile need not be told.
-        let _ = self.answer_alien(from, transaction, of, Err(status));
-    }
-
-    fn answer_alien(
-        &mut self,
-        from: Pid,
-        transaction: u64,
-        of: Pid,
-        result: Result<Bytes, Status>,
-    ) -> Result<(), Status> {
-        let alien = self.aliens.of.get_mut(&from).ok_or(Status::NotWaiting)?;
-        let waits = alien.transaction == transaction && alien.to == of;
-        if !waits || alien.reply.is_some() {
-            return Err(Status::NotWaiting);
+        let (here, now, route) = (self.place, self.now, self.routes.get(to));
+        let Some(process) = self.table.get_mut(slot) else { return };
+        let (transaction, hop) = process.last_send();
+        let (pid, out) = (process.pid, &mut process.out);
+        let place = out.claim.place.or(route);
+        out.claim.place = place;
+        if let Some(due) = out.claim.arm(here, now) {
+            let concern = Concern::Send { transaction, hop };
+            self.timers.push(Timer { due, pid, to, concern });
         }
-        alien.reply = Some(result.clone());
-        let place = alien.place;
-        self.aliens.keep_reply(from, transaction);
-        self.post(Some(place), of, from, Body::Reply { transaction, result });
-        Ok(())
-    }
-
-    /// A packet has come.
-    pub fn arrived(&mut self, packet: Packet) {
-        if self.table.find(packet.to).is_none() {
-            let place = self.routes.get(packet.to);
-            // It was here, and has gone on: so does this. Or it is on its way here, or nobody knows: the host looks. Of a
-            // send its sender is told, and has it looked for.
-            if place.is_some() || !matches!(packet.body, Body::Send { .. }) {
-                self.packets.push_back(Packet { target: place, ..packet });
-                return;
-            }
-        }
-        let Packet { source, from, to, body, .. } = packet;
-        match body {
-            Body::Send { transaction, message } => {
-                self.came(source, from, to, transaction, message)
-            }
-            Body::Reply { transaction, result } => self.came_back(from, to, transaction, result),
-            Body::Notify(bits) => {
-                if let Some(slot) = self.table.find(to) {
-                    self.notified(slot, bits);
-                }
-            }
-            Body::Watch { watch, number } => self.watch_came(source, from, to, watch, number),
-            Body::Unwatch { watch, number } => {
-                if let Some(slot) = self.table.find(to) {
-                    self.unwatched(slot, from, watch, number);
-                }
-            }
-            Body::Ended { reason } => {
-                if let Some(slot) = self.table.find(to) {
-                    self.end_came(slot, from, reason);
-                }
-            }
-            Body::Kill => {
-                if let Some(slot) = self.table.find(to) {
-                    // Whoever is not its parent is not told so.
-                    let _ = self.kill_child(slot, from);
-                }
-            }
-            Body::NotHere { transaction, message } => {
-                let waits =
-                    |slot| self.table.get(slot).is_some_and(|p| p.awaits(transaction, from));
-                if self.table.find(to).is_some_and(waits) {
-                    self.routes.forget(from);
-                    self.post(None, to, from, Body::Send { transaction, message });
-                }
-            }
-        }
-    }
-
-    /// Nobody has this pid: whoever has sent a packet to it is told.
-    pub fn nobody(&mut self, packet: Packet) {
-        let (from, to) = (packet.from, packet.to);
-        let transaction = match packet.body {
-            Body::Send { transaction, .. } => transaction,
-            Body::Watch { .. } => return self.nobody_to_watch(from, to),
-            _ => return,
+        out.claim.tries += 1;
+        let body = match &out.kept {
+            Some(message) => Body::Send { transaction, hop, message: message.clone() },
+            None => Body::Ask { transaction, hop },
         };
-        if self.table.find(from).is_some() {
-            return self.fail(from, transaction, to, Status::NoProcess);
-        }
-        // It has moved on since it sent.
-        let result = Err(Status::NoProcess);
-        self.post(self.routes.get(from), to, from, Body::Reply { transaction, result });
+        self.post(place, pid, to, body);
     }
 
-    fn nobody_to_watch(&mut self, from: Pid, to: Pid) {
-        let reason = EndReason::NoProcess.to_bits();
-        self.tell_end(to, from, None, reason);
-    }
-
-    fn came(&mut self, source: Place, from: Pid, to: Pid, transaction: u64, message: Bytes) {
-        if let Some(sender) = self.table.find(from) {
-            return self.came_home(sender, to, transaction, message);
+    /// A send that had gone away, and whose sender and receiver are in one table now.
+    pub(crate) fn send_home(&mut self, sender: Slot, receiver: Slot) {
+        let Some((process, server)) = self.table.pair_mut(sender, receiver) else { return };
+        let (from, to, send) = (process.pid, server.pid, process.last_send());
+        if !process.is_away(send) {
+            return;
         }
-        if let Some(alien) = self.aliens.of.get_mut(&from)
-            && alien.transaction >= transaction
-        {
-            let again = alien.transaction == transaction;
-            alien.place = source;
-            if let (true, Some(result)) = (again, &alien.reply) {
-                let result = result.clone();
-                self.post(Some(source), to, from, Body::Reply { transaction, result });
+        let known = self.aliens.get(from).is_some_and(|one| one.to == to && one.send == send);
+        if known && let Some(stage) = self.aliens.close(from) {
+            match stage {
+                Stage::Waits => {
+                    let queued = |one: &crate::process::Waiting| {
+                        one.from == from && one.transaction == send.0
+                    };
+                    let at =
+                        if server.queue.iter().any(queued) { At::Queued } else { At::Received };
+                    process.out.kept = None;
+                    self.set_at(sender, at);
+                }
+                Stage::Answered(answer) => self.answer_sender(sender, answer),
+                Stage::Over | Stage::Left => self.fail(from, send.0, to, Status::Unreachable),
             }
             return;
         }
-        let Some(receiver) = self.table.find(to) else {
-            return self.post(Some(source), to, from, Body::NotHere { transaction, message });
-        };
-        let server = self.table.get(receiver).expect("it was found");
-        if server.queue.len() >= QUEUE_MAX || self.aliens.of.len() >= ALIENS_MAX {
-            let result = Err(Status::Full);
-            return self.post(Some(source), to, from, Body::Reply { transaction, result });
+        match process.out.kept.take() {
+            Some(message) => self.deliver_here(sender, receiver, &message),
+            // Its receiver has had it, and does not know of it any more.
+            None => self.fail(from, send.0, to, Status::Unreachable),
         }
-        self.offer(receiver, from, transaction, &message);
-        self.aliens.insert(from, Alien::new(source, to, transaction));
     }
 
-    /// A send reaches the kernel to which its sender has moved meanwhile.
-    fn came_home(&mut self, sender: Slot, to: Pid, transaction: u64, message: Bytes) {
-        let Some(process) = self.table.get(sender) else { return };
-        let from = process.pid;
-        let awaited = matches!(process.call, Call::Send { to: of, at: At::Away, .. } if of == to);
-        if !awaited || process.sends != transaction {
-            // It came twice.
-            return;
-        }
-        let Some(receiver) = self.table.find(to) else {
-            return self.post(self.routes.get(to), from, to, Body::Send { transaction, message });
-        };
-        if self.table.get(receiver).is_some_and(|server| server.queue.len() >= QUEUE_MAX) {
+    /// A send whose message is in nobody's hands, to a receiver in the same table.
+    fn deliver_here(&mut self, sender: Slot, receiver: Slot, message: &[u8]) {
+        let Some((process, server)) = self.table.pair_mut(sender, receiver) else { return };
+        let (from, transaction, to) = (process.pid, process.sends, server.pid);
+        if server.queue.len() >= QUEUE_MAX {
             return self.fail(from, transaction, to, Status::Full);
         }
-        let taken = self.offer(receiver, from, transaction, &message);
+        if !server.waits_for(from) && deadlock::closes(&self.table, sender, receiver) {
+            return self.fail(from, transaction, to, Status::Deadlock);
+        }
+        let taken = self.offer(receiver, from, transaction, message);
         self.set_at(sender, if taken { At::Received } else { At::Queued });
     }
 
@@ -308,22 +122,125 @@ impl Kernel {
         }
     }
 
-    fn came_back(&mut self, from: Pid, to: Pid, transaction: u64, result: Result<Bytes, Status>) {
-        let Some(slot) = self.table.find(to) else { return };
+    /// The answer to a send has come from there.
+    pub(crate) fn answered(
+        &mut self,
+        source: Place,
+        from: Pid,
+        slot: Slot,
+        send: Send,
+        answer: Answer,
+    ) {
+        let (here, now) = (self.place, self.now);
+        let any = self.does_wrong(Mutation::AnyReply);
         let Some(sender) = self.table.get_mut(slot) else { return };
-        if !sender.awaits(transaction, from) {
+        let awaited = matches!(sender.call, Call::Send { to, .. } if to == from);
+        if !any && (!awaited || !sender.is_away(send)) {
             return;
         }
-        match result {
-            Ok(message) => take_reply(sender, &message),
-            Err(status) => sender.fail(status),
+        let pid = sender.pid;
+        if sender.out.claim.place != Some(source) {
+            self.routes.heard(from, source);
+        }
+        if source.node != here.node {
+            self.heard.push(now, pid, from, send, source);
+        }
+        self.answer_sender(slot, answer);
+    }
+
+    fn answer_sender(&mut self, slot: Slot, answer: Answer) {
+        let Some(sender) = self.table.get_mut(slot) else { return };
+        sender.out.kept = None;
+        match answer {
+            Answer::Replied(message) => take_reply(sender, &message),
+            Answer::Failed(status) => sender.fail(status),
+            Answer::Forwarded { to, message } => return self.readdress(slot, to, message),
         }
         self.woken.push_back(Woken::Process(slot));
     }
 
-    /// Whether a handler is here that could be called, or a fiber: for whoever looks.
-    #[must_use]
-    pub fn form(&self, slot: Slot) -> Option<Form> {
-        self.table.get(slot).map(|process| process.form)
+    /// A send was forwarded: it is made again, to that process.
+    pub(crate) fn readdress(&mut self, slot: Slot, to: Pid, message: Bytes) {
+        let (route, now) = (self.routes.get(to), self.now);
+        let hops = !self.does_wrong(Mutation::NoHops);
+        let Some(sender) = self.table.get_mut(slot) else { return };
+        let Call::Send { reply, .. } = sender.call else { return };
+        sender.call = Call::Send { to, reply, at: At::Away };
+        sender.out.hop += u32::from(hops);
+        sender.out.claim = Claim::new(route, now);
+        sender.out.kept = Some(message);
+        if sender.pid == to {
+            sender.fail(Status::Deadlock);
+            self.woken.push_back(Woken::Process(slot));
+            return;
+        }
+        self.press_send(slot);
+    }
+
+    /// The receiver's kernel has the message.
+    pub(crate) fn got_send(&mut self, source: Place, from: Pid, slot: Slot, send: Send) {
+        let (here, now) = (self.place, self.now);
+        let Some(sender) = self.table.get_mut(slot) else { return };
+        let Call::Send { to, .. } = sender.call else { return };
+        if to != from || !sender.is_away(send) {
+            return;
+        }
+        let pid = sender.pid;
+        sender.out.kept = None;
+        sender.out.claim.acknowledged(source, now);
+        if let Some(due) = sender.out.claim.arm(here, now) {
+            let concern = Concern::Send { transaction: send.0, hop: send.1 };
+            self.timers.push(Timer { due, pid, to, concern });
+        }
+    }
+
+    /// The receiver was not where it was looked for.
+    pub(crate) fn send_not_there(
+        &mut self,
+        source: Place,
+        from: Pid,
+        slot: Slot,
+        send: Send,
+        at: Option<Place>,
+    ) {
+        let here = self.place;
+        let Some(sender) = self.table.get_mut(slot) else { return };
+        let awaited = matches!(sender.call, Call::Send { to, .. } if to == from);
+        // Another place may have been tried since.
+        let near = source.node == here.node;
+        let tried = near || sender.out.claim.place.is_none_or(|place| place == source);
+        if !awaited || !sender.is_away(send) || !tried {
+            return;
+        }
+        sender.out.claim.place = at.filter(|at| *at != here);
+        let at_once = near || at.is_some() && sender.out.claim.tries < REDIRECTS_MAX;
+        self.learn(source, from, at);
+        if at_once {
+            self.press_send(slot);
+        } else {
+            self.rearm_send(slot);
+        }
+    }
+
+    /// The process is not there, but perhaps at that place.
+    pub(crate) fn learn(&mut self, source: Place, pid: Pid, at: Option<Place>) {
+        self.routes.not_at(pid, source);
+        if let Some(at) = at.filter(|at| *at != self.place) {
+            self.routes.heard(pid, at);
+        }
+    }
+
+    /// What is not looked at will be, if it has to.
+    pub(crate) fn rearm_send(&mut self, slot: Slot) {
+        let (here, now) = (self.place, self.now);
+        let Some(sender) = self.table.get_mut(slot) else { return };
+        let Call::Send { to, at: At::Away, .. } = sender.call else { return };
+        let (pid, (transaction, hop)) = (sender.pid, sender.last_send());
+        if sender.out.claim.due == 0
+            && let Some(due) = sender.out.claim.arm(here, now)
+        {
+            let concern = Concern::Send { transaction, hop };
+            self.timers.push(Timer { due, pid, to, concern });
+        }
     }
 }

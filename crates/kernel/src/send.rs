@@ -3,10 +3,13 @@
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, PID_BYTES, QUEUE_MAX, Status};
 
+use crate::alien::Answer;
 use crate::buffer::Buffer;
+use crate::bytes::Bytes;
 use crate::call::Called;
 use crate::deadlock;
 use crate::kernel::{Kernel, Woken};
+use crate::packet::Body;
 use crate::process::{At, Call, Form, Process, Span, Waiting};
 use crate::table::Slot;
 
@@ -66,6 +69,7 @@ impl Kernel {
         let (sender, server) = self.table.pair_mut(from, receiver).ok_or(Status::NoProcess)?;
         let (pid, to) = (sender.pid, server.pid);
         sender.sends += 1;
+        sender.out.hop = 0;
         let transaction = sender.sends;
         if server.queue.len() >= QUEUE_MAX {
             return Err(Status::Full);
@@ -152,7 +156,7 @@ impl Kernel {
         let server = self.table.get_mut(me).ok_or(Status::NoProcess)?;
         let pid = server.pid;
         let Some(slot) = self.table.find(to) else {
-            return self.reply_away(me, pid, to, transaction, message);
+            return self.reply_away(me, pid, to, transaction, Answer::Replied(message.into()));
         };
         let sender = self.table.get_mut(slot).ok_or(Status::NotWaiting)?;
         if !sender.awaits(transaction, pid) {
@@ -166,10 +170,11 @@ impl Kernel {
         Ok(())
     }
 
-    /// Hands a message that was received on to another process, as if it had been sent there.
+    /// Hands a message that was received on to another process, as if it had been sent there. If nobody has that pid, its
+    /// sender is told.
     ///
     /// # Errors
-    /// As [`Kernel::reply`]; the message stays the caller's.
+    /// As [`Kernel::reply`], or [`Status::Full`]; the message stays the caller's.
     pub fn forward(
         &mut self,
         me: Slot,
@@ -182,42 +187,40 @@ impl Kernel {
         let to = read_pid(memory, to)?;
         let message = Span::message(message.0, message.1, memory.len())?;
         let pid = self.pid(me).ok_or(Status::NoProcess)?;
-        // Whose sender or receiver is elsewhere goes by packets, which forwarding does not yet.
-        let slot = self.table.find(from).ok_or(Status::NotWaiting)?;
-        let receiver = self.table.find(to).ok_or(Status::NoProcess)?;
+        let bytes = Bytes::from(&memory[message.range()]);
+        if from == to {
+            return Err(Status::Deadlock);
+        }
+        let Some(slot) = self.table.find(from) else {
+            // Its kernel sends it again: who has sent is who knows for whom it is.
+            let answer = Answer::Forwarded { to, message: bytes };
+            return self.reply_away(me, pid, from, transaction, answer);
+        };
         let sender = self.table.get_mut(slot).ok_or(Status::NotWaiting)?;
         if !sender.awaits(transaction, pid) {
             return Err(Status::NotWaiting);
         }
-        if slot == receiver {
-            return Err(Status::Deadlock);
-        }
-        let Call::Send { reply, .. } = sender.call else { return Err(Status::NotWaiting) };
-        let bytes = &memory[message.range()];
-        let server = self.table.get(receiver).ok_or(Status::NoProcess)?;
-        if server.queue.len() >= QUEUE_MAX {
+        let queue = self.table.find(to).and_then(|slot| self.table.get(slot));
+        if queue.is_some_and(|server| server.queue.len() >= QUEUE_MAX) {
             return Err(Status::Full);
-        }
-        let taken = self.offer(receiver, from, transaction, bytes);
-        if let Some(sender) = self.table.get_mut(slot) {
-            let at = if taken { At::Received } else { At::Queued };
-            sender.call = Call::Send { to, reply, at };
         }
         if let Some(server) = self.table.get_mut(me) {
             server.clients = server.clients.saturating_sub(1);
         }
+        self.readdress(slot, to, bytes);
         Ok(())
     }
 
     /// Sets bits for a process; never waits. Bits that are set already stay so.
     ///
     /// # Errors
-    /// [`Status::BadAddress`]. Whether somebody has the pid is not told.
+    /// [`Status::BadAddress`]. Whether somebody has the pid is not told. [`Status::Full`]: too many bits are on their way.
     pub fn notify(&mut self, me: Slot, memory: &[u8], to: u32, bits: u64) -> Result<(), Status> {
         let to = read_pid(memory, to)?;
+        let from = self.pid(me).ok_or(Status::NoProcess)?;
         match self.table.find(to) {
             Some(slot) => self.notified(slot, bits),
-            None => self.notify_away(me, to, bits),
+            None => self.send_errand(from, to, Body::Notify { errand: 0, bits })?,
         }
         Ok(())
     }

@@ -6,10 +6,8 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::WATCHES_MAX;
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Claim;
 use crate::packet::Place;
-
-/// Those who watch one process. More are told at once that it is lost to them.
-pub(crate) const WATCHERS_MAX: usize = 1 << 20;
 
 /// What becomes of the watcher when the watched one ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,8 +38,8 @@ pub(crate) struct Ties {
 pub(crate) struct Watching {
     /// Which of its watches this is.
     pub(crate) number: u64,
-    /// The kernel that was told. Means nothing while the other one is in the same table.
-    pub(crate) place: Option<Place>,
+    /// Means nothing while the other one is in the same table.
+    pub(crate) claim: Claim,
 }
 
 /// A watch, at the watched one.

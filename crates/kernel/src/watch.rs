@@ -3,11 +3,13 @@
 use peripatos_abi::message::{Envelope, Kind, Status};
 use peripatos_abi::{EndReason, Pid};
 
+use crate::claim::Claim;
 use crate::kernel::{Kernel, Woken};
+use crate::limits::WATCHERS_MAX;
 use crate::packet::{Body, Place};
 use crate::process::{Call, Form, Process};
 use crate::table::Slot;
-use crate::ties::{Ties, WATCHERS_MAX, Watch, Watcher, Watching};
+use crate::ties::{Ties, Watch, Watcher, Watching};
 
 impl Kernel {
     /// A process will receive an envelope of [`Kind::Ended`] when the other one has ended: now, if nobody has its pid.
@@ -46,14 +48,12 @@ impl Kernel {
     ///
     /// # Errors
     /// [`Status::NotPermitted`]. Of one that is elsewhere it is not told whether it was, or is any more.
+    /// [`Status::Full`]: too much of this kind is on its way.
     pub fn end(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
         let by = self.pid(me).ok_or(Status::NoProcess)?;
         match self.table.find(to) {
             Some(slot) => self.kill_child(slot, by),
-            None => {
-                self.post(self.routes.get(to), by, to, Body::Kill);
-                Ok(())
-            }
+            None => self.send_errand(by, to, Body::Kill { errand: 0 }),
         }
     }
 
@@ -74,6 +74,7 @@ impl Kernel {
     }
 
     fn watch(&mut self, me: Slot, to: Pid, watch: Watch) -> Result<(), Status> {
+        let now = self.now;
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
         let pid = process.pid;
         if pid == to || process.ties().watching.contains_key(&(to, watch)) {
@@ -83,28 +84,29 @@ impl Kernel {
             return Err(Status::TooMany);
         }
         let number = process.ties().begun + 1;
-        let here = self.table.find(to);
-        if let Some(slot) = here
+        if let Some(slot) = self.table.find(to)
             && !self.watched(slot, pid, watch, Watcher { number, place: None })
         {
             return Err(Status::TooMany);
         }
-        let place = if here.is_some() { None } else { self.routes.get(to) };
+        let place = self.routes.get(to);
         let Some(process) = self.table.get_mut(me) else { return Err(Status::NoProcess) };
         let ties = process.ties();
         ties.begun = number;
-        ties.watching.insert((to, watch), Watching { number, place });
+        let claim = Claim::new(place, now);
+        ties.watching.insert((to, watch), Watching { number, claim });
         if watch == Watch::Link {
             ties.watchers.insert((to, watch), Watcher { number: 0, place });
         }
-        if here.is_none() {
-            self.post(place, pid, to, Body::Watch { watch, number });
+        if self.table.find(to).is_none() {
+            self.press_watch(me, to, watch);
         }
         Ok(())
     }
 
     /// A process is watched from now on. `false`: that is too much.
-    fn watched(&mut self, slot: Slot, by: Pid, watch: Watch, watcher: Watcher) -> bool {
+    pub(crate) fn watched(&mut self, slot: Slot, by: Pid, watch: Watch, watcher: Watcher) -> bool {
+        let now = self.now;
         let Some(process) = self.table.get_mut(slot) else { return false };
         let ties = process.ties();
         let known = ties.watchers.get(&(by, watch)).copied();
@@ -118,8 +120,9 @@ impl Kernel {
         ties.watchers.insert((by, watch), watcher);
         if back {
             ties.begun += 1;
-            let watching = Watching { number: ties.begun, place: watcher.place };
-            ties.watching.insert((by, watch), watching);
+            let claim = Claim { got: true, ..Claim::new(watcher.place, now) };
+            ties.watching.insert((by, watch), Watching { number: ties.begun, claim });
+            self.rearm_watch(slot, by, watch);
         }
         true
     }
@@ -134,19 +137,19 @@ impl Kernel {
                 ties.watchers.remove(&(to, watch));
             }
         }
-        if let Some(Watching { number, place }) = ties.watching.remove(&(to, watch)) {
-            self.no_watch(pid, to, watch, number, place);
+        if let Some(Watching { number, .. }) = ties.watching.remove(&(to, watch)) {
+            self.no_watch(pid, to, watch, number);
         }
         Ok(())
     }
 
     /// Tells the watched one that it is not watched any more.
-    fn no_watch(&mut self, by: Pid, to: Pid, watch: Watch, number: u64, place: Option<Place>) {
+    pub(crate) fn no_watch(&mut self, by: Pid, to: Pid, watch: Watch, number: u64) {
         match self.table.find(to) {
             Some(slot) => self.unwatched(slot, by, watch, number),
             None => {
-                let place = place.or(self.routes.get(to));
-                self.post(place, by, to, Body::Unwatch { watch, number });
+                // If there are too many such words, it will be told of an end in vain.
+                let _ = self.send_errand(by, to, Body::Unwatch { errand: 0, watch, number });
             }
         }
     }
@@ -162,22 +165,6 @@ impl Kernel {
         }
     }
 
-    /// Another kernel's process watches one of this one's.
-    pub(crate) fn watch_came(
-        &mut self,
-        source: Place,
-        from: Pid,
-        to: Pid,
-        watch: Watch,
-        number: u64,
-    ) {
-        let Some(slot) = self.table.find(to) else { return };
-        if !self.watched(slot, from, watch, Watcher { number, place: Some(source) }) {
-            let reason = EndReason::Lost.to_bits();
-            self.tell_end(to, from, Some(source), reason);
-        }
-    }
-
     /// A process has ended; its ties are at their end.
     pub(crate) fn untie(&mut self, pid: Pid, ties: Ties, reason: u64) {
         let mut told: Option<Pid> = None;
@@ -188,18 +175,20 @@ impl Kernel {
                 told = Some(watcher);
             }
         }
-        for ((to, watch), Watching { number, place }) in ties.watching {
+        for ((to, watch), Watching { number, .. }) in ties.watching {
             // The other end of a link has been told.
             if watch == Watch::Monitor {
-                self.no_watch(pid, to, watch, number, place);
+                self.no_watch(pid, to, watch, number);
             }
         }
     }
 
-    pub(crate) fn tell_end(&mut self, of: Pid, watcher: Pid, place: Option<Place>, reason: u64) {
+    fn tell_end(&mut self, of: Pid, watcher: Pid, place: Option<Place>, reason: u64) {
         match self.table.find(watcher) {
             Some(slot) => self.end_came(slot, of, reason),
             None => {
+                // If that is lost, the watcher's kernel asks.
+                self.ends.insert(of, reason, self.now);
                 let place = place.or(self.routes.get(watcher));
                 self.post(place, of, watcher, Body::Ended { reason });
             }

@@ -10,10 +10,9 @@ use crate::{directories, pids};
 use peripatos_abi::Pid;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{End, ProcessRow, RowOfNode};
-use peripatos_engine::Limits;
 use peripatos_host::node::protocol::Start;
 use peripatos_host::node::{ClientError, NodeClient, client};
-use peripatos_host::origin::Service;
+use peripatos_host::origin::Services;
 use std::fmt::Display;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, mpsc};
@@ -80,24 +79,15 @@ impl Nodes {
             console::captured().map_err(|error| Failure::new(Code::Resources, "console", error))?;
         origin.open(pid, &[]).map_err(|error| directories::failure(&error))?;
         let args = [guest.name].iter().chain(args).map(|arg| arg.as_bytes().to_vec()).collect();
-        let start = Start {
-            pid: pid.bits(),
-            code: *blake3::hash(guest.wasm).as_bytes(),
-            args,
-            env: Vec::new(),
-            memory_bytes_max: Limits::default().memory_bytes,
-            canonical_nan: false,
-            started_unix_seconds: 0,
-        };
+        let (start, wasms) = Start::of(pid, guest.wasm, args);
         let (ready, kill) = (client::notify(), client::notify());
         let (notified, killed) = (Arc::clone(&ready), Arc::clone(&kill));
-        let service = Service::new(origin, pid, move || notified.notify_one());
+        let mut services = Services::new(origin, pid, move || notified.notify_one(), |_, _, _| {});
         let (tell, started) = mpsc::channel();
-        let wasm = guest.wasm;
         let serving = thread::spawn(move || {
-            let attached = client.start(start, wasm)?;
+            let attached = client.start(start, &wasms)?;
             let _ = tell.send(());
-            let end = attached.serve(&service, &ready, &killed)?;
+            let end = attached.serve(&mut services, &ready, &killed)?;
             Ok((end, Instant::now()))
         });
         let kill = Box::new(move || kill.notify_one());

@@ -11,11 +11,11 @@ use peripatos_host::node::NodeClient;
 use peripatos_host::node::protocol::Start;
 use peripatos_host::origin::{Origin, Preopen};
 use peripatos_host::talk::{FAMILY_PROCESSES_MAX, Rules};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Runs a program.
 #[derive(Debug, clap::Args)]
@@ -229,15 +229,25 @@ fn on_node(
 ) -> Result<End> {
     let pid =
         pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))?;
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let args = options.command.iter().map(|arg| arg.as_bytes().to_vec()).collect();
+    let (start, mut programs) = Start::of(pid, wasm, args);
+    let mut names = BTreeMap::new();
+    for With { name, file } in &options.with {
+        let other = program::read(file)?;
+        let hash = *blake3::hash(&other).as_bytes();
+        programs.insert(hash, other);
+        if names.insert(name.clone(), hash).is_some() {
+            return Err(family::twice(name));
+        }
+    }
     let start = Start {
-        pid: pid.bits(),
-        code: *blake3::hash(wasm).as_bytes(),
-        args: options.command.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+        programs: names.into_iter().collect(),
+        processes_max: options.processes_max,
+        name_prefix: options.name_prefix.clone(),
         env,
         memory_bytes_max: options.common.limits().memory_bytes,
         canonical_nan: options.canonical_nan,
-        started_unix_seconds: since_1970.map_or(0, |since| since.as_secs()),
+        ..start
     };
     let log = detached::stays_behind().then(|| Log::create(client.logs(), pid)).transpose()?;
     let origin = match &log {
@@ -245,7 +255,7 @@ fn on_node(
         None => Origin::new(),
     };
     origin.open(pid, preopens).map_err(|error| directories::failure(&error))?;
-    attached::run(client, start, wasm, origin, || {
+    attached::run(client, start, &programs, origin, || {
         if let Some(log) = log {
             log.let_go(pid);
         }

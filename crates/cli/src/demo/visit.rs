@@ -6,14 +6,13 @@ use crate::exit::{Code, Failure, Result};
 use crate::{cluster, console, directories, pids};
 use peripatos_abi::Pid;
 use peripatos_cluster::message::End;
-use peripatos_engine::Limits;
 use peripatos_host::node::client;
 use peripatos_host::node::protocol::Start;
-use peripatos_host::origin::Service;
+use peripatos_host::origin::Services;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// How it ended.
 pub(super) struct Ended {
@@ -36,25 +35,15 @@ pub(super) fn start(
     let pid = pids::draw().map_err(resources)?;
     let (origin, mut console) = console::captured().map_err(resources)?;
     origin.open(pid, &[]).map_err(|error| directories::failure(&error))?;
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    let wasm = program.guest.wasm;
-    let start = Start {
-        pid: pid.bits(),
-        code: *blake3::hash(wasm).as_bytes(),
-        args: program.arguments(),
-        env: Vec::new(),
-        memory_bytes_max: Limits::default().memory_bytes,
-        canonical_nan: false,
-        started_unix_seconds: since_1970.map_or(0, |since| since.as_secs()),
-    };
+    let (start, wasms) = Start::of(pid, program.guest.wasm, program.arguments());
     let client = nodes.client()?;
     let ready = client::notify();
     let notified = Arc::clone(&ready);
-    let service = Service::new(origin, pid, move || notified.notify_one());
+    let mut services = Services::new(origin, pid, move || notified.notify_one(), |_, _, _| {});
     let serving = move || {
         let served = client
-            .start(start, wasm)
-            .and_then(|attached| attached.serve(&service, &ready, &client::notify()));
+            .start(start, &wasms)
+            .and_then(|attached| attached.serve(&mut services, &ready, &client::notify()));
         let at = Instant::now();
         let end = served.map_err(|error| cluster::failure(name, &error)).and_then(|end| {
             let output = console.contents();

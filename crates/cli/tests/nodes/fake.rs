@@ -195,6 +195,7 @@ impl Fake {
             started_unix_seconds: 0,
             memory_bytes_max: MEMORY_BYTES_MAX as u64,
             canonical_nan: false,
+            kin: None,
         };
         let costs = MoveCosts::default();
         self.offer_luggage(Luggage {

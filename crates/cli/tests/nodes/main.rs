@@ -16,4 +16,5 @@ mod program;
 mod raw;
 mod strangers;
 mod support;
+mod talking;
 mod targets;

@@ -1,6 +1,7 @@
 //! Nodes among nodes: moves, what becomes of them when links break and nodes die, and the balance.
 
 mod chaos;
+mod families;
 mod lies;
 mod moves;
 mod world;

@@ -29,6 +29,8 @@ pub(crate) struct Host {
     reports: VecDeque<Event>,
     pub(crate) responses: BTreeMap<RequestId, Response>,
     pub(crate) told: Vec<(Pid, End)>,
+    /// Spawned processes of an origin here, and their families' roots.
+    pub(crate) adopted: BTreeMap<Pid, Pid>,
     pub(crate) orphans: BTreeSet<Pid>,
     pub(crate) log: Vec<String>,
 }
@@ -96,6 +98,7 @@ impl World {
             reports: VecDeque::new(),
             responses: BTreeMap::new(),
             told: Vec::new(),
+            adopted: BTreeMap::new(),
             orphans: BTreeSet::new(),
             log: Vec::new(),
         });
@@ -212,7 +215,9 @@ impl World {
                 assert!(host.frozen.remove(&pid), "{pid} is not frozen here");
                 host.running.insert(pid);
             }
-            Action::Discard(pid) => assert!(host.frozen.remove(&pid), "{pid} is not frozen here"),
+            Action::Discard { pid, .. } => {
+                assert!(host.frozen.remove(&pid), "{pid} is not frozen here")
+            }
             Action::Expect { migration, luggage, .. } => {
                 host.arriving.insert(migration, luggage.process.pid);
                 host.reports.push_back(Event::RoomMade(migration));
@@ -229,8 +234,12 @@ impl World {
                     host.reports.push_back(Event::Ended { pid, end: End::Killed });
                 }
             }
+            Action::NodeGone(_) => {}
             Action::OriginGone(pid) => {
                 host.orphans.insert(pid);
+            }
+            Action::Adopt { pid, root, .. } => {
+                assert!(host.adopted.insert(pid, root).is_none(), "{pid} has one origin");
             }
             Action::TellOrigin { pid, end } => host.told.push((pid, end)),
             Action::Respond { id, response } => {
@@ -337,6 +346,7 @@ pub(crate) fn description(number: u64, origin: NodeId) -> Description {
         started_unix_seconds: 0,
         memory_bytes_max: 1 << 30,
         canonical_nan: false,
+        kin: None,
     }
 }
 

@@ -17,16 +17,18 @@ use std::time::Instant;
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Handler, Process};
-use peripatos_kernel::Names;
+use peripatos_kernel::{Names, Place};
 
 use super::execution::Execution;
 use super::idle::Idle;
+use super::outside::Outside;
 use super::packet::{Packet, Parcel};
 use super::post::Post;
 use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
 use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError};
+use crate::talk::Leaving;
 
 /// See the module.
 pub(super) struct Board {
@@ -34,6 +36,10 @@ pub(super) struct Board {
     pub(super) idle: Idle,
     pub(super) registry: Registry,
     pub(super) ticker: Ticker,
+    /// The node, as kernels name it.
+    node: u128,
+    /// Takes what is for processes of other nodes, or gives it back: there are none.
+    outside: Box<dyn Outside>,
     /// The names of all processes.
     pub(super) names: Arc<Mutex<Names>>,
     /// Whether it pays to look out for packets before one sleeps: not where there is one CPU, and who would send
@@ -46,8 +52,15 @@ pub(super) struct Board {
 
 /// Between the threads.
 impl Board {
-    pub(super) fn new(cores: usize, events: Box<dyn Fn(CoreEvent) + Send + Sync>) -> Board {
+    pub(super) fn new(
+        cores: usize,
+        node: u128,
+        outside: Box<dyn Outside>,
+        events: Box<dyn Fn(CoreEvent) + Send + Sync>,
+    ) -> Board {
         Board {
+            node,
+            outside,
             posts: (0..cores).map(|_| Post::default()).collect(),
             idle: Idle::new(cores),
             registry: Registry::default(),
@@ -66,6 +79,16 @@ impl Board {
 
     pub(super) fn posts(&self) -> &[Post] {
         &self.posts
+    }
+
+    /// The kernel of a core.
+    pub(super) fn place(&self, core: usize) -> Place {
+        Place { node: self.node, core: core as u32 }
+    }
+
+    /// No kernel: whoever has a process that was taken from the cores.
+    pub(super) fn elsewhere(&self) -> Place {
+        Place { node: self.node, core: u32::MAX }
     }
 
     /// The board's time.
@@ -133,9 +156,16 @@ impl Board {
 
 /// What callers do.
 impl Board {
-    pub(super) fn run(self: &Arc<Self>, process: Process) -> Result<(), RunError> {
+    pub(super) fn run(
+        self: &Arc<Self>,
+        process: Process,
+        talking: Option<Box<Leaving>>,
+    ) -> Result<(), RunError> {
         let core = self.least_loaded();
-        let parcel = self.enter(process, core)?;
+        let parcel = match self.enter(process, core) {
+            Ok(parcel) => Parcel { talking, ..parcel },
+            Err(error) => return Err(RunError { talking, ..error }),
+        };
         self.send(core, Packet::Take(parcel));
         Ok(())
     }
@@ -152,7 +182,7 @@ impl Board {
             _ => self.registry.enter(&tag, control.clone()),
         };
         if let Err(refusal) = entered {
-            return Err(RunError { process: Box::new(process), refusal });
+            return Err(RunError { process: Box::new(process), talking: None, refusal });
         }
         let execution = Execution::new(process, &tag, Arc::downgrade(self));
         Ok(Parcel { tag, control, execution, talking: None })
@@ -190,14 +220,35 @@ impl Board {
         &self,
         packet: peripatos_kernel::Packet,
     ) -> Option<peripatos_kernel::Packet> {
-        let target = packet.target.map(|place| place.core as usize);
-        match target.or_else(|| self.registry.core_of(packet.to)) {
-            Some(core) if core < self.posts.len() => {
+        let core = match packet.target {
+            Some(place) if place.node != self.node => return self.outside.packet(packet),
+            Some(place) if (place.core as usize) < self.posts.len() => Some(place.core as usize),
+            _ => self.registry.core_of(packet.to),
+        };
+        match core {
+            Some(core) => {
                 self.send(core, Packet::Talk(Box::new(packet)));
                 None
             }
-            _ => Some(packet),
+            None => self.outside.packet(packet),
         }
+    }
+
+    /// A process has a name, or has it no more.
+    pub(super) fn named(&self) {
+        self.outside.named(&self.names);
+    }
+
+    /// A node is gone: who waits for its processes is told.
+    pub(super) fn unreachable(&self, node: u128) {
+        (0..self.posts.len()).for_each(|core| self.send(core, Packet::Unreachable(node)));
+    }
+
+    /// Nobody has the process that a packet is for.
+    pub(super) fn nobody(&self, packet: peripatos_kernel::Packet) {
+        let of = (packet.source.node == self.node).then_some(packet.source.core as usize);
+        let core = of.filter(|core| *core < self.posts.len()).unwrap_or(0);
+        self.send(core, Packet::Nobody(Box::new(packet)));
     }
 
     pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {

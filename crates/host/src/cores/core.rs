@@ -216,7 +216,11 @@ impl Core {
             }
             Packet::Close => self.closing = true,
             // The loop has taken these out.
-            Packet::Serve(..) | Packet::Resume(_) | Packet::Talk(_) => {}
+            Packet::Serve(..)
+            | Packet::Resume(_)
+            | Packet::Talk(_)
+            | Packet::Nobody(_)
+            | Packet::Unreachable(_) => {}
         }
         None
     }

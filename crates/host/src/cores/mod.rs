@@ -40,6 +40,7 @@ mod execution;
 mod here;
 mod idle;
 mod inbox;
+mod outside;
 mod packet;
 mod post;
 mod registry;
@@ -50,14 +51,21 @@ mod turns;
 mod watch;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use peripatos_abi::{Pid, Signal};
 use peripatos_engine::{Handler, Process, ProcessError};
 
+pub use outside::Outside;
+
 use board::Board;
+use outside::Nowhere;
+use peripatos_abi::EndReason;
+use peripatos_kernel::{Names, Packet};
+
+use crate::talk::Leaving;
 
 /// Processes of a node, whatever they do ([`Refusal::Full`]).
 pub const PROCESSES_MAX: usize = 10_000;
@@ -82,6 +90,8 @@ pub enum CoreEvent {
     Stopped {
         /// The whole process.
         process: Process,
+        /// What it has under way with others; to be given to [`Cores::run_on`].
+        talking: Option<Box<Leaving>>,
         /// CPU time that it used since it was given to [`Cores::run`].
         cpu: Duration,
     },
@@ -130,6 +140,8 @@ pub struct Sample {
 pub struct RunError {
     /// The process.
     pub process: Box<Process>,
+    /// What it has under way with others.
+    pub talking: Option<Box<Leaving>>,
     /// Why.
     pub refusal: Refusal,
 }
@@ -176,11 +188,24 @@ impl Cores {
         count: usize,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
+        Cores::start_among(count, 0, Box::new(Nowhere), events)
+    }
+
+    /// The same, for a node among others, of that name.
+    ///
+    /// # Errors
+    /// As [`Cores::start`].
+    pub fn start_among(
+        count: usize,
+        node: u128,
+        outside: Box<dyn Outside>,
+        events: impl Fn(CoreEvent) + Send + Sync + 'static,
+    ) -> io::Result<Cores> {
         if !(1..=CORES_MAX).contains(&count) {
             let message = format!("a node has 1 to {CORES_MAX} cores, not {count}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let board = Arc::new(Board::new(count, Box::new(events)));
+        let board = Arc::new(Board::new(count, node, outside, Box::new(events)));
         let cpus = cpus::claim(count);
         let numbers: Vec<_> = cpus.iter().map(cpus::Claim::cpu).collect();
         // If a thread cannot be started, dropping this ends those that were.
@@ -207,7 +232,21 @@ impl Cores {
     /// # Errors
     /// The process comes back if it cannot be taken.
     pub fn run(&self, process: Process) -> Result<(), RunError> {
-        self.board.run(process)
+        self.board.run(process, None)
+    }
+
+    /// The same, of a process that has something under way with others: it was stopped in the middle, here or elsewhere.
+    ///
+    /// # Errors
+    /// As [`Cores::run`].
+    pub fn run_on(&self, process: Process, talking: Option<Box<Leaving>>) -> Result<(), RunError> {
+        self.board.run(process, talking)
+    }
+
+    /// Where packets for the cores are left, and their names are kept.
+    #[must_use]
+    pub fn letterbox(&self) -> Letterbox {
+        Letterbox(Arc::clone(&self.board))
     }
 
     /// Takes a handler: it can be called from now on.
@@ -244,6 +283,52 @@ impl Cores {
     }
 }
 
+/// Where packets for cores are left. The cores may end before it.
+#[derive(Clone)]
+pub struct Letterbox(Arc<Board>);
+
+impl Letterbox {
+    /// Brings a packet to the process here that it is for. If it is not here, the packet goes to [`Outside`].
+    pub fn bring(&self, packet: Packet) {
+        if let Some(packet) = self.0.bring(Packet { target: None, ..packet }) {
+            self.0.nobody(packet);
+        }
+    }
+
+    /// A packet comes back: nobody has the process that it is for.
+    pub fn nobody(&self, packet: Packet) {
+        self.0.nobody(packet);
+    }
+
+    /// A node is gone, with all that it had: who waits for its processes is told.
+    pub fn unreachable(&self, node: u128) {
+        self.0.unreachable(node);
+    }
+
+    /// Whether a process is on the cores.
+    #[must_use]
+    pub fn has(&self, pid: Pid) -> bool {
+        self.0.registry.core_of(pid).is_some()
+    }
+
+    /// The names of all processes that these can look up.
+    pub fn names(&self) -> MutexGuard<'_, Names> {
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProcessEnd {
+    /// For those who watch it.
+    fn reason(&self) -> EndReason {
+        match self {
+            ProcessEnd::Exited(code) => EndReason::Exited(*code),
+            ProcessEnd::Raised(signal) => EndReason::Raised(*signal),
+            ProcessEnd::Failed(_) => EndReason::Trapped,
+            ProcessEnd::Killed => EndReason::Killed,
+        }
+    }
+}
+
 impl Drop for Cores {
     fn drop(&mut self) {
         self.board.close();
@@ -261,7 +346,7 @@ impl Drop for Cores {
 impl std::fmt::Debug for CoreEvent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            CoreEvent::Stopped { process, cpu } => {
+            CoreEvent::Stopped { process, cpu, .. } => {
                 let pid = process.pid();
                 f.debug_struct("Stopped").field("pid", &pid).field("cpu", cpu).finish()
             }

@@ -26,6 +26,10 @@ pub(super) enum Packet {
     Resume(Pid),
     /// A word from another core's kernel.
     Talk(Box<peripatos_kernel::Packet>),
+    /// The same, back from where nobody has the process that it is for.
+    Nobody(Box<peripatos_kernel::Packet>),
+    /// A node is gone.
+    Unreachable(u128),
     /// End everything.
     Close,
 }
@@ -38,7 +42,9 @@ impl Packet {
             | Packet::Wake(_)
             | Packet::Serve(..)
             | Packet::Resume(_)
-            | Packet::Talk(_) => false,
+            | Packet::Talk(_)
+            | Packet::Unreachable(_)
+            | Packet::Nobody(_) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
         }
     }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 use peripatos_engine::{Outcome, ProcessError};
-use peripatos_kernel::Place;
 
 use super::board::Board;
 use super::core::{Core, Departure, Next};
@@ -17,7 +16,7 @@ use super::packet::Packet;
 use super::tag::{Tag, Wish};
 use super::watch::Watch;
 use super::{CoreEvent, ProcessEnd, SLICE, cpus, here};
-use crate::talk::{self, HandlerEnd, Newcomer, Surroundings};
+use crate::talk::{self, Body, HandlerEnd, Newcomer, Surroundings};
 
 /// In place of a seat: handlers run, on no process's slice.
 const HANDLERS: usize = usize::MAX - 1;
@@ -31,11 +30,16 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     }
     board.post(number).open();
     here::enter(Core::new(Arc::clone(board), number));
-    let (bring, settle) = (Arc::clone(board), Arc::clone(board));
+    let [bring, kill, settle, named] = [(); 4].map(|()| Arc::clone(board));
     talk::open(Surroundings {
-        place: place(number),
+        place: board.place(number),
         names: Arc::clone(&board.names),
         post: Box::new(move |packet| bring.bring(packet)),
+        named: Box::new(move || named.named()),
+        // Who has gone has ended.
+        kill: Box::new(move |pid| {
+            let _ = kill.kill(pid);
+        }),
         settle: Rc::new(move |newcomer| self::settle(&settle, number, newcomer)),
         calls: Arc::clone(&board.post(number).calls),
     });
@@ -49,26 +53,22 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
 
 /// Lets a new process run on this core, on which its parent does.
 fn settle(board: &Arc<Board>, number: usize, newcomer: Newcomer) -> Result<(), Status> {
-    match newcomer {
-        Newcomer::Process(process) => {
+    let Newcomer { body, parent } = newcomer;
+    match body {
+        Body::Process(process) => {
             let pid = process.pid();
             let parcel = board.enter(*process, number).map_err(|_| Status::TooMany)?;
-            talk::adopt(pid);
+            talk::adopt(pid, Some(parent));
             here::take(board, parcel);
         }
-        Newcomer::Handler(handler) => {
+        Body::Handler(handler) => {
             let tag = board.enter_handler(&handler, number).map_err(|_| Status::TooMany)?;
             let waker = handler_waker(board, &tag);
             // Its pid was free.
-            let _ = talk::adopt_handler(handler, waker);
+            let _ = talk::adopt_handler(handler, waker, Some(parent));
         }
     }
     Ok(())
-}
-
-/// The kernel of a core. Those of other nodes are not reached yet.
-fn place(core: usize) -> Place {
-    Place { node: 0, core: core as u32 }
 }
 
 fn run(board: &Arc<Board>, number: usize) {
@@ -98,7 +98,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 }
             }
             Next::Give(core, mut parcel) => {
-                parcel.talking = talk::extract(parcel.tag.pid(), place(core)).map(Box::new);
+                parcel.talking = talk::extract(parcel.tag.pid(), board.place(core)).map(Box::new);
                 board.send(core, Packet::Take(parcel));
             }
             Next::Receive => {}
@@ -135,11 +135,13 @@ fn receive(board: &Arc<Board>, number: usize, packets: &mut VecDeque<Packet>) {
 fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet> {
     match packet {
         Packet::Talk(packet) => talk::arrived(*packet),
+        Packet::Nobody(packet) => talk::nobody(*packet),
+        Packet::Unreachable(node) => talk::unreachable(node),
         Packet::Resume(pid) => talk::resume_handler(pid),
         Packet::Serve(tag, handler) => {
             let waker = handler_waker(board, &tag);
             // Its pid was free.
-            let _ = talk::adopt_handler(handler, waker);
+            let _ = talk::adopt_handler(handler, waker, None);
             if tag.wish() == Wish::Kill {
                 end_handler(board, tag.pid());
             }
@@ -153,7 +155,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Take(ref mut parcel) => {
             match parcel.talking.take() {
                 Some(leaving) => talk::adopt_leaving(*leaving),
-                None => talk::adopt(parcel.tag.pid()),
+                None => talk::adopt(parcel.tag.pid(), None),
             }
             return Some(packet);
         }
@@ -232,16 +234,17 @@ fn leave(board: &Board, departure: Departure) -> CoreEvent {
     let Departure { tag, execution, polled } = departure;
     let killed = board.registry.leave(&tag) == Wish::Kill;
     drop(execution);
-    talk::ended(tag.pid());
     let (pid, cpu) = (tag.pid(), tag.used());
     let end = match polled {
         Poll::Ready(Ok((process, Outcome::Frozen))) if !killed => {
-            return CoreEvent::Stopped { process: *process, cpu };
+            let talking = talk::extract(pid, board.elsewhere()).map(Box::new);
+            return CoreEvent::Stopped { process: *process, talking, cpu };
         }
         Poll::Ready(Ok((_, Outcome::Frozen))) | Poll::Pending => ProcessEnd::Killed,
         Poll::Ready(Ok((_, Outcome::Exited(code)))) => ProcessEnd::Exited(code),
         Poll::Ready(Ok((_, Outcome::Raised(signal)))) => ProcessEnd::Raised(signal),
         Poll::Ready(Err(error)) => ProcessEnd::Failed(error),
     };
+    talk::ended(pid, end.reason());
     CoreEvent::Ended { pid, end, cpu }
 }

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peripatos_abi::Errno;
 use peripatos_abi::device::{self, Reply};
+use peripatos_abi::{Errno, Pid};
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow, RowOfNode};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
-use super::protocol::{BadProgram, FromNode, Start, ToNode, VERSION};
+use super::protocol::{BadProgram, FromNode, Start, ToNode, VERSION, Wasms};
 use crate::link::frame::{FrameError, FrameReader, FrameWriter};
 use crate::link::{
     self, BULK_CHUNK_BYTES, COMMAND, Credentials, Frame, Hello, HostIdentity, LINK_VERSION, Link,
     NodeKey, Reader, Token, Writer,
 };
-use crate::origin::Service;
+use crate::origin::Services;
 
 /// The operating system's number of the signal for writing to a pipe that nobody reads.
 const SIGPIPE: i32 = 13;
@@ -209,9 +209,12 @@ impl NodeClient {
     ///
     /// # Errors
     /// It does not answer, or cannot start it.
-    pub fn start(mut self, start: Start, program: &[u8]) -> Result<Attached, ClientError> {
+    ///
+    /// `programs`: those that may be wanted, by content hash.
+    pub fn start(mut self, start: Start, programs: &Wasms) -> Result<Attached, ClientError> {
         let mut said = self.ask(&ToNode::Start(Box::new(start)))?;
-        if matches!(said, FromNode::WantProgram) {
+        while let FromNode::WantProgram { code } = said {
+            let program = programs.get(&code).ok_or_else(|| unexpected(&said))?;
             let NodeClient { runtime, reader, writer, .. } = &mut self;
             said = runtime.block_on(async {
                 let pieces = program.chunks(BULK_CHUNK_BYTES);
@@ -264,7 +267,7 @@ impl Attached {
     /// The node has ended, or cut the connection: what became of the process is not known.
     pub fn serve(
         self,
-        service: &Service,
+        services: &mut Services<End>,
         ready: &Notify,
         kill: &Notify,
     ) -> Result<End, ClientError> {
@@ -272,36 +275,44 @@ impl Attached {
         let mut broken_pipe = false;
         runtime.block_on(async {
             loop {
-                let reply = tokio::select! {
+                let replies = tokio::select! {
                     said = next(&mut reader) => match said {
                         Ok(FromNode::Ended(_)) | Err(ClientError::Ended) if broken_pipe => {
                             return Ok(End::Raised(SIGPIPE));
                         }
                         said => match said? {
-                            FromNode::Request { sequence, request } => {
+                            FromNode::Request { pid, sequence, request } => {
                                 let request = device::decode_request(&request);
                                 let malformed =
                                     |error: device::WireError| ClientError::Protocol(error.to_string());
-                                service.request(sequence, request.map_err(malformed)?)
+                                let request = request.map_err(malformed)?;
+                                let reply = services.request(Pid::from_bits(pid), sequence, request);
+                                Vec::from_iter(reply)
+                            }
+                            FromNode::ChildEnded { pid, program, end } => {
+                                services.ended(Pid::from_bits(pid), &program, end);
+                                Vec::new()
                             }
                             FromNode::Ended(end) => return Ok(end),
                             other => return Err(unexpected(&other)),
                         },
                     },
-                    () = ready.notified() => service.retry(),
+                    () = ready.notified() => services.retry(),
                     () = kill.notified() => {
                         say(&mut writer, &ToNode::Kill).await?;
-                        None
+                        Vec::new()
                     }
                 };
-                if let Some((_, Reply::Failed(Errno::Pipe))) = reply {
-                    broken_pipe = true;
-                    say(&mut writer, &ToNode::Kill).await?;
-                } else if let Some((sequence, reply)) = reply {
+                for (pid, sequence, reply) in replies {
+                    if reply == Reply::Failed(Errno::Pipe) {
+                        broken_pipe = true;
+                        say(&mut writer, &ToNode::Kill).await?;
+                        continue;
+                    }
                     // The service has checked it: it has a form.
                     let reply = device::encode_reply(&reply)
                         .map_err(|error| ClientError::Protocol(error.to_string()))?;
-                    say(&mut writer, &ToNode::Reply { sequence, reply }).await?;
+                    say(&mut writer, &ToNode::Reply { pid: pid.bits(), sequence, reply }).await?;
                 }
             }
         })

@@ -15,14 +15,11 @@ use super::protocol::{FromNode, ToNode, VERSION};
 use crate::link::frame::{FrameError, FrameReader, FrameWriter};
 use crate::link::{Frame, Reader, Writer};
 
-/// Messages that wait for one command. One that takes none for so long is cut off.
-const MESSAGES_MAX: usize = 1_024;
-
 /// What a command says.
 #[derive(Debug)]
 pub(super) enum FromClient {
     /// It is there, and takes messages.
-    Connected(mpsc::Sender<FromNode>),
+    Connected(mpsc::UnboundedSender<FromNode>),
     /// It says something.
     Message(Box<ToNode>),
     /// It sends the program that it was asked for.
@@ -62,7 +59,8 @@ pub(super) async fn accept(listener: UnixListener, inputs: Inputs) {
 pub(super) async fn serve(mut reader: Reader, writer: Writer, inputs: Inputs) {
     static NUMBERS: AtomicU64 = AtomicU64::new(1);
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-    let (sender, receiver) = mpsc::channel(MESSAGES_MAX);
+    // What waits is bounded by its own questions and by its processes, each of which has one request under way.
+    let (sender, receiver) = mpsc::unbounded_channel();
     let writing = tokio::spawn(write(writer, receiver));
     inputs.offer(Input::Client(number, FromClient::Connected(sender))).await;
     if let Err(reason) = read(&mut reader, number, &inputs).await {
@@ -108,7 +106,7 @@ async fn read(reader: &mut Reader, number: u64, inputs: &Inputs) -> Result<(), S
     }
 }
 
-async fn write(mut writer: Writer, mut messages: mpsc::Receiver<FromNode>) {
+async fn write(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<FromNode>) {
     while let Some(message) = messages.recv().await {
         // These types always have a form in postcard.
         let bytes = postcard::to_stdvec(&message).unwrap_or_default();

@@ -18,6 +18,8 @@ use super::bulk::{Inbox, Outgoing};
 use super::clients;
 use super::host::{Input, Inputs};
 use super::lanes::Lanes;
+use super::roads;
+use crate::cores::Letterbox;
 use crate::link::lane::LANE_MAGIC;
 use crate::link::{self, Credentials, Frame, Hello, Link, LinkError, LinkReader, LinkWriter};
 
@@ -160,14 +162,20 @@ pub(super) async fn dial(address: String, wait: Duration, own: Own, inputs: Inpu
 }
 
 /// Starts the two tasks of a link that stands.
-pub(super) fn start(link: Link, number: u64, inbox: Inbox, inputs: Inputs) -> Sender {
+pub(super) fn start(
+    link: Link,
+    number: u64,
+    inbox: Inbox,
+    letterbox: Letterbox,
+    inputs: Inputs,
+) -> Sender {
     let node = link.peer.id;
     let (reader, writer) = link.split();
     let (messages, to_send) = mpsc::channel(MESSAGES_MAX);
     let (pieces, bulk) = mpsc::channel(PIECES_MAX);
     let mut writing = tokio::spawn(write(writer, to_send, bulk));
     tokio::spawn(async move {
-        let mut reading = pin!(read(reader, node, inbox, &inputs));
+        let mut reading = pin!(read(reader, node, inbox, &letterbox, &inputs));
         let why = tokio::select! {
             why = &mut reading => why,
             _ = &mut writing => {
@@ -214,7 +222,13 @@ async fn write(
     let _ = timeout(TAKING_MAX, writer.close()).await;
 }
 
-async fn read(mut reader: LinkReader, node: NodeId, mut inbox: Inbox, inputs: &Inputs) -> String {
+async fn read(
+    mut reader: LinkReader,
+    node: NodeId,
+    mut inbox: Inbox,
+    letterbox: &Letterbox,
+    inputs: &Inputs,
+) -> String {
     loop {
         let frame = match timeout(SILENCE_MAX, reader.next()).await {
             Err(_) => return format!("it has been silent for {} s", SILENCE_MAX.as_secs()),
@@ -227,6 +241,9 @@ async fn read(mut reader: LinkReader, node: NodeId, mut inbox: Inbox, inputs: &I
             Frame::Message(bytes) => match postcard::from_bytes(&bytes) {
                 Ok(Message::Bulk { stream, content, lane }) => {
                     inbox.announce(stream, content, lane)
+                }
+                Ok(Message::Talk(bytes)) => {
+                    roads::read(&bytes).map(|packet| letterbox.bring(packet))
                 }
                 Ok(message) => {
                     let message = Box::new(message);

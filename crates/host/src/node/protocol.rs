@@ -3,15 +3,21 @@
 //! Frames as on a link ([`crate::link`]); these messages in postcard; a program travels as bulk. The socket is in a
 //! private directory: whoever can open it is the user. Both ends are of one build, or the version says no.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow};
 use peripatos_cluster::{NodeId, RowOfNode};
+use peripatos_engine::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::talk::FAMILY_PROCESSES_MAX;
+
 /// Version of this protocol.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// From a command to the node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +47,8 @@ pub enum ToNode {
     Start(Box<Start>),
     /// The origin's reply to a request.
     Reply {
+        /// Of which process, as bits.
+        pid: u128,
         /// To which.
         sequence: u64,
         /// What, in the form of the device protocol.
@@ -67,6 +75,12 @@ pub struct Start {
     pub canonical_nan: bool,
     /// When, seconds since 1970.
     pub started_unix_seconds: u64,
+    /// What it may spawn besides its own program: names, and content hashes.
+    pub programs: Vec<(String, [u8; 32])>,
+    /// Processes that it and all that it spawns may be on a node.
+    pub processes_max: u32,
+    /// What the names begin with that they may register and look up.
+    pub name_prefix: String,
 }
 
 /// From the node to a command.
@@ -94,8 +108,11 @@ pub enum FromNode {
     },
     /// To [`ToNode::Command`], [`ToNode::Down`] or, if nothing was started, [`ToNode::Start`].
     Answer(Answer),
-    /// The node does not have the program: send it as bulk.
-    WantProgram,
+    /// The node does not have the program of this content hash: send it as bulk.
+    WantProgram {
+        /// Which.
+        code: [u8; 32],
+    },
     /// The program cannot be used.
     BadProgram {
         /// What is wrong.
@@ -105,12 +122,23 @@ pub enum FromNode {
     },
     /// The process runs.
     Started,
-    /// A request of the process, for its origin.
+    /// A request of the process, or of one that it has spawned, for its origin.
     Request {
+        /// Whose, as bits.
+        pid: u128,
         /// Its number.
         sequence: u64,
         /// What, in the form of the device protocol.
         request: Vec<u8>,
+    },
+    /// A process that it has spawned has ended.
+    ChildEnded {
+        /// Which, as bits.
+        pid: u128,
+        /// What its program was called.
+        program: String,
+        /// How.
+        end: End,
     },
     /// The process has ended.
     Ended(End),
@@ -127,7 +155,30 @@ pub enum BadProgram {
     Resources,
 }
 
+/// Programs as they are, by content hash.
+pub type Wasms = BTreeMap<[u8; 32], Arc<[u8]>>;
+
 impl Start {
+    /// A program that spawns nothing but itself, without an environment; and it, to be sent if it is wanted.
+    #[must_use]
+    pub fn of(pid: Pid, wasm: &[u8], args: Vec<Vec<u8>>) -> (Start, Wasms) {
+        let code = *blake3::hash(wasm).as_bytes();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let start = Start {
+            pid: pid.bits(),
+            code,
+            args,
+            env: Vec::new(),
+            memory_bytes_max: Limits::default().memory_bytes,
+            canonical_nan: false,
+            started_unix_seconds: since_1970.map_or(0, |since| since.as_secs()),
+            programs: Vec::new(),
+            processes_max: FAMILY_PROCESSES_MAX,
+            name_prefix: String::new(),
+        };
+        (start, BTreeMap::from([(code, wasm.into())]))
+    }
+
     /// Its name.
     #[must_use]
     pub fn pid(&self) -> Pid {

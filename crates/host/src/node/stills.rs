@@ -12,12 +12,14 @@ use peripatos_engine::{
     CaptureOptions, Code, IMAGE_CHECKSUM_BYTES, ImageLimits, Limits, Outline, Process, ThawOptions,
 };
 
+use super::baggage::Baggage;
 use super::bulk::{Arriving, Outgoing, Pieces};
-use super::exchange::{Exchange, Readings, RemoteDevices};
+use super::exchange::{Exchange, RemoteDevices};
 use super::lanes::Way;
 use super::links::Sender;
 use crate::link::BULK_CHUNK_BYTES;
 use crate::link::lane::{self, LANE_BYTES_MIN, LaneWriter};
+use crate::talk::Leaving;
 
 /// What an image may hold beside the process's memory: frames, tables, strings.
 const IMAGE_OVERHEAD_BYTES_MAX: u64 = 2 << 30;
@@ -50,6 +52,8 @@ impl Still {
 pub(super) struct Frozen {
     pub(super) still: Still,
     pub(super) outline: Arc<Outline>,
+    /// What it has under way with others.
+    pub(super) talking: Option<Box<Leaving>>,
     /// Processor time it had used on this node.
     pub(super) cpu: Duration,
 }
@@ -85,6 +89,9 @@ pub(super) struct Arrived {
     pub(super) process: Process,
     pub(super) exchange: Arc<Exchange>,
     pub(super) luggage: Luggage,
+    pub(super) baggage: Baggage,
+    /// What it has under way with others, checked.
+    pub(super) talking: Option<Box<Leaving>>,
 }
 
 /// Does something that takes long, away from the node's thread.
@@ -96,9 +103,9 @@ pub(super) fn aside(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 /// happens.
 pub(super) fn outline(
     mut process: Process,
-    readings: Readings,
+    baggage: &Baggage,
 ) -> (Process, Result<Arc<Outline>, String>) {
-    let devices = encode(readings);
+    let devices = baggage.encode();
     let outline = process.outline(CaptureOptions { devices, with_program: false });
     (process, outline.map(Arc::new).map_err(|error| error.to_string()))
 }
@@ -198,8 +205,17 @@ pub(super) fn thaw(
     if process.pid() != luggage.process.pid {
         return Err("the image is of another process".to_owned());
     }
-    exchange.continue_from(decode(&devices).ok_or("the image's clock readings are damaged")?);
-    Ok(Arrived { process, exchange, luggage })
+    let baggage = Baggage::decode(&devices)?;
+    exchange.continue_from(baggage.readings());
+    let memory_len = process.memory_len();
+    let talking = baggage.talk.as_ref().map(|talk| talk.leaving(memory_len)).transpose()?;
+    if talking.is_some() != luggage.process.kin.is_some() {
+        return Err("what the image says of its kernel is not what was announced".to_owned());
+    }
+    if talking.as_ref().is_some_and(|talking| talking.pid() != process.pid()) {
+        return Err("the image's kernel state is of another process".to_owned());
+    }
+    Ok(Arrived { process, exchange, luggage, baggage, talking: talking.map(Box::new) })
 }
 
 /// What a process of this node may use.
@@ -211,20 +227,6 @@ pub(super) fn limits_of(memory_bytes: u64) -> Limits {
 pub(super) fn drop_aside(process: Process) {
     // Without a thread it is done here.
     let _ = aside(move || drop(process));
-}
-
-/// Where a process's clocks stand, as the image carries it.
-fn encode(readings: Readings) -> Vec<u8> {
-    [readings.monotonic_ns.to_le_bytes(), readings.cpu_ns.to_le_bytes()].concat()
-}
-
-fn decode(bytes: &[u8]) -> Option<Readings> {
-    let (parts, []) = bytes.as_chunks::<8>() else { return None };
-    let [monotonic_ns, cpu_ns] = parts else { return None };
-    Some(Readings {
-        monotonic_ns: u64::from_le_bytes(*monotonic_ns),
-        cpu_ns: u64::from_le_bytes(*cpu_ns),
-    })
 }
 
 /// A name for messages about a process.

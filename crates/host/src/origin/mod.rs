@@ -24,6 +24,7 @@ mod path;
 mod poll;
 mod process;
 mod service;
+mod services;
 mod snapshot;
 mod stat;
 mod step;
@@ -44,6 +45,7 @@ use peripatos_abi::{Errno, FdFlags, Pid, Rights};
 
 pub use heir::Heirs;
 pub use service::Service;
+pub use services::{Answered, Services};
 
 use clock::Clocks;
 use process::Process;

@@ -78,13 +78,23 @@ pub struct Birth<'a> {
     pub code: &'a Code,
     /// What its program is called.
     pub program: &'a str,
+    /// What it was given.
+    pub argument: &'a Arc<[u8]>,
 }
 
 /// A new process, before it has run.
-pub enum Newcomer {
-    /// On a stack of its own.
+pub struct Newcomer {
+    /// What it is.
+    pub body: Body,
+    /// Who has spawned it.
+    pub parent: Pid,
+}
+
+/// What a new process is.
+pub enum Body {
+    /// One on a stack of its own.
     Process(Box<Process>),
-    /// To be called.
+    /// One to be called.
     Handler(Box<Handler>),
 }
 
@@ -105,6 +115,12 @@ impl Family {
     #[must_use]
     pub fn root(&self) -> Pid {
         self.root
+    }
+
+    /// What its starter allows it.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The name that a process asks for, if it may have to do with it.
@@ -230,7 +246,9 @@ impl Member {
             hash if *hash == self.code.hash() => own,
             name => family.program(name).ok_or(Status::NoProgram)?,
         };
-        let member = Member::child(family, code.clone(), name.into(), parent, argument.into())?;
+        let argument: Arc<[u8]> = argument.into();
+        let given = Arc::clone(&argument);
+        let member = Member::child(family, code.clone(), name.into(), parent, given)?;
         let pid = family.draw().map_err(|_| Status::TooMany)?;
         let words = args.strip_suffix(b"\0").unwrap_or(args).split(|byte| *byte == 0);
         let words = words.filter(|_| !args.is_empty()).map(<[u8]>::to_vec);
@@ -242,41 +260,33 @@ impl Member {
             limits: family.rules.limits,
             freeze_every: family.rules.freeze_every,
         };
-        let newcomer = make(code, options).map_err(|error| match error {
+        let body = make(code, options).map_err(|error| match error {
             SpawnError::Instantiate(_) => Status::TooMany,
             _ => Status::NoProgram,
         })?;
-        settle(newcomer.with_line(Line::of(pid, member)))?;
-        family.home.born(Birth { pid, parent, code, program: name });
+        let body = body.with_line(Line::of(pid, member));
+        settle(Newcomer { body, parent })?;
+        family.home.born(Birth { pid, parent, code, program: name, argument: &argument });
         Ok(pid)
     }
 }
 
-fn make(code: &Code, options: ProcessOptions) -> Result<Newcomer, SpawnError> {
+fn make(code: &Code, options: ProcessOptions) -> Result<Body, SpawnError> {
     Ok(match code.form() {
-        Form::Handler => Newcomer::Handler(Box::new(Handler::spawn(code, options)?)),
+        Form::Handler => Body::Handler(Box::new(Handler::spawn(code, options)?)),
         Form::Program => {
             let mut process = Process::spawn(code, options)?;
             process.begin_as_spawned();
-            Newcomer::Process(Box::new(process))
+            Body::Process(Box::new(process))
         }
     })
 }
 
-impl Newcomer {
-    /// Its name.
-    #[must_use]
-    pub fn pid(&self) -> Pid {
-        match self {
-            Newcomer::Process(process) => process.pid(),
-            Newcomer::Handler(handler) => handler.pid(),
-        }
-    }
-
-    fn with_line(mut self, line: Line) -> Newcomer {
+impl Body {
+    fn with_line(mut self, line: Line) -> Body {
         match &mut self {
-            Newcomer::Process(process) => process.set_messages(Box::new(line)),
-            Newcomer::Handler(handler) => handler.set_messages(Box::new(line)),
+            Body::Process(process) => process.set_messages(Box::new(line)),
+            Body::Handler(handler) => handler.set_messages(Box::new(line)),
         }
         self
     }

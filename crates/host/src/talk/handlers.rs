@@ -2,8 +2,8 @@
 
 use std::task::Waker;
 
-use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Status};
+use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
 use peripatos_kernel::{Called, Form, Outcome, Slot};
 
@@ -18,12 +18,23 @@ pub enum HandlerEnd {
     Failed(ProcessError),
 }
 
+impl HandlerEnd {
+    /// For those who watch it.
+    fn reason(&self) -> EndReason {
+        match self {
+            HandlerEnd::Ended(GuestOutcome::Exited(code)) => EndReason::Exited(*code),
+            HandlerEnd::Ended(GuestOutcome::Raised(signal)) => EndReason::Raised(*signal),
+            HandlerEnd::Ended(GuestOutcome::Frozen) | HandlerEnd::Failed(_) => EndReason::Trapped,
+        }
+    }
+}
+
 /// A handler lives on this thread from now on. `waker` brings [`resume_handler`] about, on this thread. `false`: one of
 /// its pid is here already, or the thread has no kernel.
-pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker) -> bool {
+pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker, parent: Option<Pid>) -> bool {
     handler.set_waker(waker);
     let adopted = with(|talk| {
-        let slot = talk.kernel.add(handler.pid(), Form::Handler)?;
+        let slot = talk.add(handler.pid(), Form::Handler, parent)?;
         talk.surroundings.calls.set(slot.index(), Some(handler.control()));
         talk.seat(slot).handler = Some(handler);
         Some(())
@@ -54,7 +65,7 @@ pub fn is_handler(pid: Pid) -> bool {
 
 /// Ends a handler, which is not being called.
 pub fn end_handler(pid: Pid) {
-    ended(pid);
+    ended(pid, EndReason::Killed);
 }
 
 /// Whether [`work`] has something to do.
@@ -168,7 +179,7 @@ fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessE
         Some(end) => {
             drop(handler);
             let _ = with(|talk| talk.surroundings.calls.set(slot.index(), None));
-            ended(pid);
+            ended(pid, end.reason());
             let _ = with(|talk| talk.over.push_back((pid, end)));
         }
     }

@@ -154,21 +154,40 @@ impl Messages for Line {
     }
 
     fn watch(&mut self, memory: &mut [u8], pid: u32, watch: Watch) -> Answer {
-        let _ = (part(memory, (pid, PID_BYTES as u32))?, watch);
-        Err(Status::NotPermitted)
+        let to = part(memory, (pid, PID_BYTES as u32))?.try_into().map_or(0, u128::from_le_bytes);
+        let to = Pid::from_bits(to);
+        self.call(|talk, me| {
+            let kernel = &mut talk.kernel;
+            let done = match watch {
+                Watch::Monitor => kernel.monitor(me, to),
+                Watch::Unmonitor => kernel.unmonitor(me, to),
+                Watch::Link => kernel.link(me, to),
+                Watch::Unlink => kernel.unlink(me, to),
+                Watch::End => kernel.end(me, to),
+            };
+            done.map(|()| 0)
+        })
     }
 
     fn register(&mut self, memory: &mut [u8], name: Span) -> Answer {
         let name = part(memory, name)?;
         self.permit(name)?;
         let pid = self.pid;
-        self.call(|talk, _| talk.names().register(name, pid).map(|()| 0))
+        self.call(|talk, _| {
+            talk.names().register(name, pid)?;
+            (talk.surroundings.named)();
+            Ok(0)
+        })
     }
 
     fn unregister(&mut self, memory: &mut [u8], name: Span) -> Answer {
         let name = part(memory, name)?;
         let pid = self.pid;
-        self.call(|talk, _| talk.names().unregister(name, pid).map(|()| 0))
+        self.call(|talk, _| {
+            talk.names().unregister(name, pid)?;
+            (talk.surroundings.named)();
+            Ok(0)
+        })
     }
 
     fn lookup(&mut self, memory: &mut [u8], name: Span, pid: u32) -> Answer {

@@ -26,11 +26,11 @@ use deadlines::Deadlines;
 use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::Handler;
-use peripatos_kernel::{Form, Kernel, Moving, Names, Packet, Place, Slot, Woken};
+use peripatos_kernel::{DecodeError, Form, Kernel, Moving, Names, Packet, Place, Slot, Woken};
 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
-pub use family::{Birth, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer, Rules};
+pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer, Rules};
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
@@ -46,8 +46,12 @@ pub struct Surroundings {
     pub place: Place,
     /// The names of all processes that this kernel's can look up.
     pub names: Arc<Mutex<Names>>,
+    /// Is told when a process here has a name, or has it no more. Must not call back.
+    pub named: Box<dyn Fn()>,
     /// Brings a packet on its way, or gives it back: nobody has the process that it is for. Must not wait, or call back.
     pub post: Box<dyn Fn(Packet) -> Option<Packet>>,
+    /// Ends a process of this thread's kernel, for another one wants it. Must not wait, or call back.
+    pub kill: Box<dyn Fn(Pid)>,
     /// Lets a new process run, on this thread; it is to be adopted. Called while its parent runs.
     pub settle: Rc<dyn Fn(Newcomer) -> Result<(), Status>>,
     /// Shows others which handler runs.
@@ -65,6 +69,8 @@ struct Talk {
     /// Handlers that have ended and whose end has not been told.
     over: VecDeque<(Pid, HandlerEnd)>,
     deadlines: Deadlines,
+    /// When the kernel was told the time last.
+    ticked: Instant,
     /// Of what is called on no sender's stack.
     message: Box<[u8]>,
 }
@@ -92,6 +98,7 @@ pub fn open(surroundings: Surroundings) {
         work: VecDeque::new(),
         over: VecDeque::new(),
         deadlines: Deadlines::default(),
+        ticked: Instant::now(),
         message: vec![0; peripatos_abi::message::MESSAGE_BYTES_MAX].into(),
     };
     let before = TALK.replace(Some(talk));
@@ -104,9 +111,10 @@ pub fn close() {
     drop(TALK.take());
 }
 
-/// A process that runs on a fiber is here from now on.
-pub fn adopt(pid: Pid) {
-    let _ = with(|talk| talk.kernel.add(pid, Form::Fiber).map(|slot| talk.seat(slot).waker = None));
+/// A process that runs on a fiber is here from now on. `parent`: who has spawned it, and may end it.
+pub fn adopt(pid: Pid, parent: Option<Pid>) {
+    let _ =
+        with(|talk| talk.add(pid, Form::Fiber, parent).map(|slot| talk.seat(slot).waker = None));
 }
 
 /// What a process takes along from one kernel to another.
@@ -114,14 +122,50 @@ pub fn adopt(pid: Pid) {
 pub struct Leaving {
     moving: Moving,
     deadline: Option<Instant>,
+    since: Instant,
+}
+
+impl Leaving {
+    /// Until when it waits for a message.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What it has under way, for an image.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.moving.encode()
+    }
+
+    /// The same, of an image of a process with so many bytes of memory.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub fn decode(
+        bytes: &[u8],
+        memory_len: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Leaving, DecodeError> {
+        let moving = Moving::decode(bytes, memory_len)?;
+        Ok(Leaving { moving, deadline, since: Instant::now() })
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.moving.pid()
+    }
 }
 
 /// A process that has come from another kernel is here from now on.
 pub fn adopt_leaving(leaving: Leaving) {
     let _ = with(|talk| {
-        let slot = talk.kernel.adopt(leaving.moving)?;
+        let Leaving { mut moving, deadline, since } = leaving;
+        moving.has_waited(since.elapsed().as_nanos() as u64);
+        let slot = talk.kernel.adopt(moving)?;
         talk.seat(slot).waker = None;
-        leaving.deadline.map(|at| talk.deadlines.set(slot, at))
+        deadline.map(|at| talk.deadlines.set(slot, at))
     });
     deliver();
 }
@@ -132,19 +176,25 @@ pub fn extract(pid: Pid, to: Place) -> Option<Leaving> {
     let leaving = with(|talk| {
         let slot = talk.kernel.find(pid)?;
         let deadline = talk.deadlines.clear(slot);
-        talk.kernel.extract(slot, to).map(|moving| Leaving { moving, deadline })
+        talk.kernel.extract(slot, to).map(|moving| Leaving {
+            moving,
+            deadline,
+            since: Instant::now(),
+        })
     });
     deliver();
     leaving.flatten()
 }
 
-/// A process has ended.
-pub fn ended(pid: Pid) {
+/// A process has ended, for this reason.
+pub fn ended(pid: Pid, reason: EndReason) {
     let seat = with(|talk| {
         let slot = talk.kernel.find(pid)?;
-        talk.kernel.remove(slot, EndReason::NORMAL);
+        talk.kernel.remove(slot, reason.to_bits());
         talk.deadlines.clear(slot);
-        talk.names().forget(pid);
+        if talk.names().forget(pid) {
+            (talk.surroundings.named)();
+        }
         if talk.seat(slot).handler.is_some() {
             talk.surroundings.calls.set(slot.index(), None);
         }
@@ -160,6 +210,18 @@ pub fn arrived(packet: Packet) {
     deliver();
 }
 
+/// A node is gone: who waits for its processes is told.
+pub fn unreachable(node: u128) {
+    let _ = with(|talk| talk.kernel.unreachable(node));
+    deliver();
+}
+
+/// A packet has come back: nobody has the process that it is for.
+pub fn nobody(packet: Packet) {
+    let _ = with(|talk| talk.kernel.nobody(packet));
+    deliver();
+}
+
 /// `None`: this thread has no kernel.
 fn with<T>(act: impl FnOnce(&mut Talk) -> T) -> Option<T> {
     TALK.with_borrow_mut(|talk| talk.as_mut().map(act))
@@ -170,6 +232,9 @@ fn deliver() {
     while let Some(out) = with(Talk::next_out).flatten() {
         match out {
             Out::Wake(waker) => waker.wake(),
+            Out::Kill(pid) => TALK.with_borrow(|talk| {
+                talk.iter().for_each(|talk| (talk.surroundings.kill)(pid));
+            }),
             Out::Packet(packet) => {
                 let back = post(packet);
                 let _ = back.map(|packet| with(|talk| talk.kernel.nobody(packet)));
@@ -184,6 +249,7 @@ fn post(packet: Packet) -> Option<Packet> {
 
 enum Out {
     Wake(Waker),
+    Kill(Pid),
     Packet(Packet),
 }
 
@@ -195,6 +261,13 @@ impl Talk {
         &mut self.seats[slot.index()]
     }
 
+    fn add(&mut self, pid: Pid, form: Form, parent: Option<Pid>) -> Option<Slot> {
+        match parent {
+            Some(parent) => self.kernel.add_child(pid, form, parent),
+            None => self.kernel.add(pid, form),
+        }
+    }
+
     fn names(&self) -> std::sync::MutexGuard<'_, Names> {
         self.surroundings.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,8 +277,11 @@ impl Talk {
         while let Some(woken) = self.kernel.next_woken() {
             match woken {
                 Woken::Handler(slot) => self.work.push_back(Work::Call(slot)),
-                // Nobody can link, or end a child, yet: there is no call for it.
-                Woken::Kill(..) => {}
+                Woken::Kill(slot, _) => {
+                    if let Some(pid) = self.kernel.pid(slot) {
+                        return Some(Out::Kill(pid));
+                    }
+                }
                 Woken::Process(slot) if self.kernel.form(slot) == Some(Form::Handler) => {
                     self.work.push_back(Work::Resume(slot));
                 }

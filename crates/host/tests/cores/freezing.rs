@@ -32,7 +32,7 @@ fn a_queued_process_is_handed_out_and_runs_on() {
     // All at once: of the answers at most one comes from a process that was running.
     pids.iter().for_each(|pid| node.cores.freeze(*pid).unwrap());
     let processes = pids.map(|pid| match node.event(pid) {
-        CoreEvent::Stopped { process, cpu } => {
+        CoreEvent::Stopped { process, cpu, .. } => {
             assert!(!cpu.is_zero());
             process
         }

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
+use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::{
     Code, CodeKind, Control, Handler, Limits, LoadOptions, Outcome, Process, ProcessError,
     ProcessOptions, Runtime, Settings,
@@ -73,6 +73,8 @@ impl Crew {
             place: Place { node: 0, core: 0 },
             names: Arc::default(),
             post: Box::new(Some),
+            named: Box::new(|| {}),
+            kill: Box::new(|_| {}),
             settle: Rc::new(|_| Err(Status::NotPermitted)),
             calls: Arc::default(),
         });
@@ -107,7 +109,7 @@ impl Crew {
         let (pid, options) = self.options();
         let mut process = Process::spawn(&load(text), options).unwrap();
         process.set_messages(Box::new(Line::new(pid)));
-        talk::adopt(pid);
+        talk::adopt(pid, None);
         self.run_on(Box::new(process));
         pid
     }
@@ -130,7 +132,7 @@ impl Crew {
         let mut handler = Handler::spawn(&load(text), options).unwrap();
         handler.set_messages(Box::new(Line::new(pid)));
         let flag = Flag::new(false);
-        assert!(talk::adopt_handler(Box::new(handler), Waker::from(Arc::clone(&flag))));
+        assert!(talk::adopt_handler(Box::new(handler), Waker::from(Arc::clone(&flag)), None));
         self.handlers.push((pid, flag));
         pid
     }
@@ -172,7 +174,7 @@ impl Crew {
         if let Poll::Ready((process, end)) = run.as_mut().poll(&mut Context::from_waker(&waker)) {
             self.runs.remove(&pid);
             if !matches!(end, Ok(Outcome::Frozen)) {
-                talk::ended(pid);
+                talk::ended(pid, EndReason::Killed);
             }
             self.ended.insert(pid, (process, end));
         }
@@ -215,6 +217,6 @@ impl Crew {
     /// Ends a process where it is.
     pub(crate) fn kill(&mut self, pid: Pid) {
         self.runs.remove(&pid);
-        talk::ended(pid);
+        talk::ended(pid, EndReason::Killed);
     }
 }

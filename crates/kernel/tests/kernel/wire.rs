@@ -1,7 +1,7 @@
 //! What travels: kernel state in images, packets over links. What is damaged is refused, or harmless.
 
 use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{Body, Bytes, DecodeError, Form, Moving, Packet, PacketError};
+use peripatos_kernel::{Answer, Body, Bytes, DecodeError, Form, Moving, Packet, PacketError};
 
 use crate::world::{Id, MEMORY_BYTES, World, place};
 
@@ -62,12 +62,13 @@ fn packets_keep_to_the_limits() {
         target: None,
         from: World::new(1).pid(0),
         to: World::new(1).pid(1),
-        body: Body::Send { transaction: 1, message: Bytes::from(vec![7; len].as_slice()) },
+        relays: 0,
+        body: Body::Send { transaction: 1, hop: 0, message: Bytes::from(vec![7; len].as_slice()) },
     };
     assert_eq!(packet(MESSAGE_BYTES_MAX).check(), Ok(()));
     let long = packet(MESSAGE_BYTES_MAX + 1);
     assert_eq!(long.check(), Err(PacketError::TooLong(MESSAGE_BYTES_MAX + 1)));
-    let body = Body::Reply { transaction: 3, result: Err(Status::Full) };
+    let body = Body::Reply { transaction: 3, hop: 0, answer: Answer::Failed(Status::Full) };
     let reply = Packet { body, ..packet(0) };
     for packet in [reply, long] {
         let bytes = postcard::to_stdvec(&packet).unwrap();

@@ -71,14 +71,16 @@ fn handler_calls(runtime: &Runtime, calls: usize, size: usize) -> Result<Vec<f64
         place,
         names,
         post: Box::new(Some),
+        named: Box::new(|| {}),
+        kill: Box::new(|_| {}),
         settle: Rc::new(|_| Err(Status::NotPermitted)),
         calls: Arc::default(),
     });
     let server = handler(runtime)?;
     let to = server.pid();
-    talk::adopt_handler(Box::new(server), Waker::noop().clone());
+    talk::adopt_handler(Box::new(server), Waker::noop().clone(), None);
     let mut ping = client(runtime, to, calls, size)?;
-    talk::adopt(ping.process.pid());
+    talk::adopt(ping.process.pid(), None);
     let ended = ping.run();
     talk::close();
     match ended? {

@@ -1,12 +1,13 @@
 //! What this user's commands ask.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Answer, Command, Description};
+use peripatos_cluster::limits::FAMILY_PROGRAMS_MAX;
+use peripatos_cluster::message::{Answer, CodeHash, Command, Description, End, Kin};
 use peripatos_cluster::{Event, NodeId, Request, RequestId, Response};
-use peripatos_engine::{Process, ProcessOptions};
+use peripatos_engine::{Form, Handler, Process, ProcessOptions, SpawnError};
 use tokio::sync::mpsc;
 
 use super::super::clients::FromClient;
@@ -15,25 +16,27 @@ use super::super::programs::Programs;
 use super::super::protocol::{FromNode, Start, ToNode, VERSION};
 use super::super::stills;
 use super::Host;
+use crate::talk::{Body, Line};
 
 impl Host {
     pub(super) fn client(&mut self, number: u64, said: FromClient) {
         match said {
             FromClient::Connected(to) => {
-                self.clients.connected.insert(number, Client { to, start: None, origin_of: None });
+                self.clients.connected.insert(number, Client::new(to));
             }
             FromClient::Gone => {
                 self.clients.down.retain(|one| *one != number);
                 let gone = self.clients.connected.remove(&number);
-                if let Some(pid) = gone.and_then(|client| client.origin_of) {
+                for pid in gone.map_or(BTreeSet::new(), |client| client.origin_of) {
                     self.clients.forget_origin(pid);
                     self.tell(Event::OriginGone(pid));
                 }
             }
             FromClient::Program(wasm) => {
-                let start = self.clients.connected.get(&number).and_then(|one| one.start.as_ref());
-                if let Some(code) = start.map(Host::code_of) {
-                    self.compile(code, wasm.into());
+                let start = self.clients.connected.get(&number).and_then(|one| one.start.clone());
+                let wanted = start.and_then(|start| self.missing(&start));
+                if let Some(code) = wanted {
+                    self.compile(code.name, wasm.into());
                 }
             }
             FromClient::Message(message) => self.client_says(number, *message),
@@ -58,24 +61,21 @@ impl Host {
             }
             ToNode::Down { now } => self.down(number, now),
             ToNode::Start(start) => {
-                let code = Host::code_of(&start);
                 if let Some(client) = self.clients.connected.get_mut(&number) {
                     client.start = Some(*start);
                 }
-                match self.programs.get(code) {
-                    Some(_) => self.start(number),
-                    None => self.clients.say(number, FromNode::WantProgram),
-                }
+                self.start(number);
             }
-            ToNode::Reply { sequence, reply } => {
+            ToNode::Reply { pid, sequence, reply } => {
+                let pid = Pid::from_bits(pid);
                 let client = self.clients.connected.get(&number);
-                if let Some(pid) = client.and_then(|client| client.origin_of) {
+                if client.is_some_and(|client| client.origin_of.contains(&pid)) {
                     self.replied(pid, sequence, reply);
                 }
             }
             ToNode::Kill => {
                 let client = self.clients.connected.get(&number);
-                if let Some(pid) = client.and_then(|client| client.origin_of) {
+                if let Some(pid) = client.and_then(|client| client.root) {
                     self.tell(Event::OriginKills(pid));
                 }
             }
@@ -125,7 +125,8 @@ impl Host {
                           `peri down --now` ends them";
             return Some(reason.to_owned());
         }
-        let origins = self.clients.origins.len();
+        let roots = self.clients.connected.values().filter(|client| client.root.is_some());
+        let origins = roots.count();
         (origins > 0).then(|| {
             format!(
                 "{origins} programs that run were started through this node, and reach their files and \
@@ -138,8 +139,22 @@ impl Host {
         Programs::name(start.code, start.canonical_nan)
     }
 
-    /// The program of what a command wants started is there.
+    /// A program that is needed to start this and is not here.
+    fn missing(&mut self, start: &Start) -> Option<Missing> {
+        let others = start.programs.iter().map(|(_, wasm_hash)| *wasm_hash);
+        let mut needed = std::iter::once(start.code).chain(others);
+        needed.find_map(|wasm_hash| {
+            let name = Programs::name(wasm_hash, start.canonical_nan);
+            self.programs.get(name).is_none().then_some(Missing { wasm_hash, name })
+        })
+    }
+
+    /// Starts what a command wants started, or asks it for a program that is not here.
     pub(super) fn start(&mut self, number: u64) {
+        let start = self.clients.connected.get(&number).and_then(|one| one.start.clone());
+        if let Some(Missing { wasm_hash, .. }) = start.and_then(|start| self.missing(&start)) {
+            return self.clients.say(number, FromNode::WantProgram { code: wasm_hash });
+        }
         let start = self.clients.connected.get_mut(&number).and_then(|one| one.start.take());
         let Some(start) = start else { return };
         let answer = match self.try_start(number, start) {
@@ -153,8 +168,22 @@ impl Host {
         let (pid, code) = (start.pid(), Host::code_of(&start));
         self.node.may_start(pid)?;
         let program = self.programs.get(code).ok_or("its program is not here any more")?;
+        if start.programs.len() > FAMILY_PROGRAMS_MAX {
+            return Err(format!("more than {FAMILY_PROGRAMS_MAX} programs to spawn"));
+        }
         let exchange = self.exchange(pid);
         let text = |arg: &Vec<u8>| String::from_utf8_lossy(arg).into_owned();
+        let name_of = |(name, wasm_hash): &(String, [u8; 32])| {
+            (name.clone(), Programs::name(*wasm_hash, start.canonical_nan))
+        };
+        let kin = program.talks().then(|| Kin {
+            root: pid,
+            parent: Pid::from_bits(0),
+            programs: start.programs.iter().map(name_of).collect(),
+            processes_max: start.processes_max,
+            name_prefix: start.name_prefix.clone(),
+            handler: program.form() == Form::Handler,
+        });
         let description = Description {
             pid,
             command: shown(start.args.iter().map(text)),
@@ -163,6 +192,11 @@ impl Host {
             started_unix_seconds: start.started_unix_seconds,
             memory_bytes_max: start.memory_bytes_max,
             canonical_nan: start.canonical_nan,
+            kin,
+        };
+        let line = match &description.kin {
+            Some(kin) => Some(self.line(&description, kin, start.env.clone(), Vec::new())?),
+            None => None,
         };
         let options = ProcessOptions {
             pid,
@@ -172,16 +206,53 @@ impl Host {
             limits: stills::limits_of(start.memory_bytes_max),
             freeze_every: None,
         };
-        let process = Process::spawn(&program, options).map_err(|error| error.to_string())?;
+        let failed = |error: SpawnError| error.to_string();
+        let body = match program.form() {
+            Form::Program => {
+                Body::Process(Box::new(Process::spawn(&program, options).map_err(failed)?))
+            }
+            Form::Handler => {
+                Body::Handler(Box::new(Handler::spawn(&program, options).map_err(failed)?))
+            }
+        };
         self.exchanges.insert(pid, exchange);
         self.clients.origins.insert(pid, number);
         if let Some(client) = self.clients.connected.get_mut(&number) {
-            client.origin_of = Some(pid);
+            client.root = Some(pid);
+            client.origin_of.insert(pid);
         }
         self.tell(Event::Started(description));
-        self.run_again(process);
+        self.begin(body, line);
         Ok(())
     }
+
+    /// A new process runs.
+    fn begin(&mut self, body: Body, line: Option<Line>) {
+        match body {
+            Body::Process(mut process) => {
+                if let Some(line) = line {
+                    process.set_messages(Box::new(line));
+                }
+                self.run_again(*process, None);
+            }
+            Body::Handler(mut handler) => {
+                if let Some(line) = line {
+                    handler.set_messages(Box::new(line));
+                }
+                let pid = handler.pid();
+                if let Err(error) = self.cores.serve(*handler) {
+                    self.lost(pid, &error.to_string());
+                }
+            }
+        }
+    }
+}
+
+/// A program that is not here.
+struct Missing {
+    wasm_hash: [u8; 32],
+    /// Among nodes.
+    name: CodeHash,
 }
 
 /// This user's commands.
@@ -200,18 +271,29 @@ pub(super) struct Clients {
 }
 
 pub(super) struct Client {
-    pub(super) to: mpsc::Sender<FromNode>,
-    /// What it wants started, until its program is there.
+    pub(super) to: mpsc::UnboundedSender<FromNode>,
+    /// What it wants started, until its programs are there.
     pub(super) start: Option<Start>,
-    /// The process that it is the origin of.
-    pub(super) origin_of: Option<Pid>,
+    /// The process that it has started.
+    pub(super) root: Option<Pid>,
+    /// All processes that it is the origin of.
+    pub(super) origin_of: BTreeSet<Pid>,
+    /// What the programs of those are called that its process has spawned.
+    pub(super) programs: HashMap<Pid, String>,
+}
+
+impl Client {
+    fn new(to: mpsc::UnboundedSender<FromNode>) -> Client {
+        let (origin_of, programs) = (BTreeSet::new(), HashMap::new());
+        Client { to, start: None, root: None, origin_of, programs }
+    }
 }
 
 impl Clients {
     pub(super) fn say(&mut self, number: u64, message: FromNode) {
         if let Some(client) = self.connected.get(&number) {
             // One that takes nothing is gone, or will be.
-            let _ = client.to.try_send(message);
+            let _ = client.to.send(message);
         }
     }
 
@@ -219,17 +301,46 @@ impl Clients {
         self.connected.get(self.origins.get(&pid)?)
     }
 
+    /// Whoever is the origin of `root` is that of a process, too, which it has spawned.
+    pub(super) fn adopt(&mut self, pid: Pid, root: Pid, program: String) {
+        let Some(number) = self.origins.get(&root).copied() else { return };
+        self.origins.insert(pid, number);
+        if let Some(client) = self.connected.get_mut(&number) {
+            client.origin_of.insert(pid);
+            client.programs.insert(pid, program);
+        }
+    }
+
+    /// Tells the origin of a process that it has ended.
+    pub(super) fn tell_end(&mut self, pid: Pid, end: End) {
+        let number = self.origins.get(&pid);
+        if let Some(client) = number.and_then(|number| self.connected.get_mut(number)) {
+            let end = match client.programs.remove(&pid) {
+                Some(program) => FromNode::ChildEnded { pid: pid.bits(), program, end },
+                None => FromNode::Ended(end),
+            };
+            let _ = client.to.send(end);
+        }
+        self.forget_origin(pid);
+    }
+
     pub(super) fn forget_origin(&mut self, pid: Pid) {
         self.asking.remove(&pid);
         if let Some(client) = self.origins.remove(&pid).and_then(|one| self.connected.get_mut(&one))
         {
-            client.origin_of = None;
+            client.origin_of.remove(&pid);
+            client.programs.remove(&pid);
+            client.root.take_if(|root| *root == pid);
         }
     }
 
     pub(super) fn waiting_for(&self, code: [u8; 32]) -> Vec<u64> {
         let waits = |client: &Client| {
-            client.start.as_ref().is_some_and(|start| Host::code_of(start) == code)
+            client.start.as_ref().is_some_and(|start| {
+                let others = start.programs.iter().map(|(_, wasm_hash)| *wasm_hash);
+                let mut needed = std::iter::once(start.code).chain(others);
+                needed.any(|one| Programs::name(one, start.canonical_nan) == code)
+            })
         };
         self.connected.iter().filter(|(_, one)| waits(one)).map(|(number, _)| *number).collect()
     }

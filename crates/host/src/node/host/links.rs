@@ -66,8 +66,11 @@ impl Host {
         self.links_made += 1;
         let way = Way::new(dialled.as_deref(), &self.us.lanes);
         let (number, inbox) = (self.links_made, Inbox::new(node, self.expected.clone(), way));
-        let sender = links::start(link, number, inbox, self.inputs.clone());
+        let letterbox = self.letterbox.clone();
+        let sender = links::start(link, number, inbox, letterbox, self.inputs.clone());
+        self.roads.open(node, sender.clone());
         self.links.insert(node, Standing { number, sender, incarnation, host, dialled });
+        self.tell_names(node);
         self.tell(Event::LinkUp(peer));
         for exchange in self.exchanges.values() {
             exchange.resend();
@@ -87,6 +90,9 @@ impl Host {
         let Some(standing) = self.links.remove(&node) else { return };
         self.lost.insert(node, (standing.incarnation, standing.host));
         self.expected.forget_from(node);
+        self.roads.close(node);
+        self.letterbox.names().forget_node(node.0);
+        self.seek_without(node);
         self.tell(Event::LinkDown(node));
         if let Some(address) = standing.dialled {
             // A peer that still holds a dead link to us drops each new one until it has noticed.
@@ -132,6 +138,9 @@ impl Host {
                     self.deliver(pid, sequence, &reply);
                 }
             }
+            Message::Seek { pid } => self.sought(from, pid),
+            Message::Sought { pid, here } => self.found(from, pid, here),
+            Message::Names(names) => self.heard_names(from, names),
             message => self.tell(Event::Message { from, message }),
         }
     }

@@ -2,18 +2,21 @@
 
 mod code;
 mod commands;
+mod families;
 mod links;
 mod moves;
 mod origins;
+mod talk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
 use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Time};
-use peripatos_engine::{Code, Outline, Process};
+use peripatos_engine::Code;
+use peripatos_kernel::Packet;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
@@ -24,12 +27,16 @@ use super::lanes::Lanes;
 use super::links::{Own, Sender};
 use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
+use super::roads::{Roads, Surroundings};
 use super::stills::{self, Arrived, Frozen, Rooms};
 use super::{MakeRuntime, NodeDirectory, NodeError, clients};
-use crate::cores::{CoreEvent, Cores, Sample};
+use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
 use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
 
 use commands::Clients;
+use families::{Born, Families};
+use moves::Captured;
+use talk::Elsewhere;
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(50);
@@ -85,6 +92,14 @@ pub(super) enum Input {
         message: Box<Message>,
     },
     Core(CoreEvent),
+    /// A local process has spawned another one.
+    Born(Box<Born>),
+    /// A packet of a message kernel, for a process that is not on the cores.
+    Stray(Box<Packet>),
+    /// Names of local processes have changed.
+    Named,
+    /// A local process is about to ask its origin for the first time.
+    Asks(Pid, Arc<Exchange>),
     /// A local process asks its origin.
     Request {
         pid: Pid,
@@ -100,12 +115,7 @@ pub(super) enum Input {
         code: [u8; 32],
         compiled: Result<Code, ProgramError>,
     },
-    Captured {
-        migration: MigrationId,
-        process: Box<Process>,
-        outline: Result<Arc<Outline>, String>,
-        cpu: Duration,
-    },
+    Captured(MigrationId, Captured),
     RoomMade(MigrationId),
     Thawed {
         migration: MigrationId,
@@ -140,7 +150,14 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
     let (foreign, mut from_foreign) = mpsc::channel(INPUTS_MAX);
     let inputs = Inputs { own, foreign };
     let core_reports = inputs.clone();
-    let cores = Cores::start(parts.cores, move |report| core_reports.send(Input::Core(report)))?;
+    let roads = Roads::default();
+    let outside = Surroundings { roads: roads.clone(), inputs: inputs.clone() };
+    let cores = Cores::start_among(
+        parts.cores,
+        parts.credentials.id.0,
+        Box::new(outside),
+        move |report| core_reports.send(Input::Core(report)),
+    )?;
 
     let config = Config {
         node: parts.credentials.id,
@@ -164,7 +181,12 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         inputs,
         log,
         logged: HashSet::new(),
+        letterbox: cores.letterbox(),
         cores,
+        roads,
+        elsewhere: Elsewhere::default(),
+        families: Families::default(),
+        arguments: HashMap::new(),
         programs: Programs::new(parts.make_runtime),
         place: parts.place,
         links: BTreeMap::new(),
@@ -210,6 +232,12 @@ struct Host {
     log: Box<dyn Fn(&str)>,
     logged: HashSet<String>,
     cores: Cores,
+    letterbox: Letterbox,
+    roads: Roads,
+    elsewhere: Elsewhere,
+    families: Families,
+    /// What local processes were given when they were spawned.
+    arguments: HashMap<Pid, Arc<[u8]>>,
     programs: Programs,
     place: NodeDirectory,
     links: BTreeMap<NodeId, Standing>,
@@ -265,9 +293,11 @@ impl Host {
             Input::Request { pid, sequence, request } => self.request(pid, sequence, request),
             Input::Came { code, wasm } => self.came(code, wasm),
             Input::Compiled { code, compiled } => self.compiled(code, compiled),
-            Input::Captured { migration, process, outline, cpu } => {
-                self.captured(migration, *process, outline, cpu);
-            }
+            Input::Captured(migration, captured) => self.captured(migration, captured),
+            Input::Born(born) => self.born(*born),
+            Input::Stray(packet) => self.stray(*packet),
+            Input::Named => self.named(),
+            Input::Asks(pid, exchange) => self.asks(pid, exchange),
             Input::RoomMade(migration) => self.tell(Event::RoomMade(migration)),
             Input::Thawed { migration, thawed } => self.thawed(migration, thawed),
             Input::Client(number, said) => self.client(number, said),
@@ -305,14 +335,24 @@ impl Host {
             }
             Action::SendImage { to, pid, migration } => self.send_image(to, pid, migration),
             Action::Resume(pid) => {
-                if let Some(Frozen { still, cpu, .. }) = self.frozen.remove(&pid) {
+                if let Some(Frozen { still, talking, cpu, .. }) = self.frozen.remove(&pid) {
                     *self.cpu_before.entry(pid).or_default() += cpu;
-                    still.take().into_iter().for_each(|process| self.run_again(process));
+                    if let Some(process) = still.take() {
+                        self.run_again(process, talking);
+                    }
                 }
             }
-            Action::Discard(pid) => {
+            Action::Discard { pid, to } => {
                 self.exchanges.remove(&pid);
                 self.cpu_before.remove(&pid);
+                self.arguments.remove(&pid);
+                if self.letterbox.names().forget(pid) {
+                    self.named();
+                }
+                self.elsewhere.went(pid, to);
+                for packet in self.elsewhere.moves_on(pid) {
+                    self.stray(packet);
+                }
                 if let Some(frozen) = self.frozen.remove(&pid) {
                     frozen.still.take().into_iter().for_each(stills::drop_aside);
                 }
@@ -328,17 +368,14 @@ impl Host {
             Action::Kill(pid) => {
                 let _ = self.cores.kill(pid);
             }
+            Action::NodeGone(node) => self.letterbox.unreachable(node.0),
             Action::OriginGone(pid) => {
                 if let Some(exchange) = self.exchanges.get(&pid) {
                     exchange.origin_gone();
                 }
             }
-            Action::TellOrigin { pid, end } => {
-                if let Some(client) = self.clients.origin(pid) {
-                    let _ = client.to.try_send(FromNode::Ended(end));
-                }
-                self.clients.forget_origin(pid);
-            }
+            Action::Adopt { pid, root, program } => self.clients.adopt(pid, root, program),
+            Action::TellOrigin { pid, end } => self.clients.tell_end(pid, end),
             Action::Respond { id, response } => self.respond(id, response),
             Action::Log(line) => (self.log)(&line),
         }
@@ -351,6 +388,7 @@ impl Host {
         let samples = samples.map(|one| sample(one, before(&one.pid))).collect();
         self.tell(Event::Samples(samples));
         self.tell(Event::Tick);
+        self.seek_no_longer();
         if self.ticks.is_multiple_of(GONE_EVERY) {
             self.look_for_gone();
         }
@@ -379,6 +417,12 @@ impl Host {
         tokio::time::sleep(GOODBYE_MAX / 10).await;
         ended
     }
+}
+
+/// Seconds since 1970 by this machine's clock.
+fn now_unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// `before`: processor time that it had used before it came to the cores again.

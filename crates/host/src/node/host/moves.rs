@@ -4,36 +4,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Content, End, FailureKind, Luggage, MigrationId};
+use peripatos_cluster::message::{
+    Content, Description, End, FailureKind, Kin, Luggage, MigrationId,
+};
 use peripatos_cluster::{Event, NodeId};
 use peripatos_engine::{Outline, Process};
 
+use super::super::baggage::{Baggage, Talk};
 use super::super::convert;
 use super::super::lanes::Way;
 use super::super::stills::{self, Arrived, Frozen, Still};
 use super::{Host, Input};
 use crate::cores::CoreEvent;
+use crate::talk::{Leaving, Line, Member};
 
 impl Host {
     pub(super) fn core(&mut self, report: CoreEvent) {
         match report {
-            CoreEvent::Stopped { process, cpu } => {
-                let Some(migration) = self.leaving.remove(&process.pid()) else {
-                    *self.cpu_before.entry(process.pid()).or_default() += cpu;
-                    self.run_again(process);
+            CoreEvent::Stopped { process, talking, cpu } => {
+                let pid = process.pid();
+                let Some(migration) = self.leaving.remove(&pid) else {
+                    *self.cpu_before.entry(pid).or_default() += cpu;
+                    self.run_again(process, talking);
                     return;
                 };
-                let readings = self
-                    .exchanges
-                    .get(&process.pid())
-                    .map(|one| one.readings())
-                    .unwrap_or_default();
+                self.elsewhere.stands_still(pid);
+                let baggage = self.baggage(pid, talking.as_deref());
                 let inputs = self.inputs.clone();
-                let name = stills::name(process.pid());
+                let name = stills::name(pid);
                 let captured = stills::aside(move || {
-                    let (process, outline) = stills::outline(process, readings);
+                    let (process, outline) = stills::outline(process, &baggage);
                     let process = Box::new(process);
-                    inputs.send(Input::Captured { migration, process, outline, cpu });
+                    let captured = Captured { process, outline, talking, cpu };
+                    inputs.send(Input::Captured(migration, captured));
                 });
                 if let Err(error) = captured {
                     self.log_once(&format!("{name} is lost: no thread to move it: {error}"));
@@ -43,28 +46,39 @@ impl Host {
                 self.leaving.remove(&pid);
                 self.exchanges.remove(&pid);
                 self.cpu_before.remove(&pid);
+                self.arguments.remove(&pid);
                 self.tell(Event::Ended { pid, end: convert::end(end) });
             }
         }
     }
 
-    pub(super) fn captured(
-        &mut self,
-        migration: MigrationId,
-        process: Process,
-        outline: Result<Arc<Outline>, String>,
-        cpu: Duration,
-    ) {
+    /// What the image of a process carries of this node.
+    fn baggage(&self, pid: Pid, talking: Option<&Leaving>) -> Baggage {
+        let readings = self.exchanges.get(&pid).map(|one| one.readings()).unwrap_or_default();
+        let root = self.node.root_of(pid).filter(|_| talking.is_some());
+        let family = root.and_then(|root| self.families.get(&root));
+        let talk = talking.zip(family).map(|(leaving, (family, _))| {
+            // It stands still, and is one of the family.
+            let env = family.upgrade().map_or(Vec::new(), |family| family.rules().env.clone());
+            let argument = self.arguments.get(&pid).map_or(Vec::new(), |one| one.to_vec());
+            Talk::new(env, argument, self.letterbox.names().of(pid), leaving)
+        });
+        Baggage::new(readings, talk)
+    }
+
+    pub(super) fn captured(&mut self, migration: MigrationId, captured: Captured) {
+        let Captured { process, outline, talking, cpu } = captured;
+        let pid = process.pid();
         match outline {
             Ok(outline) => {
                 let image_bytes = outline.memory_bytes();
-                let pid = process.pid();
-                self.frozen.insert(pid, Frozen { still: Still::new(process), outline, cpu });
+                let still = Still::new(*process);
+                self.frozen.insert(pid, Frozen { still, outline, talking, cpu });
                 self.tell(Event::Frozen { migration, image_bytes });
             }
             Err(reason) => {
-                *self.cpu_before.entry(process.pid()).or_default() += cpu;
-                self.run_again(process);
+                *self.cpu_before.entry(pid).or_default() += cpu;
+                self.run_again(*process, talking);
                 self.tell(Event::NotFrozen { migration, reason });
             }
         }
@@ -91,14 +105,22 @@ impl Host {
         }
     }
 
-    pub(super) fn run_again(&mut self, process: Process) {
+    pub(super) fn run_again(&mut self, process: Process, talking: Option<Box<Leaving>>) {
         let pid = process.pid();
-        if let Err(error) = self.cores.run(process) {
-            (self.log)(&format!("{pid:#} is lost: {error}"));
-            let message = error.to_string();
-            let kind = FailureKind::Internal;
-            self.tell(Event::Ended { pid, end: End::Failed { kind, message } });
+        let run = self.cores.run_on(process, talking);
+        for packet in self.elsewhere.moves_on(pid) {
+            self.letterbox.bring(packet);
         }
+        if let Err(error) = run {
+            self.lost(pid, &error.to_string());
+        }
+    }
+
+    /// A process cannot go on.
+    pub(super) fn lost(&mut self, pid: Pid, why: &str) {
+        (self.log)(&format!("{pid:#} is lost: {why}"));
+        let (kind, message) = (FailureKind::Internal, why.to_owned());
+        self.tell(Event::Ended { pid, end: End::Failed { kind, message } });
     }
 
     /// An image may come as soon as there is room. It becomes a process while it comes.
@@ -139,9 +161,48 @@ impl Host {
 
     pub(super) fn activate(&mut self, migration: MigrationId, pid: Pid) {
         let Some(arrived) = self.arrived.remove(&migration) else { return };
-        let Arrived { process, exchange, luggage } = *arrived;
+        let Arrived { mut process, exchange, luggage, baggage, talking } = *arrived;
         assert_eq!(pid, luggage.process.pid, "checked when it was thawed");
         self.exchanges.insert(pid, exchange);
-        self.run_again(process);
+        if let (Some(talk), Some(kin)) = (baggage.talk, &luggage.process.kin) {
+            match self.line(&luggage.process, kin, talk.env, talk.argument) {
+                Ok(line) => process.set_messages(Box::new(line)),
+                // It goes on, and is told that it has no kernel.
+                Err(reason) => self.log_once(&format!("{pid:#} cannot talk: {reason}")),
+            }
+            self.letterbox.names().arrived(pid, &talk.names);
+            self.named();
+        }
+        self.run_again(process, talking);
     }
+
+    /// What a process talks through on this node.
+    ///
+    /// # Errors
+    /// There is no family for it: why.
+    pub(super) fn line(
+        &mut self,
+        process: &Description,
+        kin: &Kin,
+        env: Vec<Vec<u8>>,
+        argument: Vec<u8>,
+    ) -> Result<Line, String> {
+        let family = self.family(process, kin, &env)?;
+        let code = self.programs.get(process.code).ok_or("its program is not here any more")?;
+        let argument: Arc<[u8]> = argument.into();
+        if !argument.is_empty() {
+            self.arguments.insert(process.pid, Arc::clone(&argument));
+        }
+        let program = process.command.first().map_or("", String::as_str).into();
+        let member = Member::child(&family, code, program, kin.parent, argument);
+        Ok(Line::of(process.pid, member.map_err(|status| status.to_string())?))
+    }
+}
+
+/// A process that was frozen to leave, and what has come of looking at it.
+pub(in crate::node) struct Captured {
+    pub(super) process: Box<Process>,
+    pub(super) outline: Result<Arc<Outline>, String>,
+    pub(super) talking: Option<Box<Leaving>>,
+    pub(super) cpu: Duration,
 }

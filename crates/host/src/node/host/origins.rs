@@ -9,7 +9,7 @@ use peripatos_cluster::message::Message;
 
 use super::super::exchange::Exchange;
 use super::super::protocol::FromNode;
-use super::{Host, Input};
+use super::{Host, Input, Inputs};
 
 impl Host {
     /// A local process asks.
@@ -24,10 +24,8 @@ impl Host {
 
     pub(super) fn ask_origin(&mut self, pid: Pid, from: NodeId, sequence: u64, request: Vec<u8>) {
         self.clients.asking.insert(pid, from);
-        let asked = self
-            .clients
-            .origin(pid)
-            .is_some_and(|one| one.to.try_send(FromNode::Request { sequence, request }).is_ok());
+        let request = FromNode::Request { pid: pid.bits(), sequence, request };
+        let asked = self.clients.origin(pid).is_some_and(|one| one.to.send(request).is_ok());
         if asked {
             return;
         }
@@ -60,12 +58,16 @@ impl Host {
     }
 
     pub(super) fn exchange(&self, pid: Pid) -> Arc<Exchange> {
-        let inputs = self.inputs.clone();
-        Exchange::new(pid, move |pid, sequence, request| {
-            // The exchange has checked it: it has a form.
-            if let Ok(request) = device::encode_request(request) {
-                inputs.send(Input::Request { pid, sequence, request });
-            }
-        })
+        exchange(pid, self.inputs.clone())
     }
+}
+
+/// The traffic of a process of this node with its origin.
+pub(super) fn exchange(pid: Pid, inputs: Inputs) -> Arc<Exchange> {
+    Exchange::new(pid, move |pid, sequence, request| {
+        // The exchange has checked it: it has a form.
+        if let Ok(request) = device::encode_request(request) {
+            inputs.send(Input::Request { pid, sequence, request });
+        }
+    })
 }

@@ -1,0 +1,211 @@
+//! Programs that talk from node to node, while they walk.
+
+use std::path::PathBuf;
+
+use crate::program::Program;
+use crate::support::{Cluster, text, until};
+
+/// What all of them import, and functions that wait for what has to be waited for.
+const COMMON: &str = r#"
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (import "peripatos_v1" "spawn" (func $spawn (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+    (import "peripatos_v1" "parent" (func $parent (param i32) (result i32)))
+    (import "peripatos_v1" "register" (func $register (param i32 i32) (result i32)))
+    (import "peripatos_v1" "lookup" (func $lookup (param i32 i32 i32) (result i32)))
+    (import "peripatos_v1" "monitor" (func $monitor (param i32) (result i32)))
+    (import "peripatos_v1" "send" (func $send_now (param i32 i32 i32 i32 i32) (result i32)))
+    (import "peripatos_v1" "receive" (func $receive_now (param i32 i32 i32 i32 i64) (result i32)))
+    (import "peripatos_v1" "reply" (func $reply (param i32 i32 i32) (result i32)))
+    (import "peripatos_v1" "wait" (func $wait (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "counter")
+    (data (i32.const 8) "child")
+    (func $waited (param $r i32) (result i32)
+        (if (i32.eq (local.get $r) (i32.const -1)) (then (local.set $r (call $wait))))
+        (local.get $r))
+    (func $done (param $r i32)
+        (if (i32.lt_s (local.get $r) (i32.const 0)) (then (call $exit (i32.sub (i32.const 100) (local.get $r))))))
+    ;; To 16, from 64, the reply at 80.
+    (func $ask (call $done (call $waited
+        (call $send_now (i32.const 16) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))))
+    ;; To 64, the envelope at 96.
+    (func $receive (param $timeout i64) (result i32) (call $waited
+        (call $receive_now (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 96) (local.get $timeout))))
+    ;; Until the counter is there.
+    (func $find
+        (loop $again
+            (if (call $lookup (i32.const 0) (i32.const 7) (i32.const 16))
+                (then (drop (call $receive (i64.const 10000000))) (br $again)))))"#;
+
+/// Counts messages; each reply is the count.
+const COUNTER: &str = r#"
+    (func (export "_start")
+        (local $count i32)
+        (call $done (call $register (i32.const 0) (i32.const 7)))
+        (loop $next
+            (call $done (call $receive (i64.const -1)))
+            (local.set $count (i32.add (local.get $count) (i32.const 1)))
+            (i32.store (i32.const 64) (local.get $count))
+            (call $done (call $reply (i32.const 96) (i32.const 64) (i32.const 4)))
+            (br $next)))"#;
+
+/// Has 20,000 messages counted, one after the other, and computes between them.
+const CUSTOMER: &str = r#"
+    (func (export "_start")
+        (local $count i32) (local $r i32)
+        (call $find)
+        (loop $next
+            (local.set $count (i32.add (local.get $count) (i32.const 1)))
+            (call $ask)
+            ;; Lost, or counted twice.
+            (if (i32.ne (i32.load (i32.const 80)) (local.get $count)) (then (call $exit (i32.const 50))))
+            (local.set $r (i32.const 1000))
+            (loop $on (br_if $on (local.tee $r (i32.sub (local.get $r) (i32.const 1)))))
+            (br_if $next (i32.lt_u (local.get $count) (i32.const 20000))))
+        (call $exit (i32.const 42)))"#;
+
+/// Waits for the end of the counter, and exits with the class of its reason.
+const MOURNER: &str = r#"
+    (func (export "_start")
+        (call $find)
+        (call $done (call $monitor (i32.const 16)))
+        (call $done (call $receive (i64.const -1)))
+        (if (i32.ne (i32.load (i32.const 124)) (i32.const 2)) (then (call $exit (i32.const 50))))
+        (call $exit (i32.load (i32.const 116))))"#;
+
+/// Spawns "child" and has it ask 20,000 times, while both walk.
+const PARENT: &str = r#"
+    (func (export "_start")
+        (local $count i32)
+        (call $done (call $spawn (i32.const 8) (i32.const 5) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i32.const 0) (i32.const 32)))
+        (loop $next
+            (call $done (call $receive (i64.const -1)))
+            (local.set $count (i32.add (local.get $count) (i32.const 1)))
+            (i32.store (i32.const 64) (local.get $count))
+            (call $done (call $reply (i32.const 96) (i32.const 64) (i32.const 4)))
+            (br_if $next (i32.lt_u (local.get $count) (i32.const 20000))))
+        (call $exit (i32.const 42)))"#;
+
+const CHILD: &str = r#"
+    (func (export "_start")
+        (local $count i32) (local $r i32)
+        (call $done (call $parent (i32.const 16)))
+        (loop $next
+            (local.set $count (i32.add (local.get $count) (i32.const 1)))
+            (call $ask)
+            (if (i32.ne (i32.load (i32.const 80)) (local.get $count)) (then unreachable))
+            (local.set $r (i32.const 1000))
+            (loop $on (br_if $on (local.tee $r (i32.sub (local.get $r) (i32.const 1)))))
+            (br $next)))"#;
+
+fn assembled(cluster: &Cluster, name: &str, text: &str) -> String {
+    let wasm = wat::parse_str(format!("(module {COMMON} {text})")).unwrap();
+    let path: PathBuf = cluster.work().join(format!("{name}.wasm"));
+    std::fs::write(&path, wasm).unwrap();
+    path.display().to_string()
+}
+
+fn run(cluster: &Cluster, at: &str, name: &str, text: &str, with: &[&str]) -> Program {
+    let program = assembled(cluster, name, text);
+    let mut command = cluster.peri(["run", "--at", at]);
+    for with in with {
+        command.args(["--with", with]);
+    }
+    command.arg(program);
+    Program::start(cluster, at, command)
+}
+
+#[track_caller]
+fn exits(cluster: &Cluster, mut program: Program, code: i32) {
+    let ended = program.ended();
+    assert_eq!(ended.code(), Some(code), "{}{}", program.errors.text(), cluster.logs());
+}
+
+#[test]
+fn messages_are_counted_once_while_both_ends_walk() {
+    let cluster = Cluster::of(&["a", "b", "c"]);
+    let counter = run(&cluster, "a", "counter", COUNTER, &[]);
+    let mut customer = run(&cluster, "b", "customer", CUSTOMER, &[]);
+    let (server, client) = (counter.pid(), customer.pid());
+    let mut moves = 0;
+    for (pid, to) in [(&server, "b"), (&client, "a"), (&client, "c"), (&server, "c")].iter().cycle()
+    {
+        if customer.child.try_wait().unwrap().is_some() {
+            break;
+        }
+        // It may just have ended.
+        let moved = cluster.output(["migrate", "--at", "a", pid, to]);
+        moves += usize::from(moved.status.success());
+    }
+    assert!(moves > 4, "they did not walk");
+    exits(&cluster, customer, 42);
+}
+
+#[test]
+fn whoever_watches_a_process_is_told_of_its_end_on_another_node() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let counter = run(&cluster, "a", "counter", COUNTER, &[]);
+    let mourner = run(&cluster, "b", "mourner", MOURNER, &[]);
+    // It waits for its message.
+    cluster.until_row("b", &mourner.pid(), |row| row.state == "waiting");
+    cluster.migrate("a", &counter.pid(), "b");
+    cluster.migrate("a", &mourner.pid(), "a");
+    cluster.done(["kill", "--at", "a", &counter.pid()]);
+    exits(&cluster, mourner, 3);
+}
+
+#[test]
+fn parents_and_children_talk_across_nodes_and_end_together() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let child = assembled(&cluster, "child", CHILD);
+    let mut parent = run(&cluster, "a", "parent", PARENT, &[&child]);
+    let of_child = || cluster.ps_at("a").into_iter().find(|row| row.program == "child");
+    until(&|| cluster.logs(), |_| of_child().is_some());
+    let child = of_child().unwrap().pid;
+    let child = child.split('-').next().unwrap();
+    for (pid, to) in [(child, "b"), (&*parent.pid(), "b"), (child, "a")].iter().cycle() {
+        if parent.child.try_wait().unwrap().is_some() {
+            break;
+        }
+        cluster.output(["migrate", "--at", "a", pid, to]);
+    }
+    exits(&cluster, parent, 42);
+    // The child is not left behind.
+    until(&|| format!("{:?}{}", cluster.ps_at("a"), cluster.logs()), |_| {
+        cluster.ps_at("a").is_empty()
+    });
+}
+
+#[test]
+fn a_family_on_a_node_has_its_terminal() {
+    let cluster = Cluster::of(&["a"]);
+    let orphan = "(func (export \"_start\") (call $done (call $spawn (i32.const 0) (i32.const 7) (i32.const 0)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 32))))";
+    let program = assembled(&cluster, "orphan", orphan);
+    let output = cluster.output(["run", "--at", "a", &program]);
+    assert_eq!(output.status.code(), Some(113), "{}", text(&output.stderr));
+}
+
+#[test]
+fn whoever_waits_for_a_process_of_a_node_that_dies_is_told() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    // It registers, takes a message, and never replies.
+    let silent =
+        "(func (export \"_start\") (call $done (call $register (i32.const 0) (i32.const 7)))
+        (loop $on (call $done (call $receive (i64.const -1))) (br $on)))";
+    let silent = run(&cluster, "a", "silent", silent, &[]);
+    let asks = "(func (export \"_start\") (call $find) (call $ask))";
+    let client = run(&cluster, "b", "asks", asks, &[]);
+    let mourner = run(&cluster, "b", "mourner", MOURNER, &[]);
+    for program in [&client, &mourner] {
+        cluster.until_row("b", &program.pid(), |row| row.state == "waiting");
+    }
+    // They look for it a hundred times a second, and wait then.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    cluster.node("a").kill();
+    // Unreachable: whether it has acted is not known. And lost, for who watches it.
+    exits(&cluster, client, 103);
+    exits(&cluster, mourner, 4);
+    drop(silent);
+}

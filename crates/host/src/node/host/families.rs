@@ -1,0 +1,143 @@
+//! Families of processes that talk, as far as they are on this node.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll};
+
+use peripatos_abi::Pid;
+use peripatos_abi::device::{Devices, Reply, Request};
+use peripatos_cluster::Event;
+use peripatos_cluster::message::{Description, Kin};
+use peripatos_engine::Form;
+
+use super::super::exchange::{Exchange, RemoteDevices};
+use super::super::programs::Programs;
+use super::super::stills;
+use super::origins::exchange;
+use super::{Host, Input, Inputs};
+use crate::talk::{Birth, Family, Home, Rules};
+
+/// A process that another one has spawned here.
+pub(in crate::node) struct Born {
+    pid: Pid,
+    parent: Pid,
+    root: Pid,
+    wasm_hash: [u8; 32],
+    program: String,
+    argument: Arc<[u8]>,
+    handler: bool,
+}
+
+impl Host {
+    /// The family that a process belongs to, as it is on this node. `env`: of those that it spawns.
+    ///
+    /// # Errors
+    /// One of its programs is not here: which.
+    pub(super) fn family(
+        &mut self,
+        description: &Description,
+        kin: &Kin,
+        env: &[Vec<u8>],
+    ) -> Result<Arc<Family>, String> {
+        if let Some(family) = self.families.get(&kin.root).and_then(|(family, _)| family.upgrade())
+        {
+            return Ok(family);
+        }
+        let mut programs = BTreeMap::new();
+        for (name, code) in &kin.programs {
+            let program = self.programs.get(*code);
+            let program = program.ok_or_else(|| format!("program {name} is not here any more"))?;
+            programs.insert(name.clone(), program);
+        }
+        let rules = Rules {
+            limits: stills::limits_of(description.memory_bytes_max),
+            processes_max: kin.processes_max,
+            name_prefix: kin.name_prefix.clone().into_bytes(),
+            env: env.to_vec(),
+            freeze_every: None,
+        };
+        let home = Arc::new(NodeHome { root: kin.root, inputs: self.inputs.clone() });
+        let family = Family::new(kin.root, rules, programs, home);
+        self.families.retain(|_, (family, _)| family.strong_count() > 0);
+        self.families.insert(kin.root, (Arc::downgrade(&family), description.clone()));
+        Ok(family)
+    }
+
+    /// A process has been spawned here.
+    pub(super) fn born(&mut self, born: Born) {
+        let Some((_, of)) = self.families.get(&born.root) else { return };
+        let Some(kin) = &of.kin else { return };
+        let description = Description {
+            pid: born.pid,
+            command: vec![born.program],
+            code: Programs::name(born.wasm_hash, of.canonical_nan),
+            started_unix_seconds: super::now_unix_seconds(),
+            kin: Some(Kin { parent: born.parent, handler: born.handler, ..kin.clone() }),
+            ..of.clone()
+        };
+        if !born.argument.is_empty() {
+            self.arguments.insert(born.pid, born.argument);
+        }
+        self.tell(Event::Born(description));
+    }
+
+    /// A process has begun to ask its origin.
+    pub(super) fn asks(&mut self, pid: Pid, exchange: Arc<Exchange>) {
+        self.exchanges.insert(pid, exchange);
+    }
+}
+
+/// Families here: as long as somebody of them is, and a process of each, to describe others by.
+pub(super) type Families = BTreeMap<Pid, (Weak<Family>, Description)>;
+
+/// What members of a family get from this node.
+struct NodeHome {
+    root: Pid,
+    inputs: Inputs,
+}
+
+impl Home for NodeHome {
+    fn devices(&self, pid: Pid) -> Box<dyn Devices> {
+        Box::new(LateDevices { pid, inputs: self.inputs.clone(), devices: OnceLock::new() })
+    }
+
+    fn born(&self, birth: Birth<'_>) {
+        self.inputs.send(Input::Born(Box::new(Born {
+            pid: birth.pid,
+            parent: birth.parent,
+            root: self.root,
+            wasm_hash: birth.code.hash(),
+            program: birth.program.to_owned(),
+            argument: Arc::clone(birth.argument),
+            handler: birth.code.form() == Form::Handler,
+        })));
+    }
+}
+
+/// Devices that are made when they are first asked: most processes of a family never do.
+struct LateDevices {
+    pid: Pid,
+    inputs: Inputs,
+    devices: OnceLock<RemoteDevices>,
+}
+
+impl Devices for LateDevices {
+    fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        pid: Pid,
+        sequence: u64,
+        request: &Request,
+    ) -> Poll<Reply> {
+        let LateDevices { pid: own, inputs, devices } = self;
+        devices.get_or_init(|| {
+            let exchange = exchange(*own, inputs.clone());
+            inputs.send(Input::Asks(*own, Arc::clone(&exchange)));
+            RemoteDevices::new(exchange)
+        });
+        match devices.get_mut() {
+            Some(devices) => devices.poll_request(cx, pid, sequence, request),
+            None => Poll::Ready(Reply::Failed(peripatos_abi::Errno::Io)),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The requests of a process that runs elsewhere, and of all that it has spawned.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use peripatos_abi::Pid;
+use peripatos_abi::device::{Reply, Request};
+
+use super::{Origin, Service};
+
+/// Serves a process, and those that belong to it from their first request on.
+pub struct Services<E> {
+    origin: Origin,
+    root: Pid,
+    services: BTreeMap<Pid, Service>,
+    /// Those whose requests can be tried again.
+    ready: Arc<Mutex<Vec<Pid>>>,
+    notify: Arc<dyn Fn() + Send + Sync>,
+    ended: Box<Told<E>>,
+}
+
+/// Is told of the end of a process, and what its program was called.
+type Told<E> = dyn FnMut(Pid, &str, E) + Send;
+
+/// A reply, to which request of which process.
+pub type Answered = (Pid, u64, Reply);
+
+impl<E> Services<E> {
+    /// Serves `root`, which the origin knows already. `notify` is called, as [`Service::new`]'s `ready` is, when it is time to
+    /// call [`Services::retry`]; `ended` when a process that root has spawned has ended, with what its program is called.
+    #[must_use]
+    pub fn new(
+        origin: Origin,
+        root: Pid,
+        notify: impl Fn() + Send + Sync + 'static,
+        ended: impl FnMut(Pid, &str, E) + Send + 'static,
+    ) -> Services<E> {
+        Services {
+            origin,
+            root,
+            services: BTreeMap::new(),
+            ready: Arc::default(),
+            notify: Arc::new(notify),
+            ended: Box::new(ended),
+        }
+    }
+
+    /// Tries a request: see [`Service::request`].
+    pub fn request(&mut self, pid: Pid, sequence: u64, request: Request) -> Option<Answered> {
+        let Services { origin, root, services, ready, notify, .. } = self;
+        let service = services.entry(pid).or_insert_with(|| {
+            origin.inherit(pid, *root);
+            let (ready, notify) = (Arc::clone(ready), Arc::clone(notify));
+            Service::new(origin.clone(), pid, move || {
+                ready.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+                notify();
+            })
+        });
+        service.request(sequence, request).map(|(sequence, reply)| (pid, sequence, reply))
+    }
+
+    /// Tries again what can be.
+    pub fn retry(&mut self) -> Vec<Answered> {
+        let ready = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+        let answer = |pid: Pid| {
+            let (sequence, reply) = self.services.get(&pid)?.retry()?;
+            Some((pid, sequence, reply))
+        };
+        ready.into_iter().filter_map(answer).collect()
+    }
+
+    /// A process that root has spawned has ended.
+    pub fn ended(&mut self, pid: Pid, program: &str, end: E) {
+        if self.services.remove(&pid).is_some() {
+            self.origin.close(pid);
+        }
+        (self.ended)(pid, program, end);
+    }
+}

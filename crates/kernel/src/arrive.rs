@@ -1,0 +1,269 @@
+//! A packet has come: to whom it goes, and what is said to whoever sent it.
+
+use peripatos_abi::message::{QUEUE_MAX, Status};
+use peripatos_abi::{EndReason, Pid};
+
+use crate::alien::{Alien, Answer, Send, Stage};
+use crate::bytes::Bytes;
+use crate::claim::Concern;
+use crate::kernel::Kernel;
+use crate::limits::{ALIENS_MAX, RELAYS_MAX};
+use crate::mutation::Mutation;
+use crate::packet::{Body, Packet, Place};
+use crate::table::Slot;
+
+impl Kernel {
+    /// A packet has come.
+    pub fn arrived(&mut self, packet: Packet) {
+        let Packet { source, from, to, .. } = packet;
+        match packet.body {
+            // For this kernel, whoever is here.
+            Body::Got(Concern::Errand { number }) => return self.errand_done(number),
+            Body::NotHere { concern: Concern::Errand { number }, at } => {
+                return self.errand_not_there(source, number, at);
+            }
+            // What is known here is answered here, wherever the receiver is.
+            Body::Send { transaction, hop, .. } | Body::Ask { transaction, hop }
+                if self.table.find(from).is_none() && self.knows(from, (transaction, hop)) =>
+            {
+                return self.came_again(packet, (transaction, hop));
+            }
+            Body::Over { transaction, hop } if self.alien_over(from, to, (transaction, hop)) => {
+                return;
+            }
+            _ => {}
+        }
+        match self.table.find(to) {
+            Some(slot) => self.take_in(slot, packet),
+            None => self.pass_on(packet),
+        }
+    }
+
+    /// It is for a process that is here.
+    fn take_in(&mut self, slot: Slot, packet: Packet) {
+        let concern = packet.concern();
+        let Packet { source, from, to, body, .. } = packet;
+        match body {
+            Body::Send { transaction, hop, message } => {
+                self.came(source, from, slot, (transaction, hop), &message);
+            }
+            Body::Ask { transaction, hop } => {
+                if let Some(sender) = self.table.find(from) {
+                    // It has moved here meanwhile.
+                    return self.press_send(sender);
+                }
+                // It has forgotten, or has never had it.
+                let answer = Answer::Failed(Status::Unreachable);
+                self.post(Some(source), to, from, Body::Reply { transaction, hop, answer });
+            }
+            Body::Reply { transaction, hop, answer } => {
+                self.answered(source, from, slot, (transaction, hop), answer);
+            }
+            Body::Got(Concern::Send { transaction, hop }) => {
+                self.got_send(source, from, slot, (transaction, hop));
+            }
+            Body::Got(Concern::Watch { watch, number }) => {
+                self.got_watch(source, from, slot, watch, number);
+            }
+            Body::NotHere { concern: Concern::Send { transaction, hop }, at } => {
+                self.send_not_there(source, from, slot, (transaction, hop), at);
+            }
+            Body::NotHere { concern: Concern::Watch { watch, number }, at } => {
+                self.watch_not_there(source, from, slot, watch, number, at);
+            }
+            Body::Moved { at } => self.moved_on(from, slot, at),
+            Body::Watch { watch, number, again } => {
+                self.watch_came(source, from, slot, watch, number, again);
+            }
+            Body::Ended { reason } => self.end_came(slot, from, reason),
+            Body::Probe { origin, transaction, edge, steps } => {
+                self.probe_came(from, slot, edge, origin, transaction, steps);
+            }
+            Body::Notify { errand, .. } | Body::Unwatch { errand, .. } | Body::Kill { errand } => {
+                if self.errand_is_new(source, errand) {
+                    match body {
+                        Body::Notify { bits, .. } => self.notified(slot, bits),
+                        Body::Unwatch { watch, number, .. } => {
+                            self.unwatched(slot, from, watch, number);
+                        }
+                        // Whoever is not its parent is not told so.
+                        _ => drop(self.kill_child(slot, from)),
+                    }
+                }
+                self.got_errand(source, from, to, concern);
+            }
+            Body::Over { .. }
+            | Body::Got(Concern::Errand { .. })
+            | Body::NotHere { concern: Concern::Errand { .. }, .. } => {}
+        }
+    }
+
+    fn got_errand(&mut self, source: Place, from: Pid, to: Pid, concern: Option<Concern>) {
+        if let Some(concern @ Concern::Errand { number: 1.. }) = concern {
+            self.post(Some(source), to, from, Body::Got(concern));
+        }
+    }
+
+    /// It is for a process that is not here: it was, and has gone on, or is on its way here, or nobody knows.
+    fn pass_on(&mut self, packet: Packet) {
+        if let Some(reason) = self.ends.get(packet.to).copied() {
+            return self.has_ended(packet, reason);
+        }
+        let route = self.routes.get(packet.to);
+        let near = |place: Place| place.node == self.place.node;
+        match packet.concern() {
+            // Nobody stands up for it outside of this node: this kernel does.
+            Some(Concern::Errand { number: 0 }) if !route.is_some_and(near) => {
+                let Packet { from, to, body, .. } = packet;
+                // Too many of them: it is lost.
+                let _ = self.send_errand(from, to, body);
+            }
+            // Whoever stands up for it says it again, there.
+            Some(concern) if !(near(packet.source) && route.is_some_and(near)) => {
+                let body = Body::NotHere { concern, at: route };
+                self.post(Some(packet.source), packet.to, packet.from, body);
+            }
+            // An answer, which will be asked for again; or it does not matter.
+            None if route.is_none() && !near(packet.source) => {}
+            // On its way within the node. The host finds whom nobody here knows.
+            _ => {
+                let follows = packet.relays < RELAYS_MAX;
+                let relays = if follows { packet.relays + 1 } else { packet.relays };
+                let target = route.filter(|_| follows);
+                self.packets.push_back(Packet { target, relays, ..packet });
+            }
+        }
+    }
+
+    /// It is for one that has ended here.
+    fn has_ended(&mut self, packet: Packet, reason: u64) {
+        let Packet { source, from, to, .. } = packet;
+        let body = match packet.concern() {
+            Some(Concern::Send { transaction, hop }) => {
+                let answer = Answer::Failed(Status::NoProcess);
+                Body::Reply { transaction, hop, answer }
+            }
+            Some(Concern::Watch { .. }) => Body::Ended { reason },
+            concern => return self.got_errand(source, from, to, concern),
+        };
+        self.post(Some(source), to, from, body);
+    }
+
+    /// Nobody has the pid that this packet is for: whoever waits for an answer is told.
+    pub fn nobody(&mut self, packet: Packet) {
+        let Packet { source, from, to, .. } = packet;
+        if source == self.place {
+            // It may have been from here, and about one that has moved on since.
+            match (packet.concern(), self.table.find(from)) {
+                (Some(Concern::Errand { number }), _) => return self.errand_done(number),
+                (Some(Concern::Send { transaction, hop }), Some(slot)) => {
+                    let sender = self.table.get(slot);
+                    if sender.is_some_and(|sender| sender.is_away((transaction, hop))) {
+                        self.fail(from, transaction, to, Status::NoProcess);
+                    }
+                    return;
+                }
+                (Some(Concern::Watch { .. }), Some(slot)) => {
+                    return self.end_came(slot, to, EndReason::NoProcess.to_bits());
+                }
+                (None, _) => return,
+                (Some(_), None) => {}
+            }
+        }
+        self.has_ended(packet, EndReason::NoProcess.to_bits());
+    }
+
+    /// Whether this send, or a later one, has come before.
+    fn knows(&self, from: Pid, send: Send) -> bool {
+        !self.does_wrong(Mutation::NoDuplicateFilter)
+            && self.aliens.get(from).is_some_and(|alien| alien.send >= send)
+    }
+
+    /// A send that is known has come again, or is asked after.
+    fn came_again(&mut self, packet: Packet, send: Send) {
+        let (source, from, to, now) = (packet.source, packet.from, packet.to, self.now);
+        let forgets = self.does_wrong(Mutation::NoAnswerKept);
+        let Some(alien) = self.aliens.get_mut(from) else { return };
+        if alien.send != send {
+            return;
+        }
+        let (transaction, hop) = send;
+        let body = match &alien.stage {
+            Stage::Answered(_) if forgets => return,
+            Stage::Waits => Body::Got(Concern::Send { transaction, hop }),
+            Stage::Answered(answer) => Body::Reply { transaction, hop, answer: answer.clone() },
+            Stage::Over => return,
+            Stage::Left if self.table.find(to).is_some() => return,
+            Stage::Left => return self.pass_on(packet),
+        };
+        alien.place = source;
+        self.aliens.touch(from, now);
+        self.post(Some(source), to, from, body);
+    }
+
+    /// A send has come for the first time.
+    fn came(&mut self, source: Place, from: Pid, receiver: Slot, send: Send, message: &Bytes) {
+        let (transaction, hop) = send;
+        let Some(server) = self.table.get(receiver) else { return };
+        let to = server.pid;
+        if let Some(sender) = self.table.find(from) {
+            // It has moved here meanwhile, and what it has sent has followed it.
+            return self.press_send(sender);
+        }
+        if server.queue.len() >= QUEUE_MAX || self.aliens.len() >= ALIENS_MAX {
+            let answer = Answer::Failed(Status::Full);
+            return self.post(Some(source), to, from, Body::Reply { transaction, hop, answer });
+        }
+        self.offer(receiver, from, transaction, message);
+        self.aliens.insert(from, Alien::new(source, to, send), self.now);
+    }
+
+    /// Replies to a sender of another kernel.
+    pub(crate) fn reply_away(
+        &mut self,
+        me: Slot,
+        pid: Pid,
+        to: Pid,
+        transaction: u64,
+        answer: Answer,
+    ) -> Result<(), Status> {
+        self.answer_alien(to, transaction, pid, answer)?;
+        if let Some(server) = self.table.get_mut(me) {
+            server.clients = server.clients.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn answer_alien(
+        &mut self,
+        from: Pid,
+        transaction: u64,
+        of: Pid,
+        answer: Answer,
+    ) -> Result<(), Status> {
+        let alien = self.aliens.get_mut(from).ok_or(Status::NotWaiting)?;
+        if !alien.waits(of, transaction) {
+            return Err(Status::NotWaiting);
+        }
+        alien.stage = Stage::Answered(answer.clone());
+        let (place, send) = (alien.place, alien.send);
+        let (transaction, hop) = send;
+        self.aliens.keep_answer(from, send);
+        self.post(Some(place), of, from, Body::Reply { transaction, hop, answer });
+        Ok(())
+    }
+
+    /// A sender waits no more. `false`: it is not known here.
+    fn alien_over(&mut self, from: Pid, to: Pid, send: Send) -> bool {
+        let receiver = self.table.find(to);
+        let Some(alien) = self.aliens.get_mut(from) else { return false };
+        if alien.send != send || alien.to != to {
+            return false;
+        }
+        alien.stage = Stage::Over;
+        if let Some(server) = receiver.and_then(|slot| self.table.get_mut(slot)) {
+            server.queue.retain(|waiting| waiting.from != from || waiting.transaction != send.0);
+        }
+        true
+    }
+}

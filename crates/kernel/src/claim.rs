@@ -1,0 +1,131 @@
+//! What a kernel stands up for until it has come to its end: a send, a watch, a word that nobody waits for.
+//!
+//! A packet to another node may be lost, come twice, or find that the process has moved on. So whoever has said
+//! something there says it again until it was acknowledged, and asks after it until it was answered. Between cores of one
+//! node nothing is lost, and nothing is asked.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use peripatos_abi::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{ASK_NS, GIVE_UP_NS, RETRY_NS_MAX, RETRY_NS_MIN};
+use crate::packet::Place;
+use crate::ties::Watch;
+
+/// Which of a process's claims, or of a kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Concern {
+    /// A process's send.
+    Send {
+        /// Which of its sends.
+        transaction: u64,
+        /// How often it was forwarded.
+        hop: u32,
+    },
+    /// A process's watch.
+    Watch {
+        /// How it watches.
+        watch: Watch,
+        /// Which of its watches.
+        number: u64,
+    },
+    /// A kernel's word on somebody's behalf.
+    Errand {
+        /// Which of its words.
+        number: u64,
+    },
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    /// The kernel that was told last. `None`: the host looks for it.
+    pub(crate) place: Option<Place>,
+    /// It was acknowledged.
+    pub(crate) got: bool,
+    /// When that was, or when it began. In a process that moves: how long ago.
+    pub(crate) since: u64,
+    /// How often it was said, since then.
+    pub(crate) tries: u32,
+    /// When it will be looked at. 0: it is not looked at.
+    pub(crate) due: u64,
+}
+
+impl Claim {
+    pub(crate) fn new(place: Option<Place>, now: u64) -> Claim {
+        Claim { place, got: false, since: now, tries: 0, due: 0 }
+    }
+
+    /// One that a process has which was in the same table until now.
+    pub(crate) fn known(place: Place, now: u64) -> Claim {
+        Claim { got: true, ..Claim::new(Some(place), now) }
+    }
+
+    /// Whether what was said there may be lost.
+    pub(crate) fn is_lossy(&self, here: Place) -> bool {
+        self.place.is_none_or(|place| place.node != here.node)
+    }
+
+    /// When it is to be looked at next, if it is.
+    pub(crate) fn arm(&mut self, here: Place, now: u64) -> Option<u64> {
+        if !self.is_lossy(here) {
+            self.due = 0;
+            return None;
+        }
+        let retry = RETRY_NS_MIN.saturating_mul(1 << self.tries.min(16)).min(RETRY_NS_MAX);
+        self.due = now + if self.got && self.tries == 0 { ASK_NS } else { retry };
+        Some(self.due)
+    }
+
+    pub(crate) fn acknowledged(&mut self, place: Place, now: u64) {
+        (self.place, self.got, self.since, self.tries) = (Some(place), true, now, 0);
+    }
+
+    pub(crate) fn is_hopeless(&self, now: u64) -> bool {
+        now.saturating_sub(self.since) >= GIVE_UP_NS
+    }
+
+    /// Times become spans, which mean the same to another clock.
+    pub(crate) fn leave(&mut self, now: u64) {
+        self.since = now.saturating_sub(self.since);
+        self.due = 0;
+    }
+
+    /// And times again.
+    pub(crate) fn come(&mut self, now: u64) {
+        self.since = now.saturating_sub(self.since);
+    }
+}
+
+/// When which claim is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timer {
+    pub(crate) due: u64,
+    /// Whose claim, on whom.
+    pub(crate) pid: Pid,
+    pub(crate) to: Pid,
+    pub(crate) concern: Concern,
+}
+
+/// All of them, in time's order. One whose claim has come to its end, or is due at another time, means nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(BinaryHeap<Reverse<Timer>>);
+
+impl Timers {
+    pub(crate) fn push(&mut self, timer: Timer) {
+        self.0.push(Reverse(timer));
+    }
+
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.0.peek().map(|Reverse(timer)| timer.due)
+    }
+
+    pub(crate) fn pop_due(&mut self, now: u64) -> Option<Timer> {
+        if self.next()? > now {
+            return None;
+        }
+        self.0.pop().map(|Reverse(timer)| timer)
+    }
+}

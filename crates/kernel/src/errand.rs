@@ -1,0 +1,145 @@
+//! Words on a process's behalf that nobody waits for: bits, the end of a watch, the end of a child.
+//!
+//! To another node the kernel says them until they were acknowledged, also when the process has moved on or ended. One
+//! that comes again is not done again; if its receiver moves between two of them, it may be.
+
+use std::collections::BTreeMap;
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
+
+use crate::aged::Aged;
+use crate::claim::{Claim, Concern, Timer};
+use crate::kernel::Kernel;
+use crate::limits::{ALIEN_NS, ERRANDS_DONE_MAX, ERRANDS_MAX, REDIRECTS_MAX};
+use crate::packet::{Body, Packet, Place};
+
+#[derive(Debug)]
+pub(crate) struct Errands {
+    /// How many there were: the number of the last one.
+    begun: u64,
+    under_way: BTreeMap<u64, Errand>,
+    /// Other kernels' that were done here.
+    done: Aged<(Place, u64), ()>,
+}
+
+#[derive(Debug)]
+struct Errand {
+    from: Pid,
+    to: Pid,
+    body: Body,
+    claim: Claim,
+}
+
+impl Default for Errands {
+    fn default() -> Errands {
+        Errands { begun: 0, under_way: BTreeMap::new(), done: Aged::new(ERRANDS_DONE_MAX) }
+    }
+}
+
+impl Errands {
+    pub(crate) fn len(&self) -> usize {
+        self.under_way.len()
+    }
+
+    pub(crate) fn done(&self) -> usize {
+        self.done.len()
+    }
+
+    pub(crate) fn tick(&mut self, now: u64) {
+        self.done.expire(now, ALIEN_NS, |_| true);
+    }
+}
+
+impl Kernel {
+    /// Says something to a process that is not here, until it was heard.
+    ///
+    /// # Errors
+    /// [`Status::Full`].
+    pub(crate) fn send_errand(&mut self, from: Pid, to: Pid, body: Body) -> Result<(), Status> {
+        let place = self.routes.get(to);
+        let claim = Claim::new(place, self.now);
+        if !claim.is_lossy(self.place) {
+            self.post(place, from, to, body);
+            return Ok(());
+        }
+        if self.errands.under_way.len() >= ERRANDS_MAX {
+            return Err(Status::Full);
+        }
+        self.errands.begun += 1;
+        let number = self.errands.begun;
+        let body = numbered(body, number);
+        self.errands.under_way.insert(number, Errand { from, to, body, claim });
+        self.press_errand(number);
+        Ok(())
+    }
+
+    fn press_errand(&mut self, number: u64) {
+        let (here, now) = (self.place, self.now);
+        let Some(errand) = self.errands.under_way.get_mut(&number) else { return };
+        let (from, to) = (errand.from, errand.to);
+        if let Some(due) = errand.claim.arm(here, now) {
+            self.timers.push(Timer { due, pid: from, to, concern: Concern::Errand { number } });
+        }
+        errand.claim.tries += 1;
+        let (place, body) = (errand.claim.place, errand.body.clone());
+        if self.table.find(to).is_some() || !errand.claim.is_lossy(here) {
+            // It has come here, or to another core: nobody need stand up for it.
+            self.errands.under_way.remove(&number);
+            let body = numbered(body, 0);
+            if self.table.find(to).is_none() {
+                return self.post(place, from, to, body);
+            }
+            let packet = Packet { source: here, target: place, from, to, relays: 0, body };
+            return self.arrived(packet);
+        }
+        self.post(place, from, to, body);
+    }
+
+    pub(crate) fn retry_errand(&mut self, number: u64, due: u64) {
+        let Some(errand) = self.errands.under_way.get(&number) else { return };
+        if errand.claim.due != due {
+            return;
+        }
+        if errand.claim.is_hopeless(self.now) {
+            self.errands.under_way.remove(&number);
+            return;
+        }
+        self.press_errand(number);
+    }
+
+    pub(crate) fn errand_done(&mut self, number: u64) {
+        self.errands.under_way.remove(&number);
+    }
+
+    pub(crate) fn errand_not_there(&mut self, source: Place, number: u64, at: Option<Place>) {
+        let here = self.place;
+        let Some(errand) = self.errands.under_way.get_mut(&number) else { return };
+        let to = errand.to;
+        errand.claim.place = at.filter(|at| *at != here);
+        let at_once = at.is_some() && errand.claim.tries < REDIRECTS_MAX;
+        self.learn(source, to, at);
+        if at_once {
+            self.press_errand(number);
+        }
+    }
+
+    /// Whether a word that has come was not done yet.
+    pub(crate) fn errand_is_new(&mut self, source: Place, number: u64) -> bool {
+        if number == 0 {
+            return true;
+        }
+        let new = self.errands.done.get((source, number)).is_none();
+        self.errands.done.insert((source, number), (), self.now);
+        new
+    }
+}
+
+fn numbered(body: Body, errand: u64) -> Body {
+    match body {
+        Body::Notify { bits, .. } => Body::Notify { errand, bits },
+        Body::Unwatch { watch, number, .. } => Body::Unwatch { errand, watch, number },
+        Body::Kill { .. } => Body::Kill { errand },
+        other => other,
+    }
+}

@@ -1,0 +1,85 @@
+//! Faults that can be put into a kernel, so that a simulation can show that it would find them.
+//!
+//! Without the feature `mutations` there are none, and what asks for them is compiled away.
+
+use crate::kernel::Kernel;
+
+/// What a kernel does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "mutations"), expect(unreachable_pub, reason = "nobody needs it then"))]
+pub enum Mutation {
+    /// A send that comes again is new.
+    NoDuplicateFilter,
+    /// It is not known where a process went.
+    NoForwarder,
+    /// What was lost is not said again.
+    NoResend,
+    /// An answer that was lost is not given again.
+    NoAnswerKept,
+    /// A process ends, and nobody is told.
+    NobodyTold,
+    /// What is over is remembered for ever.
+    NothingForgotten,
+    /// Replies are not acknowledged.
+    NoAcknowledgement,
+    /// A process that moves leaves its messages behind.
+    QueueLost,
+    /// A process that moves leaves behind who waits for it.
+    ClientsLost,
+    /// Who counts on it that nothing is lost within the node is not told that a process has left it.
+    NoWordOfLeaving,
+    /// Nobody looks for circles.
+    NoProbe,
+    /// A probe does not look whether who is waited for has the message.
+    ProbeUnchecked,
+    /// Any reply will do.
+    AnyReply,
+    /// Nothing is given up.
+    NoGivingUp,
+    /// A forwarded send is known by the name that it had before.
+    NoHops,
+    /// Who watches is not looked after.
+    WatchOnce,
+}
+
+#[cfg(feature = "mutations")]
+impl Mutation {
+    /// All of them.
+    pub const ALL: [Mutation; 16] = [
+        Mutation::NoDuplicateFilter,
+        Mutation::NoForwarder,
+        Mutation::NoResend,
+        Mutation::NoAnswerKept,
+        Mutation::NobodyTold,
+        Mutation::NothingForgotten,
+        Mutation::NoAcknowledgement,
+        Mutation::QueueLost,
+        Mutation::ClientsLost,
+        Mutation::NoWordOfLeaving,
+        Mutation::NoProbe,
+        Mutation::ProbeUnchecked,
+        Mutation::AnyReply,
+        Mutation::NoGivingUp,
+        Mutation::NoHops,
+        Mutation::WatchOnce,
+    ];
+}
+
+impl Kernel {
+    /// From now on this is done wrong.
+    #[cfg(feature = "mutations")]
+    pub fn mutate(&mut self, mutation: Mutation) {
+        self.mutation = Some(mutation);
+    }
+
+    #[cfg(feature = "mutations")]
+    pub(crate) fn does_wrong(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_self, reason = "with the feature it is used")]
+    pub(crate) fn does_wrong(&self, _: Mutation) -> bool {
+        false
+    }
+}
