@@ -1,4 +1,4 @@
-/* Peripatos for C: processes that send, receive and reply. One header; nothing to link.
+/* Peripatos for C and C++: processes that make others and talk to them. One header; nothing to link.
  *
  * Build with any C compiler for wasm32-wasi. What the calls mean is in docs/messages.md; here is how they look.
  *
@@ -9,6 +9,7 @@
  *     peri_lookup("adder", &to);                  peri_register("adder");
  *     int n = peri_send(&to, "2 3", 3,            for (;;) {
  *                       reply, sizeof reply);         int n = peri_receive(message, sizeof message, &from);
+ *                                                     if (n < 0 || from.kind != PERI_MESSAGE) continue;
  *                                                     ...
  *                                                     peri_reply(&from, answer, length);
  *                                                 }
@@ -23,32 +24,54 @@
  *     PERI_HANDLER(handle, 4096)     // at most 4096 bytes a message
  *
  * Link it with -mexec-model=reactor.
+ *
+ * A process that is spawned begins in main; or, if the program has it, in the function that is named once in one file
+ * by PERI_SPAWNED:
+ *
+ *     static void child(void) { ... }
+ *     PERI_SPAWNED(child)
  */
 #ifndef PERIPATOS_H
 #define PERIPATOS_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* A process. Whoever has its pid can send to it; it cannot be guessed. */
+/* A process. Whoever has its pid can send to it; it cannot be guessed. Nobody's is 0. */
 typedef struct {
     uint64_t low, high;
 } peri_pid;
 
 /* What goes with a message that was received. */
 typedef struct {
-    peri_pid from;
-    uint64_t transaction; /* of a notification: its bits */
+    peri_pid from;        /* of an end: who has ended */
+    uint64_t transaction; /* of a notification: its bits; of an end: the reason, for peri_end_class and peri_end_detail */
     uint32_t length;
-    uint32_t kind; /* PERI_MESSAGE or PERI_NOTIFICATION */
+    uint32_t kind; /* PERI_MESSAGE, PERI_NOTIFICATION or PERI_ENDED */
 } peri_envelope;
 
-enum { PERI_MESSAGE = 0, PERI_NOTIFICATION = 1 };
+/* What has been received. */
+enum {
+    PERI_MESSAGE = 0,      /* its sender waits for the reply */
+    PERI_NOTIFICATION = 1, /* bits; nobody waits */
+    PERI_ENDED = 2         /* a process that is monitored has ended */
+};
+
+/* How a process has ended. */
+enum {
+    PERI_EXITED = 0,    /* detail: the exit code */
+    PERI_RAISED = 1,    /* detail: a signal, that it raised against itself */
+    PERI_TRAPPED = 2,
+    PERI_KILLED = 3,    /* somebody has ended it */
+    PERI_LOST = 4,      /* its node cannot be reached: whether it has ended is not known */
+    PERI_NOT_THERE = 5  /* nobody had this pid when it was to be monitored */
+};
 
 enum {
     PERI_WAIT = -1,        /* never seen by users of these functions */
@@ -59,16 +82,26 @@ enum {
     PERI_TIMED_OUT = -6,
     PERI_DEADLOCK = -7,    /* the receiver waits for the caller */
     PERI_NOT_WAITING = -8, /* nobody waits for this reply (any more) */
-    PERI_FULL = -9,
-    PERI_NOT_NOW = -10,
+    PERI_FULL = -9,        /* too many messages wait for the receiver */
+    PERI_NOT_NOW = -10,    /* a handler cannot receive */
     PERI_NAME_TAKEN = -11,
-    PERI_NO_NAME = -12
+    PERI_NO_NAME = -12,
+    PERI_NO_PROGRAM = -13, /* the run has no such program */
+    PERI_NOT_PERMITTED = -14,
+    PERI_TOO_MANY = -15    /* as many processes are there as may be */
 };
 
-/* Bytes of one message, or of one reply. */
+/* Bytes of one message, of one reply, or of what a process is given when it is spawned. */
 #define PERI_MESSAGE_MAX 65536
+/* Bytes of a name. */
+#define PERI_NAME_MAX 256
 
 #define PERI_IMPORT(name) __attribute__((import_module("peripatos_v1"), import_name(name)))
+#ifdef __cplusplus
+#define PERI_EXPORT(name) extern "C" __attribute__((export_name(name)))
+#else
+#define PERI_EXPORT(name) __attribute__((export_name(name)))
+#endif
 
 /* The calls as the kernel has them. */
 PERI_IMPORT("send") int32_t peri_v1_send(const void *to, const void *message, uint32_t length, void *reply, uint32_t room);
@@ -76,12 +109,29 @@ PERI_IMPORT("receive") int32_t peri_v1_receive(const void *from, void *buffer, u
 PERI_IMPORT("reply") int32_t peri_v1_reply(const void *envelope, const void *message, uint32_t length);
 PERI_IMPORT("forward") int32_t peri_v1_forward(const void *envelope, const void *to, const void *message, uint32_t length);
 PERI_IMPORT("notify") int32_t peri_v1_notify(const void *to, uint64_t bits);
-PERI_IMPORT("own_pid") int32_t peri_v1_own_pid(void *pid);
-PERI_IMPORT("register") int32_t peri_v1_register(const char *name, uint32_t length);
-PERI_IMPORT("lookup") int32_t peri_v1_lookup(const char *name, uint32_t length, void *pid);
 PERI_IMPORT("wait") int32_t peri_v1_wait(void);
+PERI_IMPORT("own_pid") int32_t peri_v1_own_pid(void *pid);
+PERI_IMPORT("parent") int32_t peri_v1_parent(void *pid);
+PERI_IMPORT("argument") int32_t peri_v1_argument(void *buffer, uint32_t room);
+PERI_IMPORT("spawn") int32_t peri_v1_spawn(const void *program, uint32_t program_length, const void *args, uint32_t args_length,
+                                           const void *argument, uint32_t argument_length, void *pid);
+PERI_IMPORT("monitor") int32_t peri_v1_monitor(const void *pid);
+PERI_IMPORT("unmonitor") int32_t peri_v1_unmonitor(const void *pid);
+PERI_IMPORT("link") int32_t peri_v1_link(const void *pid);
+PERI_IMPORT("unlink") int32_t peri_v1_unlink(const void *pid);
+PERI_IMPORT("end") int32_t peri_v1_end(const void *pid);
+PERI_IMPORT("register") int32_t peri_v1_register(const char *name, uint32_t length);
+PERI_IMPORT("unregister") int32_t peri_v1_unregister(const char *name, uint32_t length);
+PERI_IMPORT("lookup") int32_t peri_v1_lookup(const char *name, uint32_t length, void *pid);
+PERI_IMPORT("next_name") int32_t peri_v1_next_name(const char *prefix, uint32_t prefix_length, const char *after,
+                                                   uint32_t after_length, char *name, uint32_t room, void *pid);
 
-/* Sends, and waits for the reply: its length. */
+/* The linker's: what main has behind it when it begins. */
+void __wasm_call_ctors(void);
+
+/* --- Messages --- */
+
+/* Sends, and waits for the reply: its length. The reply may come where the message is. */
 static inline int peri_send(const peri_pid *to, const void *message, size_t length, void *reply, size_t room) {
     int32_t result = peri_v1_send(to, message, (uint32_t)length, reply, (uint32_t)room);
     return result == PERI_WAIT ? peri_v1_wait() : result;
@@ -100,31 +150,106 @@ static inline int peri_receive(void *buffer, size_t room, peri_envelope *envelop
     return peri_receive_from(NULL, buffer, room, envelope, -1);
 }
 
-/* Replies to a message: its sender goes on. Does not wait. */
+/* Replies to a message: its sender goes on. Does not wait. May be done at any time after the message was received. */
 static inline int peri_reply(const peri_envelope *to, const void *message, size_t length) {
     return peri_v1_reply(to, message, (uint32_t)length);
 }
 
-/* Hands a message on to another process, which replies in one's stead. */
+/* Hands a message on to another process, which replies in one's stead. Does not wait. */
 static inline int peri_forward(const peri_envelope *from, const peri_pid *to, const void *message, size_t length) {
     return peri_v1_forward(from, to, message, (uint32_t)length);
 }
 
-/* Sets bits for a process. Does not wait; whether it is there is not told. */
+/* Sets bits for a process, which gets all that have been set with its next receive. Does not wait; whether it is there
+ * is not told. */
 static inline int peri_notify(const peri_pid *to, uint64_t bits) {
     return peri_v1_notify(to, bits);
 }
 
+/* --- Processes --- */
+
+static inline int peri_is(const peri_pid *one, const peri_pid *other) {
+    return one->low == other->low && one->high == other->high;
+}
+
 /* One's own pid. */
 static inline peri_pid peri_self(void) {
-    peri_pid pid;
+    peri_pid pid = {0, 0};
     peri_v1_own_pid(&pid);
     return pid;
 }
 
+/* Who has spawned this process; 0: somebody outside. */
+static inline peri_pid peri_parent(void) {
+    peri_pid pid = {0, 0};
+    peri_v1_parent(&pid);
+    return pid;
+}
+
+/* What this process was given when it was spawned: its length. */
+static inline int peri_argument(void *buffer, size_t room) {
+    return peri_v1_argument(buffer, (uint32_t)room);
+}
+
+/* Makes a process of the program of this name (NULL: of one's own), with `length` bytes for its peri_argument. */
+static inline int peri_spawn(const char *program, const void *argument, size_t length, peri_pid *pid) {
+    uint32_t program_length = program ? (uint32_t)strlen(program) : 0;
+    return peri_v1_spawn(program, program_length, NULL, 0, argument, (uint32_t)length, pid);
+}
+
+/* The same, with arguments for its main, which follow the program's name: each ended by a NUL byte, `args_length` bytes
+ * with all of these. */
+static inline int peri_spawn_args(const char *program, const char *args, size_t args_length, const void *argument,
+                                  size_t length, peri_pid *pid) {
+    uint32_t program_length = program ? (uint32_t)strlen(program) : 0;
+    return peri_v1_spawn(program, program_length, args, (uint32_t)args_length, argument, (uint32_t)length, pid);
+}
+
+/* Wants to be told once, by a receive of kind PERI_ENDED, when a process ends. If nobody has the pid, at once. */
+static inline int peri_monitor(const peri_pid *pid) {
+    return peri_v1_monitor(pid);
+}
+
+/* Does not want to be told any more. */
+static inline int peri_unmonitor(const peri_pid *pid) {
+    return peri_v1_unmonitor(pid);
+}
+
+/* When one of the two ends otherwise than by exit code 0, the other is ended. */
+static inline int peri_link(const peri_pid *pid) {
+    return peri_v1_link(pid);
+}
+
+/* The two are not linked any more. */
+static inline int peri_unlink(const peri_pid *pid) {
+    return peri_v1_unlink(pid);
+}
+
+/* Ends a process that one has spawned. */
+static inline int peri_end(const peri_pid *pid) {
+    return peri_v1_end(pid);
+}
+
+/* How the process of an envelope of kind PERI_ENDED has ended: PERI_EXITED and so on. */
+static inline uint32_t peri_end_class(const peri_envelope *ended) {
+    return (uint32_t)(ended->transaction >> 32);
+}
+
+/* Its exit code, or its signal. */
+static inline uint32_t peri_end_detail(const peri_envelope *ended) {
+    return (uint32_t)ended->transaction;
+}
+
+/* --- Names --- */
+
 /* Gives this process a name, by which others find it. */
 static inline int peri_register(const char *name) {
     return peri_v1_register(name, (uint32_t)strlen(name));
+}
+
+/* Gives a name of this process up. */
+static inline int peri_unregister(const char *name) {
+    return peri_v1_unregister(name, (uint32_t)strlen(name));
 }
 
 /* Finds the process of this name. */
@@ -132,17 +257,36 @@ static inline int peri_lookup(const char *name, peri_pid *pid) {
     return peri_v1_lookup(name, (uint32_t)strlen(name), pid);
 }
 
+/* Lists names that begin with `prefix`: puts the first one after `name` there, and answers its length; PERI_NO_NAME after
+ * the last one. Begin with "" in `name`. */
+static inline int peri_next_name(const char *prefix, char name[PERI_NAME_MAX + 1], peri_pid *pid) {
+    int32_t length = peri_v1_next_name(prefix, (uint32_t)strlen(prefix), name, (uint32_t)strlen(name), name, PERI_NAME_MAX, pid);
+    if (length >= 0) name[length] = '\0';
+    return length;
+}
+
+/* --- What a program exports --- */
+
 /* Makes this program a handler with this function, for messages of up to `room` bytes. */
 #define PERI_HANDLER(function, room)                                                                     \
     static struct {                                                                                      \
         peri_envelope envelope;                                                                          \
         char message[room];                                                                              \
     } peri_buffer_;                                                                                      \
-    __attribute__((export_name("peripatos_buffer"))) uint64_t peri_tell_buffer_(void) {                  \
+    PERI_EXPORT("peripatos_buffer") uint64_t peri_tell_buffer_(void) {                                   \
         return (uint64_t)sizeof peri_buffer_ << 32 | (uint32_t)(uintptr_t)&peri_buffer_;                 \
     }                                                                                                    \
-    __attribute__((export_name("peripatos_handle"))) int32_t peri_handle_(int32_t length) {              \
+    PERI_EXPORT("peripatos_handle") int32_t peri_handle_(int32_t length) {                               \
         return function(&peri_buffer_.envelope, peri_buffer_.message, length);                           \
+    }
+
+/* Lets the processes of this program that others have spawned begin in this function, and not in main. When it returns the
+ * process exits with code 0. */
+#define PERI_SPAWNED(function)                                                                           \
+    PERI_EXPORT("peripatos_spawned") void peri_spawned_(void) {                                          \
+        __wasm_call_ctors();                                                                             \
+        function();                                                                                      \
+        exit(0);                                                                                         \
     }
 
 #ifdef __cplusplus

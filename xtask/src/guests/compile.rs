@@ -135,7 +135,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-fn clang_for_wasi(clang: &Clang) -> Command {
+pub(super) fn clang_for_wasi(clang: &Clang) -> Command {
     let mut command = clang.tool.command();
     command.arg("--target=wasm32-wasip1").arg("--sysroot").arg(&clang.sysroot);
     command

@@ -10,6 +10,7 @@
 mod compile;
 mod packages;
 mod record;
+mod talking;
 mod tools;
 
 use crate::shell::root;
@@ -20,7 +21,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tools::Tools;
 
-const USAGE: &str = "usage: cargo xtask guests [--check] [NAME...] | guests --all DIRECTORY";
+const USAGE: &str =
+    "usage: cargo xtask guests [--check] [NAME... | talking] | guests --all DIRECTORY";
 
 /// What has been asked for.
 enum Task {
@@ -34,6 +36,11 @@ enum Task {
 
 /// Errors: a guest asked for by name has no toolchain, a compiler fails, a checked module differs.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
+    match args {
+        ["talking"] => return talking::rebuild(&Tools::find(), &scratch()),
+        ["--check", "talking"] => return talking::check(&Tools::find(), &scratch()),
+        _ => {}
+    }
     let (task, names) = match args {
         ["--all", directory] => (Task::All(PathBuf::from(directory)), &[][..]),
         ["--check", names @ ..] => (Task::Check, names),
@@ -57,8 +64,18 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         }
     }
     match task {
-        Task::Rebuild => rebuild(&buildable, &tools, peripatos_guests::directory()),
-        Task::Check => check(&buildable, &tools),
+        Task::Rebuild => {
+            if names.is_empty() {
+                talking::rebuild(&tools, &scratch())?;
+            }
+            rebuild(&buildable, &tools, peripatos_guests::directory())
+        }
+        Task::Check => {
+            if names.is_empty() {
+                talking::check(&tools, &scratch())?;
+            }
+            check(&buildable, &tools)
+        }
         Task::All(directory) => {
             build(&buildable, &tools, &directory)?;
             eprintln!("xtask: {} guests in {}", buildable.len(), directory.display());

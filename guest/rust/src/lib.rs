@@ -1,0 +1,39 @@
+//! Peripatos for Rust: a program is a process, which can make others and talk to them, wherever they run.
+//!
+//! An ordinary program with the standard library, built for `wasm32-wasip1` and run by `peri run`. The book with examples
+//! is the README of this crate; what the calls mean in detail is in docs/messages.md of the project.
+//!
+//! * [`service`] makes typed calls of a trait: a client, and two ways to serve it ([`handler!`], [`serve`]).
+//! * [`send`], [`receive`], [`notify`] and a message's [`Caller`] are the messages themselves: bytes.
+//! * [`spawn`] and [`spawn_fn`] make processes; [`monitor`] and [`link`] tell how they end.
+//! * [`register`] and [`lookup`] give them names.
+//! * Time is the standard library's: [`std::time::Instant`], [`std::thread::sleep`], and [`receive_timeout`].
+
+mod buffers;
+mod end;
+mod error;
+mod message;
+mod names;
+mod pid;
+#[doc(hidden)]
+pub mod raw;
+mod spawn;
+#[doc(hidden)]
+pub mod typed;
+
+pub use end::{End, Ended, end, link, monitor, unlink, unmonitor};
+pub use error::Error;
+pub use message::{
+    Caller, MESSAGE_BYTES_MAX, Message, Received, notify, receive, receive_from, receive_timeout,
+    send,
+};
+pub use names::{Names, lookup, names, register, unregister};
+pub use peripatos_macros::{main, service};
+pub use pid::Pid;
+#[doc(hidden)]
+pub use spawn::begin;
+pub use spawn::{Spawn, argument, argument_bytes, parent, spawn, spawn_fn};
+pub use typed::{Event, Interface, Reply, caller, serve, serve_events};
+
+#[doc(hidden)]
+pub use serde;

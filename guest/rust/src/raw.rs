@@ -1,0 +1,296 @@
+//! The calls as the kernel has them, with slices in place of pointers: all `unsafe` code of this crate is here.
+//!
+//! A negative answer is a status (docs/messages.md). Whoever has something to wait for waits here.
+
+use std::cell::UnsafeCell;
+
+use crate::message::MESSAGE_BYTES_MAX;
+
+/// Bytes of an envelope.
+pub const ENVELOPE_BYTES: usize = 32;
+const WAIT: i32 = -1;
+
+#[cfg(target_family = "wasm")]
+mod v1 {
+    #[link(wasm_import_module = "peripatos_v1")]
+    unsafe extern "C" {
+        pub(super) fn send(
+            to: *const u8,
+            message: *const u8,
+            len: usize,
+            reply: *mut u8,
+            room: usize,
+        ) -> i32;
+        pub(super) fn receive(
+            from: *const u8,
+            buffer: *mut u8,
+            room: usize,
+            envelope: *mut u8,
+            timeout_ns: i64,
+        ) -> i32;
+        pub(super) fn reply(envelope: *const u8, message: *const u8, len: usize) -> i32;
+        pub(super) fn forward(
+            envelope: *const u8,
+            to: *const u8,
+            message: *const u8,
+            len: usize,
+        ) -> i32;
+        pub(super) fn notify(to: *const u8, bits: u64) -> i32;
+        pub(super) fn wait() -> i32;
+        pub(super) fn own_pid(pid: *mut u8) -> i32;
+        pub(super) fn parent(pid: *mut u8) -> i32;
+        pub(super) fn argument(buffer: *mut u8, room: usize) -> i32;
+        pub(super) fn spawn(
+            program: *const u8,
+            program_len: usize,
+            args: *const u8,
+            args_len: usize,
+            argument: *const u8,
+            argument_len: usize,
+            pid: *mut u8,
+        ) -> i32;
+        pub(super) fn monitor(pid: *const u8) -> i32;
+        pub(super) fn unmonitor(pid: *const u8) -> i32;
+        pub(super) fn link(pid: *const u8) -> i32;
+        pub(super) fn unlink(pid: *const u8) -> i32;
+        pub(super) fn end(pid: *const u8) -> i32;
+        pub(super) fn register(name: *const u8, len: usize) -> i32;
+        pub(super) fn unregister(name: *const u8, len: usize) -> i32;
+        pub(super) fn lookup(name: *const u8, len: usize, pid: *mut u8) -> i32;
+        pub(super) fn next_name(
+            prefix: *const u8,
+            prefix_len: usize,
+            after: *const u8,
+            after_len: usize,
+            name: *mut u8,
+            room: usize,
+            pid: *mut u8,
+        ) -> i32;
+    }
+}
+
+/// Elsewhere than on Peripatos nobody answers: so the crate can be checked and documented there.
+#[cfg(not(target_family = "wasm"))]
+mod v1 {
+    macro_rules! nobody {
+        ($($name:ident($($type:ty),*);)*) => {
+            $(pub(super) unsafe fn $name($(_: $type),*) -> i32 { -14 })*
+        };
+    }
+    nobody! {
+        send(*const u8, *const u8, usize, *mut u8, usize);
+        receive(*const u8, *mut u8, usize, *mut u8, i64);
+        reply(*const u8, *const u8, usize);
+        forward(*const u8, *const u8, *const u8, usize);
+        notify(*const u8, u64);
+        wait();
+        own_pid(*mut u8);
+        parent(*mut u8);
+        argument(*mut u8, usize);
+        spawn(*const u8, usize, *const u8, usize, *const u8, usize, *mut u8);
+        monitor(*const u8);
+        unmonitor(*const u8);
+        link(*const u8);
+        unlink(*const u8);
+        end(*const u8);
+        register(*const u8, usize);
+        unregister(*const u8, usize);
+        lookup(*const u8, usize, *mut u8);
+        next_name(*const u8, usize, *const u8, usize, *mut u8, usize, *mut u8);
+    }
+}
+
+type PidBytes = [u8; 16];
+type EnvelopeBytes = [u8; ENVELOPE_BYTES];
+
+fn waited(answer: i32) -> i32 {
+    if answer != WAIT {
+        return answer;
+    }
+    // SAFETY: the buffers of the call that is waited for are borrowed by whoever has called this.
+    unsafe { v1::wait() }
+}
+
+/// Sends, and waits for the reply.
+pub fn send(to: &PidBytes, message: &[u8], reply: &mut [u8]) -> i32 {
+    let (reply, room) = (reply.as_mut_ptr(), reply.len());
+    // SAFETY: all of it is borrowed until the answer is there, for that is waited for.
+    waited(unsafe { v1::send(to.as_ptr(), message.as_ptr(), message.len(), reply, room) })
+}
+
+/// Sends the first `len` bytes; the reply comes in their place.
+pub fn send_in_place(to: &PidBytes, buffer: &mut [u8], len: usize) -> i32 {
+    assert!(len <= buffer.len());
+    let (message, room) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: as for `send`; the message has been taken out before the reply is written.
+    waited(unsafe { v1::send(to.as_ptr(), message, len, message, room) })
+}
+
+/// Waits for a message.
+pub fn receive(
+    from: Option<&PidBytes>,
+    buffer: &mut [u8],
+    envelope: &mut EnvelopeBytes,
+    timeout_ns: i64,
+) -> i32 {
+    let from = from.map_or(std::ptr::null(), |from| from.as_ptr());
+    let (buffer, room) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: all of it is borrowed until the answer is there.
+    waited(unsafe { v1::receive(from, buffer, room, envelope.as_mut_ptr(), timeout_ns) })
+}
+
+/// Replies.
+pub fn reply(envelope: &EnvelopeBytes, message: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::reply(envelope.as_ptr(), message.as_ptr(), message.len()) }
+}
+
+/// Hands on.
+pub fn forward(envelope: &EnvelopeBytes, to: &PidBytes, message: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::forward(envelope.as_ptr(), to.as_ptr(), message.as_ptr(), message.len()) }
+}
+
+/// Sets bits.
+pub fn notify(to: &PidBytes, bits: u64) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::notify(to.as_ptr(), bits) }
+}
+
+/// One's own pid.
+pub fn own_pid(pid: &mut PidBytes) -> i32 {
+    // SAFETY: written at once.
+    unsafe { v1::own_pid(pid.as_mut_ptr()) }
+}
+
+/// Who has spawned the caller.
+pub fn parent(pid: &mut PidBytes) -> i32 {
+    // SAFETY: written at once.
+    unsafe { v1::parent(pid.as_mut_ptr()) }
+}
+
+/// What the caller was given.
+pub fn argument(buffer: &mut [u8]) -> i32 {
+    // SAFETY: written at once.
+    unsafe { v1::argument(buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// Makes a process.
+pub fn spawn(program: &[u8], args: &[u8], argument: &[u8], pid: &mut PidBytes) -> i32 {
+    // SAFETY: read, and written, at once.
+    unsafe {
+        v1::spawn(
+            program.as_ptr(),
+            program.len(),
+            args.as_ptr(),
+            args.len(),
+            argument.as_ptr(),
+            argument.len(),
+            pid.as_mut_ptr(),
+        )
+    }
+}
+
+/// What one process has to do with the end of another.
+#[derive(Clone, Copy, Debug)]
+pub enum Tie {
+    Monitor,
+    Unmonitor,
+    Link,
+    Unlink,
+    End,
+}
+
+/// Ties or unties, or ends.
+pub fn tie(tie: Tie, pid: &PidBytes) -> i32 {
+    let pid = pid.as_ptr();
+    // SAFETY: read at once.
+    unsafe {
+        match tie {
+            Tie::Monitor => v1::monitor(pid),
+            Tie::Unmonitor => v1::unmonitor(pid),
+            Tie::Link => v1::link(pid),
+            Tie::Unlink => v1::unlink(pid),
+            Tie::End => v1::end(pid),
+        }
+    }
+}
+
+/// Takes a name.
+pub fn register(name: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::register(name.as_ptr(), name.len()) }
+}
+
+/// Gives a name up.
+pub fn unregister(name: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::unregister(name.as_ptr(), name.len()) }
+}
+
+/// Whose name it is.
+pub fn lookup(name: &[u8], pid: &mut PidBytes) -> i32 {
+    // SAFETY: read, and written, at once.
+    unsafe { v1::lookup(name.as_ptr(), name.len(), pid.as_mut_ptr()) }
+}
+
+/// The next name.
+pub fn next_name(prefix: &[u8], after: &[u8], name: &mut [u8], pid: &mut PidBytes) -> i32 {
+    // SAFETY: read, and written, at once.
+    unsafe {
+        v1::next_name(
+            prefix.as_ptr(),
+            prefix.len(),
+            after.as_ptr(),
+            after.len(),
+            name.as_mut_ptr(),
+            name.len(),
+            pid.as_mut_ptr(),
+        )
+    }
+}
+
+/// The function at this place in the program's table, of which it was told by [`address`].
+///
+/// # Safety
+/// `address` was got from a function of type `F` of this very program.
+pub(crate) unsafe fn function<F: Copy>(address: usize) -> F {
+    assert_eq!(size_of::<F>(), size_of::<usize>());
+    // SAFETY: the caller's promise; the sizes are equal.
+    unsafe { std::mem::transmute_copy(&address) }
+}
+
+/// A handler's buffer.
+#[repr(C, align(8))]
+struct Buffer {
+    envelope: EnvelopeBytes,
+    message: [u8; MESSAGE_BYTES_MAX],
+}
+
+struct HandlerBuffer(UnsafeCell<Buffer>);
+
+// SAFETY: a process has one thread, and elsewhere nobody calls `handle`.
+unsafe impl Sync for HandlerBuffer {}
+
+static BUFFER: HandlerBuffer = HandlerBuffer(UnsafeCell::new(Buffer {
+    envelope: [0; ENVELOPE_BYTES],
+    message: [0; MESSAGE_BYTES_MAX],
+}));
+
+/// What `peripatos_buffer` answers.
+#[must_use]
+pub fn handler_buffer() -> u64 {
+    (size_of::<Buffer>() as u64) << 32 | BUFFER.0.get() as usize as u64
+}
+
+/// What `peripatos_handle` does: `handle` gets the envelope, the buffer, and the length of the message in it; it answers
+/// the length of the reply, which it has written over the message.
+pub fn handle(
+    len: i32,
+    handle: impl FnOnce(&EnvelopeBytes, &mut [u8; MESSAGE_BYTES_MAX], usize) -> usize,
+) -> i32 {
+    // SAFETY: the kernel does not call a handler that has not answered yet, and nobody else comes here.
+    let Buffer { envelope, message } = unsafe { &mut *BUFFER.0.get() };
+    let len = usize::try_from(len).unwrap_or(0).min(MESSAGE_BYTES_MAX);
+    handle(envelope, message, len) as i32
+}
