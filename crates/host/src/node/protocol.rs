@@ -81,6 +81,8 @@ pub struct Start {
     pub processes_max: u32,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
+    /// Who answers what they ask of their devices: whoever has this name. `None`: this command.
+    pub devices: Option<String>,
 }
 
 /// From the node to a command.
@@ -175,6 +177,7 @@ impl Start {
             programs: Vec::new(),
             processes_max: FAMILY_PROCESSES_MAX,
             name_prefix: String::new(),
+            devices: None,
         };
         (start, BTreeMap::from([(code, wasm.into())]))
     }

@@ -11,6 +11,7 @@
 
 mod calls;
 mod deadlines;
+mod devices;
 mod family;
 mod handlers;
 mod line;
@@ -31,6 +32,7 @@ use peripatos_kernel::{DecodeError, Form, Kernel, Moving, Names, Packet, Place, 
 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
+pub use devices::ServedDevices;
 pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer, Rules};
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
