@@ -246,3 +246,25 @@ fn without_its_device_server_a_program_fails_and_says_so() {
         cluster.output(["run", "--at", "a", "--devices", "nobody", &guest("lua"), "-e", script]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
 }
+
+#[test]
+fn people_call_processes_by_their_names() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let counter = run(&cluster, "a", "counter", COUNTER, &[]);
+    let names = || text(&cluster.output(["call", "--at", "b", "nobody", "x"]).stderr);
+    until(&|| cluster.logs(), |_| names().contains("counter"));
+    for (at, reply) in [("b", 1), ("a", 2), ("b", 3)] {
+        let output = cluster.output(["call", "--at", at, "counter", "word"]);
+        assert_eq!(output.stdout, u32::to_le_bytes(reply), "{}", text(&output.stderr));
+        cluster.migrate("a", &counter.pid(), at);
+    }
+    // One that takes no message: the caller waits no longer than it wants to.
+    let deaf = "(func (export \"_start\") (call $done (call $register (i32.const 8) (i32.const 5)))
+        (loop $on (br $on)))";
+    let _deaf = run(&cluster, "a", "deaf", deaf, &[]);
+    let call = || cluster.output(["call", "--at", "a", "--timeout", "1", "child", "x"]);
+    until(&|| cluster.logs(), |_| text(&call().stderr).contains("timed out"));
+    let long = "x".repeat(70_000);
+    let refused = cluster.output(["call", "--at", "a", "counter", &long]);
+    assert!(text(&refused.stderr).contains("too long"), "{}", text(&refused.stderr));
+}

@@ -16,6 +16,7 @@ mod family;
 mod handlers;
 mod line;
 mod turn;
+mod visitor;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
 pub use line::Line;
+pub use visitor::{Done, Visit, leave, visit};
 
 thread_local! {
     static TALK: RefCell<Option<Talk>> = const { RefCell::new(None) };

@@ -1,6 +1,7 @@
 //! What this user's commands ask.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::limits::FAMILY_PROGRAMS_MAX;
@@ -56,6 +57,9 @@ impl Host {
             ToNode::Processes => self.ask(number, Request::Processes),
             ToNode::Command { node, command } => {
                 self.ask(number, Request::Command { node, command });
+            }
+            ToNode::Call { name, message, wait_ms } => {
+                self.call(number, name, message, Duration::from_millis(wait_ms));
             }
             ToNode::Down { now } => self.down(number, now),
             ToNode::Start(start) => {
