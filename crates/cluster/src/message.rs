@@ -59,6 +59,8 @@ pub struct Kin {
     pub processes_max: u32,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
+    /// Who answers what it asks of its devices: whoever has this name. `None`: its origin.
+    pub devices: Option<String>,
     /// It is called for each message, and stays on its node.
     pub handler: bool,
 }

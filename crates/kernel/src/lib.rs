@@ -19,6 +19,7 @@
 mod aged;
 mod alien;
 mod arrive;
+mod ask;
 mod buffer;
 mod bytes;
 mod call;

@@ -90,6 +90,14 @@ fn check_call(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
     limit(process.sends <= COUNT_MAX && process.out.hop <= HOPS_MAX, "sends")?;
     let kept = process.out.kept.as_ref().map_or(0, |message| message.len());
     limit(kept <= MESSAGE_BYTES_MAX, "bytes of a message")?;
+    if process.asks {
+        let span = match process.call {
+            Call::Send { reply, .. } | Call::Reply(reply) => Some(reply),
+            Call::Failed(_) => None,
+            _ => return Err(DecodeError::Contradiction("its host has asked nothing")),
+        };
+        return agrees(span.is_none_or(|span| span == Span::HOST), "a reply to its host elsewhere");
+    }
     match process.call {
         Call::None | Call::Failed(_) => Ok(()),
         Call::Send { to, reply, .. } => {

@@ -44,6 +44,9 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Of a reply that goes to the process's host, and not into its memory ([`Process::asks`]).
+    pub(crate) const HOST: Span = Span { start: 0, len: MESSAGE_BYTES_MAX as u32 };
+
     /// In a memory of so many bytes, or nowhere. Memories do not shrink: it stays there.
     #[inline]
     pub(crate) fn new(start: u32, len: u32, memory_len: usize) -> Result<Span, Status> {
@@ -139,6 +142,8 @@ pub(crate) struct Process {
     pub(crate) serves: Option<(Pid, u64)>,
     /// How many wait for its reply, as far as this kernel knows. Zero spares a search when it ends.
     pub(crate) clients: u32,
+    /// What it has under way is its host's: [`Span::HOST`].
+    pub(crate) asks: bool,
     /// Most have none.
     pub(crate) ties: Option<Box<Ties>>,
     pub(crate) out: Out,
@@ -168,6 +173,7 @@ impl Process {
             bits: 0,
             serves: None,
             clients: 0,
+            asks: false,
             ties: None,
             out: Out::default(),
         }

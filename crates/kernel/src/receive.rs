@@ -88,6 +88,7 @@ impl Kernel {
         let Some(process) = self.table.get_mut(me) else { return Some(Err(Status::NoProcess)) };
         let answered = match process.call {
             Call::Send { .. } | Call::Receive(_) => return None,
+            _ if process.asks => return Some(Err(Status::NotNow)),
             Call::None => return Some(Err(Status::NotNow)),
             Call::Failed(status) => Err(status),
             Call::NoRoom(receive, envelope) => {

@@ -60,7 +60,7 @@ impl Kernel {
     }
 
     /// The receiver takes it at once, or later.
-    fn deliver_from(
+    pub(crate) fn deliver_from(
         &mut self,
         from: Slot,
         receiver: Slot,

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 /// Where the examples in C are: each file is a program.
 const C: &str = "guest/c/examples";
 /// Packages in Rust: their directory, what cargo is to build of it, and where their modules go.
-const RUST: [(&str, &str, &str); 2] = [
+const RUST: [(&str, &str, &str); 3] = [
     ("guest/rust", "--examples", "guest/rust/examples"),
     ("examples/philosophers", "--workspace", "examples/philosophers"),
+    ("examples/console", "--bins", "examples/console"),
 ];
 
 /// A module that was built, and where it belongs.

@@ -237,7 +237,9 @@ impl Core {
             | Packet::Resume(_)
             | Packet::Talk(_)
             | Packet::Nobody(_)
-            | Packet::Unreachable(_) => {}
+            | Packet::Unreachable(_)
+            | Packet::Visit(_)
+            | Packet::Leave(_) => {}
         }
         None
     }

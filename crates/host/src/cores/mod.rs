@@ -66,7 +66,7 @@ use outside::Nowhere;
 use peripatos_abi::EndReason;
 use peripatos_kernel::{Names, Packet};
 
-use crate::talk::Leaving;
+use crate::talk::{Leaving, Visit};
 
 /// Processes of a node, whatever they do ([`Refusal::Full`]).
 pub const PROCESSES_MAX: usize = 10_000;
@@ -284,6 +284,9 @@ impl Cores {
     }
 }
 
+/// The core whose kernel has the visitors.
+const VISITED: usize = 0;
+
 /// Where packets for cores are left. The cores may end before it.
 #[derive(Clone)]
 pub struct Letterbox(Arc<Board>);
@@ -291,7 +294,11 @@ pub struct Letterbox(Arc<Board>);
 impl Letterbox {
     /// Brings a packet to the process here that it is for. If it is not here, the packet goes to [`Outside`].
     pub fn bring(&self, packet: Packet) {
-        if let Some(packet) = self.0.bring(Packet { target: None, ..packet }) {
+        // Where its sender believes it to be counts only for who is on no board: a visitor.
+        let target = packet.target.filter(|place| {
+            place.core as usize == VISITED && self.0.registry.core_of(packet.to).is_none()
+        });
+        if let Some(packet) = self.0.bring(Packet { target, ..packet }) {
             self.0.nobody(packet);
         }
     }
@@ -299,6 +306,16 @@ impl Letterbox {
     /// A packet comes back: nobody has the process that it is for.
     pub fn nobody(&self, packet: Packet) {
         self.0.nobody(packet);
+    }
+
+    /// Sends a message of somebody who is no process, and is told of the reply on a core's thread.
+    pub fn visit(&self, visit: Visit) {
+        self.0.send(VISITED, packet::Packet::Visit(Box::new(visit)));
+    }
+
+    /// He waits for the reply no more.
+    pub fn leave(&self, pid: Pid) {
+        self.0.send(VISITED, packet::Packet::Leave(pid));
     }
 
     /// A node is gone, with all that it had: who waits for its processes is told.

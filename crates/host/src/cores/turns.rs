@@ -140,6 +140,8 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Talk(packet) => talk::arrived(*packet),
         Packet::Nobody(packet) => talk::nobody(*packet),
         Packet::Unreachable(node) => talk::unreachable(node),
+        Packet::Visit(visit) => talk::visit(*visit),
+        Packet::Leave(pid) => talk::leave(pid),
         Packet::Resume(pid) => talk::resume_handler(pid),
         Packet::Serve(tag, handler) => {
             let waker = handler_waker(board, &tag);

@@ -11,10 +11,12 @@
 
 mod calls;
 mod deadlines;
+mod devices;
 mod family;
 mod handlers;
 mod line;
 mod turn;
+mod visitor;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,11 +33,13 @@ use peripatos_kernel::{DecodeError, Form, Kernel, Moving, Names, Packet, Place, 
 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
+pub use devices::ServedDevices;
 pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer, Rules};
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
 pub use line::Line;
+pub use visitor::{Done, Visit, leave, visit};
 
 thread_local! {
     static TALK: RefCell<Option<Talk>> = const { RefCell::new(None) };

@@ -1,5 +1,6 @@
 //! Kernels and their processes, without an engine: memories are vectors, programs are scripts.
 
+mod ask;
 mod calls;
 mod random;
 mod talk;

@@ -1,5 +1,6 @@
 //! The node's own thread: takes inputs in, tells the state machine, does what it wants done.
 
+mod calls;
 mod code;
 mod commands;
 mod families;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
 use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
 use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Time};
 use peripatos_engine::Code;
@@ -33,6 +35,7 @@ use super::{MakeRuntime, NodeDirectory, NodeError, clients};
 use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
 use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
 
+use calls::Calls;
 use commands::Clients;
 use families::{Born, Families};
 use moves::Captured;
@@ -98,6 +101,8 @@ pub(super) enum Input {
     Stray(Box<Packet>),
     /// Names of local processes have changed.
     Named,
+    /// A command's message has its reply, or will have none.
+    Called(Pid, Result<Vec<u8>, Status>),
     /// A local process is about to ask its origin for the first time.
     Asks(Pid, Arc<Exchange>),
     /// A local process asks its origin.
@@ -186,6 +191,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         roads,
         elsewhere: Elsewhere::default(),
         families: Families::default(),
+        calls: Calls::default(),
         arguments: HashMap::new(),
         programs: Programs::new(parts.make_runtime),
         place: parts.place,
@@ -236,6 +242,7 @@ struct Host {
     roads: Roads,
     elsewhere: Elsewhere,
     families: Families,
+    calls: Calls,
     /// What local processes were given when they were spawned.
     arguments: HashMap<Pid, Arc<[u8]>>,
     programs: Programs,
@@ -297,6 +304,7 @@ impl Host {
             Input::Born(born) => self.born(*born),
             Input::Stray(packet) => self.stray(*packet),
             Input::Named => self.named(),
+            Input::Called(pid, answer) => self.called(pid, answer),
             Input::Asks(pid, exchange) => self.asks(pid, exchange),
             Input::RoomMade(migration) => self.tell(Event::RoomMade(migration)),
             Input::Thawed { migration, thawed } => self.thawed(migration, thawed),
@@ -389,6 +397,7 @@ impl Host {
         self.tell(Event::Samples(samples));
         self.tell(Event::Tick);
         self.seek_no_longer();
+        self.hang_up();
         if self.ticks.is_multiple_of(GONE_EVERY) {
             self.look_for_gone();
         }
