@@ -333,6 +333,10 @@ pub(crate) fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
     if preempted {
         // It goes on as soon as its caller has done something else.
         caller.data().waker.wake_by_ref();
+        // Its core may have been told to see to that, and so has told what runs there to give way: that is this one,
+        // which does. If it were told again where it goes on, it would never get further.
+        caller.data().shared.take_preempt();
+        hot.flags.clear_preempt(&caller);
     }
     if preempted || !slot_ready(&mut caller, hot, site)? {
         caller.data_mut().parked = true;
