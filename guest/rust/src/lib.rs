@@ -25,7 +25,7 @@ pub use end::{End, Ended, end, link, monitor, unlink, unmonitor};
 pub use error::Error;
 pub use message::{
     Caller, MESSAGE_BYTES_MAX, Message, Received, notify, receive, receive_from, receive_timeout,
-    send,
+    send, send_value,
 };
 pub use names::{Names, lookup, names, register, unregister};
 pub use peripatos_macros::{main, service};
