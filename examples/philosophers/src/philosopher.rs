@@ -42,12 +42,13 @@ pub(crate) fn philosopher(invitation: Invitation) {
     let mut me = Philosopher { record, full_at: Instant::now(), bits: 0 };
     // The waiter hands it on to the table.
     let mut place = insist(|| TableClient::new(waiter).sit(section, true));
-    while let Some(at) = place {
+    me.full_at = Instant::now();
+    loop {
         let before = me.record.meals;
-        me.eat_at(&at, meals);
+        me.eat_at(&place, meals);
         let is_done = me.bits & HOME_BIT != 0 || me.record.meals == meals;
         me.bits &= !RISE_BIT;
-        insist(|| table.rise(at.number, me.record.meals - before, is_done));
+        insist(|| table.rise(place.number, me.record.meals - before, is_done));
         if is_done {
             break;
         }
@@ -57,9 +58,9 @@ pub(crate) fn philosopher(invitation: Invitation) {
 }
 
 impl Philosopher {
-    /// Until it is to rise, to go home, or has had so many meals.
+    /// Once, and until it is to rise, to go home, or has had so many meals.
     fn eat_at(&mut self, place: &Place, meals_max: u64) {
-        while self.bits & (RISE_BIT | HOME_BIT) == 0 && self.record.meals != meals_max {
+        loop {
             ask(place.first, TAKE);
             ask(place.second, TAKE);
             self.eat();
@@ -67,6 +68,9 @@ impl Philosopher {
             ask(place.first, GIVE);
             if self.record.meals.is_multiple_of(MEALS_A_LOOK) {
                 self.look();
+            }
+            if self.bits & (RISE_BIT | HOME_BIT) != 0 || self.record.meals == meals_max {
+                return;
             }
             // Thinks: others have their turn.
             yield_now();

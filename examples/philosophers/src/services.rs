@@ -27,16 +27,16 @@ pub(crate) trait Hall {
 pub(crate) trait Table {
     /// Lays so many places more, and lets so many philosophers come. Replies when the places are there.
     fn lay(&mut self, places: u32, philosophers: u32);
-    /// Takes so many places away, as soon as they are free. Two are left in any case.
+    /// Takes so many places away. Two are left in any case. Replies when it is done.
     fn clear(&mut self, places: u32);
-    /// Sends so many philosophers home: how many there were.
+    /// Sends so many philosophers home, each after a meal: how many there were.
     fn dismiss(&mut self, philosophers: u32) -> u32;
     /// A waiter asks what to do. Replies when there is something; none: the table is closed.
     fn next_order(&mut self) -> Option<Order>;
     /// A waiter has laid its section.
     fn laid(&mut self, section: u32, forks: Vec<Pid>);
-    /// A philosopher sits down, where its section is if that can be. Replies when there is a place; none: it is to go home.
-    fn sit(&mut self, section: u32, is_new: bool) -> Option<Place>;
+    /// A philosopher sits down, where its section is if that can be. Replies when there is a place.
+    fn sit(&mut self, section: u32, is_new: bool) -> Place;
     /// A philosopher gets up, after so many meals, for good or to come again.
     fn rise(&mut self, place: u32, meals: u64, for_good: bool);
     /// What it has counted so far.

@@ -29,7 +29,9 @@ struct Table {
     laying: Vec<Reply<()>>,
     /// Places that are to be there, if fewer than there are.
     shrink_to: Option<usize>,
-    waiting: VecDeque<(u32, Reply<Option<Place>>)>,
+    /// Who waits until they are gone.
+    clearing: Vec<Reply<()>>,
+    waiting: VecDeque<(u32, Reply<Place>)>,
     /// All that are here, and are to stay.
     guests: BTreeSet<Pid>,
     /// Who was sent home, and has not gone.
@@ -57,6 +59,7 @@ pub(crate) fn table((hall, waiters, meals_each): (HallClient, u32, u64)) {
         laid: VecDeque::new(),
         laying: Vec::new(),
         shrink_to: None,
+        clearing: Vec::new(),
         waiting: VecDeque::new(),
         guests: BTreeSet::new(),
         leaving: BTreeSet::new(),
@@ -86,7 +89,7 @@ impl Table {
             TableRequest::Clear { places, reply } => {
                 let left = self.ring.len().saturating_sub(places as usize).max(PLACES_MIN);
                 self.shrink_to = Some(left).filter(|left| *left < self.ring.len());
-                reply.send(&())?;
+                self.clearing.push(reply);
             }
             TableRequest::Dismiss { philosophers, reply } => {
                 reply.send(&self.dismiss(philosophers))?;
@@ -99,12 +102,10 @@ impl Table {
             }
             TableRequest::Sit { section, is_new, reply } => {
                 self.expected -= u32::from(is_new);
-                if self.leaving.remove(&reply.pid()) {
-                    reply.send(&None)?;
-                } else {
+                if !self.leaving.contains(&reply.pid()) {
                     self.guests.insert(reply.pid());
-                    self.waiting.push_back((section, reply));
                 }
+                self.waiting.push_back((section, reply));
             }
             TableRequest::Rise { place, meals, for_good, reply } => {
                 self.counts.meals += meals;
@@ -122,7 +123,6 @@ impl Table {
         if self.closing.is_some() {
             // Also those who have come since.
             self.dismiss(u32::MAX);
-            return Ok(());
         }
         self.seat()
     }
@@ -150,20 +150,14 @@ impl Table {
         Ok(())
     }
 
-    /// Sends so many home, first those without a place: how many there were.
+    /// Sends so many home, each after a meal: how many there were.
     fn dismiss(&mut self, philosophers: u32) -> u32 {
         let mut dismissed = 0;
-        while dismissed < philosophers
-            && let Some((_, reply)) = self.waiting.pop_back()
-        {
-            self.guests.remove(&reply.pid());
-            let _ = reply.send(&None);
-            dismissed += 1;
-        }
         while dismissed < philosophers
             && let Some(guest) = self.guests.pop_first()
         {
             self.leaving.insert(guest);
+            // If it has ended, that is told elsewhere.
             let _ = notify(guest, HOME_BIT);
             dismissed += 1;
         }
@@ -191,6 +185,9 @@ impl Table {
                 self.counts.uses += retire(fork)?;
             }
         }
+        if self.shrink_to.is_none() {
+            self.clearing.drain(..).try_for_each(|reply| reply.send(&()))?;
+        }
         Ok(())
     }
 
@@ -205,7 +202,7 @@ impl Table {
         }
         while let Some((section, reply)) = self.waiting.pop_front() {
             match self.ring.occupy(section, reply.pid()) {
-                Some(place) => reply.send(&Some(place))?,
+                Some(place) => reply.send(&place)?,
                 None => {
                     self.waiting.push_front((section, reply));
                     break;
