@@ -8,6 +8,7 @@ pub(crate) mod overhead;
 pub(crate) mod process;
 pub(crate) mod sample;
 mod scratch;
+mod spawn;
 
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::guests::{ALL, Guest};
@@ -44,6 +45,14 @@ enum What {
         #[command(flatten)]
         figures: Figures,
     },
+    /// What a process takes to be spawned, to be there and to be woken
+    Spawn {
+        #[command(flatten)]
+        figures: Figures,
+        /// How many are to be there at a time
+        #[arg(long, value_name = "N", default_value_t = CROWD)]
+        processes: u32,
+    },
     /// What moving between two nodes of this machine takes, and how work finds an idle one
     Migrate {
         #[command(flatten)]
@@ -72,6 +81,8 @@ struct Figures {
 
 /// Rounds behind every median.
 const ROUNDS: usize = 11;
+/// Processes that are there at a time, unless the user says otherwise: more than memory mappings allow to be awake.
+const CROWD: u32 = 100_000;
 
 pub(crate) fn run(options: &Bench) -> Result<End> {
     let progress = |name: &str| say(format_args!("measuring {name}"));
@@ -89,12 +100,22 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
             (freeze::measure(&guests, figures.rounds.max(1), progress)?, figures.output)
         }
         What::Ipc { figures } => (ipc::measure(figures.rounds.max(1), progress)?, figures.output),
+        What::Spawn { figures, processes } => {
+            (spawn::measure(figures.rounds.max(1), *processes, progress)?, figures.output)
+        }
         What::Migrate { figures } => {
             (migrate::measure(figures.rounds.max(1), progress)?, figures.output)
         }
     };
     format.show(&metrics, || sample::table(&metrics))?;
     Ok(End::SUCCESS)
+}
+
+/// A program in the text format.
+fn assembled(name: &'static str, text: &str) -> Result<Guest> {
+    let wasm = wat::parse_str(text).map_err(|error| Failure::new(Code::Internal, name, error))?;
+    // A few, once in the life of this command.
+    Ok(Guest::foreign(name, wasm.leak()))
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Guest>> {
