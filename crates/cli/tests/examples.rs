@@ -55,5 +55,16 @@ fn names_are_found_and_listed() {
 
 #[test]
 fn a_server_replies_later() {
-    assert_eq!(run(RUST, &[], &["later"]), "all have had it\n");
+    let expected = "all have had it\nall have had it\n";
+    assert_eq!(run(RUST, &["lock_handler"], &["later"]), expected);
+}
+
+#[test]
+fn ends_are_told() {
+    let expected = "exits: class 0, detail 0\nexits: class 0, detail 3\n\
+                    is ended: class 3, detail 0\nhas ended long ago: class 5, detail 0\n";
+    assert_eq!(run(C, &[], &["monitor"]), expected);
+    let expected = "exits well: Exited(0)\nexits: Exited(3)\n\
+                    is ended: Killed\nhas ended long ago: NoProcess\nlinked: Exited(1)\n";
+    assert_eq!(run(RUST, &[], &["monitor"]), expected);
 }
