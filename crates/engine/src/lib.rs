@@ -33,6 +33,7 @@ mod flags;
 mod handler;
 mod hostcalls;
 mod limits;
+mod pool;
 mod process;
 mod references;
 mod save;
