@@ -7,6 +7,7 @@ use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
 use peripatos_kernel::{Called, Form, Outcome, Slot};
 
+use super::sleep::Server;
 use super::{Work, deliver, ended, with};
 
 /// How a handler came to its end.
@@ -36,7 +37,9 @@ pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker, parent: Option<Pid
     let adopted = with(|talk| {
         let slot = talk.add(handler.pid(), Form::Handler, parent)?;
         talk.surroundings.calls.set(slot.index(), Some(handler.control()));
-        talk.seat(slot).handler = Some(handler);
+        let now_ns = talk.now_ns;
+        let seat = talk.seat(slot);
+        (seat.handler, seat.since_ns) = (Some(handler), now_ns);
         Some(())
     });
     adopted.flatten().is_some()
@@ -77,20 +80,25 @@ pub fn has_work() -> bool {
 /// Calls a handler on this stack, for a sender whose memory this is. `before`: what ran before it.
 pub(super) fn call(
     called: &Called,
-    handler: Option<Box<Handler>>,
+    handler: Option<Server>,
     before: usize,
     memory: &mut [u8],
     message: Span,
 ) -> Answer {
     let begin = message.0 as usize;
     let message = &memory[begin..begin + message.1 as usize];
-    let Some(mut handler) = handler else {
-        // A handler that serves nobody is in its seat.
-        let answer = with(|talk| {
-            talk.surroundings.calls.leave(before);
-            talk.kernel.end_call(called, Outcome::Ended, memory)
-        });
-        return answer.unwrap_or(Err(Status::NoProcess));
+    // A handler that serves nobody is in its seat.
+    let mut handler = match handler.ok_or(ProcessError::Ended).and_then(|server| server.ready()) {
+        Ok(handler) => handler,
+        Err(error) => {
+            let answer = with(|talk| {
+                talk.surroundings.calls.leave(before);
+                talk.kernel.end_call(called, Outcome::Ended, memory)
+            });
+            cannot_wake(called.to, error);
+            deliver();
+            return answer.unwrap_or(Err(Status::NoProcess));
+        }
     };
     let envelope = Envelope { len: message.len() as u32, ..called.envelope };
     let handled = handler.deliver(&envelope, message);
@@ -130,11 +138,22 @@ pub fn work() -> bool {
 fn call_alone(slot: Slot) {
     let begun = with(|talk| {
         let called = talk.kernel.next_call(slot, &mut talk.message)?;
-        let handler = talk.seat(slot).handler.take()?;
+        let handler = talk.take_handler(slot)?;
         talk.surroundings.calls.enter(slot.index());
         Some((called, handler, std::mem::take(&mut talk.message)))
     });
-    let Some((called, mut handler, buffer)) = begun.flatten() else { return };
+    let Some((called, handler, buffer)) = begun.flatten() else { return };
+    let mut handler = match handler.ready() {
+        Ok(handler) => handler,
+        Err(error) => {
+            let _ = with(|talk| {
+                talk.surroundings.calls.leave(0);
+                talk.message = buffer;
+                talk.kernel.finish_call(&called, Outcome::Ended);
+            });
+            return cannot_wake(slot, error);
+        }
+    };
     let handled = handler.deliver(&called.envelope, &buffer[..called.envelope.len as usize]);
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
@@ -182,6 +201,16 @@ fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessE
             ended(pid, end.reason());
             let _ = with(|talk| talk.over.push_back((pid, end)));
         }
+    }
+}
+
+/// There is no room to wake a handler: it has ended.
+fn cannot_wake(slot: Slot, error: ProcessError) {
+    let end = HandlerEnd::Failed(error);
+    let _ = with(|talk| talk.surroundings.calls.set(slot.index(), None));
+    if let Some(pid) = with(|talk| talk.kernel.pid(slot)).flatten() {
+        ended(pid, end.reason());
+        let _ = with(|talk| talk.over.push_back((pid, end)));
     }
 }
 

@@ -67,7 +67,7 @@ impl Messages for Line {
                 Sent::Waits => None,
                 Sent::Call(called) => {
                     let before = talk.surroundings.calls.enter(called.to.index());
-                    Some((called, talk.seat(called.to).handler.take(), before))
+                    Some((called, talk.take_handler(called.to), before))
                 }
             })
         });
