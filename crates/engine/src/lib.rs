@@ -42,10 +42,12 @@ mod trap;
 
 mod capture;
 mod image;
+mod initial;
 mod memory;
 mod messages;
 mod pages;
 mod restore;
+mod sleep;
 mod values;
 
 mod error;
@@ -66,4 +68,5 @@ pub use restore::Room;
 pub use runtime::{
     Backend, CacheCounts, CacheSettings, RESTORABLE_STACK_SHARE, Runtime, Settings, Warning,
 };
+pub use sleep::{Sleeping, SleepingHandler, awake};
 pub use timings::{FreezeTimings, LoadTimings, ThawTimings};

@@ -49,6 +49,13 @@ impl Limiter {
     }
 }
 
+impl Limiter {
+    /// To what the process is kept.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,

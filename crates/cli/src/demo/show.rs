@@ -157,7 +157,7 @@ impl Show<'_> {
         row.place = place;
         row.state = match told.state {
             RowState::Running => State::Running,
-            RowState::Waiting => State::Waiting,
+            RowState::Waiting | RowState::Asleep => State::Waiting,
             RowState::Moving | RowState::InDoubt => State::Moving,
         };
         row.cpu = Duration::from_millis(told.cpu_ms);
