@@ -46,6 +46,7 @@ mod messages;
 mod pages;
 mod restore;
 mod values;
+mod view;
 
 mod error;
 mod executor;
