@@ -20,6 +20,7 @@ use crate::hostcalls::{self, Step};
 use crate::messages::Messages;
 use crate::process::{START, Status, new_state};
 use crate::state::{Hot, State};
+use crate::view;
 use crate::wasi::{Function, Strings};
 use crate::{
     CaptureOptions, Code, Control, Form, HANDLER_EXPORT, Image, ImageError, Outcome, Process,
@@ -156,9 +157,8 @@ impl Handler {
         if self.process.status != Status::New || message.len() > self.room() {
             return false;
         }
-        let store = &mut self.process.store;
-        let Some(memory) = store.data().memory else { return false };
-        let buffer = memory.data_mut(store).get_mut(self.buffer.0..);
+        let (memory, _) = view::memory(&mut self.process.store);
+        let buffer = memory.get_mut(self.buffer.0..);
         let Some((head, rest)) = buffer.and_then(<[u8]>::split_first_chunk_mut) else {
             return false;
         };
@@ -190,11 +190,10 @@ impl Handler {
     /// Its reply of this length. `None`: there is no such reply.
     #[must_use]
     #[inline]
-    pub fn reply(&self, len: u32) -> Option<&[u8]> {
-        let store = &self.process.store;
+    pub fn reply(&mut self, len: u32) -> Option<&[u8]> {
         let begin = self.buffer.0 + Envelope::BYTES;
         let len = Some(len as usize).filter(|len| *len <= self.room())?;
-        store.data().memory?.data(store).get(begin..begin + len)
+        view::memory(&mut self.process.store).0.get(begin..begin + len)
     }
 
     /// From now on it can talk to others, through this kernel.

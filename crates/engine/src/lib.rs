@@ -49,6 +49,7 @@ mod pages;
 mod restore;
 mod sleep;
 mod values;
+mod view;
 
 mod error;
 mod executor;

@@ -130,7 +130,7 @@ pub(super) fn call(from: Slot, begun: Begun, memory: &mut [u8], message: Span) -
     let mut left = None;
     let ended = with(|talk| {
         talk.surroundings.calls.leave(before);
-        let answer = talk.kernel.end_call(from, to, outcome(&handled, &handler), memory);
+        let answer = talk.kernel.end_call(from, to, outcome(&handled, &mut handler), memory);
         // What nearly always happens, in one borrow.
         if matches!(answer, Ok(_) | Err(Status::Wait)) {
             talk.seat(to).handler = Some(handler);
@@ -184,7 +184,7 @@ fn call_alone(slot: Slot) {
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
         talk.message = buffer;
-        talk.kernel.finish_call(slot, outcome(&handled, &handler));
+        talk.kernel.finish_call(slot, outcome(&handled, &mut handler));
     });
     put_back(slot, handler, handled);
 }
@@ -199,13 +199,13 @@ fn resume(slot: Slot) {
     let handled = handler.go_on();
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
-        talk.kernel.resumed(slot, outcome(&handled, &handler));
+        talk.kernel.resumed(slot, outcome(&handled, &mut handler));
     });
     put_back(slot, handler, handled);
 }
 
 /// After a call: to its seat, or to its end.
-fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessError>) {
+fn put_back(slot: Slot, mut handler: Box<Handler>, handled: Result<Handled, ProcessError>) {
     let end = match handled {
         Ok(Handled::Reply(len)) if handler.reply(len).is_some() => None,
         Ok(Handled::Pending | Handled::Frozen | Handled::Later) => None,
@@ -242,7 +242,7 @@ fn cannot_wake(slot: Slot, error: ProcessError) {
 
 /// What the kernel is told of what a handler has done.
 #[inline]
-fn outcome<'a>(handled: &Result<Handled, ProcessError>, handler: &'a Handler) -> Outcome<'a> {
+fn outcome<'a>(handled: &Result<Handled, ProcessError>, handler: &'a mut Handler) -> Outcome<'a> {
     match handled {
         Ok(Handled::Reply(len)) => handler.reply(*len).map_or(Outcome::Ended, Outcome::Replied),
         Ok(Handled::Pending | Handled::Frozen) => Outcome::Parked,
