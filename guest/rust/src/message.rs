@@ -178,6 +178,10 @@ impl Caller {
         Error::check(raw::forward(&self.0, to.bytes(), message)).map(drop)
     }
 
+    pub(crate) fn envelope(&self) -> &[u8; ENVELOPE_BYTES] {
+        &self.0
+    }
+
     fn transaction(&self) -> u64 {
         let [low, high] = [self.number(16), self.number(20)];
         u64::from(high) << 32 | u64::from(low)

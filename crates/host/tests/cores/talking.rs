@@ -12,7 +12,7 @@ use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd};
 use peripatos_host::origin::Origin;
 use peripatos_host::talk::Line;
 
-use crate::programs::{ADD, PASS_ON, SERVE, handler, program};
+use crate::programs::{ADD, LEND, PASS_ON, SERVE, handle_lent, handler, program, serve_lent};
 
 /// Longer than anything here takes on the slowest machine: then something is lost.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -121,6 +121,20 @@ fn every_question_is_answered_once_on_any_number_of_cores() {
         let servers = [fiber, front, adder];
         let clients: Vec<Pid> =
             (0..12).map(|at| town.program(&program(servers[at % 3], ASK_ON))).collect();
+        for client in clients {
+            assert_eq!(town.exit_code(client), 42, "{cores} cores");
+        }
+    }
+}
+
+#[test]
+fn what_is_lent_is_read_and_written_on_any_number_of_cores() {
+    for cores in [1, 2, 4] {
+        let mut town = Town::new(cores);
+        let fiber = town.program(&program(NOBODY, &serve_lent()));
+        let called = town.handler(&handler(NOBODY, &handle_lent()));
+        let clients: Vec<Pid> =
+            (0..40).map(|at| town.program(&program([fiber, called][at % 2], LEND))).collect();
         for client in clients {
             assert_eq!(town.exit_code(client), 42, "{cores} cores");
         }
