@@ -376,6 +376,10 @@ static inline int peri_next_name(const char *prefix, char name[PERI_NAME_MAX + 1
 
 /* --- What a program exports --- */
 
+/* What a handler's function answers that replies later: it keeps the envelope, is called for other messages meanwhile, and
+ * calls peri_reply. */
+#define PERI_LATER (-1)
+
 /* Makes this program a handler with this function, for messages of up to `room` bytes. */
 #define PERI_HANDLER(function, room)                                                                     \
     static struct {                                                                                      \

@@ -10,8 +10,9 @@ use peripatos_abi::message::{MODULE, Status, WAIT};
 use wasmtime::{Caller, Engine, FuncType, Linker, ValType};
 
 use crate::Form;
-use crate::hostcalls::{interrupt, memory};
+use crate::hostcalls::interrupt;
 use crate::state::State;
+use crate::view::of_caller as memory;
 
 /// A process's kernel, as the process sees it. Pairs are an address in the guest's memory and a length.
 ///

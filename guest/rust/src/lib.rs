@@ -30,7 +30,7 @@ pub use group::{GROUP_MEMBERS_MAX, Replies, join, leave, members, send_all, send
 pub use lease::{send_lending, send_lending_mut};
 pub use message::{
     Caller, MESSAGE_BYTES_MAX, Message, Received, notify, receive, receive_from, receive_timeout,
-    send,
+    send, send_value,
 };
 pub use names::{Names, lookup, names, register, unregister};
 pub use peripatos_macros::{main, service};

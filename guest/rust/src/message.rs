@@ -19,6 +19,21 @@ pub fn send<'r>(to: Pid, message: &[u8], reply: &'r mut [u8]) -> Result<&'r [u8]
     Ok(&reply[..len])
 }
 
+/// Sends a value, encoded with postcard, and waits for the reply: bytes.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_value<'r, T: Serialize + ?Sized>(
+    to: Pid,
+    value: &T,
+    reply: &'r mut [u8],
+) -> Result<&'r [u8], Error> {
+    buffers::for_call(|buffer| {
+        let message = postcard::to_slice(value, buffer)?;
+        send(to, message, reply)
+    })
+}
+
 /// Sets bits for a process, which gets all that have been set with its next receive. Does not wait; whether it is there
 /// is not told.
 ///

@@ -387,14 +387,17 @@ pub fn handler_buffer() -> u64 {
     (size_of::<Buffer>() as u64) << 32 | BUFFER.0.get() as usize as u64
 }
 
+/// What a handler answers that replies later.
+const LATER: i32 = -1;
+
 /// What `peripatos_handle` does: `handle` gets the envelope, the buffer, and the length of the message in it; it answers
-/// the length of the reply, which it has written over the message.
+/// the length of the reply, which it has written over the message, or nothing: it replies later, or has replied.
 pub fn handle(
     len: i32,
-    handle: impl FnOnce(&EnvelopeBytes, &mut [u8; MESSAGE_BYTES_MAX], usize) -> usize,
+    handle: impl FnOnce(&EnvelopeBytes, &mut [u8; MESSAGE_BYTES_MAX], usize) -> Option<usize>,
 ) -> i32 {
     // SAFETY: the kernel does not call a handler that has not answered yet, and nobody else comes here.
     let Buffer { envelope, message } = unsafe { &mut *BUFFER.0.get() };
     let len = usize::try_from(len).unwrap_or(0).min(MESSAGE_BYTES_MAX);
-    handle(envelope, message, len) as i32
+    handle(envelope, message, len).map_or(LATER, |len| len as i32)
 }

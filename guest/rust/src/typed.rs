@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::raw::ENVELOPE_BYTES;
-use crate::{Caller, Ended, Error, Pid, Received, buffers, raw, receive};
+use crate::{Caller, Ended, Error, Message, Pid, Received, buffers, raw, receive};
 
 /// First byte of a reply: the value follows.
 const VALUE: u8 = 0;
@@ -173,7 +173,7 @@ pub enum Event {
 pub fn handle<I: Interface<S> + ?Sized, S>(service: &mut S, len: i32) -> i32 {
     raw::handle(len, |envelope: &[u8; ENVELOPE_BYTES], message, len| {
         CALLER.set(Caller::from_envelope(*envelope).pid());
-        I::dispatch(service, message, len)
+        Some(I::dispatch(service, message, len))
     })
 }
 
@@ -207,12 +207,31 @@ pub fn handler<I: Interface<S> + ?Sized, S: 'static>(mut service: S) -> Serve {
 /// peripatos::handler!(Adder, || Plain);
 /// ```
 ///
-/// `handler!(bytes: function)`: `function` is called with the sender, the buffer and the length of the message in it; it
-/// writes the reply over the message, and answers its length.
+/// `handler!(later TraitRequest, new, serve)`: for a server that replies when it likes. `serve` is called with what `new`
+/// has given and a request; it may keep the request's `reply`, and is called for others meanwhile.
 ///
 /// ```no_run
-/// fn echo(_from: peripatos::Pid, _buffer: &mut [u8], length: usize) -> usize {
-///     length
+/// # use peripatos::Reply;
+/// #[peripatos::service]
+/// pub trait Gate {
+///     fn pass(&mut self);
+///     fn open(&mut self);
+/// }
+///
+/// peripatos::handler!(later GateRequest, Vec::new, |waiting: &mut Vec<Reply<()>>, request| match request {
+///     GateRequest::Pass { reply } => waiting.push(reply),
+///     GateRequest::Open { reply } => {
+///         waiting.drain(..).chain([reply]).for_each(|reply| drop(reply.send(&())));
+///     }
+/// });
+/// ```
+///
+/// `handler!(bytes: function)`: `function` is called with the sender, the buffer and the length of the message in it. It
+/// writes the reply over the message and answers its length; or it keeps the sender and answers `None`.
+///
+/// ```no_run
+/// fn echo(_from: peripatos::Caller, _buffer: &mut [u8], length: usize) -> Option<usize> {
+///     Some(length)
 /// }
 ///
 /// peripatos::handler!(bytes: echo);
@@ -222,10 +241,16 @@ macro_rules! handler {
     (bytes: $function:expr) => {
         $crate::handler!(@ |len| $crate::typed::handle_bytes(len, $function));
     };
+    (later $request:ty, $new:expr, $serve:expr) => {
+        $crate::handler!(service $crate::typed::handler_later(<$request>::of, ($new)(), $serve));
+    };
     ($interface:path, $new:expr) => {
+        $crate::handler!(service $crate::typed::handler::<dyn $interface, _>(($new)()));
+    };
+    (service $service:expr) => {
         ::std::thread_local! {
             static PERIPATOS_SERVICE: ::std::cell::RefCell<$crate::typed::Serve> =
-                ::std::cell::RefCell::new($crate::typed::handler::<dyn $interface, _>(($new)()));
+                ::std::cell::RefCell::new($service);
         }
         $crate::handler!(@ |len| {
             // A handler is not called while it is being called.
@@ -249,8 +274,25 @@ macro_rules! handler {
 }
 
 /// What `handler!(bytes: ...)` does.
-pub fn handle_bytes(len: i32, function: fn(Pid, &mut [u8], usize) -> usize) -> i32 {
+pub fn handle_bytes(len: i32, function: fn(Caller, &mut [u8], usize) -> Option<usize>) -> i32 {
     raw::handle(len, |envelope, message, len| {
-        function(Caller::from_envelope(*envelope).pid(), message, len)
+        function(Caller::from_envelope(*envelope), message, len)
+    })
+}
+
+/// A handler that replies when it likes.
+pub fn handler_later<R: 'static, S: 'static>(
+    request: fn(Message<'_>) -> Option<R>,
+    mut service: S,
+    serve: fn(&mut S, R),
+) -> Serve {
+    Box::new(move |len| {
+        raw::handle(len, |envelope, message, len| {
+            let caller = Caller::from_envelope(*envelope);
+            if let Some(request) = request(Message { bytes: &message[..len], caller }) {
+                serve(&mut service, request);
+            }
+            None
+        })
     })
 }

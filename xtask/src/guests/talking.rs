@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 /// Where the examples in C are: each file is a program.
 const C: &str = "guest/c/examples";
 /// Packages in Rust: their directory, what cargo is to build of it, and where their modules go.
-const RUST: [(&str, &str, &str); 2] = [
+const RUST: [(&str, &str, &str); 3] = [
     ("guest/rust", "--examples", "guest/rust/examples"),
+    ("examples/philosophers", "--workspace", "examples/philosophers"),
     ("examples/console", "--bins", "examples/console"),
 ];
 
@@ -58,7 +59,7 @@ fn build(tools: &Tools, scratch: &Path) -> Result<Vec<Module>> {
     }
     if tools.can_build(Language::Rust) {
         for (package, what, place) in RUST {
-            modules.extend(rust(package, what, place, &scratch.join("cargo"))?);
+            modules.extend(rust(package, what, place, &scratch.join(package))?);
         }
     }
     Ok(modules)

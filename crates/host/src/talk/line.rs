@@ -107,7 +107,7 @@ impl Messages for Line {
         });
         let me = sent.unwrap_or(Err(Status::NoProcess))?;
         if let Some(begun) = begun {
-            return handlers::call(me, begun, memory, message.1);
+            return handlers::call(me, begun, memory, message);
         }
         if let Some(turn) = turn {
             return turn::take(&turn, memory).unwrap_or(Err(Status::Wait));
