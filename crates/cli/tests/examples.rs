@@ -109,3 +109,20 @@ fn philosophers_tables_and_plates_come_and_go() {
     // 6, 4 more, 6 at the other table, and 2.
     assert!(output.contains("18 philosophers, "), "{output}");
 }
+
+#[test]
+fn benchmarks_count_their_items() {
+    for (name, items) in [
+        ("ping-pong", 300),
+        ("thread-ring", 250),
+        ("counting", 300),
+        ("fork-join", 100),
+        ("chameneos", 300),
+        ("big", 240),
+        ("philosophers", 200),
+    ] {
+        let program = ["savina", name, &items.to_string()];
+        let output = run("examples/savina", &["savina_servers"], &program);
+        assert!(output.starts_with(&format!("{name} {items} ")), "{output}");
+    }
+}

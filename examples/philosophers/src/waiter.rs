@@ -1,7 +1,7 @@
 //! A waiter: lays sections of a table, and leads philosophers to it. There are several, so that forks are made where those
 //! are who use them: each core that has nothing to do takes over a waiter, who stays there, with all that he makes.
 
-use peripatos::{Error, Pid, receive_from, spawn, spawn_fn};
+use peripatos::{Caller, Error, Pid, receive_from, spawn, spawn_fn};
 
 use crate::philosopher::{Invitation, philosopher};
 use crate::services::{HallClient, Order, TableClient};
@@ -25,20 +25,25 @@ fn serve(hall: HallClient, table: TableClient) -> Result<(), Error> {
             table.laid(section, forks)?;
         }
         let waiter = Pid::own();
+        let mut come = Vec::new();
         for _ in 0..philosophers {
             let invitation = Invitation { hall, table, waiter, section, meals };
-            lead(spawn_fn(philosopher, &invitation)?, table)?;
+            come.push(await_request(spawn_fn(philosopher, &invitation)?)?);
+        }
+        for (caller, request) in come {
+            caller.forward(table.pid, &request)?;
         }
     }
     Ok(())
 }
 
-/// Waits until the philosopher asks for a place, and leaves that to the table: so it sleeps from the start, and no other
-/// core takes it away from its forks.
-fn lead(philosopher: Pid, table: TableClient) -> Result<(), Error> {
+/// Waits until the philosopher asks for a place. So one after another comes and sleeps, and until they dine there is
+/// never more than one that another core could take away from its forks.
+fn await_request(philosopher: Pid) -> Result<(Caller, Vec<u8>), Error> {
     let mut buffer = [0; 64];
-    if let Some(message) = receive_from(philosopher, &mut buffer)?.message() {
-        message.caller.forward(table.pid, message.bytes)?;
+    loop {
+        if let Some(message) = receive_from(philosopher, &mut buffer)?.message() {
+            return Ok((message.caller, message.bytes.to_vec()));
+        }
     }
-    Ok(())
 }

@@ -182,6 +182,13 @@ impl Caller {
         &self.0
     }
 
+    /// What distinguishes its send from all others.
+    pub(crate) fn send_id(&self) -> [u8; 24] {
+        let mut id = [0; 24];
+        id.copy_from_slice(&self.0[..24]);
+        id
+    }
+
     fn transaction(&self) -> u64 {
         let [low, high] = [self.number(16), self.number(20)];
         u64::from(high) << 32 | u64::from(low)

@@ -98,6 +98,9 @@ impl<T: Serialize> Reply<T> {
     /// # Errors
     /// [`Error::NotWaiting`]: nobody waits for it any more. [`Error::TooLong`].
     pub fn send(self, value: &T) -> Result<(), Error> {
+        if now::is_for(&self.caller) {
+            return now::reply(&(VALUE, value));
+        }
         self.caller.reply_with(&(VALUE, value))
     }
 }
@@ -289,10 +292,52 @@ pub fn handler_later<R: 'static, S: 'static>(
     Box::new(move |len| {
         raw::handle(len, |envelope, message, len| {
             let caller = Caller::from_envelope(*envelope);
+            now::begin(&caller);
             if let Some(request) = request(Message { bytes: &message[..len], caller }) {
                 serve(&mut service, request);
             }
-            None
+            now::end(message)
         })
     })
+}
+
+/// A handler that replies while it is called needs no call of the kernel for that: the reply goes where the message was.
+mod now {
+    use std::cell::Cell;
+
+    use serde::Serialize;
+
+    use crate::{Caller, Error, buffers};
+
+    thread_local! {
+        /// Whose call it is, until it is replied to.
+        static CALL: Cell<Option<[u8; 24]>> = const { Cell::new(None) };
+        /// The length of the reply, which lies in the buffer for serving.
+        static REPLY: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn begin(caller: &Caller) {
+        CALL.set(Some(caller.send_id()));
+        REPLY.set(None);
+    }
+
+    pub(super) fn is_for(caller: &Caller) -> bool {
+        CALL.get().is_some_and(|call| call == caller.send_id())
+    }
+
+    pub(super) fn reply<T: Serialize>(value: &T) -> Result<(), Error> {
+        let len = buffers::for_serving(|buffer| {
+            Ok::<_, Error>(postcard::to_slice(value, buffer)?.len())
+        })?;
+        CALL.set(None);
+        REPLY.set(Some(len));
+        Ok(())
+    }
+
+    pub(super) fn end(message: &mut [u8]) -> Option<usize> {
+        CALL.set(None);
+        let len = REPLY.take()?;
+        buffers::for_serving(|buffer| message[..len].copy_from_slice(&buffer[..len]));
+        Some(len)
+    }
 }
