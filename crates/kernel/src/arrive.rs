@@ -3,7 +3,7 @@
 use peripatos_abi::message::{QUEUE_MAX, Status};
 use peripatos_abi::{EndReason, Pid};
 
-use crate::alien::{Alien, Answer, Send, Stage};
+use crate::alien::{Alien, Answer, Pair, Send, Stage};
 use crate::bytes::Bytes;
 use crate::claim::Concern;
 use crate::kernel::Kernel;
@@ -24,9 +24,10 @@ impl Kernel {
             }
             // What is known here is answered here, wherever the receiver is.
             Body::Send { transaction, hop, .. } | Body::Ask { transaction, hop }
-                if self.table.find(from).is_none() && self.knows(from, (transaction, hop)) =>
+                if self.table.find(from).is_none()
+                    && self.knows((from, to), (transaction, hop)) =>
             {
-                return self.came_again(packet, (transaction, hop));
+                return self.came_again(source, packet.moved, from, to, (transaction, hop));
             }
             Body::Over { transaction, hop } if self.alien_over(from, to, (transaction, hop)) => {
                 return;
@@ -42,10 +43,15 @@ impl Kernel {
     /// It is for a process that is here.
     fn take_in(&mut self, slot: Slot, packet: Packet) {
         let concern = packet.concern();
-        let Packet { source, from, to, body, .. } = packet;
+        let Packet { source, target, from, to, moved, body, .. } = packet;
         match body {
             Body::Send { transaction, hop, message } => {
-                self.came(source, from, slot, (transaction, hop), &message);
+                self.came((source, moved), from, slot, (transaction, hop), &message);
+                // Who did not know where it is would look elsewhere, too.
+                let waits = self.aliens.waits((from, to), (transaction, hop));
+                if let (None, true, Some(concern)) = (target, waits, concern) {
+                    self.post(Some(source), to, from, Body::Got(concern));
+                }
             }
             Body::Ask { transaction, hop } => {
                 if let Some(sender) = self.table.find(from) {
@@ -73,7 +79,7 @@ impl Kernel {
             }
             Body::Moved { at } => self.moved_on(from, slot, at),
             Body::Watch { watch, number, again } => {
-                self.watch_came(source, from, slot, watch, number, again);
+                self.watch_came((source, moved), from, slot, watch, number, again);
             }
             Body::Ended { reason } => self.end_came(slot, from, reason),
             Body::Probe { origin, transaction, edge, steps } => {
@@ -138,6 +144,9 @@ impl Kernel {
     /// It is for one that has ended here.
     fn has_ended(&mut self, packet: Packet, reason: u64) {
         let Packet { source, from, to, .. } = packet;
+        if let Body::Got(Concern::Send { transaction, hop }) = packet.body {
+            return self.no_longer(source, to, from, (transaction, hop));
+        }
         let body = match packet.concern() {
             Some(Concern::Send { transaction, hop }) => {
                 let answer = Answer::Failed(Status::NoProcess);
@@ -166,24 +175,24 @@ impl Kernel {
                 (Some(Concern::Watch { .. }), Some(slot)) => {
                     return self.end_came(slot, to, EndReason::NoProcess.to_bits());
                 }
-                (None, _) => return,
-                (Some(_), None) => {}
+                (None, _) if !matches!(packet.body, Body::Got(_)) => return,
+                _ => {}
             }
         }
         self.has_ended(packet, EndReason::NoProcess.to_bits());
     }
 
     /// Whether this send, or a later one, has come before.
-    fn knows(&self, from: Pid, send: Send) -> bool {
+    fn knows(&self, pair: Pair, send: Send) -> bool {
         !self.does_wrong(Mutation::NoDuplicateFilter)
-            && self.aliens.get(from).is_some_and(|alien| alien.send >= send)
+            && self.aliens.get(pair).is_some_and(|alien| alien.send >= send)
     }
 
     /// A send that is known has come again, or is asked after.
-    fn came_again(&mut self, packet: Packet, send: Send) {
-        let (source, from, to, now) = (packet.source, packet.from, packet.to, self.now);
+    fn came_again(&mut self, source: Place, moved: u32, from: Pid, to: Pid, send: Send) {
+        let now = self.now;
         let forgets = self.does_wrong(Mutation::NoAnswerKept);
-        let Some(alien) = self.aliens.get_mut(from) else { return };
+        let Some(alien) = self.aliens.get_mut((from, to)) else { return };
         if alien.send != send {
             return;
         }
@@ -193,17 +202,25 @@ impl Kernel {
             Stage::Waits => Body::Got(Concern::Send { transaction, hop }),
             Stage::Answered(answer) => Body::Reply { transaction, hop, answer: answer.clone() },
             Stage::Over => return,
-            Stage::Left if self.table.find(to).is_some() => return,
-            Stage::Left => return self.pass_on(packet),
         };
-        alien.place = source;
-        self.aliens.touch(from, now);
-        self.post(Some(source), to, from, body);
+        if moved >= alien.moved {
+            (alien.place, alien.moved) = (source, moved);
+        }
+        let place = alien.place;
+        self.aliens.touch((from, to), now);
+        self.post(Some(place), to, from, body);
     }
 
     /// A send has come for the first time.
-    fn came(&mut self, source: Place, from: Pid, receiver: Slot, send: Send, message: &Bytes) {
-        let (transaction, hop) = send;
+    fn came(
+        &mut self,
+        place: (Place, u32),
+        from: Pid,
+        receiver: Slot,
+        send: Send,
+        message: &Bytes,
+    ) {
+        let ((transaction, hop), (source, moved)) = (send, place);
         let Some(server) = self.table.get(receiver) else { return };
         let to = server.pid;
         if let Some(sender) = self.table.find(from) {
@@ -215,7 +232,7 @@ impl Kernel {
             return self.post(Some(source), to, from, Body::Reply { transaction, hop, answer });
         }
         self.offer(receiver, from, transaction, message);
-        self.aliens.insert(from, Alien::new(source, to, send), self.now);
+        self.aliens.insert((from, to), Alien::new(source, moved, send), self.now);
     }
 
     /// Replies to a sender of another kernel.
@@ -241,14 +258,15 @@ impl Kernel {
         of: Pid,
         answer: Answer,
     ) -> Result<(), Status> {
-        let alien = self.aliens.get_mut(from).ok_or(Status::NotWaiting)?;
-        if !alien.waits(of, transaction) {
+        let alien = self.aliens.get_mut((from, of)).ok_or(Status::NotWaiting)?;
+        if alien.send.0 != transaction || alien.stage != Stage::Waits {
             return Err(Status::NotWaiting);
         }
         alien.stage = Stage::Answered(answer.clone());
         let (place, send) = (alien.place, alien.send);
         let (transaction, hop) = send;
-        self.aliens.keep_answer(from, send);
+        self.aliens.touch((from, of), self.now);
+        self.aliens.keep_answer((from, of), send);
         self.post(Some(place), of, from, Body::Reply { transaction, hop, answer });
         Ok(())
     }
@@ -256,8 +274,8 @@ impl Kernel {
     /// A sender waits no more. `false`: it is not known here.
     fn alien_over(&mut self, from: Pid, to: Pid, send: Send) -> bool {
         let receiver = self.table.find(to);
-        let Some(alien) = self.aliens.get_mut(from) else { return false };
-        if alien.send != send || alien.to != to {
+        let Some(alien) = self.aliens.get_mut((from, to)) else { return false };
+        if alien.send != send {
             return false;
         }
         alien.stage = Stage::Over;

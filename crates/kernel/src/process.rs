@@ -134,6 +134,8 @@ pub(crate) struct Process {
     pub(crate) serves: Option<(Pid, u64)>,
     /// How many wait for its reply, as far as this kernel knows. Zero spares a search when it ends.
     pub(crate) clients: u32,
+    /// How often it has moved.
+    pub(crate) moved: u32,
     /// Most have none.
     pub(crate) ties: Option<Box<Ties>>,
     pub(crate) out: Out,
@@ -147,6 +149,8 @@ pub(crate) struct Out {
     pub(crate) claim: Claim,
     /// What was sent, until the receiver's kernel has it.
     pub(crate) kept: Option<Bytes>,
+    /// Whose reply has come last from another node, and to which send.
+    pub(crate) heard: Option<(Pid, Send)>,
     /// It waited already when circles were looked for last.
     pub(crate) waited: bool,
 }
@@ -163,6 +167,7 @@ impl Process {
             bits: 0,
             serves: None,
             clients: 0,
+            moved: 0,
             ties: None,
             out: Out::default(),
         }
@@ -208,6 +213,11 @@ impl Process {
     pub(crate) fn fail(&mut self, status: Status) {
         self.call = Call::Failed(status);
         self.out.kept = None;
+    }
+
+    /// Whether somebody waits for it, or may.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.clients > 0 || !self.queue.is_empty() || self.serves.is_some()
     }
 
     /// Its last send, as kernels name it beside its pid.
