@@ -259,6 +259,7 @@ fn step(world: &mut World, random: &mut Random, now: &mut u64, members: &[Id], g
                 world.deliver(packet.clone());
                 world.deliver(packet);
             }
+            3 => world.packets.push_back(packet),
             _ => world.deliver(packet),
         }
     }

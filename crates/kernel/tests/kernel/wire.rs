@@ -97,6 +97,7 @@ fn packets_keep_to_the_limits() {
         target: None,
         from: World::new(1).pid(0),
         to: World::new(1).pid(1),
+        moved: 0,
         relays: 0,
         body: Body::Send { transaction: 1, hop: 0, message: Bytes::from(vec![7; len].as_slice()) },
     };
