@@ -9,6 +9,7 @@ mod date;
 mod fuzz;
 mod guests;
 mod shell;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -20,6 +21,9 @@ cargo xtask COMMAND
   tidy           reads the tree and holds the rules that no compiler knows
   bench          measures everything with the dist build; keeps a dated record in benches/
   fuzz [SECS]    each fuzz target for a bounded time (default 60 seconds)
+  sim [--minutes M | --hours H | --seed N | --large]
+                 simulates nodes that talk, move, part and crash, with growing seeds (default: 5 minutes), and
+                 kernels that do something wrong
   guests [NAME]  rebuilds the committed guests where a wasm toolchain is installed
 ";
 
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["sim", rest @ ..] => sim::run(rest),
         ["guests", rest @ ..] => guests::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -68,19 +68,15 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
         self.of.iter().map(|(key, (_, value))| (key, value))
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.of.iter_mut().map(|(key, (_, value))| (key, value))
-    }
-
-    pub(crate) fn take_if(&mut self, mut wanted: impl FnMut(&V) -> bool) -> Vec<(K, V)> {
+    pub(crate) fn take_if(&mut self, mut wanted: impl FnMut(&K, &V) -> bool) -> Vec<(K, V)> {
         self.of
-            .extract_if(|_, (_, value)| wanted(value))
+            .extract_if(|key, (_, value)| wanted(key, value))
             .map(|(key, (_, value))| (key, value))
             .collect()
     }
 
     /// Forgets what has not been touched for so long, and may be forgotten.
-    pub(crate) fn expire(&mut self, now: u64, age: u64, may: impl Fn(&V) -> bool) {
+    pub(crate) fn expire(&mut self, now: u64, age: u64, mut may: impl FnMut(&K, &V) -> bool) {
         let Some(limit) = now.checked_sub(age) else { return };
         for _ in 0..self.order.len() {
             match self.order.front() {
@@ -89,7 +85,7 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
             }
             let Some((_, key)) = self.order.pop_front() else { return };
             match self.of.get(&key) {
-                Some((touched, value)) if *touched <= limit && may(value) => {
+                Some((touched, value)) if *touched <= limit && may(&key, value) => {
                     self.of.remove(&key);
                 }
                 // One that may not be forgotten is looked at again after another age.
@@ -112,11 +108,11 @@ mod tests {
             aged.insert(key, value, key);
         }
         aged.touch(1, 50);
-        aged.expire(60, 20, |value| *value != 'b');
+        aged.expire(60, 20, |_, value| *value != 'b');
         let mut left: Vec<_> = aged.iter().map(|(key, _)| *key).collect();
         left.sort_unstable();
         assert_eq!(left, [1, 2]);
-        aged.expire(200, 20, |_| true);
+        aged.expire(200, 20, |_, _| true);
         assert_eq!(aged.len(), 0);
         assert!(aged.order.is_empty());
     }

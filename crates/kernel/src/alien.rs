@@ -1,8 +1,9 @@
 //! Senders of other kernels, as this one knows them.
 //!
-//! A sender that is elsewhere has an *alien* here (the V kernel's word), named by its pid: which of its sends is under
-//! way, for whom, and what was answered. That is the filter of duplicates: a send that comes again finds its alien, and
-//! is not delivered twice, or is answered again. It is forgotten when nothing of it can be on its way any more.
+//! A sender that is elsewhere has an *alien* here (the V kernel's word) for each process that it has sent to: which of
+//! its sends was the last, and what was answered. That is the filter of duplicates: a send that comes again finds its
+//! alien, and is not delivered twice, or is answered again. Aliens belong to the receiver, and move with it; they are
+//! forgotten when nothing of them can be on its way any more.
 
 use std::collections::VecDeque;
 
@@ -45,11 +46,12 @@ impl Answer {
 /// A send, as kernels name it beside its sender: which one it is, and how often it was forwarded.
 pub(crate) type Send = (u64, u32);
 
-/// A sender of another kernel.
+/// A sender of another kernel, to one process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Alien {
     pub(crate) place: Place,
-    pub(crate) to: Pid,
+    /// How often it had moved when it was there.
+    pub(crate) moved: u32,
     pub(crate) send: Send,
     pub(crate) stage: Stage,
 }
@@ -62,27 +64,23 @@ pub(crate) enum Stage {
     Answered(Answer),
     /// It has heard the answer, or has gone, or is here itself. Kept because what it has sent may come again.
     Over,
-    /// Its receiver has moved, and knows more of it. Kept for the same reason.
-    Left,
 }
 
 impl Alien {
-    pub(crate) fn new(place: Place, to: Pid, send: Send) -> Alien {
-        Alien { place, to, send, stage: Stage::Waits }
-    }
-
-    /// Whether this send, to that process, waits for its reply.
-    pub(crate) fn waits(&self, to: Pid, transaction: u64) -> bool {
-        self.to == to && self.send.0 == transaction && self.stage == Stage::Waits
+    pub(crate) fn new(place: Place, moved: u32, send: Send) -> Alien {
+        Alien { place, moved, send, stage: Stage::Waits }
     }
 }
+
+/// Who has sent, and to whom.
+pub(crate) type Pair = (Pid, Pid);
 
 /// The senders of other kernels.
 #[derive(Debug)]
 pub(crate) struct Aliens {
-    of: Aged<Pid, Alien>,
+    of: Aged<Pair, Alien>,
     /// Whose answers are kept, oldest first.
-    answered: VecDeque<(Pid, Send)>,
+    answered: VecDeque<(Pair, Send)>,
 }
 
 impl Default for Aliens {
@@ -93,68 +91,69 @@ impl Default for Aliens {
 
 impl Aliens {
     /// Remembers a sender's send, unless a later one is known.
-    pub(crate) fn insert(&mut self, pid: Pid, alien: Alien, now: u64) {
-        if self.of.get(pid).is_none_or(|known| known.send <= alien.send) {
+    pub(crate) fn insert(&mut self, pair: Pair, alien: Alien, now: u64) {
+        if self.of.get(pair).is_none_or(|known| known.send <= alien.send) {
             let answered = matches!(alien.stage, Stage::Answered(_));
             let send = alien.send;
-            self.of.insert(pid, alien, now);
+            self.of.insert(pair, alien, now);
             if answered {
-                self.keep_answer(pid, send);
+                self.keep_answer(pair, send);
             }
         }
     }
 
-    pub(crate) fn get(&self, pid: Pid) -> Option<&Alien> {
-        self.of.get(pid)
+    pub(crate) fn get(&self, pair: Pair) -> Option<&Alien> {
+        self.of.get(pair)
     }
 
-    pub(crate) fn get_mut(&mut self, pid: Pid) -> Option<&mut Alien> {
-        self.of.get_mut(pid)
+    pub(crate) fn get_mut(&mut self, pair: Pair) -> Option<&mut Alien> {
+        self.of.get_mut(pair)
+    }
+
+    /// Whether this send waits for its answer.
+    pub(crate) fn waits(&self, pair: Pair, send: Send) -> bool {
+        self.of.get(pair).is_some_and(|one| one.send == send && one.stage == Stage::Waits)
     }
 
     /// It was heard of.
-    pub(crate) fn touch(&mut self, pid: Pid, now: u64) -> Option<&mut Alien> {
-        self.of.touch(pid, now)
+    pub(crate) fn touch(&mut self, pair: Pair, now: u64) -> Option<&mut Alien> {
+        self.of.touch(pair, now)
     }
 
     /// What a process that moves is to know of those who have sent to it.
     pub(crate) fn leave_with(&mut self, to: Pid) -> Vec<(Pid, Alien)> {
-        let mut clients = Vec::new();
-        for (pid, alien) in self.of.iter_mut() {
-            if alien.to == to && matches!(alien.stage, Stage::Waits | Stage::Answered(_)) {
-                clients.push((*pid, alien.clone()));
-                alien.stage = Stage::Left;
-            }
-        }
-        clients
+        let gone = self.of.take_if(|(_, server), _| *server == to);
+        gone.into_iter().map(|((sender, _), alien)| (sender, alien)).collect()
     }
 
     /// A sender is here, or waits no more: what was known of its last send.
-    pub(crate) fn close(&mut self, pid: Pid) -> Option<Stage> {
-        let alien = self.of.get_mut(pid)?;
+    pub(crate) fn close(&mut self, pair: Pair) -> Option<Stage> {
+        let alien = self.of.get_mut(pair)?;
         Some(std::mem::replace(&mut alien.stage, Stage::Over))
     }
 
     /// Who waits for a reply of this process.
     pub(crate) fn clients_of(&self, to: Pid) -> impl Iterator<Item = (Pid, u64)> {
-        let waits = move |alien: &Alien| alien.to == to && alien.stage == Stage::Waits;
         self.of
             .iter()
-            .filter(move |(_, alien)| waits(alien))
-            .map(|(pid, alien)| (*pid, alien.send.0))
+            .filter(move |((_, server), alien)| *server == to && alien.stage == Stage::Waits)
+            .map(|((sender, _), alien)| (*sender, alien.send.0))
     }
 
     pub(crate) fn len(&self) -> usize {
         self.of.len()
     }
 
-    /// Answers whose senders have not said that they have heard them.
-    pub(crate) fn answers(&self) -> usize {
-        self.of.iter().filter(|(_, alien)| matches!(alien.stage, Stage::Answered(_))).count()
+    /// Answers to senders of other nodes that have not said that they have heard them.
+    pub(crate) fn answers(&self, here: Place) -> usize {
+        let kept = |alien: &Alien| {
+            alien.place.node != here.node && matches!(alien.stage, Stage::Answered(_))
+        };
+        self.of.iter().filter(|(_, alien)| kept(alien)).count()
     }
 
-    pub(crate) fn keep_answer(&mut self, from: Pid, send: Send) {
-        self.answered.push_back((from, send));
+    pub(crate) fn keep_answer(&mut self, pair: Pair, send: Send) {
+        self.answered.push_back((pair, send));
         if self.answered.len() > REPLIES_MAX
             && let Some((oldest, send)) = self.answered.pop_front()
             && let Some(alien) = self.of.get_mut(oldest)
@@ -165,9 +164,16 @@ impl Aliens {
         }
     }
 
-    /// Forgets those of whom nothing can be on its way any more. One that is on this node does not ask.
-    pub(crate) fn tick(&mut self, here: Place, now: u64) {
-        let may = |alien: &Alien| alien.place.node != here.node || alien.stage != Stage::Waits;
-        self.of.expire(now, ALIEN_NS, may);
+    /// Forgets those of whom nothing can be on its way any more. Those of this node that have waited for so long.
+    pub(crate) fn tick(&mut self, here: Place, now: u64) -> Vec<(Pair, Alien)> {
+        let mut near = Vec::new();
+        self.of.expire(now, ALIEN_NS, |pair, alien| {
+            let waits = alien.place.node == here.node && alien.stage == Stage::Waits;
+            if waits {
+                near.push((*pair, alien.clone()));
+            }
+            !waits
+        });
+        near
     }
 }

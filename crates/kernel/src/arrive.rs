@@ -3,7 +3,7 @@
 use peripatos_abi::message::{QUEUE_MAX, Status};
 use peripatos_abi::{EndReason, Pid};
 
-use crate::alien::{Alien, Answer, Send, Stage};
+use crate::alien::{Alien, Answer, Pair, Send, Stage};
 use crate::bytes::Bytes;
 use crate::claim::Concern;
 use crate::kernel::Kernel;
@@ -26,9 +26,10 @@ impl Kernel {
             Body::Send { transaction, hop, .. }
             | Body::Ask { transaction, hop }
             | Body::Access { transaction, hop, .. }
-                if self.table.find(from).is_none() && self.knows(from, (transaction, hop)) =>
+                if self.table.find(from).is_none()
+                    && self.knows((from, to), (transaction, hop)) =>
             {
-                return self.came_again(packet, (transaction, hop));
+                return self.came_again(source, packet.moved, from, to, (transaction, hop));
             }
             Body::Over { transaction, hop } if self.alien_over(from, to, (transaction, hop)) => {
                 return;
@@ -44,13 +45,15 @@ impl Kernel {
     /// It is for a process that is here.
     fn take_in(&mut self, slot: Slot, packet: Packet) {
         let concern = packet.concern();
-        let Packet { source, from, to, body, .. } = packet;
+        let Packet { source, target, from, to, moved, body, .. } = packet;
         match body {
             Body::Send { transaction, hop, message } => {
-                self.came(source, from, slot, (transaction, hop), &message);
+                self.came((source, moved), from, slot, (transaction, hop), &message);
+                self.tell_where(source, target, from, to, (transaction, hop));
             }
             Body::Access { transaction, hop, access, bytes } => {
-                self.access_came(source, from, slot, (transaction, hop), access, bytes);
+                self.access_came((source, moved), from, slot, (transaction, hop), access, bytes);
+                self.tell_where(source, target, from, to, (transaction, hop));
             }
             Body::Ask { transaction, hop } => {
                 if let Some(sender) = self.table.find(from) {
@@ -78,7 +81,7 @@ impl Kernel {
             }
             Body::Moved { at } => self.moved_on(from, slot, at),
             Body::Watch { watch, number, again } => {
-                self.watch_came(source, from, slot, watch, number, again);
+                self.watch_came((source, moved), from, slot, watch, number, again);
             }
             Body::Ended { reason } => self.end_came(slot, from, reason),
             Body::Probe { origin, transaction, edge, steps } => {
@@ -100,6 +103,15 @@ impl Kernel {
             Body::Over { .. }
             | Body::Got(Concern::Errand { .. })
             | Body::NotHere { concern: Concern::Errand { .. }, .. } => {}
+        }
+    }
+
+    /// Who did not know where a receiver is would look elsewhere, too.
+    fn tell_where(&mut self, source: Place, target: Option<Place>, from: Pid, to: Pid, send: Send) {
+        if target.is_none() && self.aliens.waits((from, to), send) {
+            let (transaction, hop) = send;
+            let got = Body::Got(Concern::Send { transaction, hop });
+            self.post(Some(source), to, from, got);
         }
     }
 
@@ -143,6 +155,9 @@ impl Kernel {
     /// It is for one that has ended here.
     fn has_ended(&mut self, packet: Packet, reason: u64) {
         let Packet { source, from, to, .. } = packet;
+        if let Body::Got(Concern::Send { transaction, hop }) = packet.body {
+            return self.no_longer(source, to, from, (transaction, hop));
+        }
         let body = match packet.concern() {
             Some(Concern::Send { transaction, hop }) => {
                 let answer = Answer::Failed(Status::NoProcess);
@@ -171,24 +186,24 @@ impl Kernel {
                 (Some(Concern::Watch { .. }), Some(slot)) => {
                     return self.end_came(slot, to, EndReason::NoProcess.to_bits());
                 }
-                (None, _) => return,
-                (Some(_), None) => {}
+                (None, _) if !matches!(packet.body, Body::Got(_)) => return,
+                _ => {}
             }
         }
         self.has_ended(packet, EndReason::NoProcess.to_bits());
     }
 
     /// Whether this send, or a later one, has come before.
-    fn knows(&self, from: Pid, send: Send) -> bool {
+    fn knows(&self, pair: Pair, send: Send) -> bool {
         !self.does_wrong(Mutation::NoDuplicateFilter)
-            && self.aliens.get(from).is_some_and(|alien| alien.send >= send)
+            && self.aliens.get(pair).is_some_and(|alien| alien.send >= send)
     }
 
     /// A send that is known has come again, or is asked after.
-    fn came_again(&mut self, packet: Packet, send: Send) {
-        let (source, from, to, now) = (packet.source, packet.from, packet.to, self.now);
+    fn came_again(&mut self, source: Place, moved: u32, from: Pid, to: Pid, send: Send) {
+        let now = self.now;
         let forgets = self.does_wrong(Mutation::NoAnswerKept);
-        let Some(alien) = self.aliens.get_mut(from) else { return };
+        let Some(alien) = self.aliens.get_mut((from, to)) else { return };
         if alien.send != send {
             return;
         }
@@ -198,17 +213,25 @@ impl Kernel {
             Stage::Waits => Body::Got(Concern::Send { transaction, hop }),
             Stage::Answered(answer) => Body::Reply { transaction, hop, answer: answer.clone() },
             Stage::Over => return,
-            Stage::Left if self.table.find(to).is_some() => return,
-            Stage::Left => return self.pass_on(packet),
         };
-        alien.place = source;
-        self.aliens.touch(from, now);
-        self.post(Some(source), to, from, body);
+        if moved >= alien.moved {
+            (alien.place, alien.moved) = (source, moved);
+        }
+        let place = alien.place;
+        self.aliens.touch((from, to), now);
+        self.post(Some(place), to, from, body);
     }
 
     /// A send has come for the first time.
-    fn came(&mut self, source: Place, from: Pid, receiver: Slot, send: Send, message: &Bytes) {
-        let (transaction, hop) = send;
+    fn came(
+        &mut self,
+        place: (Place, u32),
+        from: Pid,
+        receiver: Slot,
+        send: Send,
+        message: &Bytes,
+    ) {
+        let ((transaction, hop), (source, moved)) = (send, place);
         let Some(server) = self.table.get(receiver) else { return };
         let to = server.pid;
         if let Some(sender) = self.table.find(from) {
@@ -220,7 +243,7 @@ impl Kernel {
             return self.post(Some(source), to, from, Body::Reply { transaction, hop, answer });
         }
         self.offer(receiver, from, transaction, message);
-        self.aliens.insert(from, Alien::new(source, to, send), self.now);
+        self.aliens.insert((from, to), Alien::new(source, moved, send), self.now);
     }
 
     /// Replies to a sender of another kernel.
@@ -246,14 +269,15 @@ impl Kernel {
         of: Pid,
         answer: Answer,
     ) -> Result<(), Status> {
-        let alien = self.aliens.get_mut(from).ok_or(Status::NotWaiting)?;
-        if !alien.waits(of, transaction) {
+        let alien = self.aliens.get_mut((from, of)).ok_or(Status::NotWaiting)?;
+        if alien.send.0 != transaction || alien.stage != Stage::Waits {
             return Err(Status::NotWaiting);
         }
         alien.stage = Stage::Answered(answer.clone());
         let (place, send) = (alien.place, alien.send);
         let (transaction, hop) = send;
-        self.aliens.keep_answer(from, send);
+        self.aliens.touch((from, of), self.now);
+        self.aliens.keep_answer((from, of), send);
         self.post(Some(place), of, from, Body::Reply { transaction, hop, answer });
         Ok(())
     }
@@ -261,8 +285,8 @@ impl Kernel {
     /// A sender waits no more. `false`: it is not known here.
     fn alien_over(&mut self, from: Pid, to: Pid, send: Send) -> bool {
         let receiver = self.table.find(to);
-        let Some(alien) = self.aliens.get_mut(from) else { return false };
-        if alien.send != send || alien.to != to {
+        let Some(alien) = self.aliens.get_mut((from, to)) else { return false };
+        if alien.send != send {
             return false;
         }
         alien.stage = Stage::Over;

@@ -10,8 +10,9 @@ use std::collections::BinaryHeap;
 use peripatos_abi::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{ASK_NS, GIVE_UP_NS, RETRY_NS_MAX, RETRY_NS_MIN};
+use crate::limits::{ASK_NS, GIVE_UP_NS, REDIRECTS_MAX, RETRY_NS_MAX, RETRY_NS_MIN, TRIES_MAX};
 use crate::packet::Place;
+use crate::routes::Routes;
 use crate::ties::Watch;
 
 /// Which of a process's claims, or of a kernel's.
@@ -43,6 +44,12 @@ pub enum Concern {
 pub(crate) struct Claim {
     /// The kernel that was told last. `None`: the host looks for it.
     pub(crate) place: Option<Place>,
+    /// Who should know the place does not: the host is asked next.
+    pub(crate) astray: bool,
+    /// How often it was said there.
+    pub(crate) aimed: u32,
+    /// How often it was redirected since it was looked at last.
+    pub(crate) redirects: u32,
     /// It was acknowledged.
     pub(crate) got: bool,
     /// When that was, or when it began. In a process that moves: how long ago.
@@ -55,7 +62,16 @@ pub(crate) struct Claim {
 
 impl Claim {
     pub(crate) fn new(place: Option<Place>, now: u64) -> Claim {
-        Claim { place, got: false, since: now, tries: 0, due: 0 }
+        Claim {
+            place,
+            astray: false,
+            aimed: 0,
+            redirects: 0,
+            got: false,
+            since: now,
+            tries: 0,
+            due: 0,
+        }
     }
 
     /// One that a process has which was in the same table until now.
@@ -74,22 +90,80 @@ impl Claim {
             self.due = 0;
             return None;
         }
+        Some(self.wait(now))
+    }
+
+    /// When it is to be looked at next.
+    pub(crate) fn wait(&mut self, now: u64) -> u64 {
         let retry = RETRY_NS_MIN.saturating_mul(1 << self.tries.min(16)).min(RETRY_NS_MAX);
         self.due = now + if self.got && self.tries == 0 { ASK_NS } else { retry };
-        Some(self.due)
+        self.due
+    }
+
+    /// Where it is to be said, if it is known from here or otherwise. What was tried in vain is not known.
+    pub(crate) fn aim(&mut self, here: Place, routes: &mut Routes, to: Pid) -> Option<Place> {
+        let in_vain = self.aimed >= TRIES_MAX;
+        if let (true, Some(place)) = (in_vain, self.place) {
+            routes.not_at(to, place);
+        }
+        let known = self.place.filter(|place| *place != here).or(routes.get(to));
+        self.place = if self.astray || in_vain { None } else { known };
+        self.aimed = match self.place {
+            Some(_) => self.aimed + 1,
+            // From now on both are asked in turn.
+            None if in_vain => TRIES_MAX - 1,
+            None => 0,
+        };
+        self.astray = false;
+        self.place
+    }
+
+    /// Whether what is heard from there is about the last try. Within the node, whoever it was passed on to may say so.
+    pub(crate) fn was_tried(&self, here: Place, source: Place) -> bool {
+        let near = source.node == here.node || !self.is_lossy(here);
+        near || self.place.is_none_or(|place| place == source)
+    }
+
+    /// It is not where it was looked for from `here`, but perhaps there. Whether to try again at once.
+    pub(crate) fn redirected(
+        &mut self,
+        here: Place,
+        source: Place,
+        at: Option<Place>,
+        now: u64,
+    ) -> bool {
+        let (was_lossy, near) = (self.is_lossy(here), source.node == here.node);
+        self.place = at.filter(|at| *at != here);
+        self.astray = at.is_none();
+        if !was_lossy && self.tries <= 1 {
+            // Until now it was not asked after.
+            self.since = now;
+        }
+        // Between cores nothing else would bring it on.
+        let at_once =
+            near && !was_lossy || (near || at.is_some()) && self.redirects < REDIRECTS_MAX;
+        if at_once {
+            // It is not another try.
+            self.tries = self.tries.saturating_sub(1);
+            (self.redirects, self.aimed) = (self.redirects + 1, 0);
+        } else if near {
+            (self.tries, self.due) = (1, 0);
+        }
+        at_once
     }
 
     pub(crate) fn acknowledged(&mut self, place: Place, now: u64) {
         (self.place, self.got, self.since, self.tries) = (Some(place), true, now, 0);
+        (self.astray, self.aimed) = (false, 0);
     }
 
     pub(crate) fn is_hopeless(&self, now: u64) -> bool {
         now.saturating_sub(self.since) >= GIVE_UP_NS
     }
 
-    /// Times become spans, which mean the same to another clock.
-    pub(crate) fn leave(&mut self, now: u64) {
-        self.since = now.saturating_sub(self.since);
+    /// Times become spans, which mean the same to another clock. Within the node it was not asked after.
+    pub(crate) fn leave(&mut self, here: Place, now: u64) {
+        self.since = if self.is_lossy(here) { now.saturating_sub(self.since) } else { 0 };
         self.due = 0;
     }
 

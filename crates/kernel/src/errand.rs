@@ -11,7 +11,7 @@ use peripatos_abi::message::Status;
 use crate::aged::Aged;
 use crate::claim::{Claim, Concern, Timer};
 use crate::kernel::Kernel;
-use crate::limits::{ALIEN_NS, ERRANDS_DONE_MAX, ERRANDS_MAX, REDIRECTS_MAX};
+use crate::limits::{ALIEN_NS, ERRANDS_DONE_MAX, ERRANDS_MAX};
 use crate::packet::{Body, Packet, Place};
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Errands {
     }
 
     pub(crate) fn tick(&mut self, now: u64) {
-        self.done.expire(now, ALIEN_NS, |_| true);
+        self.done.expire(now, ALIEN_NS, |_, _| true);
     }
 }
 
@@ -78,11 +78,12 @@ impl Kernel {
         let (here, now) = (self.place, self.now);
         let Some(errand) = self.errands.under_way.get_mut(&number) else { return };
         let (from, to) = (errand.from, errand.to);
+        let place = errand.claim.aim(here, &mut self.routes, to);
         if let Some(due) = errand.claim.arm(here, now) {
             self.timers.push(Timer { due, pid: from, to, concern: Concern::Errand { number } });
         }
         errand.claim.tries += 1;
-        let (place, body) = (errand.claim.place, errand.body.clone());
+        let body = errand.body.clone();
         if self.table.find(to).is_some() || !errand.claim.is_lossy(here) {
             // It has come here, or to another core: nobody need stand up for it.
             self.errands.under_way.remove(&number);
@@ -90,14 +91,16 @@ impl Kernel {
             if self.table.find(to).is_none() {
                 return self.post(place, from, to, body);
             }
-            let packet = Packet { source: here, target: place, from, to, relays: 0, body };
+            let packet =
+                Packet { source: here, target: place, from, to, moved: 0, relays: 0, body };
             return self.arrived(packet);
         }
         self.post(place, from, to, body);
     }
 
     pub(crate) fn retry_errand(&mut self, number: u64, due: u64) {
-        let Some(errand) = self.errands.under_way.get(&number) else { return };
+        let Some(errand) = self.errands.under_way.get_mut(&number) else { return };
+        errand.claim.redirects = 0;
         if errand.claim.due != due {
             return;
         }
@@ -113,14 +116,19 @@ impl Kernel {
     }
 
     pub(crate) fn errand_not_there(&mut self, source: Place, number: u64, at: Option<Place>) {
-        let here = self.place;
+        let (here, now) = (self.place, self.now);
         let Some(errand) = self.errands.under_way.get_mut(&number) else { return };
         let to = errand.to;
-        errand.claim.place = at.filter(|at| *at != here);
-        let at_once = at.is_some() && errand.claim.tries < REDIRECTS_MAX;
+        let at_once = errand.claim.redirected(here, source, at, now);
         self.learn(source, to, at);
         if at_once {
-            self.press_errand(number);
+            return self.press_errand(number);
+        }
+        let Some(errand) = self.errands.under_way.get_mut(&number) else { return };
+        if errand.claim.due == 0 {
+            let due = errand.claim.wait(now);
+            let (pid, concern) = (errand.from, Concern::Errand { number });
+            self.timers.push(Timer { due, pid, to, concern });
         }
     }
 

@@ -323,9 +323,4 @@ impl Kernel {
             self.remove(slot, EndReason::NORMAL);
         }
     }
-
-    /// A delegate has come with its principal: what it was woken for before may not have been seen to.
-    pub(crate) fn delegate_came(&mut self, slot: Slot) {
-        self.woken.push_back(Woken::Process(slot));
-    }
 }

@@ -7,7 +7,7 @@ use crate::kernel::Kernel;
 pub struct Kept {
     /// Senders of other kernels.
     pub aliens: usize,
-    /// Of them, those whose answers are kept in case they were lost.
+    /// Of them, those of other nodes whose answers are kept in case they were lost.
     pub answers: usize,
     /// Where processes are, or went.
     pub routes: usize,
@@ -27,7 +27,7 @@ impl Kernel {
     pub fn kept(&self) -> Kept {
         Kept {
             aliens: self.aliens.len(),
-            answers: self.aliens.answers(),
+            answers: self.aliens.answers(self.place),
             routes: self.routes.len(),
             ends: self.ends.len(),
             errands: self.errands.len(),

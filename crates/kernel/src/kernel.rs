@@ -1,6 +1,6 @@
 //! The kernel: its processes, and who of them can go on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
@@ -38,7 +38,7 @@ pub struct Kernel {
     pub(crate) packets: VecDeque<Packet>,
     pub(crate) routes: Routes,
     pub(crate) aliens: Aliens,
-    /// Processes that were watched from elsewhere, and how they have ended.
+    /// Processes that have ended here, and how.
     pub(crate) ends: Aged<Pid, u64>,
     pub(crate) errands: Errands,
     pub(crate) heard: HeardReplies,
@@ -47,6 +47,8 @@ pub struct Kernel {
     pub(crate) now: u64,
     /// When circles are looked for next.
     pub(crate) probe_due: u64,
+    /// Which processes were reached by whose probes since circles were looked for last.
+    pub(crate) probed: BTreeSet<(Pid, Pid)>,
     #[cfg(feature = "mutations")]
     pub(crate) mutation: Option<Mutation>,
     /// Calls of handlers on the stack.
@@ -70,6 +72,7 @@ impl Kernel {
             timers: Timers::default(),
             now: 0,
             probe_due: 0,
+            probed: BTreeSet::new(),
             #[cfg(feature = "mutations")]
             mutation: None,
             depth: 0,
@@ -78,6 +81,7 @@ impl Kernel {
 
     /// Takes a process in. `None`: one of this pid is here already.
     pub fn add(&mut self, pid: Pid, form: Form) -> Option<Slot> {
+        self.ends.remove(pid);
         self.table.insert(Process::new(pid, form))
     }
 
@@ -85,6 +89,7 @@ impl Kernel {
     /// it, or watches it, is told.
     pub fn remove(&mut self, slot: Slot, reason: u64) {
         let Some(mut process) = self.table.remove(slot) else { return };
+        self.ends.insert(process.pid, reason, self.now);
         if self.does_wrong(Mutation::NobodyTold) {
             return;
         }
@@ -108,9 +113,7 @@ impl Kernel {
         if let Call::Send { to, at: At::Away, .. } = process.call {
             let (transaction, hop) = process.last_send();
             let place = process.out.claim.place.or(self.routes.get(to));
-            if place.is_some() {
-                self.post(place, process.pid, to, Body::Over { transaction, hop });
-            }
+            self.post(place, process.pid, to, Body::Over { transaction, hop });
         }
     }
 

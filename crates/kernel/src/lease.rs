@@ -207,13 +207,14 @@ impl Kernel {
         reply: Span,
     ) -> Result<(), Status> {
         let (to, lent) = read_sender(memory, envelope)?;
-        let known = self.aliens.get(to).map(|lender| lender.place);
+        let pid = self.pid(me).ok_or(Status::NoProcess)?;
+        let known = self.aliens.get((to, pid)).map(|lender| lender.place);
         let (place, now) = (known.or(self.routes.get(to)), self.now);
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
         if process.call != Call::None {
             return Err(Status::NotNow);
         }
-        if process.pid == to {
+        if pid == to {
             return Err(Status::NotWaiting);
         }
         process.begin_send();
@@ -243,7 +244,7 @@ impl Kernel {
     /// An operation has come from another kernel for the first time.
     pub(crate) fn access_came(
         &mut self,
-        source: Place,
+        (source, moved): (Place, u32),
         from: Pid,
         lender: Slot,
         send: Send,
@@ -262,7 +263,7 @@ impl Kernel {
             self.want(lender, Wanted { from, transaction, access, bytes })
         };
         match done {
-            Ok(()) => self.aliens.insert(from, Alien::new(source, to, send), self.now),
+            Ok(()) => self.aliens.insert((from, to), Alien::new(source, moved, send), self.now),
             Err(status) => {
                 let answer = Answer::Failed(status);
                 self.post(Some(source), to, from, Body::Reply { transaction, hop, answer });

@@ -9,6 +9,8 @@ pub const RETRY_NS_MIN: u64 = 50_000_000;
 pub const RETRY_NS_MAX: u64 = 1_600_000_000;
 /// What was acknowledged, and has not come to its end, is asked after so often.
 pub const ASK_NS: u64 = 3_000_000_000;
+/// So many times, then the host is asked where the process is.
+pub const TRIES_MAX: u32 = 6;
 /// Nothing was heard for so long: it is given up.
 pub const GIVE_UP_NS: u64 = 15_000_000_000;
 /// A reply is acknowledged after so long, unless the next send does it.
@@ -21,7 +23,7 @@ pub const PROBE_NS: u64 = 1_000_000_000;
 pub const ALIEN_NS: u64 = GIVE_UP_NS + ASK_NS + PACKET_NS_MAX + RETRY_NS_MAX;
 /// How long a kernel knows where a process went, or is.
 pub const ROUTE_NS: u64 = 60_000_000_000;
-/// How long a kernel knows how a process ended that was watched from elsewhere.
+/// How long a kernel knows how a process ended.
 pub const END_NS: u64 = 60_000_000_000;
 
 /// Senders of other kernels that are remembered ([`Status::Full`](peripatos_abi::message::Status::Full)).
@@ -44,6 +46,8 @@ pub const WATCHERS_MAX: usize = 1 << 20;
 pub const RELAYS_MAX: u8 = 16;
 /// Forwarders that a send follows at once; more only with time between them.
 pub const REDIRECTS_MAX: u32 = 16;
+/// Probes that a kernel follows in [`PROBE_NS`]. More are dropped: there will be others.
+pub const PROBES_MAX: usize = 65_536;
 /// The longest circle of processes that is found within one kernel, and in kernels of one over several. Longer chains of
 /// processes that wait are not of one program's making.
 pub const CHAIN_MAX: u32 = 1_000;

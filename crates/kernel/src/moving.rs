@@ -8,12 +8,12 @@
 
 use peripatos_abi::Pid;
 
-use crate::alien::Alien;
+use crate::alien::{Alien, Stage};
 use crate::claim::Claim;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Woken};
 use crate::mutation::Mutation;
 use crate::packet::{Body, Place};
-use crate::process::{At, Call, Process};
+use crate::process::{At, Call, Form, Process, State};
 
 use crate::table::Slot;
 
@@ -49,18 +49,18 @@ impl Kernel {
     /// Takes a process out, which goes to that place. `None`: it is not here.
     pub fn extract(&mut self, slot: Slot, to: Place) -> Option<Moving> {
         let mut process = self.table.remove(slot)?;
+        process.moved += 1;
         let (pid, here, now) = (process.pid, self.place, self.now);
-        let mut clients = self.aliens.leave_with(pid);
         let mut left = Vec::new();
         for sender in self.table.iter_mut() {
-            let last = sender.last_send();
+            let (last, moved) = (sender.last_send(), sender.moved);
             if let Call::Send { to: server, at, .. } = &mut sender.call
                 && *server == pid
                 && *at != At::Away
             {
                 *at = At::Away;
                 sender.out.claim = Claim::known(to, now);
-                clients.push((sender.pid, Alien::new(here, pid, last)));
+                self.aliens.insert((sender.pid, pid), Alien::new(here, moved, last), now);
                 left.push(sender.pid);
             }
         }
@@ -69,11 +69,13 @@ impl Kernel {
             if *at != At::Away {
                 *at = At::Away;
                 process.out.claim = Claim::known(here, now);
-                self.aliens.insert(pid, Alien::new(to, *server, last), now);
+                self.aliens.insert((pid, *server), Alien::new(to, process.moved, last), now);
             }
             process.out.claim.place = process.out.claim.place.or(self.routes.get(*server));
         }
-        process.out.claim.leave(now);
+        process.out.claim.leave(here, now);
+        process.ties.iter_mut().for_each(|ties| ties.turn_times(now));
+        let mut clients = self.aliens.leave_with(pid);
         if to.node != here.node && !self.does_wrong(Mutation::NoWordOfLeaving) {
             self.tell_moved(&process, &clients, to);
         }
@@ -98,7 +100,8 @@ impl Kernel {
 
     /// Those on other cores who count on it that nothing is lost within the node have to ask from now on.
     fn tell_moved(&mut self, process: &Process, clients: &[(Pid, Alien)], at: Place) {
-        let waiting = clients.iter().map(|(pid, alien)| (*pid, Some(alien.place)));
+        let waiting = clients.iter().filter(|(_, alien)| alien.stage == Stage::Waits);
+        let waiting = waiting.map(|(pid, alien)| (*pid, Some(alien.place)));
         let watchers = process.ties.iter().flat_map(|ties| &ties.watchers);
         let watching = watchers.map(|((pid, _), watcher)| (*pid, watcher.place));
         let all: Vec<_> = waiting.chain(watching).collect();
@@ -113,25 +116,26 @@ impl Kernel {
 
     /// Those who stay behind, and are tied to one that goes, need to know where it is; and it, where they are.
     fn move_ties(&mut self, process: &mut Process, to: Place) {
-        let (pid, here, now) = (process.pid, self.place, self.now);
+        let (pid, moved) = (process.pid, process.moved);
+        let (here, now) = (self.place, self.now);
         let Some(ties) = &mut process.ties else { return };
         let mut left = Vec::new();
         for (&(other, watch), watcher) in &mut ties.watchers {
-            let Some(theirs) = self.table.ties_of(other) else { continue };
-            watcher.place = Some(here);
+            let Some((moved, theirs)) = self.table.ties_of(other) else { continue };
+            (watcher.place, watcher.moved) = (Some(here), moved);
             if let Some(watching) = theirs.watching.get_mut(&(pid, watch)) {
                 watching.claim = Claim::known(to, now);
                 left.push((other, watch));
             }
         }
         for (&(other, watch), watching) in &mut ties.watching {
-            if let Some(theirs) = self.table.ties_of(other) {
+            if let Some((_, theirs)) = self.table.ties_of(other) {
                 watching.claim = Claim::known(here, now);
                 if let Some(watcher) = theirs.watchers.get_mut(&(pid, watch)) {
-                    watcher.place = Some(to);
+                    (watcher.place, watcher.moved) = (Some(to), moved);
                 }
             }
-            watching.claim.leave(now);
+            watching.claim.leave(here, now);
         }
         for (other, watch) in left {
             if let Some(slot) = self.table.find(other) {
@@ -146,6 +150,7 @@ impl Kernel {
         let Moving { mut process, clients, delegates } = moving;
         let (pid, now) = (process.pid, self.now);
         process.out.claim.come(now);
+        process.ties.iter_mut().for_each(|ties| ties.turn_times(now));
         for watching in process.ties.iter_mut().flat_map(|ties| ties.watching.values_mut()) {
             watching.claim.come(now);
         }
@@ -153,7 +158,7 @@ impl Kernel {
         self.routes.forget(pid);
         self.ends.remove(pid);
         for (client, alien) in clients {
-            self.aliens.insert(client, alien, now);
+            self.aliens.insert((client, pid), alien, now);
             if let Some(client) = self.table.find(client) {
                 self.meet(client, slot);
             }
@@ -161,24 +166,35 @@ impl Kernel {
         // Whomever it waits for or watches learns from where it asks.
         self.press_send(slot);
         self.press_watches(slot);
-        // It is no alien here any more.
-        self.aliens.close(pid);
-        for slot in delegates.into_iter().filter_map(|one| self.adopt(one)).collect::<Vec<_>>() {
-            self.delegate_came(slot);
+        self.wake_ready(slot);
+        for delegate in delegates {
+            self.adopt(delegate);
         }
         Some(slot)
+    }
+
+    /// What woke it where it was has woken nobody here.
+    fn wake_ready(&mut self, slot: Slot) {
+        let Some(process) = self.table.get(slot) else { return };
+        let callable = process.form == Form::Handler && process.serves.is_none();
+        if callable && process.has_waiting() {
+            self.woken.push_back(Woken::Handler(slot));
+        }
+        if process.call != Call::None && process.state() == State::Ready {
+            self.woken.push_back(Woken::Process(slot));
+        }
     }
 
     /// A sender and its receiver's record of it are in one table.
     fn meet(&mut self, client: Slot, server: Slot) {
         let Some((sender, receiver)) = self.table.pair_mut(client, server) else { return };
-        let (pid, last) = (sender.pid, sender.last_send());
-        let waits = matches!(sender.call, Call::Send { to, .. } if to == receiver.pid);
-        let known = self.aliens.get(pid).is_some_and(|one| one.send == last);
+        let (pair, last) = ((sender.pid, receiver.pid), sender.last_send());
+        let waits = matches!(sender.call, Call::Send { to, .. } if to == pair.1);
+        let known = self.aliens.get(pair).is_some_and(|alien| alien.send == last);
         if waits && known && sender.is_away(last) {
             self.send_home(client, server);
         } else {
-            self.aliens.close(pid);
+            self.aliens.close(pair);
         }
     }
 }

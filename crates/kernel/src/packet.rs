@@ -36,6 +36,9 @@ pub struct Packet {
     pub from: Pid,
     /// The process that it is for.
     pub to: Pid,
+    /// How often `from` had moved when it was said, if its own kernel has said it: of what is said of where it is, the
+    /// latest counts.
+    pub moved: u32,
     /// How many kernels have passed it on.
     pub relays: u8,
     /// What.

@@ -12,45 +12,32 @@ use peripatos_abi::message::Status;
 
 use crate::alien::Send;
 use crate::kernel::Kernel;
-use crate::limits::CHAIN_MAX;
+use crate::limits::{CHAIN_MAX, PROBES_MAX};
 use crate::mutation::Mutation;
 use crate::packet::Body;
 use crate::process::{At, Call};
 use crate::table::Slot;
 
 impl Kernel {
-    /// Sends a probe for everyone who has waited since the last time.
+    /// Looks for a circle for everyone who has waited since the last time, and is waited for.
     pub(crate) fn look_for_circles(&mut self) {
         if self.does_wrong(Mutation::NoProbe) {
             return;
         }
-        let mut probes = Vec::new();
+        self.probed.clear();
+        let mut waiting = Vec::new();
         for process in self.table.iter_mut() {
-            let away = matches!(process.call, Call::Send { at: At::Away, .. });
             // A lender's kernel answers, while the lender waits.
-            let waits = away && !process.accesses();
-            if waits && process.out.waited {
-                probes.push(process.pid);
+            let waits = matches!(process.call, Call::Send { .. }) && !process.accesses();
+            if waits && process.out.waited && process.is_waited_for() {
+                waiting.push((process.pid, process.sends));
             }
             process.out.waited = waits;
         }
-        for pid in probes {
+        for (pid, transaction) in waiting {
             if let Some(slot) = self.table.find(pid) {
-                self.send_probe(slot, pid, None, 0);
+                self.chase(slot, (pid, transaction), 0);
             }
-        }
-    }
-
-    /// Follows a process's send to another kernel. `origin`: if not itself.
-    fn send_probe(&mut self, at: Slot, pid: Pid, origin: Option<(Pid, u64)>, steps: u32) {
-        let Some(process) = self.table.get(at) else { return };
-        let Call::Send { to, at: At::Away, .. } = process.call else { return };
-        let edge = process.last_send();
-        let (origin, transaction) = origin.unwrap_or((pid, process.sends));
-        let place = process.out.claim.place.or(self.routes.get(to));
-        if place.is_some() && steps < CHAIN_MAX {
-            let body = Body::Probe { origin, transaction, edge, steps: steps + 1 };
-            self.post(place, pid, to, body);
         }
     }
 
@@ -65,35 +52,54 @@ impl Kernel {
         steps: u32,
     ) {
         let Some(to) = self.pid(slot) else { return };
-        let holds = |alien: &crate::alien::Alien| alien.send == edge && alien.waits(to, edge.0);
         let checks = !self.does_wrong(Mutation::ProbeUnchecked);
-        if checks && !self.aliens.get(from).is_some_and(holds) {
+        if checks && !self.aliens.waits((from, to), edge) {
             return;
         }
-        let mut at = slot;
+        // It may have come twice, or go round a circle that its origin is not in.
+        if self.probed.len() >= PROBES_MAX || !self.probed.insert((to, origin)) {
+            return;
+        }
+        if to == origin {
+            self.closed(slot, transaction);
+        } else {
+            self.chase(slot, (origin, transaction), steps);
+        }
+    }
+
+    /// Follows who waits for whom, to where that leaves the kernel, or the origin.
+    fn chase(&mut self, slot: Slot, origin: (Pid, u64), steps: u32) {
+        let (mut at, (wanted, transaction)) = (slot, origin);
         for _ in 0..CHAIN_MAX {
             let Some(process) = self.table.get(at) else { return };
-            let pid = process.pid;
-            let Call::Send { to: next, at: how_far, .. } = process.call else { return };
+            let Call::Send { to, at: how_far, .. } = process.call else { return };
             if process.accesses() {
                 return;
             }
-            if pid == origin {
-                if how_far == At::Away && process.sends == transaction {
-                    self.give_up(at, Status::Deadlock);
+            let (pid, edge) = (process.pid, process.last_send());
+            if pid > wanted {
+                return;
+            }
+            match (how_far, self.table.find(to)) {
+                (At::Away, _) if steps < CHAIN_MAX => {
+                    let place = process.out.claim.place.or(self.routes.get(to));
+                    let steps = steps + 1;
+                    let body = Body::Probe { origin: wanted, transaction, edge, steps };
+                    return place.map_or((), |place| self.post(Some(place), pid, to, body));
                 }
-                return;
+                (At::Queued | At::Received, Some(next)) if to == wanted => {
+                    return self.closed(next, transaction);
+                }
+                (At::Queued | At::Received, Some(next)) => at = next,
+                _ => return,
             }
-            if pid > origin {
-                return;
-            }
-            if how_far == At::Away {
-                return self.send_probe(at, pid, Some((origin, transaction)), steps);
-            }
-            match self.table.find(next) {
-                Some(next) => at = next,
-                None => return,
-            }
+        }
+    }
+
+    /// A probe has got round.
+    fn closed(&mut self, slot: Slot, transaction: u64) {
+        if self.table.get(slot).is_some_and(|process| process.sends == transaction) {
+            self.give_up(slot, Status::Deadlock);
         }
     }
 }

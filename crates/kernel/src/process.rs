@@ -156,6 +156,8 @@ pub(crate) struct Process {
     pub(crate) clients: u32,
     /// What it has under way is its host's: [`Span::HOST`].
     pub(crate) asks: bool,
+    /// How often it has moved.
+    pub(crate) moved: u32,
     /// Most have none.
     pub(crate) ties: Option<Box<Ties>>,
     /// What it lends with its next send, or has lent with its last one.
@@ -175,6 +177,8 @@ pub(crate) struct Out {
     pub(crate) kept: Option<Bytes>,
     /// It is no message, but an operation on what the receiver lends.
     pub(crate) access: Option<Access>,
+    /// Whose reply has come last from another node, and to which send.
+    pub(crate) heard: Option<(Pid, Send)>,
     /// It waited already when circles were looked for last.
     pub(crate) waited: bool,
 }
@@ -192,6 +196,7 @@ impl Process {
             serves: None,
             clients: 0,
             asks: false,
+            moved: 0,
             ties: None,
             lease: None,
             group: None,
@@ -254,6 +259,11 @@ impl Process {
     /// Whether it waits for an operation on a lease: for another's kernel, not for its program.
     pub(crate) fn accesses(&self) -> bool {
         matches!(self.call, Call::Send { .. }) && self.out.access.is_some()
+    }
+
+    /// Whether somebody waits for it, or may.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.clients > 0 || !self.queue.is_empty() || self.serves.is_some()
     }
 
     /// Its last send, as kernels name it beside its pid.

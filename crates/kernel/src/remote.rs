@@ -7,12 +7,11 @@
 use peripatos_abi::Pid;
 use peripatos_abi::message::{QUEUE_MAX, Status};
 
-use crate::alien::{Answer, Send, Stage};
+use crate::alien::{Alien, Answer, Send, Stage};
 use crate::bytes::Bytes;
 use crate::claim::{Claim, Concern, Timer};
 use crate::deadlock;
 use crate::kernel::{Kernel, Woken};
-use crate::limits::REDIRECTS_MAX;
 use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
 use crate::process::{At, Call, Span};
@@ -42,7 +41,10 @@ impl Kernel {
     }
 
     pub(crate) fn post(&mut self, target: Option<Place>, from: Pid, to: Pid, body: Body) {
-        self.packets.push_back(Packet { source: self.place, target, from, to, relays: 0, body });
+        let moved = self.table.find(from).and_then(|slot| self.table.get(slot));
+        let moved = moved.map_or(0, |process| process.moved);
+        let (source, relays) = (self.place, 0);
+        self.packets.push_back(Packet { source, target, from, to, moved, relays, body });
     }
 
     /// Says a send again, or asks after it, and looks again later. If sender and receiver have met, it is made here.
@@ -52,12 +54,11 @@ impl Kernel {
         if let Some(receiver) = self.table.find(to) {
             return self.send_home(slot, receiver);
         }
-        let (here, now, route) = (self.place, self.now, self.routes.get(to));
+        let (here, now) = (self.place, self.now);
         let Some(process) = self.table.get_mut(slot) else { return };
         let (transaction, hop) = process.last_send();
         let (pid, out) = (process.pid, &mut process.out);
-        let place = out.claim.place.or(route);
-        out.claim.place = place;
+        let place = out.claim.aim(here, &mut self.routes, to);
         if let Some(due) = out.claim.arm(here, now) {
             let concern = Concern::Send { transaction, hop };
             self.timers.push(Timer { due, pid, to, concern });
@@ -80,8 +81,8 @@ impl Kernel {
         if !process.is_away(send) {
             return;
         }
-        let known = self.aliens.get(from).is_some_and(|one| one.to == to && one.send == send);
-        if known && let Some(stage) = self.aliens.close(from) {
+        let known = self.aliens.get((from, to)).is_some_and(|alien| alien.send == send);
+        if known && let Some(stage) = self.aliens.close((from, to)) {
             match stage {
                 Stage::Waits => {
                     let queued = |one: &crate::process::Waiting| {
@@ -93,13 +94,22 @@ impl Kernel {
                     self.set_at(sender, at);
                 }
                 Stage::Answered(answer) => self.answer_sender(sender, answer),
-                Stage::Over | Stage::Left => self.fail(from, send.0, to, Status::Unreachable),
+                Stage::Over => self.fail(from, send.0, to, Status::Unreachable),
             }
             return;
         }
         match process.out.kept.take() {
-            Some(bytes) if process.accesses() => self.access_here(sender, receiver, bytes),
-            Some(message) => self.deliver_here(sender, receiver, &message),
+            Some(bytes) => {
+                // It may have been sent more than once, to wherever the receiver goes.
+                let (moved, accesses) = (process.moved, process.accesses());
+                let alien = Alien { stage: Stage::Over, ..Alien::new(self.place, moved, send) };
+                self.aliens.insert((from, to), alien, self.now);
+                if accesses {
+                    self.access_here(sender, receiver, bytes);
+                } else {
+                    self.deliver_here(sender, receiver, &bytes);
+                }
+            }
             // Its receiver has had it, and does not know of it any more.
             None => self.fail(from, send.0, to, Status::Unreachable),
         }
@@ -146,6 +156,7 @@ impl Kernel {
             self.routes.heard(from, source);
         }
         if source.node != here.node {
+            sender.out.heard = Some((from, send));
             self.heard.push(now, pid, from, send, source);
         }
         self.answer_sender(slot, answer);
@@ -188,17 +199,28 @@ impl Kernel {
     pub(crate) fn got_send(&mut self, source: Place, from: Pid, slot: Slot, send: Send) {
         let (here, now) = (self.place, self.now);
         let Some(sender) = self.table.get_mut(slot) else { return };
-        let Call::Send { to, .. } = sender.call else { return };
+        let pid = sender.pid;
+        let Call::Send { to, .. } = sender.call else {
+            return self.no_longer(source, pid, from, send);
+        };
+        if sender.last_send() != send {
+            return self.no_longer(source, pid, from, send);
+        }
         if to != from || !sender.is_away(send) {
             return;
         }
-        let pid = sender.pid;
         sender.out.kept = None;
         sender.out.claim.acknowledged(source, now);
         if let Some(due) = sender.out.claim.arm(here, now) {
             let concern = Concern::Send { transaction: send.0, hop: send.1 };
             self.timers.push(Timer { due, pid, to, concern });
         }
+    }
+
+    /// A receiver's kernel has a send that nobody waits for.
+    pub(crate) fn no_longer(&mut self, source: Place, from: Pid, to: Pid, send: Send) {
+        let (transaction, hop) = send;
+        self.post(Some(source), from, to, Body::Over { transaction, hop });
     }
 
     /// The receiver was not where it was looked for.
@@ -210,22 +232,24 @@ impl Kernel {
         send: Send,
         at: Option<Place>,
     ) {
-        let here = self.place;
+        let (here, now) = (self.place, self.now);
         let Some(sender) = self.table.get_mut(slot) else { return };
         let awaited = matches!(sender.call, Call::Send { to, .. } if to == from);
         // Another place may have been tried since.
-        let near = source.node == here.node;
-        let tried = near || sender.out.claim.place.is_none_or(|place| place == source);
+        let tried = sender.out.claim.was_tried(here, source);
         if !awaited || !sender.is_away(send) || !tried {
             return;
         }
-        sender.out.claim.place = at.filter(|at| *at != here);
-        let at_once = near || at.is_some() && sender.out.claim.tries < REDIRECTS_MAX;
+        let at_once = sender.out.claim.redirected(here, source, at, now);
         self.learn(source, from, at);
         if at_once {
             self.press_send(slot);
-        } else {
-            self.rearm_send(slot);
+        } else if let Some(sender) = self.table.get_mut(slot)
+            && sender.out.claim.due == 0
+        {
+            let due = sender.out.claim.wait(now);
+            let concern = Concern::Send { transaction: send.0, hop: send.1 };
+            self.timers.push(Timer { due, pid: sender.pid, to: from, concern });
         }
     }
 

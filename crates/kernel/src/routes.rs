@@ -53,13 +53,14 @@ impl Routes {
 
     /// A process is not there, if that is where it was thought to be.
     pub(crate) fn not_at(&mut self, pid: Pid, place: Place) {
-        if self.get(pid) == Some(place) {
+        // Where it went from here it may not have arrived.
+        if self.places.get(pid).is_some_and(|route| route.place == place && !route.went) {
             self.forget(pid);
         }
     }
 
     pub(crate) fn not_at_node(&mut self, node: u128) {
-        self.places.take_if(|route| route.place.node == node && !route.went);
+        self.places.take_if(|_, route| route.place.node == node && !route.went);
     }
 
     pub(crate) fn get(&self, pid: Pid) -> Option<Place> {
@@ -72,6 +73,6 @@ impl Routes {
 
     pub(crate) fn tick(&mut self, now: u64) {
         self.now = now;
-        self.places.expire(now, ROUTE_NS, |_| true);
+        self.places.expire(now, ROUTE_NS, |_, _| true);
     }
 }

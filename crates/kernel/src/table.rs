@@ -44,7 +44,8 @@ impl Hasher for PidHasher {
     fn write_u128(&mut self, bits: u128) {
         // The map takes its bucket from the low bits and its tag from the high ones.
         let mixed = (bits as u64) ^ ((bits >> 64) as u64);
-        self.0 = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+        let before = self.0.rotate_left(32);
+        self.0 = (before ^ mixed).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
 
     #[inline]
@@ -110,10 +111,11 @@ impl Table {
         entry.process.as_mut().filter(|_| entry.generation == slot.generation)
     }
 
-    /// The ties of a process that has some.
-    pub(crate) fn ties_of(&mut self, pid: Pid) -> Option<&mut Ties> {
+    /// The ties of a process that has some, and how often it has moved.
+    pub(crate) fn ties_of(&mut self, pid: Pid) -> Option<(u32, &mut Ties)> {
         let slot = self.find(pid)?;
-        self.get_mut(slot)?.ties.as_deref_mut()
+        let process = self.get_mut(slot)?;
+        Some((process.moved, process.ties.as_deref_mut()?))
     }
 
     /// Two processes at once.

@@ -13,7 +13,7 @@ use crate::kernel::{Kernel, Woken};
 use crate::limits::{END_NS, HEARD_NS, PROBE_NS};
 use crate::mutation::Mutation;
 use crate::packet::{Body, Place};
-use crate::process::{At, Call};
+use crate::process::{At, Call, Process};
 use crate::table::Slot;
 use crate::ties::Watch;
 
@@ -53,13 +53,12 @@ impl Kernel {
             self.retry(timer);
         }
         self.acknowledge();
-        if self.does_wrong(Mutation::NothingForgotten) {
-            return;
+        if !self.does_wrong(Mutation::NothingForgotten) {
+            self.routes.tick(now);
+            self.doubt_aliens();
+            self.errands.tick(now);
+            self.ends.expire(now, END_NS, |_, _| true);
         }
-        self.routes.tick(now);
-        self.aliens.tick(self.place, now);
-        self.errands.tick(now);
-        self.ends.expire(now, END_NS, |_| true);
         if now >= self.probe_due {
             self.probe_due = now + PROBE_NS;
             self.look_for_circles();
@@ -99,19 +98,35 @@ impl Kernel {
             }
             return self.rearm_send(slot);
         }
+        if let Some(sender) = self.table.get_mut(slot) {
+            sender.out.claim.redirects = 0;
+        }
         self.press_send(slot);
     }
 
-    /// A send that is away fails. Its receiver need not reply, and need not see it, if that is not too late.
+    /// A send fails. Its receiver need not reply, and need not see it, if that is not too late.
     pub(crate) fn give_up(&mut self, slot: Slot, status: Status) {
         let Some(sender) = self.table.get_mut(slot) else { return };
-        let Call::Send { to, at: At::Away, .. } = sender.call else { return };
+        let Call::Send { to, at, .. } = sender.call else { return };
         let (pid, (transaction, hop), place) =
             (sender.pid, sender.last_send(), sender.out.claim.place);
         sender.fail(status);
         self.woken.push_back(Woken::Process(slot));
-        if place.is_some() {
+        if at == At::Away {
             self.post(place, pid, to, Body::Over { transaction, hop });
+        } else if let Some(server) = self.table.find(to).and_then(|slot| self.table.get_mut(slot)) {
+            server
+                .queue
+                .retain(|waiting| waiting.from != pid || waiting.transaction != transaction);
+        }
+    }
+
+    /// Forgets aliens of whom nothing can be on its way. One that is on this node does not ask, and is asked itself.
+    fn doubt_aliens(&mut self) {
+        for ((from, to), alien) in self.aliens.tick(self.place, self.now) {
+            let (transaction, hop) = alien.send;
+            let got = Body::Got(Concern::Send { transaction, hop });
+            self.post(Some(alien.place), to, from, got);
         }
     }
 
@@ -119,10 +134,12 @@ impl Kernel {
     fn acknowledge(&mut self) {
         let now = self.now;
         while let Some(Heard { pid, of, send, place, .. }) = self.heard.pop_due(now) {
-            let told =
-                self.table.find(pid).and_then(|slot| self.table.get(slot)).is_some_and(|one| {
-                    one.last_send() > send && one.out.claim.place == Some(place)
-                });
+            // Its next send to the same process has told, or its reply to that one will.
+            let told = |one: &Process| {
+                let again = matches!(one.call, Call::Send { to, .. } if to == of);
+                again || one.out.heard.is_some_and(|(by, last)| by == of && last > send)
+            };
+            let told = self.table.find(pid).and_then(|slot| self.table.get(slot)).is_some_and(told);
             if !told && !self.does_wrong(Mutation::NoAcknowledgement) {
                 let (transaction, hop) = send;
                 self.post(Some(place), pid, of, Body::Over { transaction, hop });

@@ -7,6 +7,7 @@ use peripatos_abi::message::WATCHES_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::Claim;
+use crate::limits::ALIEN_NS;
 use crate::packet::Place;
 
 /// What becomes of the watcher when the watched one ends.
@@ -29,6 +30,9 @@ pub(crate) struct Ties {
     pub(crate) watching: BTreeMap<(Pid, Watch), Watching>,
     /// Who watches it.
     pub(crate) watchers: BTreeMap<(Pid, Watch), Watcher>,
+    /// Who has watched it and does not any more, which of its watches was the last, and since when: what comes late
+    /// does not count.
+    pub(crate) undone: BTreeMap<(Pid, Watch), (u64, u64)>,
     /// Whom it has monitored and who has ended how, and it has not received the word.
     pub(crate) ended: VecDeque<(Pid, u64)>,
 }
@@ -49,9 +53,24 @@ pub(crate) struct Watcher {
     pub(crate) number: u64,
     /// Where the watcher is. Means nothing while it is in the same table.
     pub(crate) place: Option<Place>,
+    /// How often it had moved when it was there.
+    pub(crate) moved: u32,
 }
 
 impl Ties {
+    /// One does not watch it any more.
+    pub(crate) fn undo(&mut self, by: Pid, watch: Watch, number: u64, now: u64) {
+        self.undone.retain(|_, (_, since)| now.saturating_sub(*since) < ALIEN_NS);
+        if self.undone.len() < WATCHES_MAX {
+            self.undone.insert((by, watch), (number, now));
+        }
+    }
+
+    /// Times become spans, or spans times.
+    pub(crate) fn turn_times(&mut self, now: u64) {
+        self.undone.values_mut().for_each(|(_, since)| *since = now.saturating_sub(*since));
+    }
+
     /// Whether it may watch another one, and be told of its end.
     pub(crate) fn has_room(&self) -> bool {
         self.watching.len() + self.ended.len() < WATCHES_MAX

@@ -13,6 +13,7 @@ use crate::ties::{Ties, Watch, Watcher, Watching};
 
 impl Kernel {
     /// A process will receive an envelope of [`Kind::Ended`] when the other one has ended: now, if nobody has its pid.
+    /// Once, however often it asked for it before it has received that.
     ///
     /// # Errors
     /// [`Status::TooMany`].
@@ -60,6 +61,7 @@ impl Kernel {
     /// Takes in a process that `parent` has spawned, and may end. `None`: one of this pid is here already.
     pub fn add_child(&mut self, pid: Pid, form: Form, parent: Pid) -> Option<Slot> {
         let mut process = Process::new(pid, form);
+        self.ends.remove(pid);
         process.ties().parent = Some(parent);
         self.table.insert(process)
     }
@@ -77,7 +79,9 @@ impl Kernel {
         let now = self.now;
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
         let pid = process.pid;
-        if pid == to || process.ties().watching.contains_key(&(to, watch)) {
+        let ties = process.ties();
+        let word = watch == Watch::Monitor && ties.ended.iter().any(|(ended, _)| *ended == to);
+        if pid == to || word || ties.watching.contains_key(&(to, watch)) {
             return Ok(());
         }
         if !process.ties().has_room() {
@@ -85,7 +89,7 @@ impl Kernel {
         }
         let number = process.ties().begun + 1;
         if let Some(slot) = self.table.find(to)
-            && !self.watched(slot, pid, watch, Watcher { number, place: None })
+            && !self.watched(slot, pid, watch, Watcher { number, place: None, moved: 0 })
         {
             return Err(Status::TooMany);
         }
@@ -96,7 +100,7 @@ impl Kernel {
         let claim = Claim::new(place, now);
         ties.watching.insert((to, watch), Watching { number, claim });
         if watch == Watch::Link {
-            ties.watchers.insert((to, watch), Watcher { number: 0, place });
+            ties.watchers.insert((to, watch), Watcher { number: 0, place, moved: 0 });
         }
         if self.table.find(to).is_none() {
             self.press_watch(me, to, watch);
@@ -110,7 +114,12 @@ impl Kernel {
         let Some(process) = self.table.get_mut(slot) else { return false };
         let ties = process.ties();
         let known = ties.watchers.get(&(by, watch)).copied();
-        if known.is_some_and(|known| known.number > watcher.number) {
+        let newer = |known: Watcher| {
+            known.number > watcher.number
+                || known.number == watcher.number && known.moved > watcher.moved
+        };
+        let undone = ties.undone.get(&(by, watch)).is_some_and(|(last, _)| *last >= watcher.number);
+        if undone || known.is_some_and(newer) {
             return true;
         }
         let back = watch == Watch::Link && !ties.watching.contains_key(&(by, watch));
@@ -128,13 +137,16 @@ impl Kernel {
     }
 
     fn unwatch(&mut self, me: Slot, to: Pid, watch: Watch) -> Result<(), Status> {
+        let now = self.now;
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
         let pid = process.pid;
         let Some(ties) = &mut process.ties else { return Ok(()) };
         match watch {
             Watch::Monitor => ties.ended.retain(|(ended, _)| *ended != to),
             Watch::Link => {
-                ties.watchers.remove(&(to, watch));
+                if let Some(watcher) = ties.watchers.remove(&(to, watch)) {
+                    ties.undo(to, watch, watcher.number, now);
+                }
             }
         }
         if let Some(Watching { number, .. }) = ties.watching.remove(&(to, watch)) {
@@ -155,10 +167,13 @@ impl Kernel {
     }
 
     pub(crate) fn unwatched(&mut self, slot: Slot, by: Pid, watch: Watch, number: u64) {
+        let now = self.now;
         let Some(ties) = self.table.get_mut(slot).and_then(|one| one.ties.as_mut()) else { return };
         let known = ties.watchers.get(&(by, watch));
         if known.is_some_and(|known| known.number <= number) {
+            let last = known.map_or(0, |known| known.number);
             ties.watchers.remove(&(by, watch));
+            ties.undo(by, watch, last, now);
             if watch == Watch::Link {
                 ties.watching.remove(&(by, watch));
             }
@@ -188,7 +203,6 @@ impl Kernel {
             Some(slot) => self.end_came(slot, of, reason),
             None => {
                 // If that is lost, the watcher's kernel asks.
-                self.ends.insert(of, reason, self.now);
                 let place = place.or(self.routes.get(watcher));
                 self.post(place, of, watcher, Body::Ended { reason });
             }

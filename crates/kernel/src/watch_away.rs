@@ -4,7 +4,6 @@ use peripatos_abi::{EndReason, Pid};
 
 use crate::claim::{Concern, Timer};
 use crate::kernel::Kernel;
-use crate::limits::REDIRECTS_MAX;
 use crate::mutation::Mutation;
 use crate::packet::{Body, Place};
 use crate::table::Slot;
@@ -18,16 +17,18 @@ impl Kernel {
 
     /// Says that a process watches another one, and says it again later.
     pub(crate) fn press_watch(&mut self, slot: Slot, to: Pid, watch: Watch) {
-        let (here, now, route) = (self.place, self.now, self.routes.get(to));
+        let (here, now) = (self.place, self.now);
         let Some(pid) = self.pid(slot) else { return };
         let met = self.table.find(to);
-        let Some(Watching { number, claim }) = self.watching(slot, to, watch) else { return };
+        let ties = self.table.get_mut(slot).and_then(|process| process.ties.as_mut());
+        let watching = ties.and_then(|ties| ties.watching.get_mut(&(to, watch)));
+        let Some(Watching { number, claim }) = watching else { return };
         let (number, again) = (*number, claim.got);
         if let Some(met) = met {
             return self.watch_home(slot, pid, met, to, watch, number, again);
         }
-        claim.place = claim.place.or(route);
-        let (place, due) = (claim.place, claim.arm(here, now));
+        let place = claim.aim(here, &mut self.routes, to);
+        let due = claim.arm(here, now);
         claim.tries += 1;
         if let Some(due) = due {
             self.timers.push(Timer { due, pid, to, concern: Concern::Watch { watch, number } });
@@ -54,7 +55,7 @@ impl Kernel {
             // The other one has unlinked itself.
             return self.unwatched(slot, to, watch, u64::MAX);
         }
-        if !self.watched(met, pid, watch, Watcher { number, place: None }) {
+        if !self.watched(met, pid, watch, Watcher { number, place: None, moved: 0 }) {
             self.end_came(slot, to, EndReason::Lost.to_bits());
         }
     }
@@ -89,13 +90,14 @@ impl Kernel {
         if claim.is_hopeless(now) {
             return self.end_came(slot, to, EndReason::Lost.to_bits());
         }
+        claim.redirects = 0;
         self.press_watch(slot, to, watch);
     }
 
     /// Another kernel's process watches one of this one's.
     pub(crate) fn watch_came(
         &mut self,
-        source: Place,
+        (source, moved): (Place, u32),
         from: Pid,
         slot: Slot,
         watch: Watch,
@@ -112,14 +114,12 @@ impl Kernel {
             let body = Body::Unwatch { errand: 0, watch, number: u64::MAX };
             return self.post(Some(source), to, from, body);
         }
-        if !self.watched(slot, from, watch, Watcher { number, place: Some(source) }) {
+        if !self.watched(slot, from, watch, Watcher { number, place: Some(source), moved }) {
             let reason = EndReason::Lost.to_bits();
             return self.post(Some(source), to, from, Body::Ended { reason });
         }
-        if source.node != self.place.node || again {
-            let got = Body::Got(Concern::Watch { watch, number });
-            self.post(Some(source), to, from, got);
-        }
+        let got = Body::Got(Concern::Watch { watch, number });
+        self.post(Some(source), to, from, got);
     }
 
     pub(crate) fn got_watch(
@@ -155,21 +155,23 @@ impl Kernel {
         number: u64,
         at: Option<Place>,
     ) {
-        let here = self.place;
-        let near = source.node == here.node;
+        let (here, now) = (self.place, self.now);
         let Some(watching) = self.watching(slot, from, watch) else { return };
         let claim = &mut watching.claim;
-        let tried = near || claim.place.is_none_or(|place| place == source);
+        let tried = claim.was_tried(here, source);
         if watching.number != number || !tried {
             return;
         }
-        claim.place = at.filter(|at| *at != here);
-        let at_once = near || at.is_some() && claim.tries < REDIRECTS_MAX;
+        let at_once = claim.redirected(here, source, at, now);
         self.learn(source, from, at);
         if at_once {
             self.press_watch(slot, from, watch);
-        } else {
-            self.rearm_watch(slot, from, watch);
+        } else if let (Some(pid), Some(Watching { claim, .. })) =
+            (self.pid(slot), self.watching(slot, from, watch))
+            && claim.due == 0
+        {
+            let (due, concern) = (claim.wait(now), Concern::Watch { watch, number });
+            self.timers.push(Timer { due, pid, to: from, concern });
         }
     }
 

@@ -15,12 +15,17 @@ struct Rule {
     outer: Option<&'static [&'static str]>,
 }
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     Rule { name: "peripatos-abi", inner: &[], outer: Some(&["postcard", "serde", "thiserror"]) },
     Rule {
         name: "peripatos-kernel",
         inner: &["peripatos-abi"],
         outer: Some(&["postcard", "serde", "thiserror"]),
+    },
+    Rule {
+        name: "peripatos-sim",
+        inner: &["peripatos-abi", "peripatos-kernel"],
+        outer: Some(&["postcard"]),
     },
     Rule { name: "peripatos-balancer", inner: &[], outer: Some(&[]) },
     Rule {

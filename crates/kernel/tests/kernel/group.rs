@@ -2,8 +2,9 @@
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
-use peripatos_kernel::{Form, State};
+use peripatos_kernel::{Form, Kernel, Place, State};
 
+use crate::random::Random;
 use crate::world::{Id, REPLY, World};
 
 /// A sender and so many members, on so many cores in turn.
@@ -84,7 +85,7 @@ fn all_replies_come() {
                 [Ok(vec![]), Ok(vec![1]), Ok(vec![2; 2]), gone.clone(), Ok(vec![4; 4]), gone];
             let expected: Vec<_> = to.iter().copied().zip(expected).collect();
             assert_eq!(records(&mut world, sender, len), expected);
-            assert_eq!(world.kernels.iter().map(peripatos_kernel::Kernel::len).sum::<usize>(), 5);
+            assert_eq!(world.kernels.iter().map(Kernel::len).sum::<usize>(), 5);
         }
     }
 }
@@ -111,7 +112,7 @@ fn the_first_reply_counts_and_all_have_the_message() {
             settle(&mut world);
             assert_eq!(world.wait(sender), Some(Err(Status::NotNow)));
         }
-        assert_eq!(world.kernels.iter().map(peripatos_kernel::Kernel::len).sum::<usize>(), 4);
+        assert_eq!(world.kernels.iter().map(Kernel::len).sum::<usize>(), 4);
         // If nobody replies, that is told.
         world.send_all(sender, &to, b"who?", false).expect("nothing is in the way");
         settle(&mut world);
@@ -202,6 +203,86 @@ fn a_sender_that_ends_is_not_missed() {
         let replied = world.reply(members[0], b"?");
         assert!(replied == Err(Status::NotWaiting) || cores > 1);
         settle(&mut world);
-        assert_eq!(world.kernels.iter().map(peripatos_kernel::Kernel::len).sum::<usize>(), 4);
+        assert_eq!(world.kernels.iter().map(Kernel::len).sum::<usize>(), 4);
     }
+}
+
+/// Over links that lose, repeat and reorder, while all of them move, each member gets each message once, and each reply
+/// comes.
+#[test]
+fn bad_links_and_moves_do_no_harm() {
+    for seed in 1..100 {
+        let mut random = Random::new(seed);
+        let mut world = World { kernels: (0..3).map(node).collect(), ..World::new(3) };
+        let sender = world.add(0, Form::Fiber);
+        let members: Vec<Id> = (0..4).map(|at| world.add(at % 3, Form::Fiber)).collect();
+        let to = pids(&world, &members);
+        let (mut now, mut got) = (0, vec![0; members.len()]);
+        for round in 1..=3_u8 {
+            let all = round != 2;
+            world.send_all(sender, &to, &[round], all).expect("nothing is in the way");
+            let answered = loop {
+                step(&mut world, &mut random, &mut now, &members, &mut got);
+                if let Some(answered) = world.wait(sender) {
+                    break answered;
+                }
+                assert!(now < 3_600_000_000_000, "seed {seed}: it hears nothing");
+            };
+            let len = answered.expect("there is room");
+            if all {
+                let expected: Vec<_> =
+                    (0..).zip(&to).map(|(at, pid)| (*pid, Ok(vec![at]))).collect();
+                assert_eq!(records(&mut world, sender, len), expected, "seed {seed}");
+            }
+        }
+        // What nobody waits for is still on its way.
+        for _ in 0..400 {
+            step(&mut world, &mut random, &mut now, &members, &mut got);
+        }
+        assert_eq!(got, [3; 4], "seed {seed}");
+        let left: usize = world.kernels.iter().map(Kernel::len).sum();
+        assert_eq!(left, 5, "seed {seed}: nobody's delegate is left");
+    }
+}
+
+/// Time goes on, packets come or do not, one may move, members receive and reply.
+fn step(world: &mut World, random: &mut Random, now: &mut u64, members: &[Id], got: &mut [u32]) {
+    *now += 20_000_000;
+    world.kernels.iter_mut().for_each(|kernel| kernel.tick(*now));
+    world.collect_packets();
+    for _ in 0..world.packets.len() {
+        let at = random.below(world.packets.len());
+        let Some(packet) = world.packets.remove(at) else { break };
+        match random.below(8) {
+            0 | 1 => {}
+            2 => {
+                world.deliver(packet.clone());
+                world.deliver(packet);
+            }
+            3 => world.packets.push_back(packet),
+            _ => world.deliver(packet),
+        }
+    }
+    world.woken();
+    let mover = random.below(40);
+    if mover <= members.len() {
+        let core = random.below(3);
+        world.carry_to(mover, core, place(core));
+    }
+    for (at, member) in members.iter().enumerate() {
+        if random.below(3) == 0 && world.receive(*member, None, 100) == Ok(1) {
+            got[at] += 1;
+            world.reply(*member, &[at as u8]).expect("it waits, as far as is known here");
+        } else {
+            world.stop_receiving(*member);
+        }
+    }
+}
+
+fn place(core: usize) -> Place {
+    Place { node: core as u128 + 1, core: core as u32 }
+}
+
+fn node(core: usize) -> Kernel {
+    Kernel::new(place(core))
 }

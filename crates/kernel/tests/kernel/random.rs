@@ -5,10 +5,14 @@ use peripatos_kernel::{Form, Outcome, Sent};
 
 use crate::world::{Id, World};
 
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -42,7 +46,7 @@ const STEPS: usize = 1_500;
 
 impl Play {
     fn new(seed: u64) -> Play {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut random = Random::new(seed);
         let cores = 1 + random.below(3);
         let mut world = World::new(cores);
         let mut forms = Vec::new();

@@ -159,6 +159,12 @@ impl World {
         kernel.write_lease(slot, memory, ENVELOPE, offset, (MESSAGE, bytes.len() as u32))
     }
 
+    /// If it waits for a message, it does not any more.
+    pub(crate) fn stop_receiving(&mut self, id: Id) -> Option<Result<u32, Status>> {
+        let (kernel, slot, memory) = self.parts(id);
+        if kernel.time_out(slot) { kernel.wait(slot, memory) } else { None }
+    }
+
     /// Puts an envelope where replies take it from.
     pub(crate) fn keep(&mut self, id: Id, envelope: Envelope) {
         let at = ENVELOPE as usize;
@@ -206,8 +212,13 @@ impl World {
 
     /// A process goes to another kernel.
     pub(crate) fn carry(&mut self, id: Id, to: usize) {
+        self.carry_to(id, to, place(to));
+    }
+
+    /// The same, to a kernel that may be another node's.
+    pub(crate) fn carry_to(&mut self, id: Id, to: usize, place: Place) {
         let body = self.bodies[id].as_mut().expect("it lives");
-        let moving = self.kernels[body.core].extract(body.slot, place(to)).expect("it is there");
+        let moving = self.kernels[body.core].extract(body.slot, place).expect("it is there");
         // As in an image.
         let moving = Moving::decode(&moving.encode(), MEMORY_BYTES).expect("it was made here");
         body.core = to;

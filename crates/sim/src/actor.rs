@@ -1,0 +1,146 @@
+//! A process of the simulation: a memory, a part to play, and what it is doing.
+
+use peripatos_abi::Pid;
+use peripatos_kernel::{Form, Slot};
+
+/// Which process.
+pub type Id = usize;
+
+/// Where things lie in a memory.
+pub const TO: u32 = 16;
+/// See [`TO`].
+pub const ENVELOPE: u32 = 32;
+/// See [`TO`].
+pub const MESSAGE: u32 = 64;
+/// See [`TO`].
+pub const REPLY: u32 = 1_088;
+/// The longest message, and reply.
+pub const ROOM: u32 = 1_024;
+/// Bytes of a memory.
+pub const MEMORY_BYTES: usize = 2_112;
+
+/// What a process mostly does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It sends.
+    Client,
+    /// It receives and replies, on a stack of its own.
+    Server,
+    /// It is called.
+    Handler,
+    /// It hands on what it receives.
+    Forwarder,
+    /// It sends and serves, as it comes.
+    Peer,
+    /// It watches others.
+    Watcher,
+}
+
+impl Role {
+    /// How it takes messages.
+    #[must_use]
+    pub fn form(self) -> Form {
+        if self == Role::Handler { Form::Handler } else { Form::Fiber }
+    }
+
+    /// Whether it answers who sends to it.
+    #[must_use]
+    pub fn serves(self) -> bool {
+        !matches!(self, Role::Client | Role::Watcher)
+    }
+}
+
+/// What it has under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Nothing that blocks.
+    Running,
+    /// This send.
+    Sent(usize),
+    /// It waits for a message.
+    Receiving,
+}
+
+/// A message that it has taken and not replied to.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving {
+    /// Which send.
+    pub number: usize,
+    /// How often it was forwarded before.
+    pub hop: u32,
+    /// What the kernel gave with it.
+    pub envelope: [u8; 32],
+}
+
+/// How it has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// When.
+    pub at: u64,
+    /// With what reason; `None`: its node has crashed.
+    pub reason: Option<u64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Actor {
+    /// What it is called.
+    pub pid: Pid,
+    /// Its part.
+    pub role: Role,
+    /// Who has spawned it.
+    pub parent: Option<Id>,
+    /// Where it is; `None`: it has ended, or is between two kernels.
+    pub place: Option<(usize, Slot)>,
+    /// Its memory.
+    pub memory: Vec<u8>,
+    /// What it has under way.
+    pub doing: Doing,
+    /// What it has taken.
+    pub serving: Vec<Serving>,
+    /// A handler: it was parked.
+    pub parked: bool,
+    /// How often it has done something: what was planned for an earlier turn does not happen.
+    pub turns: u64,
+    /// A turn is planned.
+    pub planned: bool,
+    /// It has ended.
+    pub end: Option<End>,
+}
+
+impl Actor {
+    /// One that is nowhere yet.
+    #[must_use]
+    pub fn new(id: Id, role: Role, random: u64, parent: Option<Id>) -> Actor {
+        Actor {
+            pid: Pid::new(id as u64 + 1, random),
+            role,
+            parent,
+            place: None,
+            memory: vec![0; MEMORY_BYTES],
+            doing: Doing::Running,
+            serving: Vec::new(),
+            parked: false,
+            turns: 0,
+            planned: false,
+            end: None,
+        }
+    }
+
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// What lies there.
+    #[must_use]
+    pub fn part(&self, at: u32, len: u32) -> &[u8] {
+        &self.memory[at as usize..][..len as usize]
+    }
+
+    /// Puts something there.
+    pub fn put(&mut self, at: u32, bytes: &[u8]) {
+        self.memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
+    }
+}

@@ -1,0 +1,140 @@
+//! Handlers: called on the sender's stack or alone, they reply, are parked, send themselves, or end.
+
+use peripatos_abi::EndReason;
+use peripatos_abi::message::{Kind, Status};
+use peripatos_kernel::{Called, Outcome};
+
+use crate::actor::{Doing, Id, ROOM};
+use crate::checkers;
+use crate::config::MS;
+use crate::event::Event;
+use crate::world::World;
+
+/// What a handler does with a message.
+enum Decision {
+    Reply(Vec<u8>),
+    Park,
+    End,
+}
+
+impl World {
+    /// A handler is called on its sender's stack.
+    pub(crate) fn call(&mut self, caller: Id, number: usize, called: &Called, message: &[u8]) {
+        let kernel = self.actors[caller].place.map(|(kernel, _)| kernel);
+        let Some(id) = kernel.and_then(|kernel| self.who(kernel, called.to)) else { return };
+        let decision = self.handle(id, message, called.envelope.to_bytes());
+        let Some((kernel, _, actor)) = self.parts(caller) else { return };
+        let result = kernel.end_call(called, outcome(&decision), &mut actor.memory);
+        match decision {
+            Decision::Reply(_) => self.told(caller, number, result),
+            Decision::Park if result == Err(Status::Wait) => {}
+            Decision::Park => {
+                self.violated("truth", format!("p{caller}'s call of p{id} is parked: {result:?}"));
+            }
+            Decision::End => {
+                let reason = self.reason();
+                self.end(id, reason);
+                self.told(caller, number, result);
+            }
+        }
+    }
+
+    /// A handler is called for what waits for it.
+    pub(crate) fn call_alone(&mut self, id: Id) {
+        let mut buffer = [0; ROOM as usize];
+        let Some((kernel, slot, _)) = self.parts(id) else { return };
+        let Some(called) = kernel.next_call(slot, &mut buffer) else { return };
+        let envelope = called.envelope.to_bytes();
+        if called.envelope.kind == Kind::Ended {
+            checkers::ends::told(self, id, &envelope);
+            let Some((kernel, _, _)) = self.parts(id) else { return };
+            return kernel.finish_call(&called, Outcome::Replied(b""));
+        }
+        let decision = self.handle(id, &buffer[..called.envelope.len as usize], envelope);
+        let Some((kernel, _, actor)) = self.parts(id) else { return };
+        if !matches!(decision, Decision::Park) {
+            actor.serving.clear();
+        }
+        kernel.finish_call(&called, outcome(&decision));
+        if let Decision::End = decision {
+            let reason = self.reason();
+            self.end(id, reason);
+        }
+    }
+
+    fn handle(&mut self, id: Id, message: &[u8], envelope: [u8; 32]) -> Decision {
+        self.takes(id, message, envelope);
+        self.actors[id].turns += 1;
+        if !self.calm {
+            if self.random.permille(self.config.ending) {
+                return Decision::End;
+            }
+            if self.random.permille(self.config.nesting / 3)
+                && let Some(to) = self.somebody(id)
+            {
+                self.actors[id].parked = true;
+                self.send(id, to);
+                if self.actors[id].doing != Doing::Running {
+                    return Decision::Park;
+                }
+                self.actors[id].parked = false;
+            }
+        }
+        if self.random.permille(300) {
+            self.actors[id].parked = true;
+            self.plan_resume(id);
+            return Decision::Park;
+        }
+        let number = self.actors[id].serving.first().map_or(0, |serving| serving.number);
+        let reply = self.reply_of(id, number);
+        self.actors[id].serving.clear();
+        self.ledger.sends[number].replied = Some(id);
+        Decision::Reply(reply)
+    }
+
+    pub(crate) fn plan_resume(&mut self, id: Id) {
+        let delay = self.random.within(MS / 10..50 * MS);
+        let turn = self.actors[id].turns;
+        self.events.plan(self.now + delay, Event::Resume(id, turn));
+    }
+
+    /// A handler that was parked goes on, and replies.
+    pub(crate) fn resume(&mut self, id: Id, turn: u64) {
+        let actor = &self.actors[id];
+        if !actor.parked || actor.turns != turn || actor.doing != Doing::Running || !actor.lives() {
+            return;
+        }
+        if actor.place.is_none() {
+            return self.events.plan(self.now + MS, Event::Resume(id, turn));
+        }
+        let Some(serving) = self.actors[id].serving.pop() else { return };
+        let reply = self.reply_of(id, serving.number);
+        self.ledger.sends[serving.number].replied = Some(id);
+        let now = self.now;
+        self.trace.note(now, &[8, id as u64, serving.number as u64], || {
+            format!("p{id} goes on, and replies to {}", serving.number)
+        });
+        let Some((kernel, slot, actor)) = self.parts(id) else { return };
+        actor.parked = false;
+        actor.turns += 1;
+        kernel.resumed(slot, Outcome::Replied(&reply));
+    }
+
+    /// All end that have not, at the end of the run.
+    pub(crate) fn end_all(&mut self) {
+        for id in 0..self.actors.len() {
+            self.end(id, EndReason::NORMAL);
+        }
+        while let Some(kernel) = self.touched.pop() {
+            self.hear(kernel);
+        }
+    }
+}
+
+fn outcome(decision: &Decision) -> Outcome<'_> {
+    match decision {
+        Decision::Reply(bytes) => Outcome::Replied(bytes),
+        Decision::Park => Outcome::Parked,
+        Decision::End => Outcome::Ended,
+    }
+}

@@ -1,0 +1,38 @@
+//! One checker a property. Each compares what processes and kernels say with the ledger of what has happened.
+
+pub(crate) mod copies;
+pub(crate) mod ends;
+pub(crate) mod leaks;
+pub(crate) mod lost;
+pub(crate) mod once;
+pub(crate) mod replies;
+pub(crate) mod told;
+pub(crate) mod truth;
+
+use crate::world::World;
+
+/// Their names, and what each holds.
+pub const ALL: [(&str, &str); 9] = [
+    ("once", "no message is delivered twice"),
+    ("lost", "no reply is refused that its sender waits for"),
+    ("replies", "a reply matches its send"),
+    ("copies", "at most one copy of a process runs"),
+    ("told", "every blocked process is told eventually"),
+    ("truth", "what a process is told has happened"),
+    ("ends", "who watches is told of an end once, and who is linked ends"),
+    ("leaks", "nothing is kept for ever"),
+    ("limits", "what is sent and moved keeps to the limits"),
+];
+
+/// Nothing goes wrong any more, and there was time.
+pub(crate) fn at_rest(world: &mut World) {
+    told::check(world);
+    ends::at_rest(world);
+    leaks::at_rest(world);
+    copies::at_rest(world);
+}
+
+/// All have ended, and there was time.
+pub(crate) fn at_end(world: &mut World) {
+    leaks::at_end(world);
+}

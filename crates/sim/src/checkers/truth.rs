@@ -1,0 +1,55 @@
+//! What a process is told has happened: nobody is told that one has ended that lives, that a node cannot be reached that
+//! can, that a circle is closed that is not.
+
+use peripatos_abi::message::Status;
+use peripatos_kernel::limits::GIVE_UP_NS;
+
+use crate::actor::{Doing, Id};
+use crate::config::SECOND;
+use crate::world::World;
+
+/// A send has failed.
+pub(crate) fn check(world: &mut World, id: Id, number: usize, status: Status) {
+    let sending = &world.ledger.sends[number];
+    let holds = match status {
+        Status::NoProcess => sending.chain.iter().any(|to| !world.actors[*to].lives()),
+        Status::Unreachable => {
+            let crashed = |to: &Id| world.actors[*to].end.is_some_and(|end| end.reason.is_none());
+            was_trouble(world) || sending.chain.iter().any(crashed)
+        }
+        Status::Deadlock => {
+            let broken = world.now.saturating_sub(world.ledger.broken);
+            closes(world, id, number) || broken < SECOND
+        }
+        _ => false,
+    };
+    if !holds {
+        let what = format!("p{id} is told of {number}: {status:?}, but {sending:?}");
+        world.violated("truth", what);
+    }
+}
+
+/// Whether nodes have not reached each other, not so long ago that all who look know where everybody is since.
+pub(crate) fn was_trouble(world: &World) -> bool {
+    let window = GIVE_UP_NS + 5 * SECOND + world.config.directory_lag;
+    let trouble = world.ledger.trouble;
+    trouble.is_some_and(|at| world.now.saturating_sub(at) < window)
+}
+
+/// Whether who it has sent to waits for it.
+fn closes(world: &World, id: Id, number: usize) -> bool {
+    let mut at = world.ledger.sends[number].chain.last().copied();
+    for _ in 0..world.actors.len() {
+        match at {
+            Some(one) if one == id => return true,
+            Some(one) => {
+                at = match world.actors[one].doing {
+                    Doing::Sent(number) => world.ledger.sends[number].chain.last().copied(),
+                    _ => None,
+                };
+            }
+            None => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,91 @@
+//! What is going to happen, in time's order; of what happens at one time, what was planned first.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use peripatos_kernel::{Moving, Packet};
+
+use crate::actor::Id;
+
+/// Something that happens.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A process has something to do.
+    Turn(Id),
+    /// One that has waited for a message since this turn of it waits no more.
+    TimeOut(Id, u64),
+    /// A handler that was parked at this turn of it goes on.
+    Resume(Id, u64),
+    /// A packet reaches a kernel.
+    Packet(usize, Box<Packet>),
+    /// A process reaches a kernel; from which it has come.
+    Arrive(Id, usize, usize, Box<Moving>),
+    /// A kernel is told the time.
+    Tick(usize),
+    /// The directory learns where a process was at that time, or that it is nowhere.
+    Learn(Id, Option<usize>, u64),
+    /// Some process is moved.
+    Move,
+    /// These nodes and the others do not reach each other.
+    Part(Vec<bool>),
+    /// All nodes reach each other.
+    Heal,
+    /// A node is gone.
+    Crash(usize),
+    /// A node hears that another one is gone.
+    Unreachable(usize, usize),
+    /// From now on nothing goes wrong.
+    Calm,
+    /// All that was said has been heard.
+    Quiet,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    heap: BinaryHeap<Reverse<Planned>>,
+    planned: u64,
+}
+
+#[derive(Debug)]
+struct Planned {
+    at: u64,
+    number: u64,
+    event: Event,
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Planned) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Planned {}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Planned) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Planned {
+    fn cmp(&self, other: &Planned) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl Events {
+    /// It happens then.
+    pub(crate) fn plan(&mut self, at: u64, event: Event) {
+        self.planned += 1;
+        self.heap.push(Reverse(Planned { at, number: self.planned, event }));
+    }
+
+    /// What happens next, if it is not later than that.
+    pub(crate) fn next(&mut self, until: u64) -> Option<(u64, Event)> {
+        if self.heap.peek()?.0.at > until {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(planned)| (planned.at, planned.event))
+    }
+}
