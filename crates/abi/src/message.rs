@@ -108,7 +108,8 @@ pub enum Status {
     /// Nothing came in time.
     #[error("timed out")]
     TimedOut = -6,
-    /// The receiver waits, directly or through others, for the caller.
+    /// The receiver waits, directly or through others, for the caller. If that was found while it waited, the receiver
+    /// may have the message.
     #[error("deadlock")]
     Deadlock = -7,
     /// Nobody waits for this reply (any more).

@@ -15,7 +15,7 @@ pub(crate) const PROGRAM_STACK_BYTES_MIN: usize = 1 << 20;
 /// Stack of a handler, bytes: it runs on its caller's stack.
 pub(crate) const HANDLER_STACK_BYTES: usize = 64 << 10;
 /// Stack left to host functions on a fiber, bytes.
-const HOST_STACK_BYTES: usize = 512 << 10;
+const HOST_STACK_BYTES: usize = 1 << 20;
 /// Address space kept for a 32-bit memory, so that it never moves: other threads hold pointers to
 /// the preempt bytes.
 pub(crate) const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;

@@ -14,6 +14,13 @@
 //! * A pid that was not given cannot be guessed, and what is sent to one that nobody has looks like what is sent to
 //!   one who has ended.
 //!
+//! * What is said to another node is said again until it was heard, and given up in time; what comes again acts once.
+//! * Everything that is kept has a limit, and is forgotten in time ([`limits`]).
+//!
+//! What a host owes it: packets within a node arrive, in order; a packet older than [`limits::PACKET_NS_MAX`] does not;
+//! [`Kernel::tick`] is called; a packet without a target goes to whoever has the process, or back ([`Kernel::nobody`]) if
+//! surely nobody has, or nowhere, if that is not known; a process that moves is adopted once, there or where it was.
+//!
 //! What it does not do: decide who runs next, or for how long; find out where a process is ([`Routes`] is told).
 
 mod aged;

@@ -144,7 +144,7 @@ impl World {
         let sent = kernel.send(slot, &actor.memory, TO, (MESSAGE, len), (REPLY, ROOM));
         match sent {
             Ok(Sent::Waits) => {}
-            Ok(Sent::Call(called)) => self.call(id, number, &called, &message),
+            Ok(Sent::Call(called)) => self.call(id, number, called, &message),
             Err(status) => self.told(id, number, Err(status)),
         }
     }

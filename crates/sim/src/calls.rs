@@ -2,7 +2,7 @@
 
 use peripatos_abi::EndReason;
 use peripatos_abi::message::{Kind, Status};
-use peripatos_kernel::{Called, Outcome};
+use peripatos_kernel::{Outcome, Slot};
 
 use crate::actor::{Doing, Id, ROOM};
 use crate::checkers;
@@ -19,12 +19,14 @@ enum Decision {
 
 impl World {
     /// A handler is called on its sender's stack.
-    pub(crate) fn call(&mut self, caller: Id, number: usize, called: &Called, message: &[u8]) {
+    pub(crate) fn call(&mut self, caller: Id, number: usize, called: Slot, message: &[u8]) {
         let kernel = self.actors[caller].place.map(|(kernel, _)| kernel);
-        let Some(id) = kernel.and_then(|kernel| self.who(kernel, called.to)) else { return };
-        let decision = self.handle(id, message, called.envelope.to_bytes());
+        let Some(id) = kernel.and_then(|kernel| self.who(kernel, called)) else { return };
+        let Some((kernel, from, _)) = self.parts(caller) else { return };
+        let envelope = kernel.envelope(called, message.len() as u32).to_bytes();
+        let decision = self.handle(id, message, envelope);
         let Some((kernel, _, actor)) = self.parts(caller) else { return };
-        let result = kernel.end_call(called, outcome(&decision), &mut actor.memory);
+        let result = kernel.end_call(from, called, outcome(&decision), &mut actor.memory);
         match decision {
             Decision::Reply(_) => self.told(caller, number, result),
             Decision::Park if result == Err(Status::Wait) => {}
@@ -44,18 +46,18 @@ impl World {
         let mut buffer = [0; ROOM as usize];
         let Some((kernel, slot, _)) = self.parts(id) else { return };
         let Some(called) = kernel.next_call(slot, &mut buffer) else { return };
-        let envelope = called.envelope.to_bytes();
-        if called.envelope.kind == Kind::Ended {
+        let envelope = called.to_bytes();
+        if called.kind == Kind::Ended {
             checkers::ends::told(self, id, &envelope);
-            let Some((kernel, _, _)) = self.parts(id) else { return };
-            return kernel.finish_call(&called, Outcome::Replied(b""));
+            let Some((kernel, slot, _)) = self.parts(id) else { return };
+            return kernel.finish_call(slot, Outcome::Replied(b""));
         }
-        let decision = self.handle(id, &buffer[..called.envelope.len as usize], envelope);
-        let Some((kernel, _, actor)) = self.parts(id) else { return };
+        let decision = self.handle(id, &buffer[..called.len as usize], envelope);
+        let Some((kernel, slot, actor)) = self.parts(id) else { return };
         if !matches!(decision, Decision::Park) {
             actor.serving.clear();
         }
-        kernel.finish_call(&called, outcome(&decision));
+        kernel.finish_call(slot, outcome(&decision));
         if let Decision::End = decision {
             let reason = self.reason();
             self.end(id, reason);

@@ -26,7 +26,9 @@ pub struct Sending {
 /// A link.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Link {
-    /// When it was made last.
+    /// Who has made it last: the other one may not know of it yet.
+    pub by: Id,
+    /// When that was.
     pub made: u64,
     /// When it was undone.
     pub undone: Option<u64>,

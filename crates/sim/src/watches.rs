@@ -64,16 +64,14 @@ impl World {
         let link = self.ledger.links.entry(pair(id, other)).or_default();
         link.told &= link.undone.is_none();
         link.undone = None;
-        link.made = now;
+        (link.by, link.made) = (id, now);
         self.expect("link", id, result);
     }
 
     fn unlink(&mut self, id: Id) {
-        let open = self
-            .ledger
-            .links
-            .iter()
-            .find(|((one, other), link)| (*one == id || *other == id) && link.undone.is_none());
+        let open = self.ledger.links.iter().find(|((one, other), link)| {
+            (*one == id || *other == id) && link.by == id && link.undone.is_none()
+        });
         let Some(((one, other), _)) = open else { return };
         let other = if *one == id { *other } else { *one };
         let pid = self.actors[other].pid;
@@ -113,7 +111,7 @@ impl World {
         }
         let Some((kernel, slot, _)) = self.parts(id) else { return };
         match kernel.end(slot, pid) {
-            Err(Status::NotParent) if !mine => {}
+            Err(Status::NotPermitted) if !mine => {}
             result => self.expect("end", id, result),
         }
     }

@@ -85,6 +85,11 @@ impl Board {
         &self.posts
     }
 
+    /// The node, as kernels name it.
+    pub(super) fn node(&self) -> u128 {
+        self.node
+    }
+
     /// The kernel of a core.
     pub(super) fn place(&self, core: usize) -> Place {
         Place { node: self.node, core: core as u32 }

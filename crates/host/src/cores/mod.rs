@@ -66,7 +66,7 @@ pub use sleep::{AWAKE_MAX, IDLE_MAX};
 use board::Board;
 use outside::Nowhere;
 use peripatos_abi::EndReason;
-use peripatos_kernel::{Names, Packet, principal};
+use peripatos_kernel::{Names, Packet, Place, principal};
 
 use crate::talk::{Leaving, Visit};
 
@@ -317,13 +317,17 @@ pub struct Letterbox(Arc<Board>);
 
 impl Letterbox {
     /// Brings a packet to the process here that it is for. If it is not here, the packet goes to [`Outside`].
+    ///
+    /// Whether its sender knew where the process is matters to the kernel: what the packet says of that stays.
     pub fn bring(&self, packet: Packet) {
-        // Where its sender believes it to be counts only for who is on no board: a visitor.
-        let target = packet.target.filter(|place| {
-            place.core as usize == VISITED
-                && self.0.registry.core_of(principal(packet.to)).is_none()
-        });
-        if let Some(packet) = self.0.bring(Packet { target, ..packet }) {
+        // A visitor is on no board, and where its sender believes it to be.
+        let visits = |place: Place| place.core as usize == VISITED && place.node == self.0.node();
+        let visited = packet.target.is_some_and(visits).then_some(VISITED);
+        let core = self.0.registry.core_of(principal(packet.to)).or(visited);
+        if let Some(core) = core {
+            return self.0.send(core, packet::Packet::Talk(Box::new(packet)));
+        }
+        if let Some(packet) = self.0.bring(Packet { target: None, ..packet }) {
             self.0.nobody(packet);
         }
     }

@@ -27,7 +27,13 @@ impl Roads {
     /// Sends a packet to its target's node. It comes back if it has no target, or there is no link to it. One that the
     /// link does not take is lost: kernels send again.
     pub(super) fn send(&self, packet: Packet) -> Option<Packet> {
-        let sender = packet.target.and_then(|place| self.lock().get(&place.node).cloned());
+        let Some(place) = packet.target else { return Some(packet) };
+        self.send_to(place.node, packet)
+    }
+
+    /// The same, to this node: a packet whose sender does not know where it goes.
+    pub(super) fn send_to(&self, node: u128, packet: Packet) -> Option<Packet> {
+        let sender = self.lock().get(&node).cloned();
         let Some(sender) = sender else { return Some(packet) };
         // There is nothing in it that has no form.
         let bytes = postcard::to_stdvec(&packet).unwrap_or_default();

@@ -44,7 +44,7 @@ impl Deadlines {
 }
 
 /// A kernel with processes is told the time so often, whatever it waits for.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
 
 /// Kernels of this OS process count time from here.
 fn epoch() -> Instant {

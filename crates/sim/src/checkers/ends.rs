@@ -2,6 +2,7 @@
 
 use peripatos_abi::EndReason;
 use peripatos_abi::message::Envelope;
+use peripatos_kernel::limits::GIVE_UP_NS;
 
 use super::truth::was_trouble;
 use crate::actor::Id;
@@ -79,7 +80,9 @@ pub(crate) fn at_rest(world: &mut World) {
         let one_way = |dead: Id, left: Id| {
             let end = long_ago(dead);
             let abnormal = end.is_some_and(|end| end.reason != Some(EndReason::NORMAL));
-            abnormal && actors[left].lives()
+            // The other one may never have heard of the link.
+            let known = dead != link.by || end.is_none_or(|end| end.at > link.made + GIVE_UP_NS);
+            abnormal && known && actors[left].lives()
         };
         link.undone.is_none() && !link.told && (one_way(*one, *other) || one_way(*other, *one))
     });

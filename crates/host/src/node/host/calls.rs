@@ -21,12 +21,12 @@ pub(super) type Calls = HashMap<Pid, (u64, Instant)>;
 impl Host {
     /// A command sends a message to whoever has this name.
     pub(super) fn call(&mut self, number: u64, name: String, message: Vec<u8>, wait: Duration) {
-        let mut random = [0; 16];
+        let mut random = [0; 8];
         let drawn = getrandom(&mut random, GetRandomFlags::empty()).is_ok();
         if !drawn || self.calls.len() >= CALLS_MAX {
             return self.clients.say(number, FromNode::Called(Err("too many calls".to_owned())));
         }
-        let pid = Pid::from_bits(u128::from_le_bytes(random));
+        let pid = Pid::new(0, u64::from_le_bytes(random));
         // Beyond what the clock can count is for ever.
         let until = Instant::now().checked_add(wait);
         let until = until.unwrap_or_else(|| Instant::now() + Duration::from_secs(1 << 30));

@@ -7,7 +7,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
 use peripatos_kernel::limits::PACKET_NS_MAX;
-use peripatos_kernel::{Packet, Place, principal};
+use peripatos_kernel::{Packet, principal};
 
 use super::Host;
 
@@ -181,9 +181,8 @@ impl Host {
     }
 
     fn send_on(&mut self, packet: Packet, to: NodeId) {
-        let target = Some(Place { node: to.0, core: u32::MAX });
         // Without a link it is lost: kernels send again.
-        let _ = self.roads.send(Packet { target, ..packet });
+        let _ = self.roads.send_to(to.0, packet);
     }
 
     /// Processes here have names, or have them no more: everybody is told.
