@@ -87,12 +87,18 @@ enum {
     PERI_NAME_TAKEN = -11,
     PERI_NO_NAME = -12,
     PERI_NO_PROGRAM = -13, /* the run has no such program */
-    PERI_NOT_PERMITTED = -14,
+    PERI_NOT_PERMITTED = -14, /* also: nothing was lent so */
     PERI_TOO_MANY = -15    /* as many processes are there as may be */
 };
 
 /* Bytes of one message, of one reply, or of what a process is given when it is spawned. */
 #define PERI_MESSAGE_MAX 65536
+/* How a part of a sender's memory is lent. */
+enum {
+    PERI_LEASE_READ = 1,
+    PERI_LEASE_WRITE = 2
+};
+
 /* Bytes of a name. */
 #define PERI_NAME_MAX 256
 
@@ -108,6 +114,10 @@ PERI_IMPORT("send") int32_t peri_v1_send(const void *to, const void *message, ui
 PERI_IMPORT("receive") int32_t peri_v1_receive(const void *from, void *buffer, uint32_t room, void *envelope, int64_t timeout_ns);
 PERI_IMPORT("reply") int32_t peri_v1_reply(const void *envelope, const void *message, uint32_t length);
 PERI_IMPORT("forward") int32_t peri_v1_forward(const void *envelope, const void *to, const void *message, uint32_t length);
+PERI_IMPORT("lend") int32_t peri_v1_lend(const void *address, uint32_t length, uint32_t rights);
+PERI_IMPORT("lease") int32_t peri_v1_lease(const void *envelope);
+PERI_IMPORT("read_lease") int32_t peri_v1_read_lease(const void *envelope, uint32_t offset, void *buffer, uint32_t length);
+PERI_IMPORT("write_lease") int32_t peri_v1_write_lease(const void *envelope, uint32_t offset, const void *bytes, uint32_t length);
 PERI_IMPORT("notify") int32_t peri_v1_notify(const void *to, uint64_t bits);
 PERI_IMPORT("wait") int32_t peri_v1_wait(void);
 PERI_IMPORT("own_pid") int32_t peri_v1_own_pid(void *pid);
@@ -164,6 +174,50 @@ static inline int peri_forward(const peri_envelope *from, const peri_pid *to, co
  * is not told. */
 static inline int peri_notify(const peri_pid *to, uint64_t bits) {
     return peri_v1_notify(to, bits);
+}
+
+/* --- Leases: more than a message holds --- */
+
+/* Sends, and lends a part of one's memory (PERI_LEASE_READ, PERI_LEASE_WRITE, or both) to whoever has the message, until
+ * the reply is there. */
+static inline int peri_send_lending(const peri_pid *to, const void *message, size_t length, const void *lent,
+                                    size_t lent_length, uint32_t rights, void *reply, size_t room) {
+    int32_t result = peri_v1_lend(lent, (uint32_t)lent_length, rights);
+    return result < 0 ? result : peri_send(to, message, length, reply, room);
+}
+
+/* How much was lent with a message. PERI_NOT_PERMITTED: nothing. */
+static inline int peri_lease(const peri_envelope *of) {
+    int32_t result = peri_v1_lease(of);
+    return result == PERI_WAIT ? peri_v1_wait() : result;
+}
+
+/* Reads from what was lent with a message: how many bytes; fewer at its end. */
+static inline int peri_read_lease(const peri_envelope *of, size_t offset, void *buffer, size_t length) {
+    size_t done = 0;
+    while (done < length) {
+        size_t part = length - done < PERI_MESSAGE_MAX ? length - done : PERI_MESSAGE_MAX;
+        int32_t result = peri_v1_read_lease(of, (uint32_t)(offset + done), (char *)buffer + done, (uint32_t)part);
+        if (result == PERI_WAIT) result = peri_v1_wait();
+        if (result < 0) return result;
+        done += (size_t)result;
+        if ((size_t)result < part) break;
+    }
+    return (int)done;
+}
+
+/* Writes to what was lent with a message: how many bytes; fewer at its end. */
+static inline int peri_write_lease(const peri_envelope *of, size_t offset, const void *bytes, size_t length) {
+    size_t done = 0;
+    while (done < length) {
+        size_t part = length - done < PERI_MESSAGE_MAX ? length - done : PERI_MESSAGE_MAX;
+        int32_t result = peri_v1_write_lease(of, (uint32_t)(offset + done), (const char *)bytes + done, (uint32_t)part);
+        if (result == PERI_WAIT) result = peri_v1_wait();
+        if (result < 0) return result;
+        done += (size_t)result;
+        if ((size_t)result < part) break;
+    }
+    return (int)done;
 }
 
 /* --- Processes --- */

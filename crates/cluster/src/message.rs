@@ -253,6 +253,8 @@ pub enum RowState {
     Moving,
     /// It has left, or not: its target cannot be asked. It stands still here until that is known.
     InDoubt,
+    /// It waits, and was put aside until something comes for it.
+    Asleep,
 }
 
 /// A line of `peri nodes`.

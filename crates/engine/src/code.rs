@@ -11,6 +11,7 @@ use wasmtime::{AsContextMut, Engine, Extern, InstancePre, Linker, Module, Module
 use crate::cache::Key;
 use crate::compile::Job;
 use crate::continuations::{Compiled, Continuations, Wait};
+use crate::initial::InitialContents;
 use crate::metadata::Metadata;
 use crate::process::ENTRY;
 use crate::state::State;
@@ -81,6 +82,8 @@ pub(crate) struct Inner {
     pub(crate) linker: Linker<State>,
     pub(crate) instance: InstancePre<State>,
     pub(crate) metadata: Metadata,
+    /// Made when the first of its processes sleeps.
+    pub(crate) initial: OnceLock<InitialContents>,
     pub(crate) exports: Exports,
     /// Index and name of the globals that the hot module shows the host.
     pub(crate) global_exports: Vec<(u32, String)>,
@@ -184,6 +187,12 @@ impl Code {
     /// What site ids and frame layouts of this program depend on.
     pub(crate) fn layout_hash(&self) -> [u8; 32] {
         *self.0.layout.get_or_init(|| instrument::layout_hash(&self.0.original))
+    }
+
+    /// What instantiation puts into its memories.
+    pub(crate) fn initial_contents(&self) -> &InitialContents {
+        let inner = self.inner();
+        inner.initial.get_or_init(|| InitialContents::of(&inner.original, &inner.metadata))
     }
 
     /// The host's function that the hot module imports under this name from the pass's namespace.

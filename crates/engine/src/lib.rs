@@ -42,11 +42,14 @@ mod trap;
 
 mod capture;
 mod image;
+mod initial;
 mod memory;
 mod messages;
 mod pages;
 mod restore;
+mod sleep;
 mod values;
+mod view;
 
 mod error;
 mod executor;
@@ -66,4 +69,5 @@ pub use restore::Room;
 pub use runtime::{
     Backend, CacheCounts, CacheSettings, RESTORABLE_STACK_SHARE, Runtime, Settings, Warning,
 };
+pub use sleep::{Sleeping, SleepingHandler, awake};
 pub use timings::{FreezeTimings, LoadTimings, ThawTimings};

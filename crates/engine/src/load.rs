@@ -67,6 +67,7 @@ impl Code {
             linker,
             instance,
             metadata,
+            initial: OnceLock::new(),
             exports,
             global_exports,
             timings,

@@ -16,6 +16,7 @@ use crate::limits::{Limiter, Limits};
 use crate::messages::Messages;
 use crate::restore::frame_sites;
 use crate::save::SaveMemory;
+use crate::sleep::Awake;
 use crate::state::{Hot, NoDevices, State};
 use crate::trap::classify;
 use crate::wasi::{self, Strings};
@@ -84,6 +85,7 @@ pub struct Process {
     pub(crate) stage: Stage,
     pub(crate) freeze_timings: FreezeTimings,
     pub(crate) thaw_timings: ThawTimings,
+    _awake: Awake,
 }
 
 /// What `run` has to do.
@@ -112,7 +114,8 @@ impl Process {
             return Err(SpawnError::NoEntry(ENTRY.to_owned()));
         }
         let ProcessOptions { pid, args, env, devices, limits, freeze_every } = options;
-        let state = new_state(code, pid, Strings { args, env }, devices, limits, freeze_every);
+        let strings = Strings { args, env };
+        let state = new_state(code, pid, strings, devices, limits, freeze_every, Arc::default());
         let mut process = Process::new(code, state, Form::Program)?;
         if code.kind() != CodeKind::Plain {
             process.instantiate()?;
@@ -147,6 +150,7 @@ impl Process {
             stage: Stage::Start,
             freeze_timings: FreezeTimings::default(),
             thaw_timings: ThawTimings::default(),
+            _awake: Awake::new(),
         })
     }
 
@@ -397,8 +401,8 @@ pub(crate) fn new_state(
     devices: Box<dyn Devices>,
     limits: Limits,
     freeze_every: Option<u32>,
+    shared: Arc<Shared>,
 ) -> State {
-    let shared = Arc::new(Shared::default());
     State {
         pid,
         sequence: 0,

@@ -35,8 +35,7 @@ impl Kernel {
     #[inline]
     pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) {
         let (sender, server) = self.table.pair_mut(from, to).expect("both were found");
-        sender.sends += 1;
-        sender.out.hop = 0;
+        sender.begin_send();
         sender.call = Call::Send { to: server.pid, reply, at: At::Received };
         server.serves = Some((sender.pid, sender.sends));
         self.depth += 1;

@@ -22,6 +22,10 @@ pub(crate) fn closes(table: &Table, from: Slot, receiver: Slot) -> bool {
 }
 
 fn waits_for(process: &crate::process::Process) -> Option<Pid> {
+    // Its lender's kernel answers, while the lender waits.
+    if process.accesses() {
+        return None;
+    }
     match process.state() {
         State::SendBlocked(pid) | State::ReplyBlocked(pid) => Some(pid),
         // One that receives from nobody else gets nothing from others.

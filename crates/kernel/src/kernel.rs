@@ -94,6 +94,9 @@ impl Kernel {
         if let Some((from, transaction)) = process.serves {
             self.fail(from, transaction, process.pid, Status::NoProcess);
         }
+        if let Some((from, transaction)) = process.wanted() {
+            self.fail(from, transaction, process.pid, Status::NoProcess);
+        }
         if process.clients > 0 {
             self.fail_clients(process.pid);
         }

@@ -28,6 +28,7 @@ mod deadlock;
 mod errand;
 mod kept;
 mod kernel;
+mod lease;
 pub mod limits;
 mod moving;
 mod moving_wire;
@@ -52,6 +53,7 @@ pub use call::Outcome;
 pub use claim::Concern;
 pub use kept::Kept;
 pub use kernel::{Kernel, Woken};
+pub use lease::{Access, AccessKind};
 pub use moving::Moving;
 pub use moving_wire::DecodeError;
 #[cfg(feature = "mutations")]

@@ -14,7 +14,7 @@ use crate::moving::Moving;
 use crate::process::{Call, Process, Receive, Span};
 
 /// Version of this form. Another one is not read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Nothing counts this far: what says so would soon count no further.
 const COUNT_MAX: u64 = 1 << 62;
@@ -67,6 +67,7 @@ impl Moving {
         check_call(&process, memory_len)?;
         check_queue(&process)?;
         check_ties(&process)?;
+        check_leases(&process, memory_len)?;
         check_clients(&process, &clients)?;
         Ok(Moving { process, clients })
     }
@@ -99,7 +100,7 @@ fn check_call(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
         return agrees(span.is_none_or(|span| span == Span::HOST), "a reply to its host elsewhere");
     }
     match process.call {
-        Call::None | Call::Failed(_) => Ok(()),
+        Call::None | Call::Failed(_) | Call::Done(_) => Ok(()),
         Call::Send { to, reply, .. } => {
             agrees(to != process.pid, "it has sent to itself")?;
             within(reply, memory_len)
@@ -130,6 +131,14 @@ fn check_queue(process: &Process) -> Result<(), DecodeError> {
     let sends: BTreeSet<_> = process.queue.iter().map(|one| (one.from, one.transaction)).collect();
     agrees(sends.len() == process.queue.len(), "a message twice")?;
     agrees(sends.iter().all(|(from, _)| *from != process.pid), "it has sent to itself")
+}
+
+fn check_leases(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
+    let own = process.out.access.iter().map(|access| access.len as usize);
+    let wanted = process.lease.iter().filter_map(|lease| lease.wanted.as_ref());
+    let others = wanted.map(|wanted| wanted.bytes.len().max(wanted.access.len as usize));
+    limit(own.chain(others).all(|len| len <= MESSAGE_BYTES_MAX), "bytes to be read or written")?;
+    process.lease.as_ref().map_or(Ok(()), |lease| within(lease.part, memory_len))
 }
 
 fn check_ties(process: &Process) -> Result<(), DecodeError> {

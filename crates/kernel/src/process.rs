@@ -12,6 +12,7 @@ use crate::alien::Send;
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
 use crate::claim::Claim;
+use crate::lease::{Access, Lease};
 use crate::ties::Ties;
 
 /// How a process takes its messages; follows from its module.
@@ -68,6 +69,12 @@ impl Span {
         self.start as usize..self.start as usize + self.len as usize
     }
 
+    /// A part of it, or what there is of that.
+    pub(crate) fn cut(self, offset: u32, len: u32) -> Span {
+        let offset = offset.min(self.len);
+        Span { start: self.start + offset, len: len.min(self.len - offset) }
+    }
+
     #[inline]
     pub(crate) fn holds(self, len: usize) -> bool {
         len <= self.len as usize
@@ -96,6 +103,8 @@ pub(crate) enum Call {
     /// A message is there, and there is no room for it.
     NoRoom(Receive, Envelope),
     Reply(Span),
+    /// An operation on a lease is done, with so many bytes.
+    Done(u32),
     Failed(Status),
 }
 
@@ -146,6 +155,8 @@ pub(crate) struct Process {
     pub(crate) asks: bool,
     /// Most have none.
     pub(crate) ties: Option<Box<Ties>>,
+    /// What it lends with its next send, or has lent with its last one.
+    pub(crate) lease: Option<Box<Lease>>,
     pub(crate) out: Out,
 }
 
@@ -157,6 +168,8 @@ pub(crate) struct Out {
     pub(crate) claim: Claim,
     /// What was sent, until the receiver's kernel has it.
     pub(crate) kept: Option<Bytes>,
+    /// It is no message, but an operation on what the receiver lends.
+    pub(crate) access: Option<Access>,
     /// It waited already when circles were looked for last.
     pub(crate) waited: bool,
 }
@@ -175,6 +188,7 @@ impl Process {
             clients: 0,
             asks: false,
             ties: None,
+            lease: None,
             out: Out::default(),
         }
     }
@@ -206,6 +220,7 @@ impl Process {
             | Call::Message(..)
             | Call::NoRoom(..)
             | Call::Reply(_)
+            | Call::Done(_)
             | Call::Failed(_) => State::Ready,
         }
     }
@@ -219,6 +234,19 @@ impl Process {
     pub(crate) fn fail(&mut self, status: Status) {
         self.call = Call::Failed(status);
         self.out.kept = None;
+    }
+
+    /// Another send, which has not been forwarded.
+    #[inline]
+    pub(crate) fn begin_send(&mut self) {
+        self.sends += 1;
+        self.out.hop = 0;
+        self.out.access = None;
+    }
+
+    /// Whether it waits for an operation on a lease: for another's kernel, not for its program.
+    pub(crate) fn accesses(&self) -> bool {
+        matches!(self.call, Call::Send { .. }) && self.out.access.is_some()
     }
 
     /// Its last send, as kernels name it beside its pid.

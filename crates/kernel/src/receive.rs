@@ -83,14 +83,17 @@ impl Kernel {
         }
     }
 
-    /// What a process waited for, once: what its call would have answered. `None`: it is not there yet.
+    /// What a process waited for, once: what its call would have answered. `None`: it is not there yet. What it lends is
+    /// read and written now, if somebody wants that.
     pub fn wait(&mut self, me: Slot, memory: &mut [u8]) -> Option<Result<u32, Status>> {
+        self.serve_access(me, memory);
         let Some(process) = self.table.get_mut(me) else { return Some(Err(Status::NoProcess)) };
         let answered = match process.call {
             Call::Send { .. } | Call::Receive(_) => return None,
             _ if process.asks => return Some(Err(Status::NotNow)),
             Call::None => return Some(Err(Status::NotNow)),
             Call::Failed(status) => Err(status),
+            Call::Done(count) => Ok(count),
             Call::NoRoom(receive, envelope) => {
                 memory[receive.envelope.range()].copy_from_slice(&envelope.to_bytes());
                 Err(Status::TooLong)

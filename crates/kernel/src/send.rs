@@ -35,6 +35,22 @@ impl Kernel {
         message: (u32, u32),
         reply: (u32, u32),
     ) -> Result<Sent, Status> {
+        let sent = self.send_now(from, memory, to, message, reply);
+        if sent.is_err() {
+            self.lend_nothing(from);
+        }
+        sent
+    }
+
+    #[inline]
+    fn send_now(
+        &mut self,
+        from: Slot,
+        memory: &[u8],
+        to: u32,
+        message: (u32, u32),
+        reply: (u32, u32),
+    ) -> Result<Sent, Status> {
         let to = read_pid(memory, to)?;
         let message = Span::message(message.0, message.1, memory.len())?;
         let reply = Span::new(reply.0, reply.1, memory.len())?;
@@ -69,8 +85,7 @@ impl Kernel {
     ) -> Result<(), Status> {
         let (sender, server) = self.table.pair_mut(from, receiver).ok_or(Status::NoProcess)?;
         let (pid, to) = (sender.pid, server.pid);
-        sender.sends += 1;
-        sender.out.hop = 0;
+        sender.begin_send();
         let transaction = sender.sends;
         if server.queue.len() >= QUEUE_MAX {
             return Err(Status::Full);
@@ -264,7 +279,7 @@ pub(crate) fn read_pid(memory: &[u8], at: u32) -> Result<Pid, Status> {
 }
 
 #[inline]
-fn read_sender(memory: &[u8], at: u32) -> Result<(Pid, u64), Status> {
+pub(crate) fn read_sender(memory: &[u8], at: u32) -> Result<(Pid, u64), Status> {
     let bytes = memory.get(at as usize..).and_then(|rest| rest.first_chunk());
     Ok(Envelope::sender(bytes.ok_or(Status::BadAddress)?))
 }

@@ -5,6 +5,7 @@
 //!
 //! * [`service`] makes typed calls of a trait: a client, and two ways to serve it ([`handler!`], [`serve`]).
 //! * [`send`], [`receive`], [`notify`] and a message's [`Caller`] are the messages themselves: bytes.
+//! * [`send_lending`] shows the receiver more than a message holds; [`Caller::read_lease`] reads it.
 //! * [`spawn`] and [`spawn_fn`] make processes; [`monitor`] and [`link`] tell how they end.
 //! * [`register`] and [`lookup`] give them names.
 //! * Time is the standard library's: [`std::time::Instant`], [`std::thread::sleep`], and [`receive_timeout`].
@@ -12,6 +13,7 @@
 mod buffers;
 mod end;
 mod error;
+mod lease;
 mod message;
 mod names;
 mod pid;
@@ -23,6 +25,7 @@ pub mod typed;
 
 pub use end::{End, Ended, end, link, monitor, unlink, unmonitor};
 pub use error::Error;
+pub use lease::{send_lending, send_lending_mut};
 pub use message::{
     Caller, MESSAGE_BYTES_MAX, Message, Received, notify, receive, receive_from, receive_timeout,
     send, send_value,

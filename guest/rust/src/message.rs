@@ -185,6 +185,10 @@ impl Caller {
         id
     }
 
+    pub(crate) fn envelope(&self) -> &[u8; ENVELOPE_BYTES] {
+        &self.0
+    }
+
     fn transaction(&self) -> u64 {
         let [low, high] = [self.number(16), self.number(20)];
         u64::from(high) << 32 | u64::from(low)

@@ -35,6 +35,20 @@ mod v1 {
             message: *const u8,
             len: usize,
         ) -> i32;
+        pub(super) fn lend(address: *const u8, len: usize, rights: u32) -> i32;
+        pub(super) fn lease(envelope: *const u8) -> i32;
+        pub(super) fn read_lease(
+            envelope: *const u8,
+            offset: u32,
+            buffer: *mut u8,
+            len: usize,
+        ) -> i32;
+        pub(super) fn write_lease(
+            envelope: *const u8,
+            offset: u32,
+            bytes: *const u8,
+            len: usize,
+        ) -> i32;
         pub(super) fn notify(to: *const u8, bits: u64) -> i32;
         pub(super) fn wait() -> i32;
         pub(super) fn own_pid(pid: *mut u8) -> i32;
@@ -82,6 +96,10 @@ mod v1 {
         receive(*const u8, *mut u8, usize, *mut u8, i64);
         reply(*const u8, *const u8, usize);
         forward(*const u8, *const u8, *const u8, usize);
+        lend(*const u8, usize, u32);
+        lease(*const u8);
+        read_lease(*const u8, u32, *mut u8, usize);
+        write_lease(*const u8, u32, *const u8, usize);
         notify(*const u8, u64);
         wait();
         own_pid(*mut u8);
@@ -149,6 +167,47 @@ pub fn reply(envelope: &EnvelopeBytes, message: &[u8]) -> i32 {
 pub fn forward(envelope: &EnvelopeBytes, to: &PidBytes, message: &[u8]) -> i32 {
     // SAFETY: read at once.
     unsafe { v1::forward(envelope.as_ptr(), to.as_ptr(), message.as_ptr(), message.len()) }
+}
+
+/// A part of the caller's memory, as it is lent.
+#[derive(Debug)]
+pub enum Lent<'a> {
+    /// To be read.
+    Read(&'a [u8]),
+    /// To be read and written.
+    Write(&'a mut [u8]),
+}
+
+/// Sends, lends something, and waits for the reply.
+pub fn send_lending(to: &PidBytes, message: &[u8], lent: Lent<'_>, reply: &mut [u8]) -> i32 {
+    let (address, len, rights) = match lent {
+        Lent::Read(lent) => (lent.as_ptr(), lent.len(), 1),
+        Lent::Write(lent) => (lent.as_mut_ptr().cast_const(), lent.len(), 3),
+    };
+    // SAFETY: until this returns it is borrowed, for writing if it may be written; and the send is over then, whatever
+    // has come of it: it is not lent any more.
+    match unsafe { v1::lend(address, len, rights) } {
+        0 => send(to, message, reply),
+        error => error,
+    }
+}
+
+/// How much was lent.
+pub fn lease(envelope: &EnvelopeBytes) -> i32 {
+    // SAFETY: read at once.
+    waited(unsafe { v1::lease(envelope.as_ptr()) })
+}
+
+/// Reads from it.
+pub fn read_lease(envelope: &EnvelopeBytes, offset: u32, buffer: &mut [u8]) -> i32 {
+    // SAFETY: the envelope is read at once; the buffer is borrowed until the answer is there.
+    waited(unsafe { v1::read_lease(envelope.as_ptr(), offset, buffer.as_mut_ptr(), buffer.len()) })
+}
+
+/// Writes to it.
+pub fn write_lease(envelope: &EnvelopeBytes, offset: u32, bytes: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    waited(unsafe { v1::write_lease(envelope.as_ptr(), offset, bytes.as_ptr(), bytes.len()) })
 }
 
 /// Sets bits.

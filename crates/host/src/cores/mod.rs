@@ -45,6 +45,7 @@ mod outside;
 mod packet;
 mod post;
 mod registry;
+mod sleep;
 mod table;
 mod tag;
 mod ticker;
@@ -60,6 +61,7 @@ use peripatos_abi::{Pid, Signal};
 use peripatos_engine::{Handler, Process, ProcessError};
 
 pub use outside::Outside;
+pub use sleep::{AWAKE_MAX, IDLE_MAX};
 
 use board::Board;
 use outside::Nowhere;
@@ -69,7 +71,7 @@ use peripatos_kernel::{Names, Packet};
 use crate::talk::{Leaving, Visit};
 
 /// Processes of a node, whatever they do ([`Refusal::Full`]).
-pub const PROCESSES_MAX: usize = 10_000;
+pub const PROCESSES_MAX: usize = 1_000_000;
 
 /// Cores of a node: what Linux tells of CPUs in one mask.
 pub const CORES_MAX: usize = 1024;
@@ -131,6 +133,8 @@ pub struct Sample {
     pub cpu: Duration,
     /// False: it waits for a reply. (Waiting for its own code to be compiled counts as running.)
     pub runnable: bool,
+    /// It is put aside as an image until something comes for it.
+    pub asleep: bool,
     /// Linear memory, bytes.
     pub memory_bytes: u64,
 }
@@ -189,7 +193,7 @@ impl Cores {
         count: usize,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
-        Cores::start_among(count, 0, Box::new(Nowhere), events)
+        Cores::start_with(count, 0, Box::new(Nowhere), AWAKE_MAX, events)
     }
 
     /// The same, for a node among others, of that name.
@@ -202,11 +206,25 @@ impl Cores {
         outside: Box<dyn Outside>,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
+        Cores::start_with(count, node, outside, AWAKE_MAX, events)
+    }
+
+    /// The same, with another limit in place of [`AWAKE_MAX`]. With 0 whoever waits sleeps.
+    ///
+    /// # Errors
+    /// As [`Cores::start`].
+    pub fn start_with(
+        count: usize,
+        node: u128,
+        outside: Box<dyn Outside>,
+        awake_max: usize,
+        events: impl Fn(CoreEvent) + Send + Sync + 'static,
+    ) -> io::Result<Cores> {
         if !(1..=CORES_MAX).contains(&count) {
             let message = format!("a node has 1 to {CORES_MAX} cores, not {count}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let board = Arc::new(Board::new(count, node, outside, Box::new(events)));
+        let board = Arc::new(Board::new(count, node, outside, awake_max, Box::new(events)));
         let cpus = cpus::claim(count);
         let numbers: Vec<_> = cpus.iter().map(cpus::Claim::cpu).collect();
         // If a thread cannot be started, dropping this ends those that were.
@@ -275,6 +293,12 @@ impl Cores {
     /// The process is not here; no event will come.
     pub fn kill(&self, pid: Pid) -> Result<(), NotHere> {
         self.board.kill(pid)
+    }
+
+    /// How those are doing that are awake, and those that were when this was asked last; ordered by pid.
+    #[must_use]
+    pub fn sample_awake(&self) -> Vec<Sample> {
+        self.board.sample_awake()
     }
 
     /// How all processes are doing, ordered by pid. Stops nothing.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use peripatos_abi::Pid;
 use peripatos_abi::message::{PID_BYTES, Status};
 use peripatos_engine::{Answer, Messages, Span, Watch};
-use peripatos_kernel::{Sent, Slot};
+use peripatos_kernel::{Kernel, Sent, Slot};
 
 use super::{Member, Talk, carry_out, deliver, handlers, turn, with};
 
@@ -60,6 +60,11 @@ impl Line {
         }
         answer
     }
+
+    /// The same, of a call that is waited for.
+    fn begin(&mut self, act: impl FnOnce(&mut Kernel, Slot) -> Result<(), Status>) -> Answer {
+        self.call(|talk, me| act(&mut talk.kernel, me).and(Err(Status::Wait)))
+    }
 }
 
 impl Messages for Line {
@@ -78,7 +83,7 @@ impl Messages for Line {
         });
         let me = sent.unwrap_or(Err(Status::NoProcess))?;
         if let Some(begun) = begun {
-            return handlers::call(me, begun, memory, message.1);
+            return handlers::call(me, begun, memory, message);
         }
         if let Some(turn) = turn {
             return turn::take(&turn, memory).unwrap_or(Err(Status::Wait));
@@ -124,6 +129,34 @@ impl Messages for Line {
 
     fn notify(&mut self, memory: &mut [u8], to: u32, bits: u64) -> Answer {
         self.call(|talk, me| talk.kernel.notify(me, memory, to, bits).map(|()| 0))
+    }
+
+    fn lend(&mut self, memory: &mut [u8], part: Span, rights: u32) -> Answer {
+        self.call(|talk, me| talk.kernel.lend(me, memory, part, rights).map(|()| 0))
+    }
+
+    fn lease(&mut self, memory: &mut [u8], envelope: u32) -> Answer {
+        self.begin(|kernel, me| kernel.measure_lease(me, memory, envelope))
+    }
+
+    fn read_lease(
+        &mut self,
+        memory: &mut [u8],
+        envelope: u32,
+        offset: u32,
+        buffer: Span,
+    ) -> Answer {
+        self.begin(|kernel, me| kernel.read_lease(me, memory, envelope, offset, buffer))
+    }
+
+    fn write_lease(
+        &mut self,
+        memory: &mut [u8],
+        envelope: u32,
+        offset: u32,
+        bytes: Span,
+    ) -> Answer {
+        self.begin(|kernel, me| kernel.write_lease(me, memory, envelope, offset, bytes))
     }
 
     fn own_pid(&mut self, memory: &mut [u8], pid: u32) -> Answer {
@@ -226,11 +259,8 @@ impl Messages for Line {
     }
 
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer> {
-        let answer = with(|talk| {
-            let slot = match self.slot(talk) {
-                Ok(slot) => slot,
-                Err(status) => return Some(Err(status)),
-            };
+        let found = with(|talk| {
+            let slot = self.slot(talk).ok()?;
             let answer = talk.kernel.wait(slot, memory);
             if answer.is_some() {
                 talk.deadlines.clear(slot);
@@ -240,13 +270,16 @@ impl Messages for Line {
                     seat.waker = Some(cx.waker().clone());
                 }
             }
-            answer
+            Some((answer, talk.kernel.is_quiet()))
         });
-        match answer {
-            None => Poll::Ready(Err(Status::NoProcess)),
-            Some(None) => Poll::Pending,
-            Some(Some(answer)) => Poll::Ready(answer),
+        let Some((answer, quiet)) = found.flatten() else {
+            return Poll::Ready(Err(Status::NoProcess));
+        };
+        // What it lends was read or written: whoever wanted that goes on.
+        if !quiet {
+            deliver();
         }
+        answer.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

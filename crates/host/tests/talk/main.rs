@@ -3,5 +3,6 @@
 
 mod crew;
 mod handlers;
+mod leases;
 mod programs;
 mod talking;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod calls;
+mod lease;
 mod random;
 mod talk;
 mod watch;

@@ -119,6 +119,31 @@ impl World {
         kernel.wait(slot, memory)
     }
 
+    /// It will lend this part of its memory.
+    pub(crate) fn lend(&mut self, id: Id, part: (u32, u32), rights: u32) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        kernel.lend(slot, memory, part, rights)
+    }
+
+    /// How much was lent with the message whose envelope it has.
+    pub(crate) fn measure_lease(&mut self, id: Id) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        kernel.measure_lease(slot, memory, ENVELOPE)
+    }
+
+    /// Reads from there, to where messages go.
+    pub(crate) fn read_lease(&mut self, id: Id, offset: u32, len: u32) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        kernel.read_lease(slot, memory, ENVELOPE, offset, (MESSAGE, len))
+    }
+
+    /// Writes there.
+    pub(crate) fn write_lease(&mut self, id: Id, offset: u32, bytes: &[u8]) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        memory[MESSAGE as usize..][..bytes.len()].copy_from_slice(bytes);
+        kernel.write_lease(slot, memory, ENVELOPE, offset, (MESSAGE, bytes.len() as u32))
+    }
+
     /// Puts an envelope where replies take it from.
     pub(crate) fn keep(&mut self, id: Id, envelope: Envelope) {
         let at = ENVELOPE as usize;

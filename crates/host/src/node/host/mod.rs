@@ -45,6 +45,8 @@ use talk::Elsewhere;
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks whether a node that cannot be reached is known to be gone.
 const GONE_EVERY: u32 = 10;
+/// Ticks between two looks at all processes, those that sleep included.
+const SAMPLE_ALL_EVERY: u32 = 100;
 /// Inputs from peers and commands that wait; whoever sends more waits.
 const INPUTS_MAX: usize = 4_096;
 /// Lines that are logged once only.
@@ -392,8 +394,10 @@ impl Host {
     fn tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
         let before = |pid: &Pid| self.cpu_before.get(pid).copied().unwrap_or_default();
-        let samples = self.cores.sample().into_iter();
-        let samples = samples.map(|one| sample(one, before(&one.pid))).collect();
+        // Who sleeps is as it was when it fell asleep. The state machine may have heard of that before it knew of the process.
+        let all = self.ticks.is_multiple_of(SAMPLE_ALL_EVERY);
+        let samples = if all { self.cores.sample() } else { self.cores.sample_awake() };
+        let samples = samples.into_iter().map(|one| sample(one, before(&one.pid))).collect();
         self.tell(Event::Samples(samples));
         self.tell(Event::Tick);
         self.seek_no_longer();
@@ -436,7 +440,7 @@ fn now_unix_seconds() -> u64 {
 
 /// `before`: processor time that it had used before it came to the cores again.
 fn sample(sample: Sample, before: Duration) -> peripatos_cluster::Sample {
-    let Sample { pid, core, cpu, runnable, memory_bytes } = sample;
+    let Sample { pid, core, cpu, runnable, asleep, memory_bytes } = sample;
     let (core, cpu) = (core as u32, cpu + before);
-    peripatos_cluster::Sample { pid, core, cpu, runnable, memory_bytes }
+    peripatos_cluster::Sample { pid, core, cpu, runnable, asleep, memory_bytes }
 }
