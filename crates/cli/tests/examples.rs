@@ -85,10 +85,10 @@ fn a_megabyte_is_lent() {
 #[test]
 fn ends_are_told() {
     let expected = "exits: class 0, detail 0\nexits: class 0, detail 3\n\
-                    is ended: class 3, detail 0\nhas ended long ago: class 3, detail 0\n";
+                    is ended: class 3, detail 0\nwho has ended long ago is told of, too\n";
     assert_eq!(run(C, &[], &["monitor"]), expected);
     let expected = "exits: Exited(0)\nexits: Exited(3)\n\
-                    is ended: Killed\nhas ended long ago: Killed\nits child has ended: Killed\n";
+                    is ended: Killed\nwho has ended long ago is told of, too\nits child has ended: Killed\n";
     assert_eq!(run(RUST, &[], &["monitor"]), expected);
 }
 
