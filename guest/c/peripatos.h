@@ -102,6 +102,9 @@ enum {
 /* Bytes of a name. */
 #define PERI_NAME_MAX 256
 
+/* Members of a group. */
+#define PERI_MEMBERS_MAX 1024
+
 #define PERI_IMPORT(name) __attribute__((import_module("peripatos_v1"), import_name(name)))
 #ifdef __cplusplus
 #define PERI_EXPORT(name) extern "C" __attribute__((export_name(name)))
@@ -135,6 +138,12 @@ PERI_IMPORT("unregister") int32_t peri_v1_unregister(const char *name, uint32_t 
 PERI_IMPORT("lookup") int32_t peri_v1_lookup(const char *name, uint32_t length, void *pid);
 PERI_IMPORT("next_name") int32_t peri_v1_next_name(const char *prefix, uint32_t prefix_length, const char *after,
                                                    uint32_t after_length, char *name, uint32_t room, void *pid);
+
+PERI_IMPORT("join") int32_t peri_v1_join(const char *name, uint32_t length);
+PERI_IMPORT("leave") int32_t peri_v1_leave(const char *name, uint32_t length);
+PERI_IMPORT("members") int32_t peri_v1_members(const char *name, uint32_t length, void *pids, uint32_t room);
+PERI_IMPORT("send_all") int32_t peri_v1_send_all(const char *name, uint32_t name_length, const void *message, uint32_t length,
+                                                 void *reply, uint32_t room, uint32_t mode);
 
 /* The linker's: what main has behind it when it begins. */
 void __wasm_call_ctors(void);
@@ -218,6 +227,52 @@ static inline int peri_write_lease(const peri_envelope *of, size_t offset, const
         if ((size_t)result < part) break;
     }
     return (int)done;
+}
+
+/* --- Groups: a name that several processes have --- */
+
+/* Makes this process a member; it is one until it leaves or ends. */
+static inline int peri_join(const char *name) {
+    return peri_v1_join(name, (uint32_t)strlen(name));
+}
+
+static inline int peri_leave(const char *name) {
+    return peri_v1_leave(name, (uint32_t)strlen(name));
+}
+
+/* Who is in a group: how many. */
+static inline int peri_members(const char *name, peri_pid *pids, size_t count) {
+    return peri_v1_members(name, (uint32_t)strlen(name), pids, (uint32_t)(count * sizeof *pids));
+}
+
+/* Sends to all members but oneself, and waits for the first reply: its length. PERI_NO_NAME: there is nobody. */
+static inline int peri_send_any(const char *name, const void *message, size_t length, void *reply, size_t room) {
+    int32_t result = peri_v1_send_all(name, (uint32_t)strlen(name), message, (uint32_t)length, reply, (uint32_t)room, 0);
+    return result == PERI_WAIT ? peri_v1_wait() : result;
+}
+
+/* Sends to all members but oneself, and waits for all replies: what they take of the room, for peri_next_reply. */
+static inline int peri_send_all(const char *name, const void *message, size_t length, void *replies, size_t room) {
+    int32_t result = peri_v1_send_all(name, (uint32_t)strlen(name), message, (uint32_t)length, replies, (uint32_t)room, 1);
+    return result == PERI_WAIT ? peri_v1_wait() : result;
+}
+
+/* One of all replies. */
+typedef struct {
+    peri_pid from;
+    int32_t length; /* negative: what was wrong; PERI_TOO_LONG: there was no room left for it */
+    const void *reply;
+} peri_member_reply;
+
+/* The next of `length` bytes of replies; `at` is 0 at first. 0: there is none. */
+static inline int peri_next_reply(const void *replies, int length, int *at, peri_member_reply *next) {
+    const char *record = (const char *)replies + *at;
+    if (length - *at < 20) return 0;
+    memcpy(&next->from, record, sizeof next->from);
+    memcpy(&next->length, record + 16, sizeof next->length);
+    next->reply = record + 20;
+    *at += 20 + (next->length > 0 ? (next->length + 3) / 4 * 4 : 0);
+    return 1;
 }
 
 /* --- Processes --- */

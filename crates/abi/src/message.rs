@@ -29,6 +29,10 @@
 //! unregister(name: *, len) -> 0
 //! lookup(name: *, len, pid: *) -> 0
 //! next_name(prefix: *, len, after: *, len, name: *, room, pid: *) -> length of the name
+//! join(name: *, len) -> 0
+//! leave(name: *, len) -> 0
+//! members(name: *, len, pids: *, room) -> how many
+//! send_all(name: *, len, message: *, len, reply: *, room, mode) -> length of the reply, or of all of them
 //! ```
 //! A negative answer is a [`Status`].
 //!
@@ -63,6 +67,15 @@ pub const LEASE_READ: u32 = 1;
 pub const LEASE_WRITE: u32 = 2;
 /// Bytes of a lease ([`Status::TooLong`]): what an answer can count. An operation moves [`MESSAGE_BYTES_MAX`] at most.
 pub const LEASE_BYTES_MAX: usize = i32::MAX as usize;
+/// Members of a group ([`Status::TooMany`]).
+pub const GROUP_MEMBERS_MAX: usize = 1_024;
+/// Bytes of all replies to one send to a group ([`Status::TooLong`]).
+pub const ALL_REPLIES_BYTES_MAX: usize = 1 << 20;
+/// How a send to a group is answered: by the first reply. The others are dropped.
+pub const FIRST_REPLY: u32 = 0;
+/// By all replies, each as a record: the member's pid (16 bytes), the length of its reply or a [`Status`] (4), the reply,
+/// zeros up to a multiple of four bytes.
+pub const ALL_REPLIES: u32 = 1;
 /// Bytes of a name ([`Status::TooLong`]).
 pub const NAME_BYTES_MAX: usize = 256;
 /// Bytes of what a new process is given as its argument, and of its arguments as a command ([`Status::TooLong`]).

@@ -61,6 +61,17 @@ pub trait Messages: Send {
         name: Span,
         pid: u32,
     ) -> Answer;
+    fn join(&mut self, memory: &mut [u8], name: Span) -> Answer;
+    fn leave(&mut self, memory: &mut [u8], name: Span) -> Answer;
+    fn members(&mut self, memory: &mut [u8], name: Span, pids: Span) -> Answer;
+    fn send_all(
+        &mut self,
+        memory: &mut [u8],
+        name: Span,
+        message: Span,
+        reply: Span,
+        mode: u32,
+    ) -> Answer;
     /// Registers the waker of `cx` if it is not there yet.
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer>;
 }
@@ -87,7 +98,7 @@ pub type Span = (u32, u32);
 pub type Answer = Result<u32, Status>;
 
 /// The calls, and how many parameters each has; `true`: the last one has 64 bits.
-const CALLS: [(&str, usize, bool); 23] = [
+const CALLS: [(&str, usize, bool); 27] = [
     ("send", 5, false),
     ("receive", 5, true),
     ("reply", 3, false),
@@ -110,6 +121,10 @@ const CALLS: [(&str, usize, bool); 23] = [
     ("unregister", 2, false),
     ("lookup", 3, false),
     ("next_name", 7, false),
+    ("join", 2, false),
+    ("leave", 2, false),
+    ("members", 4, false),
+    ("send_all", 7, false),
     (WAIT, 0, false),
 ];
 
@@ -175,6 +190,7 @@ pub(crate) fn define(
             })?
         }
         ("lend" | "lease" | "read_lease" | "write_lease", _) => leases(linker, name)?,
+        ("join" | "leave" | "members" | "send_all", _) => groups(linker, name)?,
         ("own_pid", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, pid| {
             call(&mut caller, |kernel, memory| kernel.own_pid(memory, pid))
         })?,
@@ -256,6 +272,38 @@ fn leases<'a>(
                 })
             })
         }
+    }
+}
+
+fn groups<'a>(
+    linker: &'a mut Linker<State>,
+    name: &str,
+) -> wasmtime::Result<&'a mut Linker<State>> {
+    type Store<'a> = Caller<'a, State>;
+    match name {
+        "join" => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len| {
+            call(&mut caller, |kernel, memory| kernel.join(memory, (name, len)))
+        }),
+        "leave" => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len| {
+            call(&mut caller, |kernel, memory| kernel.leave(memory, (name, len)))
+        }),
+        "members" => {
+            linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len, pids, room| {
+                call(&mut caller, |kernel, memory| {
+                    kernel.members(memory, (name, len), (pids, room))
+                })
+            })
+        }
+        _ => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, name, name_len, message, len, reply, room, mode| {
+                call(&mut caller, |kernel, memory| {
+                    let name = (name, name_len);
+                    kernel.send_all(memory, name, (message, len), (reply, room), mode)
+                })
+            },
+        ),
     }
 }
 

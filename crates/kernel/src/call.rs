@@ -8,6 +8,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, Status};
 
 use crate::alien::Answer;
+use crate::group::shown;
 use crate::kernel::{Kernel, Woken};
 use crate::process::{At, Call, Form, Span};
 use crate::send::take_reply;
@@ -47,6 +48,7 @@ impl Kernel {
     pub fn envelope(&self, to: Slot, len: u32) -> Envelope {
         let serves = self.table.get(to).and_then(|server| server.serves);
         let (from, transaction) = serves.unwrap_or((Pid::from_bits(0), 0));
+        let (from, transaction) = shown(from, transaction);
         Envelope { from, transaction, len, kind: Kind::Message }
     }
 
@@ -107,6 +109,7 @@ impl Kernel {
         buffer[..len].copy_from_slice(waiting.message.bytes());
         self.received(from, transaction);
         self.depth += 1;
+        let (from, transaction) = shown(from, transaction);
         Some(Envelope { from, transaction, len: len as u32, kind: Kind::Message })
     }
 

@@ -100,6 +100,7 @@ impl Kernel {
         if process.clients > 0 {
             self.fail_clients(process.pid);
         }
+        self.remove_delegates(&process);
         if let Some(ties) = process.ties.take() {
             self.untie(process.pid, *ties, reason);
         }
@@ -162,13 +163,19 @@ impl Kernel {
     #[must_use]
     #[inline]
     pub fn only_woken(&self) -> Option<Woken> {
-        if self.woken.len() == 1 { self.woken.front().copied() } else { None }
+        let only = if self.woken.len() == 1 { self.woken.front().copied() } else { None };
+        only.filter(|woken| !matches!(woken, Woken::Process(slot) if self.is_delegate(*slot)))
     }
 
     /// The next process that can go on, each time once.
     #[inline]
     pub fn next_woken(&mut self) -> Option<Woken> {
-        self.woken.pop_front()
+        loop {
+            match self.woken.pop_front()? {
+                Woken::Process(slot) if self.is_delegate(slot) => self.delegate_woken(slot),
+                woken => return Some(woken),
+            }
+        }
     }
 
     /// The next packet that is to leave.

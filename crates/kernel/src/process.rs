@@ -12,6 +12,7 @@ use crate::alien::Send;
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
 use crate::claim::Claim;
+use crate::group::{Group, principal};
 use crate::lease::{Access, Lease};
 use crate::ties::Ties;
 
@@ -103,6 +104,8 @@ pub(crate) enum Call {
     /// A message is there, and there is no room for it.
     NoRoom(Receive, Envelope),
     Reply(Span),
+    /// It has sent to a group: [`Process::group`].
+    Gather,
     /// An operation on a lease is done, with so many bytes.
     Done(u32),
     Failed(Status),
@@ -157,6 +160,8 @@ pub(crate) struct Process {
     pub(crate) ties: Option<Box<Ties>>,
     /// What it lends with its next send, or has lent with its last one.
     pub(crate) lease: Option<Box<Lease>>,
+    /// Whoever sends to groups on its behalf.
+    pub(crate) group: Option<Box<Group>>,
     pub(crate) out: Out,
 }
 
@@ -189,6 +194,7 @@ impl Process {
             asks: false,
             ties: None,
             lease: None,
+            group: None,
             out: Out::default(),
         }
     }
@@ -212,6 +218,7 @@ impl Process {
         match self.call {
             Call::Send { to, at: At::Queued, .. } => State::SendBlocked(to),
             Call::Send { to, .. } => State::ReplyBlocked(to),
+            Call::Gather => State::ReplyBlocked(self.gathers_from()),
             Call::Receive(_) => State::ReceiveBlocked,
             Call::None if self.form == Form::Handler && self.serves.is_none() => {
                 State::ReceiveBlocked
@@ -227,7 +234,7 @@ impl Process {
 
     /// Whether a message from there would end its waiting.
     pub(crate) fn waits_for(&self, from: Pid) -> bool {
-        matches!(self.call, Call::Receive(receive) if receive.from.is_none_or(|one| one == from))
+        matches!(self.call, Call::Receive(receive) if receive.from.is_none_or(|one| one == principal(from)))
     }
 
     /// What it has under way is over, with this status.

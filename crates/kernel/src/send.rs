@@ -7,6 +7,7 @@ use crate::alien::Answer;
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
 use crate::deadlock;
+use crate::group::{meant, shown};
 use crate::kernel::{Kernel, Woken};
 use crate::packet::Body;
 use crate::process::{At, Call, Form, Process, Span, Waiting};
@@ -118,6 +119,7 @@ impl Kernel {
         let mut taken = false;
         if let (true, Call::Receive(receive)) = (server.waits_for(from), server.call) {
             let len = message.len() as u32;
+            let (from, transaction) = shown(from, transaction);
             let envelope = Envelope { from, transaction, len, kind: Kind::Message };
             taken = receive.buffer.holds(message.len());
             if taken {
@@ -281,5 +283,6 @@ pub(crate) fn read_pid(memory: &[u8], at: u32) -> Result<Pid, Status> {
 #[inline]
 pub(crate) fn read_sender(memory: &[u8], at: u32) -> Result<(Pid, u64), Status> {
     let bytes = memory.get(at as usize..).and_then(|rest| rest.first_chunk());
-    Ok(Envelope::sender(bytes.ok_or(Status::BadAddress)?))
+    let (from, transaction) = Envelope::sender(bytes.ok_or(Status::BadAddress)?);
+    Ok(meant(from, transaction))
 }

@@ -178,15 +178,15 @@ impl Caller {
         Error::check(raw::forward(&self.0, to.bytes(), message)).map(drop)
     }
 
+    pub(crate) fn envelope(&self) -> &[u8; ENVELOPE_BYTES] {
+        &self.0
+    }
+
     /// What distinguishes its send from all others.
     pub(crate) fn send_id(&self) -> [u8; 24] {
         let mut id = [0; 24];
         id.copy_from_slice(&self.0[..24]);
         id
-    }
-
-    pub(crate) fn envelope(&self) -> &[u8; ENVELOPE_BYTES] {
-        &self.0
     }
 
     fn transaction(&self) -> u64 {

@@ -80,6 +80,18 @@ mod v1 {
             room: usize,
             pid: *mut u8,
         ) -> i32;
+        pub(super) fn join(name: *const u8, len: usize) -> i32;
+        pub(super) fn leave(name: *const u8, len: usize) -> i32;
+        pub(super) fn members(name: *const u8, len: usize, pids: *mut u8, room: usize) -> i32;
+        pub(super) fn send_all(
+            name: *const u8,
+            name_len: usize,
+            message: *const u8,
+            len: usize,
+            reply: *mut u8,
+            room: usize,
+            mode: u32,
+        ) -> i32;
     }
 }
 
@@ -115,6 +127,10 @@ mod v1 {
         unregister(*const u8, usize);
         lookup(*const u8, usize, *mut u8);
         next_name(*const u8, usize, *const u8, usize, *mut u8, usize, *mut u8);
+        join(*const u8, usize);
+        leave(*const u8, usize);
+        members(*const u8, usize, *mut u8, usize);
+        send_all(*const u8, usize, *const u8, usize, *mut u8, usize, u32);
     }
 }
 
@@ -307,6 +323,35 @@ pub fn next_name(prefix: &[u8], after: &[u8], name: &mut [u8], pid: &mut PidByte
             pid.as_mut_ptr(),
         )
     }
+}
+
+/// Into a group.
+pub fn join(name: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::join(name.as_ptr(), name.len()) }
+}
+
+/// Out of it.
+pub fn leave(name: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::leave(name.as_ptr(), name.len()) }
+}
+
+/// Who is in it.
+pub fn members(name: &[u8], pids: &mut [u8]) -> i32 {
+    // SAFETY: read, and written, at once.
+    unsafe { v1::members(name.as_ptr(), name.len(), pids.as_mut_ptr(), pids.len()) }
+}
+
+/// Sends to all of it, and waits for one reply, or for all.
+pub fn send_all(name: &[u8], message: &[u8], reply: &mut [u8], all: bool) -> i32 {
+    let (name_ptr, name_len) = (name.as_ptr(), name.len());
+    let (message, len, room) = (message.as_ptr(), message.len(), reply.len());
+    let mode = u32::from(all);
+    // SAFETY: name and message are read at once; the reply's room is borrowed until the answer is there.
+    waited(unsafe {
+        v1::send_all(name_ptr, name_len, message, len, reply.as_mut_ptr(), room, mode)
+    })
 }
 
 /// The function at this place in the program's table, of which it was told by [`address`].

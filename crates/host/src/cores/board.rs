@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Handler, Process};
-use peripatos_kernel::{Names, Place};
+use peripatos_kernel::{Names, Place, principal};
 
 use super::execution::Execution;
 use super::idle::Idle;
@@ -227,7 +227,7 @@ impl Board {
         let core = match packet.target {
             Some(place) if place.node != self.node => return self.outside.packet(packet),
             Some(place) if (place.core as usize) < self.posts.len() => Some(place.core as usize),
-            _ => self.registry.core_of(packet.to),
+            _ => self.registry.core_of(principal(packet.to)),
         };
         match core {
             Some(core) => {

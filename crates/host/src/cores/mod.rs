@@ -66,7 +66,7 @@ pub use sleep::{AWAKE_MAX, IDLE_MAX};
 use board::Board;
 use outside::Nowhere;
 use peripatos_abi::EndReason;
-use peripatos_kernel::{Names, Packet};
+use peripatos_kernel::{Names, Packet, principal};
 
 use crate::talk::{Leaving, Visit};
 
@@ -320,7 +320,8 @@ impl Letterbox {
     pub fn bring(&self, packet: Packet) {
         // Where its sender believes it to be counts only for who is on no board: a visitor.
         let target = packet.target.filter(|place| {
-            place.core as usize == VISITED && self.0.registry.core_of(packet.to).is_none()
+            place.core as usize == VISITED
+                && self.0.registry.core_of(principal(packet.to)).is_none()
         });
         if let Some(packet) = self.0.bring(Packet { target, ..packet }) {
             self.0.nobody(packet);

@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{PID_BYTES, Status};
+use peripatos_abi::message::{ALL_REPLIES, FIRST_REPLY, PID_BYTES, Status};
 use peripatos_engine::{Answer, Messages, Span, Watch};
-use peripatos_kernel::{Kernel, Sent, Slot};
+use peripatos_kernel::{Kernel, Names, Sent, Slot};
 
 use super::{Member, Talk, carry_out, deliver, handlers, turn, with};
 
@@ -59,6 +59,30 @@ impl Line {
             deliver();
         }
         answer
+    }
+
+    /// Gives or takes a name.
+    fn change_names(
+        &mut self,
+        memory: &[u8],
+        name: Span,
+        change: fn(&mut Names, &[u8], Pid) -> Result<(), Status>,
+    ) -> Answer {
+        let name = part(memory, name)?;
+        self.permit(name)?;
+        let pid = self.pid;
+        self.call(|talk, _| {
+            change(&mut talk.names(), name, pid)?;
+            (talk.surroundings.named)();
+            Ok(0)
+        })
+    }
+
+    /// Who is in a group.
+    fn group(&self, memory: &[u8], name: Span) -> Result<Vec<Pid>, Status> {
+        let name = part(memory, name)?;
+        self.permit(name)?;
+        with(|talk| talk.names().members(name)).ok_or(Status::NoProcess)
     }
 
     /// The same, of a call that is waited for.
@@ -208,24 +232,11 @@ impl Messages for Line {
     }
 
     fn register(&mut self, memory: &mut [u8], name: Span) -> Answer {
-        let name = part(memory, name)?;
-        self.permit(name)?;
-        let pid = self.pid;
-        self.call(|talk, _| {
-            talk.names().register(name, pid)?;
-            (talk.surroundings.named)();
-            Ok(0)
-        })
+        self.change_names(memory, name, Names::register)
     }
 
     fn unregister(&mut self, memory: &mut [u8], name: Span) -> Answer {
-        let name = part(memory, name)?;
-        let pid = self.pid;
-        self.call(|talk, _| {
-            talk.names().unregister(name, pid)?;
-            (talk.surroundings.named)();
-            Ok(0)
-        })
+        self.change_names(memory, name, Names::unregister)
     }
 
     fn lookup(&mut self, memory: &mut [u8], name: Span, pid: u32) -> Answer {
@@ -256,6 +267,37 @@ impl Messages for Line {
         let (next, owner) = with(next).unwrap_or(Err(Status::NoName))?;
         let answer = put(memory, name, &next)?;
         put_pid(memory, pid, owner).map(|_| answer)
+    }
+
+    fn join(&mut self, memory: &mut [u8], name: Span) -> Answer {
+        self.change_names(memory, name, Names::join)
+    }
+
+    fn leave(&mut self, memory: &mut [u8], name: Span) -> Answer {
+        self.change_names(memory, name, Names::leave)
+    }
+
+    fn members(&mut self, memory: &mut [u8], name: Span, pids: Span) -> Answer {
+        let members = self.group(memory, name)?;
+        let bytes: Vec<u8> = members.iter().flat_map(|pid| pid.bits().to_le_bytes()).collect();
+        put(memory, pids, &bytes).map(|_| members.len() as u32)
+    }
+
+    fn send_all(
+        &mut self,
+        memory: &mut [u8],
+        name: Span,
+        message: Span,
+        reply: Span,
+        mode: u32,
+    ) -> Answer {
+        let members = self.group(memory, name)?;
+        let all = match mode {
+            FIRST_REPLY => false,
+            ALL_REPLIES => true,
+            _ => return Err(Status::NotPermitted),
+        };
+        self.begin(|kernel, me| kernel.send_all(me, memory, &members, message, reply, all))
     }
 
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer> {

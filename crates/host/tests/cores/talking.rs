@@ -12,7 +12,9 @@ use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd};
 use peripatos_host::origin::Origin;
 use peripatos_host::talk::Line;
 
-use crate::programs::{ADD, LEND, PASS_ON, SERVE, handle_lent, handler, program, serve_lent};
+use crate::programs::{
+    ADD, ASK, ASK_ALL, JOIN, LEND, PASS_ON, SERVE, handle_lent, handler, program, serve_lent,
+};
 
 /// Longer than anything here takes on the slowest machine: then something is lost.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -137,6 +139,26 @@ fn what_is_lent_is_read_and_written_on_any_number_of_cores() {
             (0..40).map(|at| town.program(&program([fiber, called][at % 2], LEND))).collect();
         for client in clients {
             assert_eq!(town.exit_code(client), 42, "{cores} cores");
+        }
+    }
+}
+
+#[test]
+fn all_of_a_group_answer_on_any_number_of_cores() {
+    for cores in [1, 2, 4] {
+        let mut town = Town::new(cores);
+        let servers = [(); 7].map(|()| town.program(&program(NOBODY, &format!("{JOIN} {SERVE}"))));
+        // Who answers has joined.
+        for server in servers {
+            let client = town.program(&program(server, ASK));
+            assert_eq!(town.exit_code(client), 42);
+        }
+        // They compute, too, and are handed to other cores.
+        let ask_on = ASK_ON.replace("(call $exit (i32.const 42))", ASK_ALL);
+        let clients: Vec<Pid> =
+            (0..20).map(|at| town.program(&program(servers[at % 7], &ask_on))).collect();
+        for client in clients {
+            assert_eq!(town.exit_code(client), 7, "{cores} cores");
         }
     }
 }

@@ -15,6 +15,10 @@ const IMPORTS: &str = r#"
   (import "peripatos_v1" "lease" (func $lease (param i32) (result i32)))
   (import "peripatos_v1" "read_lease" (func $read_lease (param i32 i32 i32 i32) (result i32)))
   (import "peripatos_v1" "write_lease" (func $write_lease (param i32 i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "join" (func $join (param i32 i32) (result i32)))
+  (import "peripatos_v1" "leave" (func $leave (param i32 i32) (result i32)))
+  (import "peripatos_v1" "members" (func $members (param i32 i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "send_all" (func $send_all (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 3)
   (func $done (param i32) (result i32)
     (if (result i32) (i32.eq (local.get 0) (i32.const -1)) (then (call $wait)) (else (local.get 0))))
@@ -139,3 +143,34 @@ pub(crate) fn handle_lent() -> String {
     let add = add_ones(4096);
     format!("{add} (i32.store (i32.const 4128) (i32.load (i32.const 132))) (i32.const 4)")
 }
+
+/// Joins the group of the test.
+pub(crate) const JOIN: &str = "
+  (i32.store (i32.const 96) (i32.const 0x64646121))
+  (if (call $join (i32.const 96) (i32.const 4)) (then unreachable))";
+
+/// Sends the word 35 to all of the group, and exits with the number of those who have replied with 42; or with the
+/// negated status.
+pub(crate) const ASK_ALL: &str = "
+  (i32.store (i32.const 96) (i32.const 0x64646121))
+  (i32.store (i32.const 64) (i32.const 35))
+  (local.set $r (call $done (call $send_all (i32.const 96) (i32.const 4) (i32.const 64) (i32.const 4)
+    (i32.const 8192) (i32.const 1024) (i32.const 1))))
+  (if (i32.lt_s (local.get $r) (i32.const 0)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+  (i32.store (i32.const 128) (i32.const 0))
+  (loop $record
+    (local.set $r (i32.sub (local.get $r) (i32.const 24)))
+    (if (i32.ne (i32.load (i32.add (local.get $r) (i32.const 8208))) (i32.const 4)) (then unreachable))
+    (if (i32.ne (i32.load (i32.add (local.get $r) (i32.const 8212))) (i32.const 42)) (then unreachable))
+    (i32.store (i32.const 128) (i32.add (i32.load (i32.const 128)) (i32.const 1)))
+    (br_if $record (local.get $r)))
+  (call $exit (i32.load (i32.const 128)))";
+
+/// The same, and exits with the word of the first reply.
+pub(crate) const ASK_ANY: &str = "
+  (i32.store (i32.const 96) (i32.const 0x64646121))
+  (i32.store (i32.const 64) (i32.const 35))
+  (local.set $r (call $done (call $send_all (i32.const 96) (i32.const 4) (i32.const 64) (i32.const 4)
+    (i32.const 80) (i32.const 4) (i32.const 0))))
+  (if (i32.lt_s (local.get $r) (i32.const 0)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+  (call $exit (i32.load (i32.const 80)))";

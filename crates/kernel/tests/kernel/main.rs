@@ -2,6 +2,7 @@
 
 mod ask;
 mod calls;
+mod group;
 mod lease;
 mod random;
 mod talk;
