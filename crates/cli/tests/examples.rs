@@ -77,12 +77,18 @@ fn a_server_replies_later() {
 }
 
 #[test]
+fn a_megabyte_is_lent() {
+    assert_eq!(run(C, &[], &["lease"]), "sum 133693440\n");
+    assert_eq!(run(RUST, &[], &["lease"]), "sum 133693440, first 255, last 0\n");
+}
+
+#[test]
 fn ends_are_told() {
     let expected = "exits: class 0, detail 0\nexits: class 0, detail 3\n\
-                    is ended: class 3, detail 0\nhas ended long ago: class 3, detail 0\n";
+                    is ended: class 3, detail 0\nwho has ended long ago is told of, too\n";
     assert_eq!(run(C, &[], &["monitor"]), expected);
     let expected = "exits: Exited(0)\nexits: Exited(3)\n\
-                    is ended: Killed\nhas ended long ago: Killed\nits child has ended: Killed\n";
+                    is ended: Killed\nwho has ended long ago is told of, too\nits child has ended: Killed\n";
     assert_eq!(run(RUST, &[], &["monitor"]), expected);
 }
 

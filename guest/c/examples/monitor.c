@@ -19,11 +19,16 @@ static peri_pid start(int32_t code) {
     return pid;
 }
 
-static void await_end(const char *what, const peri_pid *of) {
+static peri_envelope await_end(const peri_pid *of) {
     peri_envelope ended;
     do {
         if (peri_receive(NULL, 0, &ended) < 0) exit(1);
     } while (ended.kind != PERI_ENDED || !peri_is(&ended.from, of));
+    return ended;
+}
+
+static void tell_end(const char *what, const peri_pid *of) {
+    peri_envelope ended = await_end(of);
     printf("%s: class %u, detail %u\n", what, peri_end_class(&ended), peri_end_detail(&ended));
 }
 
@@ -33,12 +38,14 @@ int main(void) {
     for (int i = 0; i < 2; i++) {
         pid = start(codes[i]);
         peri_notify(&pid, 1);
-        await_end("exits", &pid);
+        tell_end("exits", &pid);
     }
     pid = start(0);
     if (peri_end(&pid) < 0) return 1;
-    await_end("is ended", &pid);
+    tell_end("is ended", &pid);
     if (peri_monitor(&pid) < 0) return 1;
-    await_end("has ended long ago", &pid);
+    /* How it ended may be forgotten by now: PERI_NOT_THERE. */
+    await_end(&pid);
+    printf("who has ended long ago is told of, too\n");
     return 0;
 }
