@@ -260,6 +260,9 @@ pub(crate) unsafe fn function<F: Copy>(address: usize) -> F {
     unsafe { std::mem::transmute_copy(&address) }
 }
 
+/// What a handler answers that replies later.
+const LATER: i32 = -1;
+
 /// A handler's buffer.
 #[repr(C, align(8))]
 struct Buffer {
@@ -284,13 +287,13 @@ pub fn handler_buffer() -> u64 {
 }
 
 /// What `peripatos_handle` does: `handle` gets the envelope, the buffer, and the length of the message in it; it answers
-/// the length of the reply, which it has written over the message.
+/// the length of the reply, which it has written over the message. `None`: it replies later.
 pub fn handle(
     len: i32,
-    handle: impl FnOnce(&EnvelopeBytes, &mut [u8; MESSAGE_BYTES_MAX], usize) -> usize,
+    handle: impl FnOnce(&EnvelopeBytes, &mut [u8; MESSAGE_BYTES_MAX], usize) -> Option<usize>,
 ) -> i32 {
     // SAFETY: the kernel does not call a handler that has not answered yet, and nobody else comes here.
     let Buffer { envelope, message } = unsafe { &mut *BUFFER.0.get() };
     let len = usize::try_from(len).unwrap_or(0).min(MESSAGE_BYTES_MAX);
-    handle(envelope, message, len) as i32
+    handle(envelope, message, len).map_or(LATER, |len| len as i32)
 }

@@ -173,7 +173,7 @@ pub enum Event {
 pub fn handle<I: Interface<S> + ?Sized, S>(service: &mut S, len: i32) -> i32 {
     raw::handle(len, |envelope: &[u8; ENVELOPE_BYTES], message, len| {
         CALLER.set(Caller::from_envelope(*envelope).pid());
-        I::dispatch(service, message, len)
+        Some(I::dispatch(service, message, len))
     })
 }
 
@@ -217,10 +217,37 @@ pub fn handler<I: Interface<S> + ?Sized, S: 'static>(mut service: S) -> Serve {
 ///
 /// peripatos::handler!(bytes: echo);
 /// ```
+///
+/// `handler!(later: function)`: the same with whoever waits for the reply. If the answer is `None`, that is kept, and gets
+/// its reply when another message is served.
+///
+/// ```no_run
+/// use peripatos::Caller;
+/// use std::cell::Cell;
+///
+/// thread_local! {
+///     static FIRST: Cell<Option<Caller>> = Cell::default();
+/// }
+///
+/// /// Brings two together: neither goes on before the other has come.
+/// fn meet(caller: Caller, _buffer: &mut [u8], _length: usize) -> Option<usize> {
+///     let Some(first) = FIRST.take() else {
+///         FIRST.set(Some(caller));
+///         return None;
+///     };
+///     let _ = first.reply(b"");
+///     Some(0)
+/// }
+///
+/// peripatos::handler!(later: meet);
+/// ```
 #[macro_export]
 macro_rules! handler {
     (bytes: $function:expr) => {
         $crate::handler!(@ |len| $crate::typed::handle_bytes(len, $function));
+    };
+    (later: $function:expr) => {
+        $crate::handler!(@ |len| $crate::typed::handle_later(len, $function));
     };
     ($interface:path, $new:expr) => {
         ::std::thread_local! {
@@ -251,6 +278,13 @@ macro_rules! handler {
 /// What `handler!(bytes: ...)` does.
 pub fn handle_bytes(len: i32, function: fn(Pid, &mut [u8], usize) -> usize) -> i32 {
     raw::handle(len, |envelope, message, len| {
-        function(Caller::from_envelope(*envelope).pid(), message, len)
+        Some(function(Caller::from_envelope(*envelope).pid(), message, len))
+    })
+}
+
+/// What `handler!(later: ...)` does.
+pub fn handle_later(len: i32, function: fn(Caller, &mut [u8], usize) -> Option<usize>) -> i32 {
+    raw::handle(len, |envelope, message, len| {
+        function(Caller::from_envelope(*envelope), message, len)
     })
 }
