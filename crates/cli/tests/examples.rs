@@ -57,3 +57,22 @@ fn names_are_found_and_listed() {
 fn a_server_replies_later() {
     assert_eq!(run(RUST, &[], &["later"]), "all have had it\n");
 }
+
+#[test]
+fn the_workloads_of_savina_count_right() {
+    for (workload, items) in [
+        ("ping_pong 500", 500),
+        ("counting 500", 500),
+        ("thread_ring 500", 500),
+        ("fork_join_create 50", 50),
+        ("fork_join_throughput 600", 600),
+        ("chameneos 500", 500),
+        ("big 1000", 1000),
+        ("philosophers 5 20", 100),
+    ] {
+        let words: Vec<&str> = ["savina"].into_iter().chain(workload.split(' ')).collect();
+        let said = run("examples/savina", &["servant"], &words);
+        let expected = format!("{} {items} ", words[1]);
+        assert!(said.starts_with(&expected), "{workload}: {said}");
+    }
+}

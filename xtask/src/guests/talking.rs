@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 /// Where the examples in C are: each file is a program.
 const C: &str = "guest/c/examples";
 /// Packages in Rust: their directory, what cargo is to build of it, and where their modules go.
-const RUST: [(&str, &str, &str); 1] = [("guest/rust", "--examples", "guest/rust/examples")];
+const RUST: [(&str, &str, &str); 2] = [
+    ("guest/rust", "--examples", "guest/rust/examples"),
+    ("examples/savina", "--workspace", "examples/savina"),
+];
 
 /// A module that was built, and where it belongs.
 struct Module {
@@ -55,7 +58,8 @@ fn build(tools: &Tools, scratch: &Path) -> Result<Vec<Module>> {
     }
     if tools.can_build(Language::Rust) {
         for (package, what, place) in RUST {
-            modules.extend(rust(package, what, place, &scratch.join("cargo"))?);
+            // One's modules are not taken for another's.
+            modules.extend(rust(package, what, place, &scratch.join("cargo").join(package))?);
         }
     }
     Ok(modules)
