@@ -7,6 +7,7 @@ mod nodes;
 pub(crate) mod overhead;
 pub(crate) mod process;
 pub(crate) mod sample;
+mod savina;
 mod scratch;
 
 use crate::exit::{Code, End, Failure, Result, say};
@@ -41,6 +42,22 @@ enum What {
     },
     /// What a message and its reply take
     Ipc {
+        #[command(flatten)]
+        figures: Figures,
+        /// Only the metrics of these names, or that begin so
+        #[arg(long, value_name = "METRIC")]
+        only: Vec<String>,
+    },
+    /// Workloads that are known from other systems, on all cores: items a second
+    Savina {
+        #[command(flatten)]
+        figures: Figures,
+        /// Only the metrics of these names, or that begin so
+        #[arg(long, value_name = "METRIC")]
+        only: Vec<String>,
+    },
+    /// The dining philosophers, on all cores: meals a second
+    Philosophers {
         #[command(flatten)]
         figures: Figures,
         /// Only the metrics of these names, or that begin so
@@ -93,6 +110,12 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
         }
         What::Ipc { figures, only } => {
             (ipc::measure(figures.rounds.max(1), only, progress)?, figures.output)
+        }
+        What::Savina { figures, only } => {
+            (savina::measure(figures.rounds.max(1), only, progress)?, figures.output)
+        }
+        What::Philosophers { figures, only } => {
+            (savina::philosophers(figures.rounds.max(1), only, progress)?, figures.output)
         }
         What::Migrate { figures } => {
             (migrate::measure(figures.rounds.max(1), progress)?, figures.output)
