@@ -8,6 +8,7 @@ mod check;
 mod date;
 mod fuzz;
 mod guests;
+mod peers;
 mod shell;
 mod tidy;
 
@@ -19,6 +20,7 @@ cargo xtask COMMAND
   check          the fast path before a commit: format, clippy, quick tests, tidy
   tidy           reads the tree and holds the rules that no compiler knows
   bench          measures everything with the dist build; keeps a dated record in benches/
+  bench peers    the same workloads in Erlang, Go and a Rust library, as far as they are installed
   fuzz [SECS]    each fuzz target for a bounded time (default 60 seconds)
   guests [NAME]  rebuilds the committed guests where a wasm toolchain is installed
 ";
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(),
+        ["bench", "peers", rest @ ..] => peers::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["guests", rest @ ..] => guests::run(rest),
         [] | ["help" | "--help" | "-h"] => {
