@@ -87,14 +87,23 @@ enum {
     PERI_NAME_TAKEN = -11,
     PERI_NO_NAME = -12,
     PERI_NO_PROGRAM = -13, /* the run has no such program */
-    PERI_NOT_PERMITTED = -14,
+    PERI_NOT_PERMITTED = -14, /* also: nothing was lent so */
     PERI_TOO_MANY = -15    /* as many processes are there as may be */
 };
 
 /* Bytes of one message, of one reply, or of what a process is given when it is spawned. */
 #define PERI_MESSAGE_MAX 65536
+/* How a part of a sender's memory is lent. */
+enum {
+    PERI_LEASE_READ = 1,
+    PERI_LEASE_WRITE = 2
+};
+
 /* Bytes of a name. */
 #define PERI_NAME_MAX 256
+
+/* Members of a group. */
+#define PERI_MEMBERS_MAX 1024
 
 #define PERI_IMPORT(name) __attribute__((import_module("peripatos_v1"), import_name(name)))
 #ifdef __cplusplus
@@ -108,6 +117,10 @@ PERI_IMPORT("send") int32_t peri_v1_send(const void *to, const void *message, ui
 PERI_IMPORT("receive") int32_t peri_v1_receive(const void *from, void *buffer, uint32_t room, void *envelope, int64_t timeout_ns);
 PERI_IMPORT("reply") int32_t peri_v1_reply(const void *envelope, const void *message, uint32_t length);
 PERI_IMPORT("forward") int32_t peri_v1_forward(const void *envelope, const void *to, const void *message, uint32_t length);
+PERI_IMPORT("lend") int32_t peri_v1_lend(const void *address, uint32_t length, uint32_t rights);
+PERI_IMPORT("lease") int32_t peri_v1_lease(const void *envelope);
+PERI_IMPORT("read_lease") int32_t peri_v1_read_lease(const void *envelope, uint32_t offset, void *buffer, uint32_t length);
+PERI_IMPORT("write_lease") int32_t peri_v1_write_lease(const void *envelope, uint32_t offset, const void *bytes, uint32_t length);
 PERI_IMPORT("notify") int32_t peri_v1_notify(const void *to, uint64_t bits);
 PERI_IMPORT("wait") int32_t peri_v1_wait(void);
 PERI_IMPORT("own_pid") int32_t peri_v1_own_pid(void *pid);
@@ -125,6 +138,12 @@ PERI_IMPORT("unregister") int32_t peri_v1_unregister(const char *name, uint32_t 
 PERI_IMPORT("lookup") int32_t peri_v1_lookup(const char *name, uint32_t length, void *pid);
 PERI_IMPORT("next_name") int32_t peri_v1_next_name(const char *prefix, uint32_t prefix_length, const char *after,
                                                    uint32_t after_length, char *name, uint32_t room, void *pid);
+
+PERI_IMPORT("join") int32_t peri_v1_join(const char *name, uint32_t length);
+PERI_IMPORT("leave") int32_t peri_v1_leave(const char *name, uint32_t length);
+PERI_IMPORT("members") int32_t peri_v1_members(const char *name, uint32_t length, void *pids, uint32_t room);
+PERI_IMPORT("send_all") int32_t peri_v1_send_all(const char *name, uint32_t name_length, const void *message, uint32_t length,
+                                                 void *reply, uint32_t room, uint32_t mode);
 
 /* The linker's: what main has behind it when it begins. */
 void __wasm_call_ctors(void);
@@ -164,6 +183,96 @@ static inline int peri_forward(const peri_envelope *from, const peri_pid *to, co
  * is not told. */
 static inline int peri_notify(const peri_pid *to, uint64_t bits) {
     return peri_v1_notify(to, bits);
+}
+
+/* --- Leases: more than a message holds --- */
+
+/* Sends, and lends a part of one's memory (PERI_LEASE_READ, PERI_LEASE_WRITE, or both) to whoever has the message, until
+ * the reply is there. */
+static inline int peri_send_lending(const peri_pid *to, const void *message, size_t length, const void *lent,
+                                    size_t lent_length, uint32_t rights, void *reply, size_t room) {
+    int32_t result = peri_v1_lend(lent, (uint32_t)lent_length, rights);
+    return result < 0 ? result : peri_send(to, message, length, reply, room);
+}
+
+/* How much was lent with a message. PERI_NOT_PERMITTED: nothing. */
+static inline int peri_lease(const peri_envelope *of) {
+    int32_t result = peri_v1_lease(of);
+    return result == PERI_WAIT ? peri_v1_wait() : result;
+}
+
+/* Reads from what was lent with a message: how many bytes; fewer at its end. */
+static inline int peri_read_lease(const peri_envelope *of, size_t offset, void *buffer, size_t length) {
+    size_t done = 0;
+    while (done < length) {
+        size_t part = length - done < PERI_MESSAGE_MAX ? length - done : PERI_MESSAGE_MAX;
+        int32_t result = peri_v1_read_lease(of, (uint32_t)(offset + done), (char *)buffer + done, (uint32_t)part);
+        if (result == PERI_WAIT) result = peri_v1_wait();
+        if (result < 0) return result;
+        done += (size_t)result;
+        if ((size_t)result < part) break;
+    }
+    return (int)done;
+}
+
+/* Writes to what was lent with a message: how many bytes; fewer at its end. */
+static inline int peri_write_lease(const peri_envelope *of, size_t offset, const void *bytes, size_t length) {
+    size_t done = 0;
+    while (done < length) {
+        size_t part = length - done < PERI_MESSAGE_MAX ? length - done : PERI_MESSAGE_MAX;
+        int32_t result = peri_v1_write_lease(of, (uint32_t)(offset + done), (const char *)bytes + done, (uint32_t)part);
+        if (result == PERI_WAIT) result = peri_v1_wait();
+        if (result < 0) return result;
+        done += (size_t)result;
+        if ((size_t)result < part) break;
+    }
+    return (int)done;
+}
+
+/* --- Groups: a name that several processes have --- */
+
+/* Makes this process a member; it is one until it leaves or ends. */
+static inline int peri_join(const char *name) {
+    return peri_v1_join(name, (uint32_t)strlen(name));
+}
+
+static inline int peri_leave(const char *name) {
+    return peri_v1_leave(name, (uint32_t)strlen(name));
+}
+
+/* Who is in a group: how many. */
+static inline int peri_members(const char *name, peri_pid *pids, size_t count) {
+    return peri_v1_members(name, (uint32_t)strlen(name), pids, (uint32_t)(count * sizeof *pids));
+}
+
+/* Sends to all members but oneself, and waits for the first reply: its length. PERI_NO_NAME: there is nobody. */
+static inline int peri_send_any(const char *name, const void *message, size_t length, void *reply, size_t room) {
+    int32_t result = peri_v1_send_all(name, (uint32_t)strlen(name), message, (uint32_t)length, reply, (uint32_t)room, 0);
+    return result == PERI_WAIT ? peri_v1_wait() : result;
+}
+
+/* Sends to all members but oneself, and waits for all replies: what they take of the room, for peri_next_reply. */
+static inline int peri_send_all(const char *name, const void *message, size_t length, void *replies, size_t room) {
+    int32_t result = peri_v1_send_all(name, (uint32_t)strlen(name), message, (uint32_t)length, replies, (uint32_t)room, 1);
+    return result == PERI_WAIT ? peri_v1_wait() : result;
+}
+
+/* One of all replies. */
+typedef struct {
+    peri_pid from;
+    int32_t length; /* negative: what was wrong; PERI_TOO_LONG: there was no room left for it */
+    const void *reply;
+} peri_member_reply;
+
+/* The next of `length` bytes of replies; `at` is 0 at first. 0: there is none. */
+static inline int peri_next_reply(const void *replies, int length, int *at, peri_member_reply *next) {
+    const char *record = (const char *)replies + *at;
+    if (length - *at < 20) return 0;
+    memcpy(&next->from, record, sizeof next->from);
+    memcpy(&next->length, record + 16, sizeof next->length);
+    next->reply = record + 20;
+    *at += 20 + (next->length > 0 ? (next->length + 3) / 4 * 4 : 0);
+    return 1;
 }
 
 /* --- Processes --- */
@@ -266,6 +375,10 @@ static inline int peri_next_name(const char *prefix, char name[PERI_NAME_MAX + 1
 }
 
 /* --- What a program exports --- */
+
+/* What a handler's function answers that replies later: it keeps the envelope, is called for other messages meanwhile, and
+ * calls peri_reply. */
+#define PERI_LATER (-1)
 
 /* Makes this program a handler with this function, for messages of up to `room` bytes. */
 #define PERI_HANDLER(function, room)                                                                     \

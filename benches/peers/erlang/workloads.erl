@@ -1,4 +1,4 @@
-%% The workloads of examples/savina for Erlang: `main NAME SIZE...` runs one, a tenth of it first, and prints
+%% The workloads of benches/peers/peripatos for Erlang: `main NAME SIZE...` runs one, a tenth of it first, and prints
 %% NAME ITEMS SECONDS. What waits for a reply in Peripatos and need not in Erlang does not wait here.
 -module(workloads).
 -behaviour(gen_server).

@@ -1,4 +1,4 @@
-// The workloads of examples/savina for Go: `peer NAME SIZE...` runs one, a tenth of it first, and prints NAME ITEMS
+// The workloads of benches/peers/peripatos for Go: `peer NAME SIZE...` runs one, a tenth of it first, and prints NAME ITEMS
 // SECONDS. A process is a goroutine, and what it receives from is a channel. What waits for a reply in Peripatos and need
 // not in Go does not wait here. Memory is shared: nothing is copied but the message.
 package main

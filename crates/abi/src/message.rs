@@ -13,6 +13,10 @@
 //! reply(envelope: *, message: *, len) -> 0
 //! forward(envelope: *, to: *pid, message: *, len) -> 0
 //! notify(to: *pid, bits) -> 0
+//! lend(address: *, len, rights) -> 0
+//! lease(envelope: *) -> length of what is lent
+//! read_lease(envelope: *, offset, buffer: *, len) -> bytes read
+//! write_lease(envelope: *, offset, bytes: *, len) -> bytes written
 //! wait() -> as above
 //! own_pid(pid: *) -> 0
 //! parent(pid: *) -> 0
@@ -25,6 +29,10 @@
 //! unregister(name: *, len) -> 0
 //! lookup(name: *, len, pid: *) -> 0
 //! next_name(prefix: *, len, after: *, len, name: *, room, pid: *) -> length of the name
+//! join(name: *, len) -> 0
+//! leave(name: *, len) -> 0
+//! members(name: *, len, pids: *, room) -> how many
+//! send_all(name: *, len, message: *, len, reply: *, room, mode) -> length of the reply, or of all of them
 //! ```
 //! A negative answer is a [`Status`].
 //!
@@ -53,6 +61,21 @@ pub const SPAWNED: &str = "peripatos_spawned";
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Messages that wait for one receiver ([`Status::Full`]); each is from another sender.
 pub const QUEUE_MAX: usize = 65_536;
+/// A lease may be read.
+pub const LEASE_READ: u32 = 1;
+/// A lease may be written.
+pub const LEASE_WRITE: u32 = 2;
+/// Bytes of a lease ([`Status::TooLong`]): what an answer can count. An operation moves [`MESSAGE_BYTES_MAX`] at most.
+pub const LEASE_BYTES_MAX: usize = i32::MAX as usize;
+/// Members of a group ([`Status::TooMany`]).
+pub const GROUP_MEMBERS_MAX: usize = 1_024;
+/// Bytes of all replies to one send to a group ([`Status::TooLong`]).
+pub const ALL_REPLIES_BYTES_MAX: usize = 1 << 20;
+/// How a send to a group is answered: by the first reply. The others are dropped.
+pub const FIRST_REPLY: u32 = 0;
+/// By all replies, each as a record: the member's pid (16 bytes), the length of its reply or a [`Status`] (4), the reply,
+/// zeros up to a multiple of four bytes.
+pub const ALL_REPLIES: u32 = 1;
 /// Bytes of a name ([`Status::TooLong`]).
 pub const NAME_BYTES_MAX: usize = 256;
 /// Bytes of what a new process is given as its argument, and of its arguments as a command ([`Status::TooLong`]).
@@ -106,7 +129,8 @@ pub enum Status {
     /// The run has no program of that name or hash, or no process can be made of it.
     #[error("no such program")]
     NoProgram = -13,
-    /// The caller may not do that: a name outside its prefix, the end of somebody whom it has not spawned.
+    /// The caller may not do that: a name outside its prefix, the end of somebody whom it has not spawned, a part of a
+    /// sender's memory that was not lent so.
     #[error("not permitted")]
     NotPermitted = -14,
     /// The run or the node has as many processes as it may have, or the caller watches [`WATCHES_MAX`] already.

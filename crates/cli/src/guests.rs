@@ -52,13 +52,13 @@ pub(crate) const BALLAST: Guest =
     guest("ballast", "memory to carry", include_bytes!("../../../guests/ballast.wasm"));
 
 /// Workloads that talk, and the handler that they spawn.
-pub(crate) const SAVINA: Guest = guest(
-    "savina",
+pub(crate) const WORKLOADS: Guest = guest(
+    "workloads",
     "workloads of the Savina suite",
-    include_bytes!("../../../examples/savina/savina.wasm"),
+    include_bytes!("../../../benches/peers/peripatos/workloads.wasm"),
 );
 pub(crate) const SERVANT: Guest = guest(
     "servant",
     "what Savina's workloads spawn",
-    include_bytes!("../../../examples/savina/servant.wasm"),
+    include_bytes!("../../../benches/peers/peripatos/servant.wasm"),
 );

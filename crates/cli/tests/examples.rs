@@ -4,10 +4,16 @@
 mod common;
 
 use common::{User, text};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 /// Runs `program` of `directory` with the others that it may spawn; its output, after it has ended well.
 fn run(directory: &str, with: &[&str], program: &[&str]) -> String {
+    run_with_input(directory, with, program, "")
+}
+
+fn run_with_input(directory: &str, with: &[&str], program: &[&str], input: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let module = |name: &str| -> PathBuf { root.join(directory).join(format!("{name}.wasm")) };
     let user = User::new();
@@ -16,7 +22,10 @@ fn run(directory: &str, with: &[&str], program: &[&str]) -> String {
         command.arg("--with").arg(module(name));
     }
     let (name, args) = program.split_first().unwrap();
-    let output = command.arg(module(name)).args(args).output().unwrap();
+    command.arg(module(name)).args(args).stdin(Stdio::piped());
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    running.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = running.wait_with_output().unwrap();
     let (written, errors) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{directory}/{name}: {written}{errors}");
     written
@@ -24,6 +33,14 @@ fn run(directory: &str, with: &[&str], program: &[&str]) -> String {
 
 const C: &str = "guest/c/examples";
 const RUST: &str = "guest/rust/examples";
+const PHILOSOPHERS: &str = "examples/philosophers";
+
+#[test]
+fn the_readmes_begin_with_what_works() {
+    for directory in [C, RUST] {
+        assert_eq!(run(directory, &[], &["hello"]), "Theophrastus is here\n");
+    }
+}
 
 #[test]
 fn a_handler_and_a_loop_serve_alike() {
@@ -55,11 +72,63 @@ fn names_are_found_and_listed() {
 
 #[test]
 fn a_server_replies_later() {
-    assert_eq!(run(RUST, &[], &["later"]), "all have had it\n");
+    let expected = "all have had it\nall have had it\n";
+    assert_eq!(run(RUST, &["lock_handler"], &["later"]), expected);
 }
 
 #[test]
-fn the_workloads_of_savina_count_right() {
+fn ends_are_told() {
+    let expected = "exits: class 0, detail 0\nexits: class 0, detail 3\n\
+                    is ended: class 3, detail 0\nhas ended long ago: class 3, detail 0\n";
+    assert_eq!(run(C, &[], &["monitor"]), expected);
+    let expected = "exits: Exited(0)\nexits: Exited(3)\n\
+                    is ended: Killed\nhas ended long ago: Killed\nits child has ended: Killed\n";
+    assert_eq!(run(RUST, &[], &["monitor"]), expected);
+}
+
+/// The program itself exits with 1 if its counts do not agree, or somebody has had nothing.
+#[test]
+fn philosophers_dine() {
+    for (number, meals, total) in [("5", "300", 1500), ("60", "20", 1200)] {
+        let output = run(PHILOSOPHERS, &["fork"], &["philosophers", number, "--meals", meals]);
+        let counted =
+            format!("by philosophers: {total}, by tables: {total}, by forks: {} uses", 2 * total);
+        assert!(output.contains(&counted), "{output}");
+    }
+}
+
+#[test]
+fn philosophers_tables_and_plates_come_and_go() {
+    // More philosophers than plates, for a time: they take turns.
+    let commands =
+        "add 4\nplates +3\ntables +1\nremove 3\nplates -2\nreport\nadd 2\ntables -1\nstop\n";
+    let program = ["philosophers", "6", "--seconds", "600"];
+    let output = run_with_input(PHILOSOPHERS, &["fork"], &program, commands);
+    assert!(output.contains("table 0: 7 philosophers, 7 plates"), "{output}");
+    assert!(output.contains("table 1: 6 philosophers, 4 plates"), "{output}");
+    // 6, 4 more, 6 at the other table, and 2.
+    assert!(output.contains("18 philosophers, "), "{output}");
+}
+
+#[test]
+fn benchmarks_count_their_items() {
+    for (name, items) in [
+        ("ping-pong", 300),
+        ("thread-ring", 250),
+        ("counting", 300),
+        ("fork-join", 100),
+        ("chameneos", 300),
+        ("big", 240),
+        ("philosophers", 200),
+    ] {
+        let program = ["savina", name, &items.to_string()];
+        let output = run("examples/savina", &["savina_servers"], &program);
+        assert!(output.starts_with(&format!("{name} {items} ")), "{output}");
+    }
+}
+
+#[test]
+fn the_workloads_for_comparisons_count_right() {
     for (workload, items) in [
         ("ping_pong 500", 500),
         ("counting 500", 500),
@@ -70,8 +139,8 @@ fn the_workloads_of_savina_count_right() {
         ("big 1000", 1000),
         ("philosophers 5 20", 100),
     ] {
-        let words: Vec<&str> = ["savina"].into_iter().chain(workload.split(' ')).collect();
-        let said = run("examples/savina", &["servant"], &words);
+        let words: Vec<&str> = ["workloads"].into_iter().chain(workload.split(' ')).collect();
+        let said = run("benches/peers/peripatos", &["servant"], &words);
         let expected = format!("{} {items} ", words[1]);
         assert!(said.starts_with(&expected), "{workload}: {said}");
     }

@@ -85,6 +85,8 @@ pub struct Sample {
     pub cpu: Duration,
     /// Whether it runs or waits for a core.
     pub runnable: bool,
+    /// Whether it was put aside until something comes for it.
+    pub asleep: bool,
     /// Memory it has.
     pub memory_bytes: u64,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Processes on a node; more are refused.
-pub const PROCESSES_MAX: usize = 10_000;
+pub const PROCESSES_MAX: usize = 1_000_000;
 /// Other nodes that a node knows; more are refused.
 pub const PEERS_MAX: usize = 1_000;
 /// Migrations under way from a node, and as many to it.

@@ -59,6 +59,8 @@ pub struct Kin {
     pub processes_max: u32,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
+    /// Who answers what it asks of its devices: whoever has this name. `None`: its origin.
+    pub devices: Option<String>,
     /// It is called for each message, and stays on its node.
     pub handler: bool,
 }
@@ -251,6 +253,8 @@ pub enum RowState {
     Moving,
     /// It has left, or not: its target cannot be asked. It stands still here until that is known.
     InDoubt,
+    /// It waits, and was put aside until something comes for it.
+    Asleep,
 }
 
 /// A line of `peri nodes`.

@@ -136,6 +136,9 @@ impl Processes {
                 State::Leaving(migration) if in_doubt(migration) => RowState::InDoubt,
                 State::Leaving(_) => RowState::Moving,
                 State::Running if process.runnable() => RowState::Running,
+                State::Running if process.sample.is_some_and(|sample| sample.asleep) => {
+                    RowState::Asleep
+                }
                 State::Running => RowState::Waiting,
             },
             core: process.sample.map(|sample| sample.core),

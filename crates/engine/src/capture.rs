@@ -10,7 +10,7 @@ use crate::metadata::Initial;
 use crate::process::Status;
 use crate::state::{Hot, State};
 use crate::values::Saver;
-use crate::{CaptureOptions, ImageError, Process, memory, restore};
+use crate::{CaptureOptions, ImageError, Process, memory, restore, sleep};
 
 /// Makes a memory's image: with its contents, or without.
 type Take = fn(&[u8], u64, &Initial) -> MemoryImage;
@@ -47,11 +47,12 @@ impl Process {
     fn image(&mut self, options: CaptureOptions, take: Take) -> Result<Image, ImageError> {
         let started = Instant::now();
         let pid = self.pid();
-        let frozen = self.store.data().hot.filter(|_| self.status == Status::Frozen);
-        let hot = frozen.ok_or(ImageError::NotFrozen(pid))?;
         let code = self.store.data().code.clone();
+        let rests = sleep::rests(code.form(), self.status);
+        let frozen = self.store.data().hot.filter(|_| rests || self.status == Status::Frozen);
+        let hot = frozen.ok_or(ImageError::NotFrozen(pid))?;
         let save = hot.save.contents(&self.store);
-        let frames = restore::frames(&code, &save)?;
+        let frames = if rests { Vec::new() } else { restore::frames(&code, &save)? };
         if self.store.data().externs.iter().next().is_some() {
             return Err(ImageError::HostReference);
         }

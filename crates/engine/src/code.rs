@@ -4,15 +4,18 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use peripatos_abi::message::SPAWNED;
 use peripatos_instrument::{self as instrument, Program, SiteId};
-use wasmtime::{AsContextMut, Engine, Extern, InstancePre, Linker, Module};
+use wasmtime::{AsContextMut, Engine, Extern, InstancePre, Linker, Module, ModuleExport};
 
 use crate::cache::Key;
 use crate::compile::Job;
 use crate::continuations::{Compiled, Continuations, Wait};
+use crate::initial::InitialContents;
 use crate::metadata::Metadata;
+use crate::process::ENTRY;
 use crate::state::State;
-use crate::{LoadTimings, Runtime};
+use crate::{LoadTimings, Runtime, wasi};
 
 /// The export that makes a module a handler server instead of a program.
 pub const HANDLER_EXPORT: &str = peripatos_abi::message::HANDLER;
@@ -79,12 +82,43 @@ pub(crate) struct Inner {
     pub(crate) linker: Linker<State>,
     pub(crate) instance: InstancePre<State>,
     pub(crate) metadata: Metadata,
+    /// Made when the first of its processes sleeps.
+    pub(crate) initial: OnceLock<InitialContents>,
+    pub(crate) exports: Exports,
     /// Index and name of the globals that the hot module shows the host.
     pub(crate) global_exports: Vec<(u32, String)>,
     pub(crate) timings: LoadTimings,
     /// The pass's analysis; only made when a continuation has to be written.
     pub(crate) program: OnceLock<Result<Program, String>>,
     pub(crate) continuations: Continuations,
+}
+
+/// What each instance is asked for when it is made, found once. The pass's own are absent in plain code.
+pub(crate) struct Exports {
+    pub(crate) memory: Option<ModuleExport>,
+    pub(crate) save: Option<ModuleExport>,
+    pub(crate) flags: Option<ModuleExport>,
+    pub(crate) slots: Option<ModuleExport>,
+    pub(crate) functions: Option<ModuleExport>,
+    /// Whether there is a function [`ENTRY`].
+    pub(crate) has_entry: bool,
+    /// Whether there is a function [`SPAWNED`].
+    pub(crate) has_spawned: bool,
+}
+
+impl Exports {
+    pub(crate) fn of(module: &Module) -> Exports {
+        let has = |name| module.get_export(name).is_some_and(|export| export.func().is_some());
+        Exports {
+            has_entry: has(ENTRY),
+            has_spawned: has(SPAWNED),
+            memory: module.get_export_index(wasi::MEMORY_EXPORT),
+            save: module.get_export_index("peripatos.save"),
+            flags: module.get_export_index("peripatos.flags"),
+            slots: module.get_export_index("peripatos.slots"),
+            functions: module.get_export_index("peripatos.funcs"),
+        }
+    }
 }
 
 /// What making continuations took.
@@ -153,6 +187,12 @@ impl Code {
     /// What site ids and frame layouts of this program depend on.
     pub(crate) fn layout_hash(&self) -> [u8; 32] {
         *self.0.layout.get_or_init(|| instrument::layout_hash(&self.0.original))
+    }
+
+    /// What instantiation puts into its memories.
+    pub(crate) fn initial_contents(&self) -> &InitialContents {
+        let inner = self.inner();
+        inner.initial.get_or_init(|| InitialContents::of(&inner.original, &inner.metadata))
     }
 
     /// The host's function that the hot module imports under this name from the pass's namespace.

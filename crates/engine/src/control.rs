@@ -41,6 +41,12 @@ impl Control {
         self.0.waits_for_code.load(Ordering::Relaxed)
     }
 
+    /// Whether the process sleeps ([`crate::Process::sleep`]).
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        self.0.asleep.load(Ordering::Relaxed)
+    }
+
     /// Ends the process's time slice: at its next check it gives way once to whoever else its
     /// executor runs.
     pub fn preempt(&self) {
@@ -65,6 +71,7 @@ pub(crate) struct Shared {
     /// Written by the limiter, for others to read.
     memory_bytes: AtomicU64,
     waits_for_code: AtomicBool,
+    asleep: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -77,6 +84,7 @@ impl Default for Shared {
             asked_ns: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             waits_for_code: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
             inner: Mutex::default(),
         }
     }
@@ -125,6 +133,11 @@ impl Shared {
     /// The process waits for its code, or does so no longer.
     pub(crate) fn set_waits_for_code(&self, waits: bool) {
         self.waits_for_code.store(waits, Ordering::Relaxed);
+    }
+
+    /// The process sleeps, or does so no longer.
+    pub(crate) fn set_asleep(&self, asleep: bool) {
+        self.asleep.store(asleep, Ordering::Relaxed);
     }
 
     /// How much linear memory there is.

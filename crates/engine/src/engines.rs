@@ -1,11 +1,13 @@
 //! The wasmtime engines: one for programs, one for handlers, because what they need is set per
 //! engine. Programs block on fibers of their own and want deep stacks; handlers run on the stack of
-//! whoever calls them, many at once, and want slots that are ready.
+//! whoever calls them, many at once. Memories and stacks come from a pool ([`crate::pool`]).
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
-use wasmtime::{Collector, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Collector, Config, Engine};
 
+use crate::pool::{Memories, Stacks};
 use crate::{Backend, Form, RuntimeError, Settings};
 
 /// Least stack of a program, bytes.
@@ -17,10 +19,6 @@ const HOST_STACK_BYTES: usize = 512 << 10;
 /// Address space kept for a 32-bit memory, so that it never moves: other threads hold pointers to
 /// the preempt bytes.
 pub(crate) const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
-/// Instances in the handlers' pool; continuations count too.
-const HANDLER_INSTANCES_MAX: u32 = 1000;
-/// Bytes of one memory of a handler.
-const HANDLER_MEMORY_BYTES_MAX: usize = 64 << 20;
 
 /// An engine for modules of this form.
 pub(crate) fn build(form: Form, settings: &Settings) -> Result<Engine, RuntimeError> {
@@ -31,18 +29,7 @@ pub(crate) fn build(form: Form, settings: &Settings) -> Result<Engine, RuntimeEr
             config.max_wasm_stack(stack).async_stack_size(stack + HOST_STACK_BYTES);
         }
         Form::Handler => {
-            let mut pool = PoolingAllocationConfig::new();
-            pool.total_core_instances(HANDLER_INSTANCES_MAX)
-                .total_memories(3 * HANDLER_INSTANCES_MAX)
-                .total_tables(3 * HANDLER_INSTANCES_MAX)
-                .total_gc_heaps(HANDLER_INSTANCES_MAX)
-                .max_memories_per_module(4)
-                .max_tables_per_module(8)
-                .max_memory_size(HANDLER_MEMORY_BYTES_MAX);
-            config
-                .max_wasm_stack(HANDLER_STACK_BYTES)
-                .async_stack_size(4 * HANDLER_STACK_BYTES)
-                .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            config.max_wasm_stack(HANDLER_STACK_BYTES).async_stack_size(4 * HANDLER_STACK_BYTES);
         }
     }
     if settings.backend == Backend::Pulley {
@@ -68,6 +55,10 @@ fn common(settings: &Settings) -> Config {
         .wasm_branch_hinting(true)
         .collector(Collector::DeferredReferenceCounting)
         .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .with_host_memory(Arc::new(Memories))
+        .with_host_stack(Arc::new(Stacks))
+        // A mapping of a file over a part of the memory: it cannot be kept for the next process. Data segments are copied.
+        .memory_init_cow(false)
         .cranelift_nan_canonicalization(settings.canonical_nan)
         .epoch_interruption(settings.epoch_interruption)
         .parallel_compilation(settings.parallel_compilation)

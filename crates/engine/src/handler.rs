@@ -5,6 +5,7 @@
 //! frozen are the same state of the guest; only the reason differs, and it is told out of band of
 //! the reply.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use peripatos_abi::Pid;
@@ -19,6 +20,7 @@ use crate::hostcalls::{self, Step};
 use crate::messages::Messages;
 use crate::process::{START, Status, new_state};
 use crate::state::{Hot, State};
+use crate::view;
 use crate::wasi::{Function, Strings};
 use crate::{
     CaptureOptions, Code, Control, Form, HANDLER_EXPORT, Image, ImageError, Outcome, Process,
@@ -30,13 +32,13 @@ const INITIALIZE: &str = "_initialize";
 
 /// A handler server.
 pub struct Handler {
-    process: Process,
+    pub(crate) process: Process,
     /// What is called for each message. `None` until the instance has been made.
-    entry: Option<TypedFunc<u32, u32>>,
+    pub(crate) entry: Option<TypedFunc<u32, u32>>,
     /// Where in its memory messages are put: address and size.
-    buffer: (usize, usize),
+    pub(crate) buffer: (usize, usize),
     /// Where it is seen whether it unwinds.
-    bytes: Option<PreemptBytes>,
+    pub(crate) bytes: Option<PreemptBytes>,
 }
 
 /// How a call of a handler came to its end.
@@ -61,7 +63,8 @@ impl Handler {
     /// See [`SpawnError`]; nothing is left behind.
     pub fn spawn(code: &Code, options: ProcessOptions) -> Result<Handler, SpawnError> {
         let ProcessOptions { pid, args, env, devices, limits, freeze_every } = options;
-        let state = new_state(code, pid, Strings { args, env }, devices, limits, freeze_every);
+        let strings = Strings { args, env };
+        let state = new_state(code, pid, strings, devices, limits, freeze_every, Arc::default());
         let mut process = Process::new(code, state, Form::Handler)?;
         let hot = process.instantiate()?;
         let bytes = Some(hot.flags.preempt_bytes(&process.store));
@@ -98,12 +101,31 @@ impl Handler {
         Ok(handler)
     }
 
-    /// Looks its entry up, and asks for its buffer.
-    fn prepare(&mut self, hot: Hot) -> Result<(), SpawnError> {
+    /// One that rested, and whose buffer is known, made anew.
+    pub(crate) fn awake(process: Process, buffer: (usize, usize)) -> Result<Handler, SpawnError> {
+        let hot = process.store.data().hot;
+        let bytes = hot.map(|hot| hot.flags.preempt_bytes(&process.store));
+        let mut handler = Handler { process, entry: None, buffer, bytes };
+        if let Some(hot) = hot {
+            handler.find_entry(hot)?;
+        }
+        handler.process.status = Status::New;
+        Ok(handler)
+    }
+
+    fn find_entry(&mut self, hot: Hot) -> Result<(), SpawnError> {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(one_line(&error));
         let store = &mut self.process.store;
         let entry = hot.instance.get_typed_func(&mut *store, HANDLER_EXPORT).map_err(failed)?;
         self.entry = Some(entry);
+        Ok(())
+    }
+
+    /// Looks its entry up, and asks for its buffer.
+    fn prepare(&mut self, hot: Hot) -> Result<(), SpawnError> {
+        self.find_entry(hot)?;
+        let failed = |error: wasmtime::Error| SpawnError::Instantiate(one_line(&error));
+        let store = &mut self.process.store;
         let told = hot.instance.get_typed_func::<(), u64>(&mut *store, message::HANDLER_BUFFER);
         if let Ok(told) = told {
             let told = told.call(&mut *store, ()).map_err(failed)?;
@@ -135,9 +157,8 @@ impl Handler {
         if self.process.status != Status::New || message.len() > self.room() {
             return false;
         }
-        let store = &mut self.process.store;
-        let Some(memory) = store.data().memory else { return false };
-        let buffer = memory.data_mut(store).get_mut(self.buffer.0..);
+        let (memory, _) = view::memory(&mut self.process.store);
+        let buffer = memory.get_mut(self.buffer.0..);
         let Some((head, rest)) = buffer.and_then(<[u8]>::split_first_chunk_mut) else {
             return false;
         };
@@ -169,11 +190,10 @@ impl Handler {
     /// Its reply of this length. `None`: there is no such reply.
     #[must_use]
     #[inline]
-    pub fn reply(&self, len: u32) -> Option<&[u8]> {
-        let store = &self.process.store;
+    pub fn reply(&mut self, len: u32) -> Option<&[u8]> {
         let begin = self.buffer.0 + Envelope::BYTES;
         let len = Some(len as usize).filter(|len| *len <= self.room())?;
-        store.data().memory?.data(store).get(begin..begin + len)
+        view::memory(&mut self.process.store).0.get(begin..begin + len)
     }
 
     /// From now on it can talk to others, through this kernel.
@@ -333,6 +353,10 @@ pub(crate) fn poll(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
     if preempted {
         // It goes on as soon as its caller has done something else.
         caller.data().waker.wake_by_ref();
+        // Its core may have been told to see to that, and so has told what runs there to give way: that is this one,
+        // which does. If it were told again where it goes on, it would never get further.
+        caller.data().shared.take_preempt();
+        hot.flags.clear_preempt(&caller);
     }
     if preempted || !slot_ready(&mut caller, hot, site)? {
         caller.data_mut().parked = true;

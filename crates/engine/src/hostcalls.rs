@@ -14,6 +14,7 @@ use peripatos_abi::device::{Reply, Request};
 use wasmtime::{Caller, Val};
 
 use crate::state::State;
+use crate::view::of_caller as memory;
 use crate::wasi::{self, Args, Function, Kind};
 
 /// How a program ends itself; travels as an error through its frames.
@@ -166,18 +167,6 @@ pub(crate) async fn yield_now() {
         Poll::Pending
     })
     .await;
-}
-
-/// The guest's memory; empty if it shows none.
-pub(crate) fn memory<'a>(caller: &'a mut Caller<'_, State>) -> (&'a mut [u8], &'a mut State) {
-    let memory = caller.data().memory.or_else(|| {
-        // Only while a plain program's start function runs: its instance is not known yet.
-        caller.get_export(wasi::MEMORY_EXPORT)?.into_memory()
-    });
-    match memory {
-        Some(memory) => memory.data_and_store_mut(caller),
-        None => (&mut [], caller.data_mut()),
-    }
 }
 
 /// Each parameter's bits.

@@ -33,6 +33,7 @@ mod flags;
 mod handler;
 mod hostcalls;
 mod limits;
+mod pool;
 mod process;
 mod references;
 mod save;
@@ -41,11 +42,14 @@ mod trap;
 
 mod capture;
 mod image;
+mod initial;
 mod memory;
 mod messages;
 mod pages;
 mod restore;
+mod sleep;
 mod values;
+mod view;
 
 mod error;
 mod executor;
@@ -65,4 +69,5 @@ pub use restore::Room;
 pub use runtime::{
     Backend, CacheCounts, CacheSettings, RESTORABLE_STACK_SHARE, Runtime, Settings, Warning,
 };
+pub use sleep::{Sleeping, SleepingHandler, awake};
 pub use timings::{FreezeTimings, LoadTimings, ThawTimings};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 use crate::control::Shared;
+use crate::view::View;
 
 /// How much a process may use.
 #[derive(Clone, Copy, Debug)]
@@ -39,13 +40,23 @@ pub(crate) struct Limiter {
     flags_bytes_max: Option<usize>,
     /// Is told what has been granted.
     shared: Arc<Shared>,
+    /// Is forgotten when a memory grows.
+    pub(crate) view: View,
 }
 
 impl Limiter {
     /// For code whose save and flags memories have these maxima ([`crate::Code::private_maxima`]).
     pub(crate) fn new(limits: Limits, maxima: [Option<usize>; 2], shared: Arc<Shared>) -> Limiter {
         let [save_bytes_max, flags_bytes_max] = maxima;
-        Limiter { limits, memory_bytes: 0, save_bytes_max, flags_bytes_max, shared }
+        let view = View::default();
+        Limiter { limits, memory_bytes: 0, save_bytes_max, flags_bytes_max, shared, view }
+    }
+}
+
+impl Limiter {
+    /// To what the process is kept.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 }
 
@@ -56,6 +67,7 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.view.forget();
         if maximum.is_some() && maximum == self.save_bytes_max {
             return Ok(maximum.is_none_or(|maximum| desired <= maximum));
         }

@@ -7,7 +7,7 @@ use peripatos_instrument::{self as instrument, Program};
 use wasmtime::{Engine, Module};
 
 use crate::cache::{Entry, Key};
-use crate::code::{Code, CodeKind, Inner, LoadOptions};
+use crate::code::{Code, CodeKind, Exports, Inner, LoadOptions};
 use crate::continuations::Continuations;
 use crate::engines::one_line;
 use crate::metadata::Metadata;
@@ -54,7 +54,7 @@ impl Code {
         let instance = linker
             .instantiate_pre(&module)
             .map_err(|error| LoadError::Compile(one_line(&error)))?;
-        let global_exports = global_exports(&module);
+        let (exports, global_exports) = (Exports::of(&module), global_exports(&module));
         Ok(Code::new(Inner {
             runtime: runtime.clone(),
             original,
@@ -67,6 +67,8 @@ impl Code {
             linker,
             instance,
             metadata,
+            initial: OnceLock::new(),
+            exports,
             global_exports,
             timings,
             program,

@@ -10,8 +10,9 @@ use peripatos_abi::message::{MODULE, Status, WAIT};
 use wasmtime::{Caller, Engine, FuncType, Linker, ValType};
 
 use crate::Form;
-use crate::hostcalls::{interrupt, memory};
+use crate::hostcalls::interrupt;
 use crate::state::State;
+use crate::view::of_caller as memory;
 
 /// A process's kernel, as the process sees it. Pairs are an address in the guest's memory and a length.
 ///
@@ -30,6 +31,12 @@ pub trait Messages: Send {
     fn reply(&mut self, memory: &mut [u8], envelope: u32, message: Span) -> Answer;
     fn forward(&mut self, memory: &mut [u8], envelope: u32, to: u32, message: Span) -> Answer;
     fn notify(&mut self, memory: &mut [u8], to: u32, bits: u64) -> Answer;
+    fn lend(&mut self, memory: &mut [u8], part: Span, rights: u32) -> Answer;
+    fn lease(&mut self, memory: &mut [u8], envelope: u32) -> Answer;
+    fn read_lease(&mut self, memory: &mut [u8], envelope: u32, offset: u32, buffer: Span)
+    -> Answer;
+    fn write_lease(&mut self, memory: &mut [u8], envelope: u32, offset: u32, bytes: Span)
+    -> Answer;
     fn own_pid(&mut self, memory: &mut [u8], pid: u32) -> Answer;
     fn parent(&mut self, memory: &mut [u8], pid: u32) -> Answer;
     fn argument(&mut self, memory: &mut [u8], buffer: Span) -> Answer;
@@ -53,6 +60,17 @@ pub trait Messages: Send {
         after: Span,
         name: Span,
         pid: u32,
+    ) -> Answer;
+    fn join(&mut self, memory: &mut [u8], name: Span) -> Answer;
+    fn leave(&mut self, memory: &mut [u8], name: Span) -> Answer;
+    fn members(&mut self, memory: &mut [u8], name: Span, pids: Span) -> Answer;
+    fn send_all(
+        &mut self,
+        memory: &mut [u8],
+        name: Span,
+        message: Span,
+        reply: Span,
+        mode: u32,
     ) -> Answer;
     /// Registers the waker of `cx` if it is not there yet.
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer>;
@@ -80,12 +98,16 @@ pub type Span = (u32, u32);
 pub type Answer = Result<u32, Status>;
 
 /// The calls, and how many parameters each has; `true`: the last one has 64 bits.
-const CALLS: [(&str, usize, bool); 19] = [
+const CALLS: [(&str, usize, bool); 27] = [
     ("send", 5, false),
     ("receive", 5, true),
     ("reply", 3, false),
     ("forward", 4, false),
     ("notify", 2, true),
+    ("lend", 3, false),
+    ("lease", 1, false),
+    ("read_lease", 4, false),
+    ("write_lease", 4, false),
     ("own_pid", 1, false),
     ("parent", 1, false),
     ("argument", 2, false),
@@ -99,6 +121,10 @@ const CALLS: [(&str, usize, bool); 19] = [
     ("unregister", 2, false),
     ("lookup", 3, false),
     ("next_name", 7, false),
+    ("join", 2, false),
+    ("leave", 2, false),
+    ("members", 4, false),
+    ("send_all", 7, false),
     (WAIT, 0, false),
 ];
 
@@ -163,6 +189,8 @@ pub(crate) fn define(
                 call(&mut caller, |kernel, memory| kernel.notify(memory, to, bits as u64))
             })?
         }
+        ("lend" | "lease" | "read_lease" | "write_lease", _) => leases(linker, name)?,
+        ("join" | "leave" | "members" | "send_all", _) => groups(linker, name)?,
         ("own_pid", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, pid| {
             call(&mut caller, |kernel, memory| kernel.own_pid(memory, pid))
         })?,
@@ -214,6 +242,69 @@ pub(crate) fn define(
         _ => linker,
     };
     Ok(())
+}
+
+fn leases<'a>(
+    linker: &'a mut Linker<State>,
+    name: &str,
+) -> wasmtime::Result<&'a mut Linker<State>> {
+    type Store<'a> = Caller<'a, State>;
+    match name {
+        "lend" => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, address, len, rights| {
+            call(&mut caller, |kernel, memory| kernel.lend(memory, (address, len), rights))
+        }),
+        "lease" => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, envelope| {
+            call(&mut caller, |kernel, memory| kernel.lease(memory, envelope))
+        }),
+        "read_lease" => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, envelope, offset, buffer, len| {
+                call(&mut caller, |kernel, memory| {
+                    kernel.read_lease(memory, envelope, offset, (buffer, len))
+                })
+            },
+        ),
+        _ => {
+            linker.func_wrap(MODULE, name, |mut caller: Store<'_>, envelope, offset, bytes, len| {
+                call(&mut caller, |kernel, memory| {
+                    kernel.write_lease(memory, envelope, offset, (bytes, len))
+                })
+            })
+        }
+    }
+}
+
+fn groups<'a>(
+    linker: &'a mut Linker<State>,
+    name: &str,
+) -> wasmtime::Result<&'a mut Linker<State>> {
+    type Store<'a> = Caller<'a, State>;
+    match name {
+        "join" => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len| {
+            call(&mut caller, |kernel, memory| kernel.join(memory, (name, len)))
+        }),
+        "leave" => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len| {
+            call(&mut caller, |kernel, memory| kernel.leave(memory, (name, len)))
+        }),
+        "members" => {
+            linker.func_wrap(MODULE, name, |mut caller: Store<'_>, name, len, pids, room| {
+                call(&mut caller, |kernel, memory| {
+                    kernel.members(memory, (name, len), (pids, room))
+                })
+            })
+        }
+        _ => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, name, name_len, message, len, reply, room, mode| {
+                call(&mut caller, |kernel, memory| {
+                    let name = (name, name_len);
+                    kernel.send_all(memory, name, (message, len), (reply, room), mode)
+                })
+            },
+        ),
+    }
 }
 
 fn watch<'a>(

@@ -133,7 +133,7 @@ impl Metadata {
 }
 
 /// The value of an offset that is a single constant.
-fn constant(expression: &wasmparser::ConstExpr<'_>) -> Option<u64> {
+pub(crate) fn constant(expression: &wasmparser::ConstExpr<'_>) -> Option<u64> {
     let mut operators = expression.get_operators_reader();
     let value = match operators.read().ok()? {
         Operator::I32Const { value } => u64::from(value as u32),

@@ -6,8 +6,9 @@ use std::task::Waker;
 
 use peripatos_abi::message::SPAWNED;
 use peripatos_abi::{Pid, Signal, device::Devices};
-use wasmtime::{Func, Instance, Ref, Store, Val};
+use wasmtime::{Func, Instance, Memory, ModuleExport, Ref, Store, Table, Val};
 
+use crate::code::Exports;
 use crate::control::Shared;
 use crate::flags::Flags;
 use crate::image::Stage;
@@ -15,16 +16,17 @@ use crate::limits::{Limiter, Limits};
 use crate::messages::Messages;
 use crate::restore::frame_sites;
 use crate::save::SaveMemory;
+use crate::sleep::Awake;
 use crate::state::{Hot, NoDevices, State};
 use crate::trap::classify;
 use crate::wasi::{self, Strings};
 use crate::{
     Code, CodeKind, Control, Form, FreezeTimings, ImageError, ProcessError, SpawnError,
-    ThawTimings, TrapKind, checks, engines,
+    ThawTimings, TrapKind, checks, engines, pool,
 };
 
 /// The export at which a command starts.
-const ENTRY: &str = "_start";
+pub(crate) const ENTRY: &str = "_start";
 /// The export by which the host calls the original's start function.
 pub(crate) const START: &str = "peripatos.start";
 
@@ -83,6 +85,7 @@ pub struct Process {
     pub(crate) stage: Stage,
     pub(crate) freeze_timings: FreezeTimings,
     pub(crate) thaw_timings: ThawTimings,
+    _awake: Awake,
 }
 
 /// What `run` has to do.
@@ -107,12 +110,12 @@ impl Process {
         if code.form() == Form::Handler {
             return Err(SpawnError::Handler);
         }
-        let module = &code.inner().module;
-        if module.get_export(ENTRY).and_then(|export| export.func().cloned()).is_none() {
+        if !code.inner().exports.has_entry {
             return Err(SpawnError::NoEntry(ENTRY.to_owned()));
         }
         let ProcessOptions { pid, args, env, devices, limits, freeze_every } = options;
-        let state = new_state(code, pid, Strings { args, env }, devices, limits, freeze_every);
+        let strings = Strings { args, env };
+        let state = new_state(code, pid, strings, devices, limits, freeze_every, Arc::default());
         let mut process = Process::new(code, state, Form::Program)?;
         if code.kind() != CodeKind::Plain {
             process.instantiate()?;
@@ -123,9 +126,8 @@ impl Process {
     /// It begins where processes do that another one has spawned, if its program says where ([`SPAWNED`]). Before it
     /// has run.
     pub fn begin_as_spawned(&mut self) {
-        let module = &self.store.data().code.inner().module;
-        let entry = module.get_export(SPAWNED).and_then(|export| export.func().cloned());
-        if entry.is_some() && self.stage == Stage::Start {
+        let has_spawned = self.store.data().code.inner().exports.has_spawned;
+        if has_spawned && self.stage == Stage::Start {
             self.stage = Stage::StartSpawned;
         }
     }
@@ -148,6 +150,7 @@ impl Process {
             stage: Stage::Start,
             freeze_timings: FreezeTimings::default(),
             thaw_timings: ThawTimings::default(),
+            _awake: Awake::new(),
         })
     }
 
@@ -155,14 +158,16 @@ impl Process {
     pub(crate) fn instantiate(&mut self) -> Result<Hot, SpawnError> {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
         let pre = self.store.data().code.inner().instance.clone();
-        let instance = match self.store.data().code.form() {
+        let code = self.store.data().code.clone();
+        let instance = pool::with_private(code.private_maxima(), || match code.form() {
             Form::Program => crate::block_on(pre.instantiate_async(&mut self.store)),
             Form::Handler => pre.instantiate(&mut self.store),
-        };
+        });
         let instance = instance.map_err(failed)?;
-        let hot = hot(&mut self.store, instance)
+        let exports = &code.inner().exports;
+        let hot = hot(&mut self.store, exports, instance)
             .ok_or_else(|| SpawnError::Instantiate("the hot module lacks an export".to_owned()))?;
-        self.store.data_mut().memory = instance.get_memory(&mut self.store, wasi::MEMORY_EXPORT);
+        self.store.data_mut().memory = memory(&mut self.store, instance, exports.memory.as_ref());
         self.store.data_mut().hot = Some(hot);
         let count = self.store.data().count();
         hot.save.set_counter(&mut self.store, count);
@@ -396,8 +401,8 @@ pub(crate) fn new_state(
     devices: Box<dyn Devices>,
     limits: Limits,
     freeze_every: Option<u32>,
+    shared: Arc<Shared>,
 ) -> State {
-    let shared = Arc::new(Shared::default());
     State {
         pid,
         sequence: 0,
@@ -420,14 +425,30 @@ pub(crate) fn new_state(
 }
 
 /// The exports of a hot module that the host works with.
-fn hot(store: &mut Store<State>, instance: Instance) -> Option<Hot> {
-    let save = instance.get_memory(&mut *store, "peripatos.save")?;
-    let flags = instance.get_memory(&mut *store, "peripatos.flags")?;
+fn hot(store: &mut Store<State>, exports: &Exports, instance: Instance) -> Option<Hot> {
+    let save = memory(store, instance, exports.save.as_ref())?;
+    let flags = memory(store, instance, exports.flags.as_ref())?;
     Some(Hot {
         instance,
         save: SaveMemory::new(&*store, save)?,
         flags: Flags::new(&*store, flags)?,
-        slots: instance.get_table(&mut *store, "peripatos.slots")?,
-        functions: instance.get_table(&mut *store, "peripatos.funcs"),
+        slots: table(store, instance, exports.slots.as_ref())?,
+        functions: table(store, instance, exports.functions.as_ref()),
     })
+}
+
+fn memory(
+    store: &mut Store<State>,
+    instance: Instance,
+    export: Option<&ModuleExport>,
+) -> Option<Memory> {
+    instance.get_module_export(store, export?)?.into_memory()
+}
+
+fn table(
+    store: &mut Store<State>,
+    instance: Instance,
+    export: Option<&ModuleExport>,
+) -> Option<Table> {
+    instance.get_module_export(store, export?)?.into_table()
 }

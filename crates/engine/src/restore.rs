@@ -3,12 +3,14 @@
 
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use peripatos_abi::Pid;
 use wasmtime::{Mutability, Store};
 
 use crate::capture::memory_name;
+use crate::control::Shared;
 use crate::image::{Frames, Image, MemoryImage, walk};
 use crate::metadata::Initial;
 use crate::process::{Status, new_state};
@@ -52,9 +54,23 @@ impl Process {
         options: ThawOptions,
         form: Form,
     ) -> Result<Process, SpawnError> {
+        if image.frame_count == 0 {
+            return Err(ImageError::Damaged("frames").into());
+        }
+        Process::thaw_with(code, image, options, form, Arc::default())
+    }
+
+    /// The same, for those who have `shared` already. A handler without frames is one that rested.
+    pub(crate) fn thaw_with(
+        code: &Code,
+        image: &Image,
+        options: ThawOptions,
+        form: Form,
+        shared: Arc<Shared>,
+    ) -> Result<Process, SpawnError> {
         fits(code, image)?;
         let pid = options.pid;
-        let mut process = Process::empty(code, options, form)?;
+        let mut process = Process::empty(code, options, form, shared)?;
         process.restore_memories(image, |memory, data, initial| {
             let mut rest = &memory.bytes[..];
             memory::restore(data, memory, initial, &mut |to| {
@@ -80,7 +96,7 @@ impl Process {
         memory_bytes_min: u64,
     ) -> Result<Room, SpawnError> {
         let pid = options.pid;
-        let mut process = Process::empty(code, options, Form::Program)?;
+        let mut process = Process::empty(code, options, Form::Program, Arc::default())?;
         let ready = process.ready_memory(memory_bytes_min.min(ROOM_BYTES_MAX));
         Ok(Room { process, pid, ready })
     }
@@ -106,11 +122,16 @@ impl Process {
     }
 
     /// An instance of which nothing is as its image will say.
-    fn empty(code: &Code, options: ThawOptions, form: Form) -> Result<Process, SpawnError> {
+    fn empty(
+        code: &Code,
+        options: ThawOptions,
+        form: Form,
+        shared: Arc<Shared>,
+    ) -> Result<Process, SpawnError> {
         let started = Instant::now();
         let ThawOptions { pid: _, devices, limits, freeze_every } = options;
         let (nobody, strings) = (Pid::from_bits(0), Strings::default());
-        let state = new_state(code, nobody, strings, devices, limits, freeze_every);
+        let state = new_state(code, nobody, strings, devices, limits, freeze_every, shared);
         let mut process = Process::new(code, state, form)?;
         process.instantiate()?;
         process.thaw_timings.instantiate = started.elapsed();
@@ -120,7 +141,8 @@ impl Process {
     /// Makes it the process of an image whose memories are restored.
     fn complete(&mut self, image: &Image, pid: Option<Pid>) -> Result<(), SpawnError> {
         let code = self.store.data().code.clone();
-        let frames = frames(&code, &image.save)?;
+        let rested = image.frame_count == 0 && code.form() == Form::Handler;
+        let frames = if rested { Vec::new() } else { frames(&code, &image.save)? };
         if frames.len() != image.frame_count {
             return Err(ImageError::Damaged("frames").into());
         }

@@ -102,7 +102,7 @@ pub struct Runtime(Arc<Inner>);
 struct Inner {
     settings: Settings,
     programs: Engine,
-    /// Made when the first handler comes: its pool takes address space.
+    /// Made when the first handler comes.
     handlers: OnceLock<Engine>,
     cache: Cache,
     jobs: Mutex<Sender<Job>>,

@@ -29,13 +29,15 @@ pub enum Answer {
         /// What.
         message: Bytes,
     },
+    /// The operation on a lease is done, with so many bytes.
+    Done(u32),
 }
 
 impl Answer {
     pub(crate) fn len(&self) -> usize {
         match self {
             Answer::Replied(message) | Answer::Forwarded { message, .. } => message.len(),
-            Answer::Failed(_) => 0,
+            Answer::Failed(_) | Answer::Done(_) => 0,
         }
     }
 }

@@ -23,7 +23,9 @@ impl Kernel {
                 return self.errand_not_there(source, number, at);
             }
             // What is known here is answered here, wherever the receiver is.
-            Body::Send { transaction, hop, .. } | Body::Ask { transaction, hop }
+            Body::Send { transaction, hop, .. }
+            | Body::Ask { transaction, hop }
+            | Body::Access { transaction, hop, .. }
                 if self.table.find(from).is_none() && self.knows(from, (transaction, hop)) =>
             {
                 return self.came_again(packet, (transaction, hop));
@@ -46,6 +48,9 @@ impl Kernel {
         match body {
             Body::Send { transaction, hop, message } => {
                 self.came(source, from, slot, (transaction, hop), &message);
+            }
+            Body::Access { transaction, hop, access, bytes } => {
+                self.access_came(source, from, slot, (transaction, hop), access, bytes);
             }
             Body::Ask { transaction, hop } => {
                 if let Some(sender) = self.table.find(from) {
@@ -263,6 +268,7 @@ impl Kernel {
         alien.stage = Stage::Over;
         if let Some(server) = receiver.and_then(|slot| self.table.get_mut(slot)) {
             server.queue.retain(|waiting| waiting.from != from || waiting.transaction != send.0);
+            server.access_over(from, send.0);
         }
         true
     }

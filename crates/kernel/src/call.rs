@@ -8,6 +8,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, Status};
 
 use crate::alien::Answer;
+use crate::group::shown;
 use crate::kernel::{Kernel, Woken};
 use crate::process::{At, Call, Form, Span};
 use crate::send::take_reply;
@@ -35,8 +36,7 @@ impl Kernel {
     #[inline]
     pub(crate) fn begin_call(&mut self, from: Slot, to: Slot, reply: Span) {
         let (sender, server) = self.table.pair_mut(from, to).expect("both were found");
-        sender.sends += 1;
-        sender.out.hop = 0;
+        sender.begin_send();
         sender.call = Call::Send { to: server.pid, reply, at: At::Received };
         server.serves = Some((sender.pid, sender.sends));
         self.depth += 1;
@@ -48,6 +48,7 @@ impl Kernel {
     pub fn envelope(&self, to: Slot, len: u32) -> Envelope {
         let serves = self.table.get(to).and_then(|server| server.serves);
         let (from, transaction) = serves.unwrap_or((Pid::from_bits(0), 0));
+        let (from, transaction) = shown(from, transaction);
         Envelope { from, transaction, len, kind: Kind::Message }
     }
 
@@ -108,6 +109,7 @@ impl Kernel {
         buffer[..len].copy_from_slice(waiting.message.bytes());
         self.received(from, transaction);
         self.depth += 1;
+        let (from, transaction) = shown(from, transaction);
         Some(Envelope { from, transaction, len: len as u32, kind: Kind::Message })
     }
 

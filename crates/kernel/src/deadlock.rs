@@ -1,5 +1,7 @@
 //! Whether a send would close a circle of processes that wait for each other.
 
+use std::collections::BTreeSet;
+
 use peripatos_abi::Pid;
 
 use crate::limits::CHAIN_MAX;
@@ -13,7 +15,11 @@ pub(crate) fn closes(table: &Table, from: Slot, receiver: Slot) -> bool {
         if at == from {
             return true;
         }
-        match table.get(at).and_then(waits_for).and_then(|pid| table.find(pid)) {
+        let process = table.get(at);
+        if process.is_some_and(|process| process.call == Call::Gather) {
+            return any_closes(table, from, at);
+        }
+        match process.and_then(waits_for).and_then(|pid| table.find(pid)) {
             Some(next) => at = next,
             None => return false,
         }
@@ -21,7 +27,28 @@ pub(crate) fn closes(table: &Table, from: Slot, receiver: Slot) -> bool {
     false
 }
 
+/// The same, where some wait for several others.
+fn any_closes(table: &Table, from: Slot, receiver: Slot) -> bool {
+    let (mut open, mut seen) = (vec![receiver], BTreeSet::new());
+    while let Some(at) = open.pop() {
+        if at == from {
+            return true;
+        }
+        let Some(process) = table.get(at).filter(|_| seen.insert(at)) else { continue };
+        let next = process.gathers().chain(waits_for(process));
+        open.extend(next.filter_map(|pid| table.find(pid)));
+    }
+    false
+}
+
 fn waits_for(process: &crate::process::Process) -> Option<Pid> {
+    // Its lender's kernel answers, while the lender waits.
+    if process.accesses() {
+        return None;
+    }
+    if process.call == Call::Gather {
+        return None;
+    }
     match process.state() {
         State::SendBlocked(pid) | State::ReplyBlocked(pid) => Some(pid),
         // One that receives from nobody else gets nothing from others.

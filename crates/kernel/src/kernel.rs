@@ -94,9 +94,13 @@ impl Kernel {
         if let Some((from, transaction)) = process.serves {
             self.fail(from, transaction, process.pid, Status::NoProcess);
         }
+        if let Some((from, transaction)) = process.wanted() {
+            self.fail(from, transaction, process.pid, Status::NoProcess);
+        }
         if process.clients > 0 {
             self.fail_clients(process.pid);
         }
+        self.remove_delegates(&process);
         if let Some(ties) = process.ties.take() {
             self.untie(process.pid, *ties, reason);
         }
@@ -159,13 +163,19 @@ impl Kernel {
     #[must_use]
     #[inline]
     pub fn only_woken(&self) -> Option<Woken> {
-        if self.woken.len() == 1 { self.woken.front().copied() } else { None }
+        let only = if self.woken.len() == 1 { self.woken.front().copied() } else { None };
+        only.filter(|woken| !matches!(woken, Woken::Process(slot) if self.is_delegate(*slot)))
     }
 
     /// The next process that can go on, each time once.
     #[inline]
     pub fn next_woken(&mut self) -> Option<Woken> {
-        self.woken.pop_front()
+        loop {
+            match self.woken.pop_front()? {
+                Woken::Process(slot) if self.is_delegate(slot) => self.delegate_woken(slot),
+                woken => return Some(woken),
+            }
+        }
     }
 
     /// The next packet that is to leave.

@@ -23,6 +23,8 @@ pub struct Moving {
     pub(crate) process: Process,
     /// Who has sent to it and has not been replied to, or may not have heard the reply.
     pub(crate) clients: Vec<(Pid, Alien)>,
+    /// Whoever sends to groups on its behalf.
+    pub(crate) delegates: Vec<Moving>,
 }
 
 impl Moving {
@@ -39,6 +41,7 @@ impl Moving {
         for claim in ties.map(|watching| &mut watching.claim).chain([&mut self.process.out.claim]) {
             claim.since = claim.since.saturating_add(nanoseconds);
         }
+        self.delegates.iter_mut().for_each(|delegate| delegate.has_waited(nanoseconds));
     }
 }
 
@@ -87,7 +90,10 @@ impl Kernel {
         if self.does_wrong(Mutation::ClientsLost) {
             clients.clear();
         }
-        Some(Moving { process, clients })
+        let delegates = process.delegates().filter_map(|pid| self.table.find(pid));
+        let delegates: Vec<Slot> = delegates.collect();
+        let delegates = delegates.into_iter().filter_map(|slot| self.extract(slot, to)).collect();
+        Some(Moving { process, clients, delegates })
     }
 
     /// Those on other cores who count on it that nothing is lost within the node have to ask from now on.
@@ -137,7 +143,7 @@ impl Kernel {
     /// Takes a process in that has come from another kernel, and runs only here from now on. `None`: one of this pid is
     /// here already.
     pub fn adopt(&mut self, moving: Moving) -> Option<Slot> {
-        let Moving { mut process, clients } = moving;
+        let Moving { mut process, clients, delegates } = moving;
         let (pid, now) = (process.pid, self.now);
         process.out.claim.come(now);
         for watching in process.ties.iter_mut().flat_map(|ties| ties.watching.values_mut()) {
@@ -157,6 +163,9 @@ impl Kernel {
         self.press_watches(slot);
         // It is no alien here any more.
         self.aliens.close(pid);
+        for slot in delegates.into_iter().filter_map(|one| self.adopt(one)).collect::<Vec<_>>() {
+            self.delegate_came(slot);
+        }
         Some(slot)
     }
 

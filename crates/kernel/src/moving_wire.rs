@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, WATCHES_MAX};
+use peripatos_abi::message::{
+    ALL_REPLIES_BYTES_MAX, Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, WATCHES_MAX,
+};
 
 use crate::alien::{Alien, Stage};
 use crate::limits::{ALIENS_MAX, WATCHERS_MAX};
@@ -14,7 +16,7 @@ use crate::moving::Moving;
 use crate::process::{Call, Process, Receive, Span};
 
 /// Version of this form. Another one is not read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Nothing counts this far: what says so would soon count no further.
 const COUNT_MAX: u64 = 1 << 62;
@@ -45,7 +47,9 @@ impl Moving {
     /// Its bytes, for an image.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let state = (VERSION, &self.process, &self.clients);
+        let delegates = self.delegates.iter().map(|one| (&one.process, &one.clients));
+        let delegates: Vec<_> = delegates.collect();
+        let state = (VERSION, &self.process, &self.clients, delegates);
         postcard::to_stdvec(&state).expect("there is nothing in it that has no form")
     }
 
@@ -58,18 +62,44 @@ impl Moving {
         if version != VERSION {
             return Err(DecodeError::Version(version));
         }
-        let read = postcard::take_from_bytes::<(u8, Process, Vec<(Pid, Alien)>)>(bytes);
-        let ((_, process, clients), rest) =
+        type Delegates = Vec<(Process, Vec<(Pid, Alien)>)>;
+        let read = postcard::take_from_bytes::<(u8, Process, Vec<(Pid, Alien)>, Delegates)>(bytes);
+        let ((_, process, clients, delegates), rest) =
             read.map_err(|error| DecodeError::Damaged(error.to_string()))?;
         if !rest.is_empty() {
             return Err(DecodeError::Damaged("something follows it".to_owned()));
         }
-        check_call(&process, memory_len)?;
-        check_queue(&process)?;
-        check_ties(&process)?;
-        check_clients(&process, &clients)?;
-        Ok(Moving { process, clients })
+        check_delegates(&process, &delegates)?;
+        let delegates = delegates.into_iter().map(|(process, clients)| {
+            agrees(process.asks, "a delegate that has sent nothing")?;
+            checked(process, clients, Vec::new(), memory_len)
+        });
+        let delegates = delegates.collect::<Result<_, _>>()?;
+        checked(process, clients, delegates, memory_len)
     }
+}
+
+fn checked(
+    process: Process,
+    clients: Vec<(Pid, Alien)>,
+    delegates: Vec<Moving>,
+    memory_len: usize,
+) -> Result<Moving, DecodeError> {
+    check_call(&process, memory_len)?;
+    check_queue(&process)?;
+    check_ties(&process)?;
+    check_leases(&process, memory_len)?;
+    check_clients(&process, &clients)?;
+    Ok(Moving { process, clients, delegates })
+}
+
+/// There is one for each answer that is waited for, and none of somebody else.
+fn check_delegates<T>(process: &Process, delegates: &[(Process, T)]) -> Result<(), DecodeError> {
+    let expected: BTreeSet<Pid> = process.delegates().collect();
+    let there: BTreeSet<Pid> = delegates.iter().map(|(one, _)| one.pid).collect();
+    agrees(expected == there && there.len() == delegates.len(), "other delegates")?;
+    agrees(delegates.iter().all(|(one, _)| one.group.is_none()), "a delegate's delegates")?;
+    agrees(!there.contains(&process.pid), "a delegate of itself")
 }
 
 fn limit(holds: bool, what: &'static str) -> Result<(), DecodeError> {
@@ -86,12 +116,21 @@ fn within(span: Span, memory_len: usize) -> Result<(), DecodeError> {
 
 fn check_call(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
     let answer = process.answer.len();
-    limit(answer <= MESSAGE_BYTES_MAX, "bytes of a message")?;
+    limit(answer <= ALL_REPLIES_BYTES_MAX, "bytes of a message")?;
     limit(process.sends <= COUNT_MAX && process.out.hop <= HOPS_MAX, "sends")?;
     let kept = process.out.kept.as_ref().map_or(0, |message| message.len());
     limit(kept <= MESSAGE_BYTES_MAX, "bytes of a message")?;
+    agrees(process.group_is_sound(memory_len), "a send to a group")?;
+    if process.asks {
+        let span = match process.call {
+            Call::Send { reply, .. } | Call::Reply(reply) => Some(reply),
+            Call::Failed(_) => None,
+            _ => return Err(DecodeError::Contradiction("its host has asked nothing")),
+        };
+        return agrees(span.is_none_or(|span| span == Span::HOST), "a reply to its host elsewhere");
+    }
     match process.call {
-        Call::None | Call::Failed(_) => Ok(()),
+        Call::None | Call::Failed(_) | Call::Done(_) | Call::Gather => Ok(()),
         Call::Send { to, reply, .. } => {
             agrees(to != process.pid, "it has sent to itself")?;
             within(reply, memory_len)
@@ -122,6 +161,14 @@ fn check_queue(process: &Process) -> Result<(), DecodeError> {
     let sends: BTreeSet<_> = process.queue.iter().map(|one| (one.from, one.transaction)).collect();
     agrees(sends.len() == process.queue.len(), "a message twice")?;
     agrees(sends.iter().all(|(from, _)| *from != process.pid), "it has sent to itself")
+}
+
+fn check_leases(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
+    let own = process.out.access.iter().map(|access| access.len as usize);
+    let wanted = process.lease.iter().filter_map(|lease| lease.wanted.as_ref());
+    let others = wanted.map(|wanted| wanted.bytes.len().max(wanted.access.len as usize));
+    limit(own.chain(others).all(|len| len <= MESSAGE_BYTES_MAX), "bytes to be read or written")?;
+    process.lease.as_ref().map_or(Ok(()), |lease| within(lease.part, memory_len))
 }
 
 fn check_ties(process: &Process) -> Result<(), DecodeError> {

@@ -9,6 +9,8 @@ use std::ops::Bound;
 use peripatos_abi::Pid;
 use peripatos_abi::message::{NAME_BYTES_MAX, Status};
 
+use crate::groups::{MEMBER_BYTES, is_plain};
+
 /// Who is called what. A process may have several names, a name has one owner.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -22,6 +24,8 @@ pub struct Names {
 
 /// Names that another node's processes may have. More are not taken in.
 const FOREIGN_MAX: usize = 1 << 20;
+/// Bytes of a name, or of what stands for a member of a group.
+const BYTES_MAX: usize = NAME_BYTES_MAX + MEMBER_BYTES;
 
 /// A process has a name, or (`None`) nobody has it any more.
 pub type NameChange = (Vec<u8>, Option<Pid>);
@@ -49,7 +53,7 @@ impl Names {
     pub fn heard(&mut self, node: u128, changes: Vec<NameChange>) {
         for (name, pid) in changes {
             match pid {
-                Some(pid) if name.len() <= NAME_BYTES_MAX && self.foreign.len() < FOREIGN_MAX => {
+                Some(pid) if name.len() <= BYTES_MAX && self.foreign.len() < FOREIGN_MAX => {
                     self.foreign.entry(name).or_default().insert(node, pid);
                 }
                 Some(_) => {}
@@ -84,10 +88,13 @@ impl Names {
     /// Gives a process a name.
     ///
     /// # Errors
-    /// [`Status::TooLong`], or [`Status::NameTaken`] by somebody else.
+    /// [`Status::TooLong`], or [`Status::NameTaken`] by somebody else; [`Status::NotPermitted`]: it begins with byte 255.
     pub fn register(&mut self, name: &[u8], pid: Pid) -> Result<(), Status> {
         if name.len() > NAME_BYTES_MAX {
             return Err(Status::TooLong);
+        }
+        if !is_plain(name) {
+            return Err(Status::NotPermitted);
         }
         match self.owner(name) {
             Some(owner) if owner != pid => Err(Status::NameTaken),
@@ -100,14 +107,14 @@ impl Names {
 
     /// A process has come, with these names.
     pub fn arrived(&mut self, pid: Pid, names: &[Vec<u8>]) {
-        for name in names.iter().filter(|name| name.len() <= NAME_BYTES_MAX) {
+        for name in names.iter().filter(|name| name.len() <= BYTES_MAX) {
             if !self.owners.contains_key(name) {
                 self.insert(name, pid);
             }
         }
     }
 
-    fn insert(&mut self, name: &[u8], pid: Pid) {
+    pub(crate) fn insert(&mut self, name: &[u8], pid: Pid) {
         if self.owners.insert(name.to_vec(), pid).is_none() {
             self.names.entry(pid).or_default().push(name.to_vec());
             self.changes.push((name.to_vec(), Some(pid)));
@@ -119,7 +126,7 @@ impl Names {
     /// # Errors
     /// [`Status::NoName`].
     pub fn lookup(&self, name: &[u8]) -> Result<Pid, Status> {
-        self.owner(name).ok_or(Status::NoName)
+        self.owner(name).filter(|_| is_plain(name)).ok_or(Status::NoName)
     }
 
     /// Takes a name from a process.
@@ -127,6 +134,10 @@ impl Names {
     /// # Errors
     /// [`Status::NoName`]: it does not have it.
     pub fn unregister(&mut self, name: &[u8], pid: Pid) -> Result<(), Status> {
+        if is_plain(name) { self.remove(name, pid) } else { Err(Status::NoName) }
+    }
+
+    pub(crate) fn remove(&mut self, name: &[u8], pid: Pid) -> Result<(), Status> {
         if self.owners.get(name) != Some(&pid) {
             return Err(Status::NoName);
         }
@@ -143,13 +154,20 @@ impl Names {
     /// # Errors
     /// [`Status::NoName`]: there is none.
     pub fn next(&self, prefix: &[u8], after: &[u8]) -> Result<(&[u8], Pid), Status> {
+        // Those of groups' members come after all others.
+        self.next_of_all(prefix, after)
+            .and_then(|found| if is_plain(found.0) { Ok(found) } else { Err(Status::NoName) })
+    }
+
+    /// The same, of groups' members, too.
+    pub(crate) fn next_of_all(&self, prefix: &[u8], after: &[u8]) -> Result<(&[u8], Pid), Status> {
         let from = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
         let range = (from, Bound::Unbounded);
         let own = self.owners.range::<[u8], _>(range).next().map(|(name, _)| name);
         let foreign = self.foreign.range::<[u8], _>(range).next().map(|(name, _)| name);
         let first = own.into_iter().chain(foreign).min().filter(|name| name.starts_with(prefix));
         let name = first.ok_or(Status::NoName)?;
-        self.lookup(name).map(|pid| (name.as_slice(), pid))
+        self.owner(name).map(|pid| (name.as_slice(), pid)).ok_or(Status::NoName)
     }
 
     /// A process has ended, or has left: its names are free here. Whether it had any.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::alien::Answer;
 use crate::bytes::Bytes;
 use crate::claim::Concern;
+use crate::lease::Access;
 use crate::limits::RELAYS_MAX;
 use crate::ties::Watch;
 
@@ -136,6 +137,17 @@ pub enum Body {
         /// Kernels that it has come through.
         steps: u32,
     },
+    /// `from` reads or writes what `to` lends it, and waits.
+    Access {
+        /// Which of its sends this is.
+        transaction: u64,
+        /// Never forwarded.
+        hop: u32,
+        /// What it does.
+        access: Access,
+        /// What it writes.
+        bytes: Bytes,
+    },
 }
 
 /// Why a packet is not believed.
@@ -157,6 +169,7 @@ impl Packet {
     pub fn check(&self) -> Result<(), PacketError> {
         let len = match &self.body {
             Body::Send { message, .. } => message.len(),
+            Body::Access { access, bytes, .. } => bytes.len().max(access.len as usize),
             Body::Reply { answer, .. } => answer.len(),
             _ => 0,
         };
@@ -169,9 +182,9 @@ impl Packet {
     /// Whose kernel will say it again, unless it is answered.
     pub(crate) fn concern(&self) -> Option<Concern> {
         match self.body {
-            Body::Send { transaction, hop, .. } | Body::Ask { transaction, hop } => {
-                Some(Concern::Send { transaction, hop })
-            }
+            Body::Send { transaction, hop, .. }
+            | Body::Ask { transaction, hop }
+            | Body::Access { transaction, hop, .. } => Some(Concern::Send { transaction, hop }),
             Body::Watch { watch, number, .. } => Some(Concern::Watch { watch, number }),
             Body::Notify { errand, .. } | Body::Unwatch { errand, .. } | Body::Kill { errand } => {
                 Some(Concern::Errand { number: errand })

@@ -26,7 +26,9 @@ impl Kernel {
         }
         let mut probes = Vec::new();
         for process in self.table.iter_mut() {
-            let waits = matches!(process.call, Call::Send { at: At::Away, .. });
+            let away = matches!(process.call, Call::Send { at: At::Away, .. });
+            // A lender's kernel answers, while the lender waits.
+            let waits = away && !process.accesses();
             if waits && process.out.waited {
                 probes.push(process.pid);
             }
@@ -73,6 +75,9 @@ impl Kernel {
             let Some(process) = self.table.get(at) else { return };
             let pid = process.pid;
             let Call::Send { to: next, at: how_far, .. } = process.call else { return };
+            if process.accesses() {
+                return;
+            }
             if pid == origin {
                 if how_far == At::Away && process.sends == transaction {
                     self.give_up(at, Status::Deadlock);

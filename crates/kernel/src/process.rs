@@ -12,6 +12,8 @@ use crate::alien::Send;
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
 use crate::claim::Claim;
+use crate::group::{Group, principal};
+use crate::lease::{Access, Lease};
 use crate::ties::Ties;
 
 /// How a process takes its messages; follows from its module.
@@ -44,6 +46,9 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Of a reply that goes to the process's host, and not into its memory ([`Process::asks`]).
+    pub(crate) const HOST: Span = Span { start: 0, len: MESSAGE_BYTES_MAX as u32 };
+
     /// In a memory of so many bytes, or nowhere. Memories do not shrink: it stays there.
     #[inline]
     pub(crate) fn new(start: u32, len: u32, memory_len: usize) -> Result<Span, Status> {
@@ -63,6 +68,12 @@ impl Span {
     #[inline]
     pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.start as usize + self.len as usize
+    }
+
+    /// A part of it, or what there is of that.
+    pub(crate) fn cut(self, offset: u32, len: u32) -> Span {
+        let offset = offset.min(self.len);
+        Span { start: self.start + offset, len: len.min(self.len - offset) }
     }
 
     #[inline]
@@ -93,6 +104,10 @@ pub(crate) enum Call {
     /// A message is there, and there is no room for it.
     NoRoom(Receive, Envelope),
     Reply(Span),
+    /// It has sent to a group: [`Process::group`].
+    Gather,
+    /// An operation on a lease is done, with so many bytes.
+    Done(u32),
     Failed(Status),
 }
 
@@ -139,8 +154,14 @@ pub(crate) struct Process {
     pub(crate) serves: Option<(Pid, u64)>,
     /// How many wait for its reply, as far as this kernel knows. Zero spares a search when it ends.
     pub(crate) clients: u32,
+    /// What it has under way is its host's: [`Span::HOST`].
+    pub(crate) asks: bool,
     /// Most have none.
     pub(crate) ties: Option<Box<Ties>>,
+    /// What it lends with its next send, or has lent with its last one.
+    pub(crate) lease: Option<Box<Lease>>,
+    /// Whoever sends to groups on its behalf.
+    pub(crate) group: Option<Box<Group>>,
     pub(crate) out: Out,
 }
 
@@ -152,6 +173,8 @@ pub(crate) struct Out {
     pub(crate) claim: Claim,
     /// What was sent, until the receiver's kernel has it.
     pub(crate) kept: Option<Bytes>,
+    /// It is no message, but an operation on what the receiver lends.
+    pub(crate) access: Option<Access>,
     /// It waited already when circles were looked for last.
     pub(crate) waited: bool,
 }
@@ -168,7 +191,10 @@ impl Process {
             bits: 0,
             serves: None,
             clients: 0,
+            asks: false,
             ties: None,
+            lease: None,
+            group: None,
             out: Out::default(),
         }
     }
@@ -192,6 +218,7 @@ impl Process {
         match self.call {
             Call::Send { to, at: At::Queued, .. } => State::SendBlocked(to),
             Call::Send { to, .. } => State::ReplyBlocked(to),
+            Call::Gather => State::ReplyBlocked(self.gathers_from()),
             Call::Receive(_) => State::ReceiveBlocked,
             Call::None if self.form == Form::Handler && self.serves.is_none() => {
                 State::ReceiveBlocked
@@ -200,19 +227,33 @@ impl Process {
             | Call::Message(..)
             | Call::NoRoom(..)
             | Call::Reply(_)
+            | Call::Done(_)
             | Call::Failed(_) => State::Ready,
         }
     }
 
     /// Whether a message from there would end its waiting.
     pub(crate) fn waits_for(&self, from: Pid) -> bool {
-        matches!(self.call, Call::Receive(receive) if receive.from.is_none_or(|one| one == from))
+        matches!(self.call, Call::Receive(receive) if receive.from.is_none_or(|one| one == principal(from)))
     }
 
     /// What it has under way is over, with this status.
     pub(crate) fn fail(&mut self, status: Status) {
         self.call = Call::Failed(status);
         self.out.kept = None;
+    }
+
+    /// Another send, which has not been forwarded.
+    #[inline]
+    pub(crate) fn begin_send(&mut self) {
+        self.sends += 1;
+        self.out.hop = 0;
+        self.out.access = None;
+    }
+
+    /// Whether it waits for an operation on a lease: for another's kernel, not for its program.
+    pub(crate) fn accesses(&self) -> bool {
+        matches!(self.call, Call::Send { .. }) && self.out.access.is_some()
     }
 
     /// Its last send, as kernels name it beside its pid.

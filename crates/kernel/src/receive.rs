@@ -3,6 +3,7 @@
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, Status};
 
+use crate::group::{principal, shown};
 use crate::kernel::{Kernel, Woken};
 use crate::process::{At, Call, Form, Process, Receive, Span, Waiting};
 use crate::send::{notification, read_pid};
@@ -60,7 +61,13 @@ impl Kernel {
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
         let Waiting { from, transaction, message } = &process.queue[at];
         let (from, transaction, len) = (*from, *transaction, message.len());
-        let envelope = Envelope { from, transaction, len: len as u32, kind: Kind::Message };
+        let (shown_from, shown_as) = shown(from, transaction);
+        let envelope = Envelope {
+            from: shown_from,
+            transaction: shown_as,
+            len: len as u32,
+            kind: Kind::Message,
+        };
         memory[receive.envelope.range()].copy_from_slice(&envelope.to_bytes());
         if !receive.buffer.holds(len) {
             return Err(Status::TooLong);
@@ -83,13 +90,17 @@ impl Kernel {
         }
     }
 
-    /// What a process waited for, once: what its call would have answered. `None`: it is not there yet.
+    /// What a process waited for, once: what its call would have answered. `None`: it is not there yet. What it lends is
+    /// read and written now, if somebody wants that.
     pub fn wait(&mut self, me: Slot, memory: &mut [u8]) -> Option<Result<u32, Status>> {
+        self.serve_access(me, memory);
         let Some(process) = self.table.get_mut(me) else { return Some(Err(Status::NoProcess)) };
         let answered = match process.call {
-            Call::Send { .. } | Call::Receive(_) => return None,
+            Call::Send { .. } | Call::Gather | Call::Receive(_) => return None,
+            _ if process.asks => return Some(Err(Status::NotNow)),
             Call::None => return Some(Err(Status::NotNow)),
             Call::Failed(status) => Err(status),
+            Call::Done(count) => Ok(count),
             Call::NoRoom(receive, envelope) => {
                 memory[receive.envelope.range()].copy_from_slice(&envelope.to_bytes());
                 Err(Status::TooLong)
@@ -126,6 +137,6 @@ impl Kernel {
 fn next(process: &Process, from: Option<Pid>) -> Option<usize> {
     match from {
         None => (!process.queue.is_empty()).then_some(0),
-        Some(from) => process.queue.iter().position(|waiting| waiting.from == from),
+        Some(from) => process.queue.iter().position(|waiting| principal(waiting.from) == from),
     }
 }

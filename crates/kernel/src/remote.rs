@@ -33,9 +33,8 @@ impl Kernel {
         if sender.call != Call::None {
             return Err(Status::NotNow);
         }
-        sender.sends += 1;
+        sender.begin_send();
         sender.call = Call::Send { to, reply, at: At::Away };
-        sender.out.hop = 0;
         sender.out.claim = Claim::new(place, self.now);
         sender.out.kept = Some(Bytes::from(message));
         self.press_send(from);
@@ -64,9 +63,12 @@ impl Kernel {
             self.timers.push(Timer { due, pid, to, concern });
         }
         out.claim.tries += 1;
-        let body = match &out.kept {
-            Some(message) => Body::Send { transaction, hop, message: message.clone() },
-            None => Body::Ask { transaction, hop },
+        let body = match (&out.kept, out.access) {
+            (Some(message), None) => Body::Send { transaction, hop, message: message.clone() },
+            (Some(bytes), Some(access)) => {
+                Body::Access { transaction, hop, access, bytes: bytes.clone() }
+            }
+            (None, _) => Body::Ask { transaction, hop },
         };
         self.post(place, pid, to, body);
     }
@@ -85,8 +87,8 @@ impl Kernel {
                     let queued = |one: &crate::process::Waiting| {
                         one.from == from && one.transaction == send.0
                     };
-                    let at =
-                        if server.queue.iter().any(queued) { At::Queued } else { At::Received };
+                    let taken = !server.queue.iter().any(queued) && !process.accesses();
+                    let at = if taken { At::Received } else { At::Queued };
                     process.out.kept = None;
                     self.set_at(sender, at);
                 }
@@ -96,6 +98,7 @@ impl Kernel {
             return;
         }
         match process.out.kept.take() {
+            Some(bytes) if process.accesses() => self.access_here(sender, receiver, bytes),
             Some(message) => self.deliver_here(sender, receiver, &message),
             // Its receiver has had it, and does not know of it any more.
             None => self.fail(from, send.0, to, Status::Unreachable),
@@ -148,12 +151,16 @@ impl Kernel {
         self.answer_sender(slot, answer);
     }
 
-    fn answer_sender(&mut self, slot: Slot, answer: Answer) {
+    pub(crate) fn answer_sender(&mut self, slot: Slot, answer: Answer) {
         let Some(sender) = self.table.get_mut(slot) else { return };
         sender.out.kept = None;
         match answer {
             Answer::Replied(message) => take_reply(sender, &message),
             Answer::Failed(status) => sender.fail(status),
+            Answer::Done(count) if sender.may_have_done(count) => sender.call = Call::Done(count),
+            // Nobody says so who keeps to the rules.
+            Answer::Done(_) => sender.fail(Status::Unreachable),
+            Answer::Forwarded { .. } if sender.accesses() => sender.fail(Status::Unreachable),
             Answer::Forwarded { to, message } => return self.readdress(slot, to, message),
         }
         self.woken.push_back(Woken::Process(slot));

@@ -7,6 +7,7 @@ use crate::alien::Answer;
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
 use crate::deadlock;
+use crate::group::{meant, shown};
 use crate::kernel::{Kernel, Woken};
 use crate::packet::Body;
 use crate::process::{At, Call, Form, Process, Span, Waiting};
@@ -28,6 +29,22 @@ impl Kernel {
     /// See [`Status`]; the sender goes on.
     #[inline]
     pub fn send(
+        &mut self,
+        from: Slot,
+        memory: &[u8],
+        to: u32,
+        message: (u32, u32),
+        reply: (u32, u32),
+    ) -> Result<Sent, Status> {
+        let sent = self.send_now(from, memory, to, message, reply);
+        if sent.is_err() {
+            self.lend_nothing(from);
+        }
+        sent
+    }
+
+    #[inline]
+    fn send_now(
         &mut self,
         from: Slot,
         memory: &[u8],
@@ -60,7 +77,7 @@ impl Kernel {
     }
 
     /// The receiver takes it at once, or later.
-    fn deliver_from(
+    pub(crate) fn deliver_from(
         &mut self,
         from: Slot,
         receiver: Slot,
@@ -69,8 +86,7 @@ impl Kernel {
     ) -> Result<(), Status> {
         let (sender, server) = self.table.pair_mut(from, receiver).ok_or(Status::NoProcess)?;
         let (pid, to) = (sender.pid, server.pid);
-        sender.sends += 1;
-        sender.out.hop = 0;
+        sender.begin_send();
         let transaction = sender.sends;
         if server.queue.len() >= QUEUE_MAX {
             return Err(Status::Full);
@@ -103,6 +119,7 @@ impl Kernel {
         let mut taken = false;
         if let (true, Call::Receive(receive)) = (server.waits_for(from), server.call) {
             let len = message.len() as u32;
+            let (from, transaction) = shown(from, transaction);
             let envelope = Envelope { from, transaction, len, kind: Kind::Message };
             taken = receive.buffer.holds(message.len());
             if taken {
@@ -264,7 +281,8 @@ pub(crate) fn read_pid(memory: &[u8], at: u32) -> Result<Pid, Status> {
 }
 
 #[inline]
-fn read_sender(memory: &[u8], at: u32) -> Result<(Pid, u64), Status> {
+pub(crate) fn read_sender(memory: &[u8], at: u32) -> Result<(Pid, u64), Status> {
     let bytes = memory.get(at as usize..).and_then(|rest| rest.first_chunk());
-    Ok(Envelope::sender(bytes.ok_or(Status::BadAddress)?))
+    let (from, transaction) = Envelope::sender(bytes.ok_or(Status::BadAddress)?);
+    Ok(meant(from, transaction))
 }

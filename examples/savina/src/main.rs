@@ -1,92 +1,55 @@
-//! Workloads of the Savina suite (Imam and Sarkar, "Savina: an actor benchmark suite", AGERE 2014), as processes.
+//! Benchmarks of the Savina suite (Imam and Sarkar, 2014), as processes that talk.
 //!
-//! `savina NAME SIZE...` runs one, first a tenth of it to warm up, and prints `NAME ITEMS SECONDS`. Each module says what
-//! an item is, and counts: a wrong result ends the program with a failure. The same workloads for other systems, with the
-//! same command line, are in `benches/peers`.
-//!
-//! Savina's actors send and go on. Here a sender waits for its reply, so three of them read otherwise: what only takes
-//! and answers is a handler; a token is forwarded; and who asks and is asked at the same time is a process and a handler.
+//! `peri run --local --with savina_servers.wasm savina.wasm NAME [ITEMS]` prints `NAME ITEMS SECONDS PER_SECOND`. A send here
+//! waits for its reply, so an item is a round trip where the suite counts messages: each benchmark says what its items are.
 
-mod big;
-mod chameneos;
-mod counting;
-mod fork_join;
-mod gathering;
-mod part;
-mod philosophers;
-mod ping_pong;
-mod servants;
-mod thread_ring;
+mod benchmarks;
+mod services;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use peripatos::Error;
 
-const USAGE: &str = "\
-usage: savina ping_pong ROUND_TRIPS
-       savina counting MESSAGES
-       savina thread_ring HOPS
-       savina fork_join_create PROCESSES
-       savina fork_join_throughput MESSAGES
-       savina chameneos MEETINGS
-       savina big PINGS
-       savina philosophers PHILOSOPHERS MEALS_EACH
-It spawns `servant`: peri run --local --with servant.wasm savina.wasm ...";
+/// A benchmark: its name, what it counts, how many if nobody says, and itself.
+type Benchmark = (&'static str, &'static str, u64, fn(u64) -> Result<u64, Error>);
 
-/// What was done, and in how long.
-struct Done {
-    items: u64,
-    time: Duration,
-}
-
-impl Done {
-    /// So many items, begun then and ended now.
-    fn since(begun: Instant, items: u64) -> Done {
-        Done { items, time: begun.elapsed() }
-    }
-}
+const ALL: [Benchmark; 7] = [
+    ("ping-pong", "round trips of two processes", 200_000, benchmarks::ping_pong),
+    ("thread-ring", "hops of a token around 100 processes", 100_000, benchmarks::thread_ring),
+    ("counting", "increments of a server's counter", 1_000_000, benchmarks::counting),
+    ("fork-join", "processes that are made, compute and end", 10_000, benchmarks::fork_join),
+    ("chameneos", "meetings of two of 100 processes", 100_000, benchmarks::chameneos),
+    ("big", "pings, each from one of 120 processes to a random one", 240_000, benchmarks::big),
+    ("philosophers", "meals of 20 processes with one arbiter", 200_000, benchmarks::philosophers),
+];
 
 #[peripatos::main]
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let numbers: Option<Vec<u32>> = args.iter().skip(1).map(|text| text.parse().ok()).collect();
-    let (Some(name), Some(numbers)) = (args.first(), numbers) else { return usage() };
-    let Some(workload) = workload(name, &numbers) else { return usage() };
-    match workload(10).and_then(|_| workload(1)) {
-        Ok(Done { items, time }) => {
-            println!("{name} {items} {:.6}", time.as_secs_f64());
-            ExitCode::SUCCESS
+    let wanted = args.first().map_or("", String::as_str);
+    let items: Option<u64> = args.get(1).and_then(|text| text.parse().ok());
+    let chosen: Vec<_> =
+        ALL.iter().filter(|(name, ..)| wanted == "all" || wanted == *name).collect();
+    if chosen.is_empty() || args.len() > 1 && items.is_none() {
+        eprintln!("usage: savina NAME [ITEMS]\n       savina all");
+        for (name, what, items, _) in ALL {
+            eprintln!("  {name:13} {items:8} {what}");
         }
-        Err(error) => {
-            eprintln!("{name}: {error}");
-            ExitCode::FAILURE
+        return ExitCode::from(2);
+    }
+    for (name, _, usual, run) in chosen {
+        let begun = Instant::now();
+        match run(items.unwrap_or(*usual)) {
+            Ok(items) => {
+                let seconds = begun.elapsed().as_secs_f64();
+                println!("{name} {items} {seconds:.6} {:.0}", items as f64 / seconds);
+            }
+            Err(error) => {
+                eprintln!("{name}: {error}");
+                return ExitCode::FAILURE;
+            }
         }
     }
-}
-
-fn usage() -> ExitCode {
-    eprintln!("{USAGE}");
-    ExitCode::from(2)
-}
-
-/// What is to be done, divided by a number.
-type Workload = Box<dyn Fn(u32) -> Result<Done, Error>>;
-
-fn workload(name: &str, numbers: &[u32]) -> Option<Workload> {
-    let run = match (name, numbers) {
-        ("ping_pong", [_]) => ping_pong::run,
-        ("counting", [_]) => counting::run,
-        ("thread_ring", [_]) => thread_ring::run,
-        ("fork_join_create", [_]) => fork_join::create,
-        ("fork_join_throughput", [_]) => fork_join::throughput,
-        ("chameneos", [_]) => chameneos::run,
-        ("big", [_]) => big::run,
-        ("philosophers", &[philosophers, meals]) => {
-            return Some(Box::new(move |by| philosophers::run(philosophers, meals.div_ceil(by))));
-        }
-        _ => return None,
-    };
-    let size = numbers[0];
-    Some(Box::new(move |by| run(size.div_ceil(by))))
+    ExitCode::SUCCESS
 }

@@ -2,19 +2,25 @@
 #include "../peripatos.h"
 #include <stdio.h>
 
-/* Exits with the code that it was given; with none it waits for ever. */
+/* Waits until it is notified, and exits with the code that it was given. */
 static void child(void) {
-    int32_t code;
+    int32_t code = 0;
     peri_envelope from;
-    if (peri_argument(&code, sizeof code) == sizeof code) exit(code);
+    peri_argument(&code, sizeof code);
     peri_receive(NULL, 0, &from);
+    exit(code);
 }
 
 PERI_SPAWNED(child)
 
+static peri_pid start(int32_t code) {
+    peri_pid pid;
+    if (peri_spawn(NULL, &code, sizeof code, &pid) < 0 || peri_monitor(&pid) < 0) exit(1);
+    return pid;
+}
+
 static void await_end(const char *what, const peri_pid *of) {
     peri_envelope ended;
-    if (peri_monitor(of) < 0) exit(1);
     do {
         if (peri_receive(NULL, 0, &ended) < 0) exit(1);
     } while (ended.kind != PERI_ENDED || !peri_is(&ended.from, of));
@@ -22,14 +28,17 @@ static void await_end(const char *what, const peri_pid *of) {
 }
 
 int main(void) {
-    peri_pid pid;
     int32_t codes[] = {0, 3};
+    peri_pid pid;
     for (int i = 0; i < 2; i++) {
-        if (peri_spawn(NULL, &codes[i], sizeof codes[i], &pid) < 0) return 1;
+        pid = start(codes[i]);
+        peri_notify(&pid, 1);
         await_end("exits", &pid);
     }
-    if (peri_spawn(NULL, NULL, 0, &pid) < 0 || peri_end(&pid) < 0) return 1;
+    pid = start(0);
+    if (peri_end(&pid) < 0) return 1;
     await_end("is ended", &pid);
+    if (peri_monitor(&pid) < 0) return 1;
     await_end("has ended long ago", &pid);
     return 0;
 }

@@ -1,19 +1,18 @@
-//! A server that replies later: a lock. Who wants it while somebody has it is kept, and gets the reply when it is free.
+//! Servers that reply later: locks. Who wants one while somebody has it is kept, and gets the reply when it is free. One is
+//! a receive loop, the other a handler.
 //!
-//! `peri run --local later.wasm`
+//! `peri run --local --with lock_handler.wasm later.wasm`
+
+#[path = "interfaces/lock.rs"]
+mod interface;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use peripatos::{Error, Received, Reply, spawn_fn};
+use interface::{LockClient, LockRequest};
+use peripatos::{Error, Pid, Received, Reply, spawn, spawn_fn};
 
-/// Only one has it at a time.
-#[peripatos::service]
-trait Lock {
-    fn take(&mut self);
-    /// Gives it back: how many have had it.
-    fn give(&mut self) -> u32;
-}
+const USERS: u32 = 20;
 
 fn lock(_: ()) {
     let mut buffer = [0; 64];
@@ -31,8 +30,9 @@ fn lock(_: ()) {
                 times += 1;
                 let _ = reply.send(&times);
                 // One who waits no more is passed over.
-                taken =
-                    std::iter::from_fn(|| waiting.pop_front()).any(|reply| reply.send(&()).is_ok());
+                taken = std::iter::from_fn(|| waiting.pop_front())
+                    .map(|reply| reply.send(&()))
+                    .any(|sent| sent.is_ok());
             }
         }
     }
@@ -42,17 +42,15 @@ fn user(lock: LockClient) {
     lock.take().expect("the lock");
     std::thread::sleep(Duration::from_millis(1));
     let times = lock.give().expect("the lock");
-    if times == 20 {
+    if times == USERS {
         let parent = peripatos::parent().expect("whoever made me");
         peripatos::send(parent, b"all have had it", &mut []).expect("a reply");
     }
 }
 
-#[peripatos::main]
-fn main() -> Result<(), Error> {
-    let lock = LockClient::new(spawn_fn(lock, &())?);
-    for _ in 0..20 {
-        spawn_fn(user, &lock)?;
+fn try_out(lock: Pid) -> Result<(), Error> {
+    for _ in 0..USERS {
+        spawn_fn(user, &LockClient::new(lock))?;
     }
     let mut buffer = [0; 64];
     if let Received::Message(message) = peripatos::receive(&mut buffer)? {
@@ -60,4 +58,10 @@ fn main() -> Result<(), Error> {
         message.reply(b"")?;
     }
     Ok(())
+}
+
+#[peripatos::main]
+fn main() -> Result<(), Error> {
+    try_out(spawn_fn(lock, &())?)?;
+    try_out(spawn("lock_handler").start()?)
 }

@@ -2,30 +2,29 @@
 
 use std::process::exit;
 
-use peripatos::{Error, Pid, Received, end, link, monitor, receive, spawn_fn};
+use peripatos::{End, Error, Pid, Received, end, link, monitor, notify, receive, spawn_fn};
 
+/// Waits until it is notified, and exits.
 fn exits(code: i32) {
+    let _ = receive(&mut []);
     exit(code);
 }
 
-fn waits_for_ever(_: ()) {
+/// Spawns a child, links itself to that, and waits. Whoever ends, ends the other.
+fn has_a_child(of: Pid) {
+    let child = spawn_fn(exits, &1).expect("a child");
+    link(child).expect("a child that is there");
+    // The parent has to know both.
+    peripatos::send(of, b"", &mut []).expect("a reply");
+    let _ = notify(child, 1);
     let _ = receive(&mut []);
 }
 
-/// Spawns a child that it is linked with, tells who that is, and exits: the child ends with it.
-fn exits_and_is_linked(parent: Pid) {
-    let child = spawn_fn(waits_for_ever, &()).expect("a child");
-    link(child).expect("a child that is there");
-    peripatos::send(parent, &[], &mut []).expect("a reply");
-    exit(1);
-}
-
-/// Waits until this process has ended: how.
-fn await_end(of: Pid) -> Result<String, Error> {
-    monitor(of)?;
+/// Waits until a process that is monitored ends.
+fn await_end(of: Pid) -> Result<End, Error> {
     loop {
-        match peripatos::receive(&mut [])? {
-            Received::Ended(ended) if ended.pid == of => return Ok(format!("{:?}", ended.end)),
+        match receive(&mut [])? {
+            Received::Ended(ended) if ended.pid == of => return Ok(ended.end),
             Received::Message(message) => message.reply(b"")?,
             _ => {}
         }
@@ -34,12 +33,20 @@ fn await_end(of: Pid) -> Result<String, Error> {
 
 #[peripatos::main]
 fn main() -> Result<(), Error> {
-    println!("exits well: {}", await_end(spawn_fn(exits, &0)?)?);
-    println!("exits: {}", await_end(spawn_fn(exits, &3)?)?);
-    let waiting = spawn_fn(waits_for_ever, &())?;
-    end(waiting)?;
-    println!("is ended: {}", await_end(waiting)?);
-    println!("has ended long ago: {}", await_end(waiting)?);
-    println!("linked: {}", await_end(spawn_fn(exits_and_is_linked, &Pid::own())?)?);
+    for code in [0, 3] {
+        let child = spawn_fn(exits, &code)?;
+        monitor(child)?;
+        notify(child, 1)?;
+        println!("exits: {:?}", await_end(child)?);
+    }
+    let child = spawn_fn(exits, &0)?;
+    monitor(child)?;
+    end(child)?;
+    println!("is ended: {:?}", await_end(child)?);
+    monitor(child)?;
+    println!("has ended long ago: {:?}", await_end(child)?);
+    let child = spawn_fn(has_a_child, &Pid::own())?;
+    monitor(child)?;
+    println!("its child has ended: {:?}", await_end(child)?);
     Ok(())
 }

@@ -5,13 +5,16 @@
 //!
 //! * [`service`] makes typed calls of a trait: a client, and two ways to serve it ([`handler!`], [`serve`]).
 //! * [`send`], [`receive`], [`notify`] and a message's [`Caller`] are the messages themselves: bytes.
+//! * [`send_lending`] shows the receiver more than a message holds; [`Caller::read_lease`] reads it.
 //! * [`spawn`] and [`spawn_fn`] make processes; [`monitor`] and [`link`] tell how they end.
-//! * [`register`] and [`lookup`] give them names.
+//! * [`register`] and [`lookup`] give them names; [`join`] makes them members of groups, [`send_all`] asks all of one.
 //! * Time is the standard library's: [`std::time::Instant`], [`std::thread::sleep`], and [`receive_timeout`].
 
 mod buffers;
 mod end;
 mod error;
+mod group;
+mod lease;
 mod message;
 mod names;
 mod pid;
@@ -23,9 +26,11 @@ pub mod typed;
 
 pub use end::{End, Ended, end, link, monitor, unlink, unmonitor};
 pub use error::Error;
+pub use group::{GROUP_MEMBERS_MAX, Replies, join, leave, members, send_all, send_any};
+pub use lease::{send_lending, send_lending_mut};
 pub use message::{
     Caller, MESSAGE_BYTES_MAX, Message, Received, notify, receive, receive_from, receive_timeout,
-    send,
+    send, send_value,
 };
 pub use names::{Names, lookup, names, register, unregister};
 pub use peripatos_macros::{main, service};

@@ -19,6 +19,21 @@ pub fn send<'r>(to: Pid, message: &[u8], reply: &'r mut [u8]) -> Result<&'r [u8]
     Ok(&reply[..len])
 }
 
+/// Sends a value, encoded with postcard, and waits for the reply: bytes.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_value<'r, T: Serialize + ?Sized>(
+    to: Pid,
+    value: &T,
+    reply: &'r mut [u8],
+) -> Result<&'r [u8], Error> {
+    buffers::for_call(|buffer| {
+        let message = postcard::to_slice(value, buffer)?;
+        send(to, message, reply)
+    })
+}
+
 /// Sets bits for a process, which gets all that have been set with its next receive. Does not wait; whether it is there
 /// is not told.
 ///
@@ -161,6 +176,17 @@ impl Caller {
     /// [`Error::NotWaiting`], [`Error::NoProcess`], [`Error::Deadlock`], [`Error::Full`], [`Error::TooLong`].
     pub fn forward(self, to: Pid, message: &[u8]) -> Result<(), Error> {
         Error::check(raw::forward(&self.0, to.bytes(), message)).map(drop)
+    }
+
+    pub(crate) fn envelope(&self) -> &[u8; ENVELOPE_BYTES] {
+        &self.0
+    }
+
+    /// What distinguishes its send from all others.
+    pub(crate) fn send_id(&self) -> [u8; 24] {
+        let mut id = [0; 24];
+        id.copy_from_slice(&self.0[..24]);
+        id
     }
 
     fn transaction(&self) -> u64 {

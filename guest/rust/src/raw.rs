@@ -35,6 +35,20 @@ mod v1 {
             message: *const u8,
             len: usize,
         ) -> i32;
+        pub(super) fn lend(address: *const u8, len: usize, rights: u32) -> i32;
+        pub(super) fn lease(envelope: *const u8) -> i32;
+        pub(super) fn read_lease(
+            envelope: *const u8,
+            offset: u32,
+            buffer: *mut u8,
+            len: usize,
+        ) -> i32;
+        pub(super) fn write_lease(
+            envelope: *const u8,
+            offset: u32,
+            bytes: *const u8,
+            len: usize,
+        ) -> i32;
         pub(super) fn notify(to: *const u8, bits: u64) -> i32;
         pub(super) fn wait() -> i32;
         pub(super) fn own_pid(pid: *mut u8) -> i32;
@@ -66,6 +80,18 @@ mod v1 {
             room: usize,
             pid: *mut u8,
         ) -> i32;
+        pub(super) fn join(name: *const u8, len: usize) -> i32;
+        pub(super) fn leave(name: *const u8, len: usize) -> i32;
+        pub(super) fn members(name: *const u8, len: usize, pids: *mut u8, room: usize) -> i32;
+        pub(super) fn send_all(
+            name: *const u8,
+            name_len: usize,
+            message: *const u8,
+            len: usize,
+            reply: *mut u8,
+            room: usize,
+            mode: u32,
+        ) -> i32;
     }
 }
 
@@ -82,6 +108,10 @@ mod v1 {
         receive(*const u8, *mut u8, usize, *mut u8, i64);
         reply(*const u8, *const u8, usize);
         forward(*const u8, *const u8, *const u8, usize);
+        lend(*const u8, usize, u32);
+        lease(*const u8);
+        read_lease(*const u8, u32, *mut u8, usize);
+        write_lease(*const u8, u32, *const u8, usize);
         notify(*const u8, u64);
         wait();
         own_pid(*mut u8);
@@ -97,6 +127,10 @@ mod v1 {
         unregister(*const u8, usize);
         lookup(*const u8, usize, *mut u8);
         next_name(*const u8, usize, *const u8, usize, *mut u8, usize, *mut u8);
+        join(*const u8, usize);
+        leave(*const u8, usize);
+        members(*const u8, usize, *mut u8, usize);
+        send_all(*const u8, usize, *const u8, usize, *mut u8, usize, u32);
     }
 }
 
@@ -149,6 +183,47 @@ pub fn reply(envelope: &EnvelopeBytes, message: &[u8]) -> i32 {
 pub fn forward(envelope: &EnvelopeBytes, to: &PidBytes, message: &[u8]) -> i32 {
     // SAFETY: read at once.
     unsafe { v1::forward(envelope.as_ptr(), to.as_ptr(), message.as_ptr(), message.len()) }
+}
+
+/// A part of the caller's memory, as it is lent.
+#[derive(Debug)]
+pub enum Lent<'a> {
+    /// To be read.
+    Read(&'a [u8]),
+    /// To be read and written.
+    Write(&'a mut [u8]),
+}
+
+/// Sends, lends something, and waits for the reply.
+pub fn send_lending(to: &PidBytes, message: &[u8], lent: Lent<'_>, reply: &mut [u8]) -> i32 {
+    let (address, len, rights) = match lent {
+        Lent::Read(lent) => (lent.as_ptr(), lent.len(), 1),
+        Lent::Write(lent) => (lent.as_mut_ptr().cast_const(), lent.len(), 3),
+    };
+    // SAFETY: until this returns it is borrowed, for writing if it may be written; and the send is over then, whatever
+    // has come of it: it is not lent any more.
+    match unsafe { v1::lend(address, len, rights) } {
+        0 => send(to, message, reply),
+        error => error,
+    }
+}
+
+/// How much was lent.
+pub fn lease(envelope: &EnvelopeBytes) -> i32 {
+    // SAFETY: read at once.
+    waited(unsafe { v1::lease(envelope.as_ptr()) })
+}
+
+/// Reads from it.
+pub fn read_lease(envelope: &EnvelopeBytes, offset: u32, buffer: &mut [u8]) -> i32 {
+    // SAFETY: the envelope is read at once; the buffer is borrowed until the answer is there.
+    waited(unsafe { v1::read_lease(envelope.as_ptr(), offset, buffer.as_mut_ptr(), buffer.len()) })
+}
+
+/// Writes to it.
+pub fn write_lease(envelope: &EnvelopeBytes, offset: u32, bytes: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    waited(unsafe { v1::write_lease(envelope.as_ptr(), offset, bytes.as_ptr(), bytes.len()) })
 }
 
 /// Sets bits.
@@ -250,6 +325,35 @@ pub fn next_name(prefix: &[u8], after: &[u8], name: &mut [u8], pid: &mut PidByte
     }
 }
 
+/// Into a group.
+pub fn join(name: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::join(name.as_ptr(), name.len()) }
+}
+
+/// Out of it.
+pub fn leave(name: &[u8]) -> i32 {
+    // SAFETY: read at once.
+    unsafe { v1::leave(name.as_ptr(), name.len()) }
+}
+
+/// Who is in it.
+pub fn members(name: &[u8], pids: &mut [u8]) -> i32 {
+    // SAFETY: read, and written, at once.
+    unsafe { v1::members(name.as_ptr(), name.len(), pids.as_mut_ptr(), pids.len()) }
+}
+
+/// Sends to all of it, and waits for one reply, or for all.
+pub fn send_all(name: &[u8], message: &[u8], reply: &mut [u8], all: bool) -> i32 {
+    let (name_ptr, name_len) = (name.as_ptr(), name.len());
+    let (message, len, room) = (message.as_ptr(), message.len(), reply.len());
+    let mode = u32::from(all);
+    // SAFETY: name and message are read at once; the reply's room is borrowed until the answer is there.
+    waited(unsafe {
+        v1::send_all(name_ptr, name_len, message, len, reply.as_mut_ptr(), room, mode)
+    })
+}
+
 /// The function at this place in the program's table, of which it was told by [`address`].
 ///
 /// # Safety
@@ -259,9 +363,6 @@ pub(crate) unsafe fn function<F: Copy>(address: usize) -> F {
     // SAFETY: the caller's promise; the sizes are equal.
     unsafe { std::mem::transmute_copy(&address) }
 }
-
-/// What a handler answers that replies later.
-const LATER: i32 = -1;
 
 /// A handler's buffer.
 #[repr(C, align(8))]
@@ -286,8 +387,11 @@ pub fn handler_buffer() -> u64 {
     (size_of::<Buffer>() as u64) << 32 | BUFFER.0.get() as usize as u64
 }
 
+/// What a handler answers that replies later.
+const LATER: i32 = -1;
+
 /// What `peripatos_handle` does: `handle` gets the envelope, the buffer, and the length of the message in it; it answers
-/// the length of the reply, which it has written over the message. `None`: it replies later.
+/// the length of the reply, which it has written over the message, or nothing: it replies later, or has replied.
 pub fn handle(
     len: i32,
     handle: impl FnOnce(&EnvelopeBytes, &mut [u8; MESSAGE_BYTES_MAX], usize) -> Option<usize>,

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::raw::ENVELOPE_BYTES;
-use crate::{Caller, Ended, Error, Pid, Received, buffers, raw, receive};
+use crate::{Caller, Ended, Error, Message, Pid, Received, buffers, raw, receive};
 
 /// First byte of a reply: the value follows.
 const VALUE: u8 = 0;
@@ -98,6 +98,9 @@ impl<T: Serialize> Reply<T> {
     /// # Errors
     /// [`Error::NotWaiting`]: nobody waits for it any more. [`Error::TooLong`].
     pub fn send(self, value: &T) -> Result<(), Error> {
+        if now::is_for(&self.caller) {
+            return now::reply(&(VALUE, value));
+        }
         self.caller.reply_with(&(VALUE, value))
     }
 }
@@ -207,52 +210,50 @@ pub fn handler<I: Interface<S> + ?Sized, S: 'static>(mut service: S) -> Serve {
 /// peripatos::handler!(Adder, || Plain);
 /// ```
 ///
-/// `handler!(bytes: function)`: `function` is called with the sender, the buffer and the length of the message in it; it
-/// writes the reply over the message, and answers its length.
+/// `handler!(later TraitRequest, new, serve)`: for a server that replies when it likes. `serve` is called with what `new`
+/// has given and a request; it may keep the request's `reply`, and is called for others meanwhile.
 ///
 /// ```no_run
-/// fn echo(_from: peripatos::Pid, _buffer: &mut [u8], length: usize) -> usize {
-///     length
+/// # use peripatos::Reply;
+/// #[peripatos::service]
+/// pub trait Gate {
+///     fn pass(&mut self);
+///     fn open(&mut self);
+/// }
+///
+/// peripatos::handler!(later GateRequest, Vec::new, |waiting: &mut Vec<Reply<()>>, request| match request {
+///     GateRequest::Pass { reply } => waiting.push(reply),
+///     GateRequest::Open { reply } => {
+///         waiting.drain(..).chain([reply]).for_each(|reply| drop(reply.send(&())));
+///     }
+/// });
+/// ```
+///
+/// `handler!(bytes: function)`: `function` is called with the sender, the buffer and the length of the message in it. It
+/// writes the reply over the message and answers its length; or it keeps the sender and answers `None`.
+///
+/// ```no_run
+/// fn echo(_from: peripatos::Caller, _buffer: &mut [u8], length: usize) -> Option<usize> {
+///     Some(length)
 /// }
 ///
 /// peripatos::handler!(bytes: echo);
-/// ```
-///
-/// `handler!(later: function)`: the same with whoever waits for the reply. If the answer is `None`, that is kept, and gets
-/// its reply when another message is served.
-///
-/// ```no_run
-/// use peripatos::Caller;
-/// use std::cell::Cell;
-///
-/// thread_local! {
-///     static FIRST: Cell<Option<Caller>> = Cell::default();
-/// }
-///
-/// /// Brings two together: neither goes on before the other has come.
-/// fn meet(caller: Caller, _buffer: &mut [u8], _length: usize) -> Option<usize> {
-///     let Some(first) = FIRST.take() else {
-///         FIRST.set(Some(caller));
-///         return None;
-///     };
-///     let _ = first.reply(b"");
-///     Some(0)
-/// }
-///
-/// peripatos::handler!(later: meet);
 /// ```
 #[macro_export]
 macro_rules! handler {
     (bytes: $function:expr) => {
         $crate::handler!(@ |len| $crate::typed::handle_bytes(len, $function));
     };
-    (later: $function:expr) => {
-        $crate::handler!(@ |len| $crate::typed::handle_later(len, $function));
+    (later $request:ty, $new:expr, $serve:expr) => {
+        $crate::handler!(service $crate::typed::handler_later(<$request>::of, ($new)(), $serve));
     };
     ($interface:path, $new:expr) => {
+        $crate::handler!(service $crate::typed::handler::<dyn $interface, _>(($new)()));
+    };
+    (service $service:expr) => {
         ::std::thread_local! {
             static PERIPATOS_SERVICE: ::std::cell::RefCell<$crate::typed::Serve> =
-                ::std::cell::RefCell::new($crate::typed::handler::<dyn $interface, _>(($new)()));
+                ::std::cell::RefCell::new($service);
         }
         $crate::handler!(@ |len| {
             // A handler is not called while it is being called.
@@ -276,15 +277,67 @@ macro_rules! handler {
 }
 
 /// What `handler!(bytes: ...)` does.
-pub fn handle_bytes(len: i32, function: fn(Pid, &mut [u8], usize) -> usize) -> i32 {
-    raw::handle(len, |envelope, message, len| {
-        Some(function(Caller::from_envelope(*envelope).pid(), message, len))
-    })
-}
-
-/// What `handler!(later: ...)` does.
-pub fn handle_later(len: i32, function: fn(Caller, &mut [u8], usize) -> Option<usize>) -> i32 {
+pub fn handle_bytes(len: i32, function: fn(Caller, &mut [u8], usize) -> Option<usize>) -> i32 {
     raw::handle(len, |envelope, message, len| {
         function(Caller::from_envelope(*envelope), message, len)
     })
+}
+
+/// A handler that replies when it likes.
+pub fn handler_later<R: 'static, S: 'static>(
+    request: fn(Message<'_>) -> Option<R>,
+    mut service: S,
+    serve: fn(&mut S, R),
+) -> Serve {
+    Box::new(move |len| {
+        raw::handle(len, |envelope, message, len| {
+            let caller = Caller::from_envelope(*envelope);
+            now::begin(&caller);
+            if let Some(request) = request(Message { bytes: &message[..len], caller }) {
+                serve(&mut service, request);
+            }
+            now::end(message)
+        })
+    })
+}
+
+/// A handler that replies while it is called needs no call of the kernel for that: the reply goes where the message was.
+mod now {
+    use std::cell::Cell;
+
+    use serde::Serialize;
+
+    use crate::{Caller, Error, buffers};
+
+    thread_local! {
+        /// Whose call it is, until it is replied to.
+        static CALL: Cell<Option<[u8; 24]>> = const { Cell::new(None) };
+        /// The length of the reply, which lies in the buffer for serving.
+        static REPLY: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn begin(caller: &Caller) {
+        CALL.set(Some(caller.send_id()));
+        REPLY.set(None);
+    }
+
+    pub(super) fn is_for(caller: &Caller) -> bool {
+        CALL.get().is_some_and(|call| call == caller.send_id())
+    }
+
+    pub(super) fn reply<T: Serialize>(value: &T) -> Result<(), Error> {
+        let len = buffers::for_serving(|buffer| {
+            Ok::<_, Error>(postcard::to_slice(value, buffer)?.len())
+        })?;
+        CALL.set(None);
+        REPLY.set(Some(len));
+        Ok(())
+    }
+
+    pub(super) fn end(message: &mut [u8]) -> Option<usize> {
+        CALL.set(None);
+        let len = REPLY.take()?;
+        buffers::for_serving(|buffer| message[..len].copy_from_slice(&buffer[..len]));
+        Some(len)
+    }
 }

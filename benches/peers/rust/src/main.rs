@@ -1,4 +1,4 @@
-//! The workloads of `examples/savina` with actors of kameo: `peer NAME SIZE...` runs one, a tenth of it first, and prints
+//! The workloads of `benches/peers/peripatos` with actors of kameo: `peer NAME SIZE...` runs one, a tenth of it first, and prints
 //! `NAME ITEMS SECONDS`. What waits for a reply in Peripatos and need not here does not wait. Memory is shared.
 
 mod crowds;

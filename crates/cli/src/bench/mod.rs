@@ -9,6 +9,7 @@ pub(crate) mod process;
 pub(crate) mod sample;
 mod savina;
 mod scratch;
+mod spawn;
 
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::guests::{ALL, Guest};
@@ -47,6 +48,14 @@ enum What {
         /// Only the metrics of these names, or that begin so
         #[arg(long, value_name = "METRIC")]
         only: Vec<String>,
+    },
+    /// What a process takes to be spawned, to be there and to be woken
+    Spawn {
+        #[command(flatten)]
+        figures: Figures,
+        /// How many are to be there at a time
+        #[arg(long, value_name = "N", default_value_t = CROWD)]
+        processes: u32,
     },
     /// Workloads that are known from other systems, on all cores: items a second
     Savina {
@@ -92,6 +101,8 @@ struct Figures {
 
 /// Rounds behind every median.
 const ROUNDS: usize = 11;
+/// Processes that are there at a time, unless the user says otherwise: more than memory mappings allow to be awake.
+const CROWD: u32 = 100_000;
 
 pub(crate) fn run(options: &Bench) -> Result<End> {
     let progress = |name: &str| say(format_args!("measuring {name}"));
@@ -111,6 +122,9 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
         What::Ipc { figures, only } => {
             (ipc::measure(figures.rounds.max(1), only, progress)?, figures.output)
         }
+        What::Spawn { figures, processes } => {
+            (spawn::measure(figures.rounds.max(1), *processes, progress)?, figures.output)
+        }
         What::Savina { figures, only } => {
             (savina::measure(figures.rounds.max(1), only, progress)?, figures.output)
         }
@@ -123,6 +137,13 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
     };
     format.show(&metrics, || sample::table(&metrics))?;
     Ok(End::SUCCESS)
+}
+
+/// A program in the text format.
+fn assembled(name: &'static str, text: &str) -> Result<Guest> {
+    let wasm = wat::parse_str(text).map_err(|error| Failure::new(Code::Internal, name, error))?;
+    // A few, once in the life of this command.
+    Ok(Guest::foreign(name, wasm.leak()))
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Guest>> {

@@ -7,6 +7,7 @@ pub(crate) mod nodes;
 
 pub(crate) mod migrate;
 
+pub(crate) mod call;
 pub(crate) mod compile;
 pub(crate) mod doctor;
 pub(crate) mod freeze;

@@ -87,6 +87,7 @@ fn of_node(row: &ProcessRow, node: String) -> Row {
             RowState::Waiting => "waiting",
             RowState::Moving => "moving",
             RowState::InDoubt => "in-doubt",
+            RowState::Asleep => "asleep",
         },
         started_unix_seconds: row.process.started_unix_seconds,
         cpu_ms: row.cpu_ms,

@@ -38,6 +38,9 @@ pub(crate) struct Run {
     /// The program may register and look up only names that begin so
     #[arg(long, value_name = "PREFIX", default_value = "")]
     name_prefix: String,
+    /// Files, streams, clocks and random numbers come from the process of this name, on any node, in place of this command
+    #[arg(long, value_name = "NAME", conflicts_with = "local")]
+    devices: Option<String>,
     #[command(flatten)]
     at: At,
     /// Run it in this command, not on a node
@@ -208,7 +211,8 @@ fn run_family(options: &Run, start: family::Start) -> Result<End> {
 /// The node to run on: the one that was named, or any there is, if the program can run there.
 fn node(options: &Run) -> Result<Option<NodeClient>> {
     let only_here = options.plain || options.common.is_for_here();
-    if only_here && (options.detach || options.at.at.is_some()) {
+    let elsewhere = options.detach || options.at.at.is_some() || options.devices.is_some();
+    if only_here && elsewhere {
         let cause = "a node runs a program as it is: without --plain, --freeze-every, --freeze-random, \
                      --interpreter and --stats";
         return Err(Failure::new(Code::Usage, "run", cause));
@@ -216,7 +220,11 @@ fn node(options: &Run) -> Result<Option<NodeClient>> {
     if only_here || options.local {
         return Ok(None);
     }
-    if options.detach { options.at.connect().map(Some) } else { options.at.find() }
+    if options.detach || options.devices.is_some() {
+        options.at.connect().map(Some)
+    } else {
+        options.at.find()
+    }
 }
 
 /// Runs the program on a node, with this command as its origin.
@@ -244,6 +252,7 @@ fn on_node(
         programs: names.into_iter().collect(),
         processes_max: options.processes_max,
         name_prefix: options.name_prefix.clone(),
+        devices: options.devices.clone(),
         env,
         memory_bytes_max: options.common.limits().memory_bytes,
         canonical_nan: options.canonical_nan,

@@ -3,11 +3,13 @@
 //! Real programs run undisturbed first, each on a core of its own, for what they print and how long they take. Then the
 //! demo starts two nodes of one core each on this machine, joined over TCP as those of two machines are, and all the
 //! programs on the first of them. They walk to the idle one by themselves, back when it is emptied, and over again; what
-//! they print must be the same, byte for byte. At last the price of being migratable is measured on the spot.
+//! they print must be the same, byte for byte. Then philosophers dine, and are carried to and fro while they talk to
+//! their tables and forks ([`dinner`]). At last the price of being migratable is measured on the spot.
 //!
 //! The order is [`run`]; [`show`] is the walk, [`screen`] what is seen of it.
 
 mod cpus;
+mod dinner;
 mod nodes;
 mod price;
 mod programs;
@@ -27,7 +29,7 @@ use std::time::Instant;
 /// Shows real programs walking between two nodes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Demo {
-    /// A tenth of the work, and no price
+    /// A tenth of the work, a short dinner, and no price
     #[arg(long)]
     quick: bool,
 }
@@ -54,14 +56,22 @@ pub(crate) fn run(options: &Demo) -> Result<End> {
         screen.draw(&rows);
     })?;
     let outcome = show::run(&nodes, &programs, &alone, &mut rows, &mut screen)?;
-    drop(nodes);
     screen.leave(&rows);
     put(&summary::of_show(&rows, &alone, &outcome));
+    let text =
+        "dinner   philosophers dine on both nodes, and are carried to and fro while they talk ...";
+    let dinner = screen.meanwhile(text, || dinner::serve(&nodes, options.quick))?;
+    drop(nodes);
+    put(&summary::of_dinner(&dinner));
     if !options.quick {
         let text = "price    being measured on this machine ...";
         put(&summary::of_price(&screen.meanwhile(text, price::measure)?));
     }
     put(&format!("All in {:.0} s.\n", started.elapsed().as_secs_f64()));
     let identical = rows.iter().all(|row| row.state == State::Identical);
-    Ok(if identical { End::SUCCESS } else { End::Exit(ExitCode::Internal.number()) })
+    Ok(if identical && dinner.is_good {
+        End::SUCCESS
+    } else {
+        End::Exit(ExitCode::Internal.number())
+    })
 }

@@ -10,6 +10,7 @@ use crate::exit::{Code, Failure, Result};
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{End, ProcessRow, RowState};
 use peripatos_host::node::NodeClient;
+use peripatos_host::node::protocol::Start;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,9 @@ pub(super) fn run(
     let started = Instant::now();
     let mut pids = Vec::new();
     for (index, program) in programs.iter().enumerate() {
-        pids.push(visit::start(nodes, index, program, tell.clone())?);
+        pids.push(visit::start(nodes, program.name(), index, tell.clone(), |pid| {
+            Start::of(pid, program.guest.wasm, program.arguments())
+        })?);
         rows[index].state = State::Starting;
     }
     drop(tell);
@@ -154,7 +157,7 @@ impl Show<'_> {
         row.place = place;
         row.state = match told.state {
             RowState::Running => State::Running,
-            RowState::Waiting => State::Waiting,
+            RowState::Waiting | RowState::Asleep => State::Waiting,
             RowState::Moving | RowState::InDoubt => State::Moving,
         };
         row.cpu = Duration::from_millis(told.cpu_ms);

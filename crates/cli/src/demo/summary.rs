@@ -1,11 +1,15 @@
 //! What the demo says at its end.
 
 use super::cpus;
+use super::dinner::Dinner;
 use super::price::Price;
 use super::programs::Alone;
 use super::screen::{Row, State, seconds};
 use super::show::Outcome;
 use std::time::Duration;
+
+/// Lines of the dinner's program that are shown.
+const DINNER_LINES: usize = 4;
 
 /// What was moved, how long that took, and what the second node was good for.
 pub(super) fn of_show(rows: &[Row], alone: &[Alone], outcome: &Outcome) -> String {
@@ -48,6 +52,22 @@ pub(super) fn of_show(rows: &[Row], alone: &[Alone], outcome: &Outcome) -> Strin
         seconds(ideal),
         100.0 * ideal.as_secs_f64() / time.as_secs_f64(),
     ));
+    text
+}
+
+/// What was eaten, and by whom it was counted: the last lines of what the program says.
+pub(super) fn of_dinner(dinner: &Dinner) -> String {
+    let Dinner { said, processes, moves, is_good } = dinner;
+    let counts =
+        if *is_good { "and all three counts agree" } else { "BUT THE COUNTS DO NOT AGREE" };
+    let mut text = format!(
+        "dinner   {processes} processes that talk, carried from node to node {moves} times meanwhile,\n\
+         \x20        {counts}:\n"
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    for line in &lines[lines.len().saturating_sub(DINNER_LINES)..] {
+        text.push_str(&format!("         {line}\n"));
+    }
     text
 }
 

@@ -1,13 +1,12 @@
 //! A program on the demo's nodes, with the demo as its origin: started on the first, served from here wherever it goes.
 
 use super::nodes::Nodes;
-use super::programs::Program;
 use crate::exit::{Code, Failure, Result};
 use crate::{cluster, console, directories, pids};
 use peripatos_abi::Pid;
 use peripatos_cluster::message::End;
 use peripatos_host::node::client;
-use peripatos_host::node::protocol::Start;
+use peripatos_host::node::protocol::{Start, Wasms};
 use peripatos_host::origin::Services;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -23,19 +22,19 @@ pub(super) struct Ended {
     pub(super) at: Instant,
 }
 
-/// Starts a program on the first node. Its end is told to `ended`.
+/// Starts a program on the first node: what `start` says, for a process of that pid. Its end is told to `ended`.
 pub(super) fn start(
     nodes: &Nodes,
+    name: &'static str,
     index: usize,
-    program: &Program,
     ended: Sender<Ended>,
+    start: impl FnOnce(Pid) -> (Start, Wasms),
 ) -> Result<Pid> {
-    let name = program.name();
     let resources = |error| Failure::new(Code::Resources, name, error);
     let pid = pids::draw().map_err(resources)?;
     let (origin, mut console) = console::captured().map_err(resources)?;
     origin.open(pid, &[]).map_err(|error| directories::failure(&error))?;
-    let (start, wasms) = Start::of(pid, program.guest.wasm, program.arguments());
+    let (start, wasms) = start(pid);
     let client = nodes.client()?;
     let ready = client::notify();
     let notified = Arc::clone(&ready);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::program::Program;
-use crate::support::{Cluster, text, until};
+use crate::support::{Cluster, guest, text, until};
 
 /// What all of them import, and functions that wait for what has to be waited for.
 const COMMON: &str = r#"
@@ -208,4 +208,63 @@ fn whoever_waits_for_a_process_of_a_node_that_dies_is_told() {
     exits(&cluster, client, 103);
     exits(&cluster, mourner, 4);
     drop(silent);
+}
+
+#[test]
+fn a_program_is_a_device_of_others() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let console = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/console/console.wasm");
+    let server = Program::start(&cluster, "a", cluster.peri(["run", "--at", "a", console]));
+    // Lua does not know that its output goes to another program, nor that both walk.
+    let script =
+        "for i = 1, 300 do io.write('line ', i, '\\n') io.flush() for j = 1, 20000 do end end";
+    let mut words = vec!["run".to_owned(), "--at".to_owned(), "b".to_owned()];
+    words.extend(["--devices", "console", &guest("lua"), "-e", script].map(str::to_owned));
+    // The name has to be known on the other node.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let mut lua = Program::start(&cluster, "b", cluster.peri(words));
+    let (pid, served) = (lua.pid(), server.pid());
+    for (pid, to) in [(&pid, "a"), (&served, "b"), (&pid, "b"), (&served, "a")].iter().cycle() {
+        if lua.child.try_wait().unwrap().is_some() {
+            break;
+        }
+        cluster.output(["migrate", "--at", "a", pid, to]);
+    }
+    exits(&cluster, lua, 0);
+    let said = || server.said.text();
+    until(&|| format!("{}{}", said(), cluster.logs()), |_| said().lines().count() == 300);
+    for (line, number) in said().lines().zip(1..) {
+        assert!(line.starts_with(&pid) && line.ends_with(&format!(": line {number}")), "{line}");
+    }
+}
+
+#[test]
+fn without_its_device_server_a_program_fails_and_says_so() {
+    let cluster = Cluster::of(&["a"]);
+    let script = "if not io.write('x') or not io.flush() then os.exit(3) end";
+    let output =
+        cluster.output(["run", "--at", "a", "--devices", "nobody", &guest("lua"), "-e", script]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+}
+
+#[test]
+fn people_call_processes_by_their_names() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let counter = run(&cluster, "a", "counter", COUNTER, &[]);
+    let names = || text(&cluster.output(["call", "--at", "b", "nobody", "x"]).stderr);
+    until(&|| cluster.logs(), |_| names().contains("counter"));
+    for (at, reply) in [("b", 1), ("a", 2), ("b", 3)] {
+        let output = cluster.output(["call", "--at", at, "counter", "word"]);
+        assert_eq!(output.stdout, u32::to_le_bytes(reply), "{}", text(&output.stderr));
+        cluster.migrate("a", &counter.pid(), at);
+    }
+    // One that takes no message: the caller waits no longer than it wants to.
+    let deaf = "(func (export \"_start\") (call $done (call $register (i32.const 8) (i32.const 5)))
+        (loop $on (br $on)))";
+    let _deaf = run(&cluster, "a", "deaf", deaf, &[]);
+    let call = || cluster.output(["call", "--at", "a", "--timeout", "1", "child", "x"]);
+    until(&|| cluster.logs(), |_| text(&call().stderr).contains("timed out"));
+    let long = "x".repeat(70_000);
+    let refused = cluster.output(["call", "--at", "a", "counter", &long]);
+    assert!(text(&refused.stderr).contains("too long"), "{}", text(&refused.stderr));
 }

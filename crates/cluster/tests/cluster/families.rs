@@ -9,7 +9,8 @@ use crate::world::{Index, World, description, id};
 fn kin(root: Pid, parent: Pid) -> Option<Kin> {
     let programs = vec![("fork".to_owned(), [9; 32])];
     let name_prefix = String::new();
-    Some(Kin { root, parent, programs, processes_max: 100, name_prefix, handler: false })
+    let devices = None;
+    Some(Kin { root, parent, programs, processes_max: 100, name_prefix, devices, handler: false })
 }
 
 /// A root of node 0, and its description.

@@ -292,6 +292,7 @@ impl World {
                 core: 0,
                 cpu: self.now.0,
                 runnable: true,
+                asleep: false,
                 memory_bytes: 1 << 20,
             };
             let samples = host.running.iter().map(sample).collect();

@@ -14,6 +14,7 @@ mod contents;
 mod frames;
 mod outline;
 mod reader;
+pub(crate) mod squeeze;
 mod stream;
 
 use std::sync::Arc;

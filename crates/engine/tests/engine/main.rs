@@ -10,3 +10,4 @@ mod errors;
 mod handlers;
 mod identity;
 mod images;
+mod sleep;

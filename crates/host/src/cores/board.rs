@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Handler, Process};
-use peripatos_kernel::{Names, Place};
+use peripatos_kernel::{Names, Place, principal};
 
 use super::execution::Execution;
 use super::idle::Idle;
@@ -45,6 +45,8 @@ pub(super) struct Board {
     /// Whether it pays to look out for packets before one sleeps: not where there is one CPU, and who would send
     /// them has to get it first.
     pub(super) spin: bool,
+    /// Processes of this OS process that may be awake although some only wait.
+    pub(super) awake_max: usize,
     /// Where the board's time begins.
     epoch: Instant,
     events: Box<dyn Fn(CoreEvent) + Send + Sync>,
@@ -56,6 +58,7 @@ impl Board {
         cores: usize,
         node: u128,
         outside: Box<dyn Outside>,
+        awake_max: usize,
         events: Box<dyn Fn(CoreEvent) + Send + Sync>,
     ) -> Board {
         Board {
@@ -68,6 +71,7 @@ impl Board {
             names: Arc::default(),
             // Asked before the cores are pinned: it counts what a thread may use.
             spin: thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
+            awake_max,
             epoch: Instant::now(),
             events,
         }
@@ -223,7 +227,7 @@ impl Board {
         let core = match packet.target {
             Some(place) if place.node != self.node => return self.outside.packet(packet),
             Some(place) if (place.core as usize) < self.posts.len() => Some(place.core as usize),
-            _ => self.registry.core_of(packet.to),
+            _ => self.registry.core_of(principal(packet.to)),
         };
         match core {
             Some(core) => {
@@ -277,6 +281,10 @@ impl Board {
         if let Some(core) = tag.core() {
             self.send(core, Packet::Hurry(tag));
         }
+    }
+
+    pub(super) fn sample_awake(&self) -> Vec<Sample> {
+        self.registry.sample_awake(|core| self.posts[core].clock(self.epoch))
     }
 
     pub(super) fn sample(&self) -> Vec<Sample> {

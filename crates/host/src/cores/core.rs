@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use peripatos_engine::Outcome;
+use peripatos_abi::Pid;
+use peripatos_engine::{Control, Outcome};
 
 use super::SLICE;
 use super::board::Board;
@@ -62,9 +63,24 @@ pub(super) struct Turn {
     pub(super) seat: usize,
     pub(super) execution: Execution,
     pub(super) killed: bool,
+    pub(super) began_ns: u64,
+}
+
+/// A process that is to fall asleep, taken out of its seat.
+pub(super) struct Nap {
+    seat: usize,
+    pub(super) tag: Arc<Tag>,
+    pub(super) control: Control,
+    pub(super) execution: Execution,
 }
 
 impl Turn {
+    /// The process, if it is about to be woken.
+    pub(super) fn wakes(&self, core: &Core) -> Option<Pid> {
+        let wakes = !self.killed && self.execution.is_asleep();
+        wakes.then(|| core.table.get(self.seat).tag.pid())
+    }
+
     /// Runs the process, unless it is to run no more.
     pub(super) fn run(&mut self) -> Poll<RunEnd> {
         if self.killed { Poll::Pending } else { self.execution.poll() }
@@ -132,7 +148,9 @@ impl Core {
         process.tag.begin_slice(cpu);
         let killed = process.tag.wish() == Wish::Kill;
         match mem::replace(&mut process.stand, Stand::Running { woken: false }) {
-            Stand::Ready(execution) => Next::Run(Turn { seat, execution, killed }),
+            Stand::Ready(execution) => {
+                Next::Run(Turn { seat, execution, killed, began_ns: now_ns })
+            }
             Stand::Waiting(_) | Stand::Running { .. } => {
                 unreachable!("a process in the queue is ready")
             }
@@ -150,7 +168,7 @@ impl Core {
     fn give(&mut self, at: usize, core: usize) -> Parcel {
         let seat = self.queue.remove(at).expect("found by its place");
         self.show_ready();
-        let Seat { tag, control, stand } = self.remove(seat);
+        let Seat { tag, control, stand, .. } = self.remove(seat);
         let Stand::Ready(execution) = stand else {
             unreachable!("a process in the queue is ready")
         };
@@ -165,11 +183,23 @@ impl Core {
         polled: Poll<RunEnd>,
         used: Duration,
     ) -> Option<Departure> {
-        let Turn { seat, execution, .. } = turn;
+        let Turn { seat, execution, began_ns, .. } = turn;
         assert_eq!(self.running.take(), Some(seat));
         self.post().show_nothing();
         let process = self.table.get_mut(seat);
+        process.since_ns = began_ns;
         process.tag.end_slice(used);
+        self.stand_again(seat, execution, polled)
+    }
+
+    /// A process was polled: it is ready again, waits, or leaves.
+    fn stand_again(
+        &mut self,
+        seat: usize,
+        execution: Execution,
+        polled: Poll<RunEnd>,
+    ) -> Option<Departure> {
+        let process = self.table.get_mut(seat);
         let wish = process.tag.wish();
         let woken =
             matches!(process.stand, Stand::Running { woken: true }) || process.tag.is_woken();
@@ -213,6 +243,39 @@ impl Core {
     }
 }
 
+/// Who sleeps.
+impl Core {
+    /// Takes one out of its seat that has waited since before then.
+    pub(super) fn next_idle(&mut self, before_ns: u64) -> Option<Nap> {
+        let seat = self.table.next_idle(before_ns)?;
+        let process = self.table.get_mut(seat);
+        let (tag, control) = (Arc::clone(&process.tag), process.control.clone());
+        match mem::replace(&mut process.stand, Stand::Running { woken: false }) {
+            Stand::Waiting(execution) => Some(Nap { seat, tag, control, execution }),
+            Stand::Ready(_) | Stand::Running { .. } => unreachable!("it waits, said the table"),
+        }
+    }
+
+    /// It does not wait for its kernel: it is not asked again soon.
+    pub(super) fn stays_awake(&mut self, nap: Nap, now_ns: u64) {
+        let process = self.table.get_mut(nap.seat);
+        process.since_ns = now_ns;
+        process.stand = Stand::Waiting(nap.execution);
+    }
+
+    /// It waits on, asleep if it could. Its waker was called for its freeze alone.
+    pub(super) fn lies_down(&mut self, nap: Nap) {
+        let process = self.table.get_mut(nap.seat);
+        process.restless = !nap.execution.is_asleep();
+        process.stand = Stand::Waiting(nap.execution);
+    }
+
+    /// It was not to sleep after all.
+    pub(super) fn end_nap(&mut self, nap: Nap, polled: Poll<RunEnd>) -> Option<Departure> {
+        self.stand_again(nap.seat, nap.execution, polled)
+    }
+}
+
 /// What comes from others.
 impl Core {
     /// Takes in a packet; or says where it is to be sent on to, because its process was given away.
@@ -237,7 +300,9 @@ impl Core {
             | Packet::Resume(_)
             | Packet::Talk(_)
             | Packet::Nobody(_)
-            | Packet::Unreachable(_) => {}
+            | Packet::Unreachable(_)
+            | Packet::Visit(_)
+            | Packet::Leave(_) => {}
         }
         None
     }
@@ -257,7 +322,8 @@ impl Core {
     fn take(&mut self, parcel: Parcel) {
         let Parcel { tag, control, execution, talking: _ } = parcel;
         let entry = (tag.pid(), control.clone());
-        let seat = self.table.insert(Seat { tag, control, stand: Stand::Waiting(execution) });
+        let stand = Stand::Waiting(execution);
+        let seat = self.table.insert(Seat { tag, control, stand, since_ns: 0, restless: false });
         self.post().show_control(seat, Some(entry));
         self.make_ready(seat);
     }

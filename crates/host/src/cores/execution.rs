@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
-use peripatos_engine::{Outcome, Process, ProcessError};
+use peripatos_engine::{Outcome, Process, ProcessError, Sleeping};
 
 use super::board::Board;
 use super::here;
@@ -19,19 +19,35 @@ pub(super) type RunEnd = Result<(Box<Process>, Outcome), ProcessError>;
 /// A run that is under way: the process, its store and its stack. Dropping it ends the process where it
 /// is.
 pub(super) struct Execution {
-    run: Pin<Box<dyn Future<Output = RunEnd> + Send>>,
+    body: Body,
     waker: Waker,
 }
 
+enum Body {
+    Awake(Run),
+    /// It goes on when it is polled.
+    Asleep(Box<Sleeping>),
+}
+
+type Run = Pin<Box<dyn Future<Output = RunEnd> + Send>>;
+
 impl Execution {
     /// Begins a run; its core is told when it can go on after a wait.
-    pub(super) fn new(mut process: Process, tag: &Arc<Tag>, board: Weak<Board>) -> Execution {
-        let waker = Waker::from(Arc::new(Alarm { tag: Arc::clone(tag), board }));
-        let run = async move {
-            let outcome = process.run().await?;
-            Ok((Box::new(process), outcome))
+    pub(super) fn new(process: Process, tag: &Arc<Tag>, board: Weak<Board>) -> Execution {
+        Execution { body: Body::Awake(run(process)), waker: waker(tag, board) }
+    }
+
+    /// Puts a frozen process to sleep. If it has no image, it stays awake.
+    pub(super) fn asleep(process: Process, tag: &Arc<Tag>, board: Weak<Board>) -> Execution {
+        let body = match process.sleep() {
+            Ok(sleeping) => Body::Asleep(Box::new(sleeping)),
+            Err((process, _)) => Body::Awake(run(*process)),
         };
-        Execution { run: Box::pin(run), waker }
+        Execution { body, waker: waker(tag, board) }
+    }
+
+    pub(super) fn is_asleep(&self) -> bool {
+        matches!(self.body, Body::Asleep(_))
     }
 
     /// Runs the process on this thread until it waits, gives way or is over. A panic (of its devices,
@@ -39,12 +55,41 @@ impl Execution {
     pub(super) fn poll(&mut self) -> Poll<RunEnd> {
         let mut context = Context::from_waker(&self.waker);
         // Nothing of the run is looked at after a panic: it is dropped.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.run.as_mut().poll(&mut context)));
+        let polled = catch_unwind(AssertUnwindSafe(|| self.body.poll(&mut context)));
         polled.unwrap_or_else(|_| {
             let message = "its devices or the engine panicked".to_owned();
             Poll::Ready(Err(ProcessError::Internal(message)))
         })
     }
+}
+
+impl Body {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<RunEnd> {
+        if let Body::Asleep(sleeping) = self {
+            match sleeping.wake() {
+                Ok(process) => *self = Body::Awake(run(process)),
+                Err(error) => {
+                    let message = format!("it could not be woken: {error}");
+                    return Poll::Ready(Err(ProcessError::Internal(message)));
+                }
+            }
+        }
+        match self {
+            Body::Awake(run) => run.as_mut().poll(context),
+            Body::Asleep(_) => unreachable!("it has just been woken"),
+        }
+    }
+}
+
+fn run(mut process: Process) -> Run {
+    Box::pin(async move {
+        let outcome = process.run().await?;
+        Ok((Box::new(process), outcome))
+    })
+}
+
+fn waker(tag: &Arc<Tag>, board: Weak<Board>) -> Waker {
+    Waker::from(Arc::new(Alarm { tag: Arc::clone(tag), board }))
 }
 
 /// Wakes a process, on its own core without a packet. It may outlive it: to wake who is gone does nothing.

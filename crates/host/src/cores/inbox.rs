@@ -22,8 +22,11 @@ use std::time::{Duration, Instant};
 
 use super::packet::Packet;
 
-/// How long a core looks for a packet before it sleeps: less than to be put to sleep and roused costs.
+/// How long a core looks for a packet before it sleeps: less than to be put to sleep and roused costs (some 36 us), and
+/// little where others want the CPU.
 const SPIN: Duration = Duration::from_micros(5);
+/// Looks between two looks at the clock, which takes as long as several of them.
+const LOOKS: u32 = 32;
 
 /// See the module.
 #[derive(Default)]
@@ -88,9 +91,7 @@ impl Inbox {
     pub(super) fn wait(&self, spin: bool, until: Option<Instant>) {
         if spin {
             let begun = Instant::now();
-            while self.len() == 0 && begun.elapsed() < SPIN {
-                std::hint::spin_loop();
-            }
+            while !self.look() && begun.elapsed() < SPIN {}
         }
         let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
         while self.len() == 0 && left() != Some(Duration::ZERO) {
@@ -104,6 +105,14 @@ impl Inbox {
             }
             self.sleeping.store(false, Ordering::SeqCst);
         }
+    }
+
+    /// Looks for a packet a few times.
+    fn look(&self) -> bool {
+        (0..LOOKS).any(|_| {
+            std::hint::spin_loop();
+            self.len() > 0
+        })
     }
 
     /// Takes no more packets, and gives back those that came too late.

@@ -45,6 +45,7 @@ mod outside;
 mod packet;
 mod post;
 mod registry;
+mod sleep;
 mod table;
 mod tag;
 mod ticker;
@@ -60,16 +61,17 @@ use peripatos_abi::{Pid, Signal};
 use peripatos_engine::{Handler, Process, ProcessError};
 
 pub use outside::Outside;
+pub use sleep::{AWAKE_MAX, IDLE_MAX};
 
 use board::Board;
 use outside::Nowhere;
 use peripatos_abi::EndReason;
-use peripatos_kernel::{Names, Packet};
+use peripatos_kernel::{Names, Packet, principal};
 
-use crate::talk::Leaving;
+use crate::talk::{Leaving, Visit};
 
 /// Processes of a node, whatever they do ([`Refusal::Full`]).
-pub const PROCESSES_MAX: usize = 10_000;
+pub const PROCESSES_MAX: usize = 1_000_000;
 
 /// Cores of a node: what Linux tells of CPUs in one mask.
 pub const CORES_MAX: usize = 1024;
@@ -131,6 +133,8 @@ pub struct Sample {
     pub cpu: Duration,
     /// False: it waits for a reply. (Waiting for its own code to be compiled counts as running.)
     pub runnable: bool,
+    /// It is put aside as an image until something comes for it.
+    pub asleep: bool,
     /// Linear memory, bytes.
     pub memory_bytes: u64,
 }
@@ -189,7 +193,7 @@ impl Cores {
         count: usize,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
-        Cores::start_among(count, 0, Box::new(Nowhere), events)
+        Cores::start_with(count, 0, Box::new(Nowhere), AWAKE_MAX, events)
     }
 
     /// The same, for a node among others, of that name.
@@ -202,11 +206,25 @@ impl Cores {
         outside: Box<dyn Outside>,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
+        Cores::start_with(count, node, outside, AWAKE_MAX, events)
+    }
+
+    /// The same, with another limit in place of [`AWAKE_MAX`]. With 0 whoever waits sleeps.
+    ///
+    /// # Errors
+    /// As [`Cores::start`].
+    pub fn start_with(
+        count: usize,
+        node: u128,
+        outside: Box<dyn Outside>,
+        awake_max: usize,
+        events: impl Fn(CoreEvent) + Send + Sync + 'static,
+    ) -> io::Result<Cores> {
         if !(1..=CORES_MAX).contains(&count) {
             let message = format!("a node has 1 to {CORES_MAX} cores, not {count}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let board = Arc::new(Board::new(count, node, outside, Box::new(events)));
+        let board = Arc::new(Board::new(count, node, outside, awake_max, Box::new(events)));
         let cpus = cpus::claim(count);
         let numbers: Vec<_> = cpus.iter().map(cpus::Claim::cpu).collect();
         // If a thread cannot be started, dropping this ends those that were.
@@ -277,12 +295,21 @@ impl Cores {
         self.board.kill(pid)
     }
 
+    /// How those are doing that are awake, and those that were when this was asked last; ordered by pid.
+    #[must_use]
+    pub fn sample_awake(&self) -> Vec<Sample> {
+        self.board.sample_awake()
+    }
+
     /// How all processes are doing, ordered by pid. Stops nothing.
     #[must_use]
     pub fn sample(&self) -> Vec<Sample> {
         self.board.sample()
     }
 }
+
+/// The core whose kernel has the visitors.
+const VISITED: usize = 0;
 
 /// Where packets for cores are left. The cores may end before it.
 #[derive(Clone)]
@@ -291,7 +318,12 @@ pub struct Letterbox(Arc<Board>);
 impl Letterbox {
     /// Brings a packet to the process here that it is for. If it is not here, the packet goes to [`Outside`].
     pub fn bring(&self, packet: Packet) {
-        if let Some(packet) = self.0.bring(Packet { target: None, ..packet }) {
+        // Where its sender believes it to be counts only for who is on no board: a visitor.
+        let target = packet.target.filter(|place| {
+            place.core as usize == VISITED
+                && self.0.registry.core_of(principal(packet.to)).is_none()
+        });
+        if let Some(packet) = self.0.bring(Packet { target, ..packet }) {
             self.0.nobody(packet);
         }
     }
@@ -299,6 +331,16 @@ impl Letterbox {
     /// A packet comes back: nobody has the process that it is for.
     pub fn nobody(&self, packet: Packet) {
         self.0.nobody(packet);
+    }
+
+    /// Sends a message of somebody who is no process, and is told of the reply on a core's thread.
+    pub fn visit(&self, visit: Visit) {
+        self.0.send(VISITED, packet::Packet::Visit(Box::new(visit)));
+    }
+
+    /// He waits for the reply no more.
+    pub fn leave(&self, pid: Pid) {
+        self.0.send(VISITED, packet::Packet::Leave(pid));
     }
 
     /// A node is gone, with all that it had: who waits for its processes is told.

@@ -50,7 +50,8 @@ impl Core {
         }
         let seat = self.table.seat_of(pid)?;
         let process = self.table.get(seat);
-        if !matches!(process.stand, Stand::Waiting(_)) || process.tag.wish() != Wish::None {
+        let awake = matches!(&process.stand, Stand::Waiting(execution) if !execution.is_asleep());
+        if !awake || process.tag.wish() != Wish::None {
             return None;
         }
         self.post().show_nested(seat);
@@ -64,7 +65,8 @@ impl Core {
         };
         self.running = Some(seat);
         self.nested.depth += 1;
-        Some((Turn { seat, execution, killed: false }, outer))
+        let began_ns = self.post().slice_began_ns().unwrap_or_default();
+        Some((Turn { seat, execution, killed: false, began_ns }, outer))
     }
 
     /// It has come back.
@@ -74,6 +76,7 @@ impl Core {
         self.post().show_nested(outer);
         let mut after = After::default();
         let process = self.table.get_mut(turn.seat);
+        process.since_ns = turn.began_ns;
         if polled.is_pending() && process.tag.wish() != Wish::Kill {
             let woken = matches!(process.stand, Stand::Running { woken: true });
             process.stand = Stand::Waiting(turn.execution);

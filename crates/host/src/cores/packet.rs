@@ -7,7 +7,7 @@ use peripatos_engine::{Control, Handler};
 
 use super::execution::Execution;
 use super::tag::Tag;
-use crate::talk::Leaving;
+use crate::talk::{Leaving, Visit};
 
 /// One message to a core.
 pub(super) enum Packet {
@@ -30,6 +30,10 @@ pub(super) enum Packet {
     Nobody(Box<peripatos_kernel::Packet>),
     /// A node is gone.
     Unreachable(u128),
+    /// Somebody who is no process sends a message.
+    Visit(Box<Visit>),
+    /// He waits for the reply no more.
+    Leave(Pid),
     /// End everything.
     Close,
 }
@@ -44,6 +48,8 @@ impl Packet {
             | Packet::Resume(_)
             | Packet::Talk(_)
             | Packet::Unreachable(_)
+            | Packet::Visit(_)
+            | Packet::Leave(_)
             | Packet::Nobody(_) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
         }

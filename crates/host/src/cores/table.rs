@@ -8,7 +8,11 @@ use peripatos_engine::Control;
 use peripatos_kernel::PidMap;
 
 use super::execution::Execution;
-use super::tag::Tag;
+use super::tag::{Tag, Wish};
+
+/// Of so many that wait the one that has waited longest falls asleep: not many are better off than the one that has waited
+/// longest of all, which to find would take a list that each slice changes.
+const COMPARED_MAX: usize = 16;
 
 /// See the module.
 #[derive(Default)]
@@ -16,6 +20,8 @@ pub(super) struct Table {
     seats: Vec<Option<Seat>>,
     free: Vec<usize>,
     by_pid: PidMap<usize>,
+    /// Where [`Table::next_idle`] goes on.
+    hand: usize,
 }
 
 /// One process.
@@ -23,6 +29,17 @@ pub(super) struct Seat {
     pub(super) tag: Arc<Tag>,
     pub(super) control: Control,
     pub(super) stand: Stand,
+    /// When its last slice began, by the board's time.
+    pub(super) since_ns: u64,
+    /// It cannot sleep.
+    pub(super) restless: bool,
+}
+
+impl Seat {
+    fn may_sleep(&self) -> bool {
+        let awake = matches!(&self.stand, Stand::Waiting(execution) if !execution.is_asleep());
+        awake && !self.restless && self.tag.wish() == Wish::None && !self.tag.is_woken()
+    }
 }
 
 /// How it stands with a process.
@@ -64,6 +81,25 @@ impl Table {
     pub(super) fn find(&self, tag: &Arc<Tag>) -> Option<usize> {
         let at = *self.by_pid.get(&tag.pid())?;
         Arc::ptr_eq(&self.get(at).tag, tag).then_some(at)
+    }
+
+    /// Who has waited longest of some, among those whose last slice began before that. All that are there are looked at
+    /// in turn.
+    pub(super) fn next_idle(&mut self, before_ns: u64) -> Option<usize> {
+        let mut idle: Option<(u64, usize)> = None;
+        let mut compared = 0;
+        for _ in 0..self.seats.len() {
+            self.hand = if self.hand + 1 < self.seats.len() { self.hand + 1 } else { 0 };
+            let Some(seat) = &self.seats[self.hand] else { continue };
+            if seat.since_ns <= before_ns && seat.may_sleep() {
+                idle = Some(idle.unwrap_or((u64::MAX, 0)).min((seat.since_ns, self.hand)));
+                compared += 1;
+            }
+            if compared == COMPARED_MAX {
+                break;
+            }
+        }
+        idle.map(|(_, at)| at)
     }
 
     pub(super) fn get(&self, at: usize) -> &Seat {

@@ -53,6 +53,7 @@ pub(super) fn serve(board: &Board) {
     // Of each core the slice that was told to end, and when. Each slice's length later it is told again: what runs may be
     // another one by then, a handler that was called instead of looking.
     let mut told = vec![(NEVER, 0); board.posts().len()];
+    let mut lingers = false;
     while !ticker.closing.load(Ordering::SeqCst) {
         let now_ns = board.time_ns(Instant::now());
         for (core, told) in told.iter_mut().enumerate() {
@@ -62,7 +63,13 @@ pub(super) fn serve(board: &Board) {
                 board.post(core).preempt(None);
             }
         }
-        let until_ns = next(board, &told, now_ns);
+        let mut until_ns = next(board, &told, now_ns);
+        // Before it sleeps without end it sleeps for a slice: processes that talk across cores press often, for moments, and
+        // would else rouse it each time.
+        lingers = until_ns == NEVER && !lingers;
+        if lingers {
+            until_ns = now_ns + SLICE_NS;
+        }
         ticker.until_ns.store(until_ns, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if next(board, &told, now_ns) >= until_ns && !ticker.closing.load(Ordering::SeqCst) {

@@ -14,6 +14,7 @@ use peripatos_engine::{Outcome, ProcessError};
 use super::board::Board;
 use super::core::{Core, Departure, Next};
 use super::packet::Packet;
+use super::sleep::Sleep;
 use super::tag::{Tag, Wish};
 use super::watch::Watch;
 use super::{CoreEvent, ProcessEnd, SLICE, cpus, here};
@@ -45,6 +46,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
         calls: Arc::clone(&board.post(number).calls),
         turn: here::turn,
     });
+    talk::set_awake_max(board.awake_max);
     run(board, number);
     // In this order: what is dropped may still wake others.
     let late = board.post(number).inbox.close();
@@ -55,6 +57,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
 
 /// Lets a new process run on this core, on which its parent does.
 fn settle(board: &Arc<Board>, number: usize, newcomer: Newcomer) -> Result<(), Status> {
+    talk::make_room();
     let Newcomer { body, parent } = newcomer;
     match body {
         Body::Process(process) => {
@@ -76,14 +79,22 @@ fn settle(board: &Arc<Board>, number: usize, newcomer: Newcomer) -> Result<(), S
 fn run(board: &Arc<Board>, number: usize) {
     let mut packets = VecDeque::new();
     let mut watch = Watch::start();
+    let mut sleep = Sleep::new();
     loop {
         receive(board, number, &mut packets);
         if handle(board, number, &mut watch) {
             // A handler that gave way has rung again: it is not to have the next turn, too.
             receive(board, number, &mut packets);
         }
+        if sleep.tend(board, watch.at()) {
+            watch.skip();
+        }
         match here::with(|core| core.next(&watch)) {
             Next::Run(mut turn) => {
+                sleep.note_turn(watch.at());
+                if let Some(pid) = here::with(|core| turn.wakes(core)) {
+                    board.registry.woke(pid);
+                }
                 let polled = turn.run();
                 // Those who came meanwhile are ahead of one who gives way.
                 receive(board, number, &mut packets);
@@ -114,7 +125,8 @@ fn run(board: &Arc<Board>, number: usize) {
             Next::Wait => {
                 board.idle.offer(number);
                 board.ask(number);
-                board.post(number).inbox.wait(board.spin, talk::next_deadline());
+                let until = talk::next_deadline().into_iter().chain(sleep.next_look()).min();
+                board.post(number).inbox.wait(board.spin, until);
                 board.idle.withdraw(number);
                 watch.skip();
             }
@@ -140,6 +152,8 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Talk(packet) => talk::arrived(*packet),
         Packet::Nobody(packet) => talk::nobody(*packet),
         Packet::Unreachable(node) => talk::unreachable(node),
+        Packet::Visit(visit) => talk::visit(*visit),
+        Packet::Leave(pid) => talk::leave(pid),
         Packet::Resume(pid) => talk::resume_handler(pid),
         Packet::Serve(tag, handler) => {
             let waker = handler_waker(board, &tag);
@@ -182,6 +196,7 @@ fn handle(board: &Board, number: usize, watch: &mut Watch) -> bool {
     {
         talk::expire(Instant::now());
     }
+    talk::set_time(board.time_ns(watch.at()));
     let post = board.post(number);
     post.show_deadline(talk::next_deadline().map(|at| board.time_ns(at)));
     if !talk::has_work() {
@@ -233,7 +248,7 @@ fn handler_waker(board: &Arc<Board>, tag: &Arc<Tag>) -> Waker {
 }
 
 /// The event of a process that leaves. It is dropped before its end is told.
-fn leave(board: &Board, departure: Departure) -> CoreEvent {
+pub(super) fn leave(board: &Board, departure: Departure) -> CoreEvent {
     let Departure { tag, execution, polled } = departure;
     let killed = board.registry.leave(&tag) == Wish::Kill;
     drop(execution);

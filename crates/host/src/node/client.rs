@@ -193,6 +193,30 @@ impl NodeClient {
         self.answer(&ToNode::Command { node, command })
     }
 
+    /// Sends a message to the process of a name, on whatever node, and waits so long for the reply.
+    ///
+    /// # Errors
+    /// It does not answer; or there is no reply: why.
+    pub fn call(
+        &mut self,
+        name: &str,
+        message: Vec<u8>,
+        wait: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let message = ToNode::Call { name: name.to_owned(), message, wait_ms };
+        let NodeClient { runtime, reader, writer, .. } = self;
+        let said = runtime.block_on(async {
+            say(writer, &message).await?;
+            let longer = wait.saturating_add(ANSWER_MAX);
+            tokio::time::timeout(longer, next(reader)).await.unwrap_or(Err(ClientError::Silent))
+        })?;
+        match said {
+            FromNode::Called(reply) => reply.map_err(ClientError::Refused),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Ends the node: now, or when all that runs there has moved away.
     ///
     /// # Errors

@@ -38,6 +38,15 @@ pub enum ToNode {
         /// What.
         command: Command,
     },
+    /// Send a message to the process of a name.
+    Call {
+        /// The name.
+        name: String,
+        /// The message.
+        message: Vec<u8>,
+        /// How long to wait for the reply, milliseconds.
+        wait_ms: u64,
+    },
     /// End the node.
     Down {
         /// With all that runs there; otherwise what runs there moves away first.
@@ -81,6 +90,8 @@ pub struct Start {
     pub processes_max: u32,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
+    /// Who answers what they ask of their devices: whoever has this name. `None`: this command.
+    pub devices: Option<String>,
 }
 
 /// From the node to a command.
@@ -108,6 +119,8 @@ pub enum FromNode {
     },
     /// To [`ToNode::Command`], [`ToNode::Down`] or, if nothing was started, [`ToNode::Start`].
     Answer(Answer),
+    /// To [`ToNode::Call`]: the reply, or why there is none.
+    Called(Result<Vec<u8>, String>),
     /// The node does not have the program of this content hash: send it as bulk.
     WantProgram {
         /// Which.
@@ -175,6 +188,7 @@ impl Start {
             programs: Vec::new(),
             processes_max: FAMILY_PROCESSES_MAX,
             name_prefix: String::new(),
+            devices: None,
         };
         (start, BTreeMap::from([(code, wasm.into())]))
     }

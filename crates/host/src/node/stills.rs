@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Content, Luggage, Message, MigrationId};
+use peripatos_abi::device::Devices;
+use peripatos_cluster::message::{Content, Description, Luggage, Message, MigrationId};
 use peripatos_engine::{
     CaptureOptions, Code, IMAGE_CHECKSUM_BYTES, ImageLimits, Limits, Outline, Process, ThawOptions,
 };
@@ -19,7 +20,7 @@ use super::lanes::Way;
 use super::links::Sender;
 use crate::link::BULK_CHUNK_BYTES;
 use crate::link::lane::{self, LANE_BYTES_MIN, LaneWriter};
-use crate::talk::Leaving;
+use crate::talk::{Leaving, ServedDevices};
 
 /// What an image may hold beside the process's memory: frames, tables, strings.
 const IMAGE_OVERHEAD_BYTES_MAX: u64 = 2 << 30;
@@ -193,7 +194,7 @@ pub(super) fn thaw(
     let limits = ImageLimits { total_bytes: image_bytes_max(&luggage) };
     let options = ThawOptions {
         pid: None,
-        devices: Box::new(RemoteDevices::new(Arc::clone(&exchange))),
+        devices: devices(&luggage.process, &exchange),
         limits: limits_of(luggage.process.memory_bytes_max),
         freeze_every: None,
     };
@@ -216,6 +217,14 @@ pub(super) fn thaw(
         return Err("the image's kernel state is of another process".to_owned());
     }
     Ok(Arrived { process, exchange, luggage, baggage, talking: talking.map(Box::new) })
+}
+
+/// Who answers what a process asks of its devices.
+pub(super) fn devices(process: &Description, exchange: &Arc<Exchange>) -> Box<dyn Devices> {
+    match process.kin.as_ref().and_then(|kin| kin.devices.as_ref()) {
+        Some(name) => Box::new(ServedDevices::new(name)),
+        None => Box::new(RemoteDevices::new(Arc::clone(exchange))),
+    }
 }
 
 /// What a process of this node may use.

@@ -3,6 +3,7 @@
 //! A *family* is a program that somebody has started, and whatever it spawns: they have programs, limits and an origin
 //! in common. Each process that talks is a [`Member`] of one.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -145,12 +146,26 @@ impl Family {
     }
 
     fn draw(&self) -> io::Result<Pid> {
-        let mut random = [0; 8];
-        // Up to 256 bytes come as a whole, says getrandom(2).
-        getrandom(&mut random, GetRandomFlags::empty())?;
         let number = self.last_number.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        Ok(Pid::new(number, u64::from_le_bytes(random)))
+        Ok(Pid::new(number, random()?))
     }
+}
+
+/// A random number. They are drawn from the system some at a time.
+fn random() -> io::Result<u64> {
+    thread_local! {
+        static DRAWN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+    DRAWN.with_borrow_mut(|drawn| {
+        if let Some(number) = drawn.pop() {
+            return Ok(number);
+        }
+        let mut bytes = [0; 256];
+        // So many come as a whole, says getrandom(2).
+        getrandom(&mut bytes, GetRandomFlags::empty())?;
+        drawn.extend(bytes.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number)));
+        drawn.pop().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    })
 }
 
 /// A process's place in its family.

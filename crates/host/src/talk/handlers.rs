@@ -2,11 +2,12 @@
 
 use std::task::Waker;
 
-use peripatos_abi::message::Status;
+use peripatos_abi::message::{Envelope, Status};
 use peripatos_abi::{EndReason, Pid};
-use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError};
+use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
 use peripatos_kernel::{Form, Outcome, Slot};
 
+use super::sleep::Server;
 use super::{Talk, Work, deliver, ended, with};
 
 /// How a handler came to its end.
@@ -36,7 +37,9 @@ pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker, parent: Option<Pid
     let adopted = with(|talk| {
         let slot = talk.add(handler.pid(), Form::Handler, parent)?;
         talk.surroundings.calls.set(slot.index(), Some(handler.control()));
-        talk.seat(slot).handler = Some(handler);
+        let now_ns = talk.now_ns;
+        let seat = talk.seat(slot);
+        (seat.handler, seat.since_ns) = (Some(handler), now_ns);
         Some(())
     });
     adopted.flatten().is_some()
@@ -78,41 +81,56 @@ pub fn has_work() -> bool {
 pub(super) struct Begun {
     to: Slot,
     /// Taken out of its seat, so that nobody else can call it. `None`: it serves nobody, and yet is not there.
-    handler: Option<Box<Handler>>,
-    /// Whether it could take the message.
+    server: Option<Server>,
+    /// Whether it has taken the message.
     taken: bool,
+    envelope: Envelope,
     /// What ran before it.
     before: usize,
 }
 
 impl Talk {
-    /// Begins a call, for a sender whose message this is: puts it into the handler's memory.
+    /// Begins a call, for a sender whose message this is: puts it into the handler's memory, if that is awake.
     #[inline]
     pub(super) fn begin(&mut self, to: Slot, message: &[u8]) -> Begun {
         let before = self.surroundings.calls.enter(to.index());
-        let mut handler = self.seat(to).handler.take();
+        let mut server = self.take_handler(to);
         let envelope = self.kernel.envelope(to, message.len() as u32);
-        let taken = handler.as_mut().is_some_and(|handler| handler.put(envelope, message));
-        Begun { to, handler, taken, before }
+        let taken = match &mut server {
+            Some(Server::Awake(handler)) => handler.put(envelope, message),
+            _ => false,
+        };
+        Begun { to, server, taken, envelope, before }
     }
 }
 
-/// Calls the handler on this stack, for a message of this length, of a sender whose memory this is.
+/// Calls the handler on this stack, for that message of a sender whose memory this is.
 #[inline]
-pub(super) fn call(from: Slot, begun: Begun, memory: &mut [u8], len: u32) -> Answer {
-    let Begun { to, handler, taken, before } = begun;
-    let Some(mut handler) = handler else {
-        let answer = with(|talk| {
-            talk.surroundings.calls.leave(before);
-            talk.kernel.end_call(from, to, Outcome::Ended, memory)
-        });
-        return answer.unwrap_or(Err(Status::NoProcess));
+pub(super) fn call(from: Slot, begun: Begun, memory: &mut [u8], message: Span) -> Answer {
+    let Begun { to, server, mut taken, envelope, before } = begun;
+    let awake = matches!(server, Some(Server::Awake(_)));
+    let mut handler = match server.ok_or(ProcessError::Ended).and_then(Server::ready) {
+        Ok(handler) => handler,
+        Err(error) => {
+            let answer = with(|talk| {
+                talk.surroundings.calls.leave(before);
+                talk.kernel.end_call(from, to, Outcome::Ended, memory)
+            });
+            cannot_wake(to, error);
+            deliver();
+            return answer.unwrap_or(Err(Status::NoProcess));
+        }
     };
+    if !awake {
+        let (start, len) = (message.0 as usize, message.1 as usize);
+        taken = handler.put(envelope, &memory[start..start + len]);
+    }
+    let len = message.1;
     let handled = if taken { handler.run(len) } else { Err(ProcessError::Ended) };
     let mut left = None;
     let ended = with(|talk| {
         talk.surroundings.calls.leave(before);
-        let answer = talk.kernel.end_call(from, to, outcome(&handled, &handler), memory);
+        let answer = talk.kernel.end_call(from, to, outcome(&handled, &mut handler), memory);
         // What nearly always happens, in one borrow.
         if matches!(answer, Ok(_) | Err(Status::Wait)) {
             talk.seat(to).handler = Some(handler);
@@ -145,18 +163,28 @@ pub fn work() -> bool {
 fn call_alone(slot: Slot) {
     let begun = with(|talk| {
         let envelope = talk.kernel.next_call(slot, &mut talk.message)?;
-        let len = envelope.len;
-        let message = &talk.message[..len as usize];
-        let mut handler = talk.seats.get_mut(slot.index())?.handler.take()?;
+        let handler = talk.take_handler(slot)?;
         talk.surroundings.calls.enter(slot.index());
-        let taken = handler.put(envelope, message);
-        Some((handler, taken, len))
+        Some((envelope, handler, std::mem::take(&mut talk.message)))
     });
-    let Some((mut handler, taken, len)) = begun.flatten() else { return };
-    let handled = if taken { handler.run(len) } else { Err(ProcessError::Ended) };
+    let Some((envelope, handler, buffer)) = begun.flatten() else { return };
+    let mut handler = match handler.ready() {
+        Ok(handler) => handler,
+        Err(error) => {
+            let _ = with(|talk| {
+                talk.surroundings.calls.leave(0);
+                talk.message = buffer;
+                talk.kernel.finish_call(slot, Outcome::Ended);
+            });
+            return cannot_wake(slot, error);
+        }
+    };
+    let taken = handler.put(envelope, &buffer[..envelope.len as usize]);
+    let handled = if taken { handler.run(envelope.len) } else { Err(ProcessError::Ended) };
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
-        talk.kernel.finish_call(slot, outcome(&handled, &handler));
+        talk.message = buffer;
+        talk.kernel.finish_call(slot, outcome(&handled, &mut handler));
     });
     put_back(slot, handler, handled);
 }
@@ -171,13 +199,13 @@ fn resume(slot: Slot) {
     let handled = handler.go_on();
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
-        talk.kernel.resumed(slot, outcome(&handled, &handler));
+        talk.kernel.resumed(slot, outcome(&handled, &mut handler));
     });
     put_back(slot, handler, handled);
 }
 
 /// After a call: to its seat, or to its end.
-fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessError>) {
+fn put_back(slot: Slot, mut handler: Box<Handler>, handled: Result<Handled, ProcessError>) {
     let end = match handled {
         Ok(Handled::Reply(len)) if handler.reply(len).is_some() => None,
         Ok(Handled::Pending | Handled::Frozen | Handled::Later) => None,
@@ -202,9 +230,19 @@ fn put_back(slot: Slot, handler: Box<Handler>, handled: Result<Handled, ProcessE
     }
 }
 
+/// There is no room to wake a handler: it has ended.
+fn cannot_wake(slot: Slot, error: ProcessError) {
+    let end = HandlerEnd::Failed(error);
+    let _ = with(|talk| talk.surroundings.calls.set(slot.index(), None));
+    if let Some(pid) = with(|talk| talk.kernel.pid(slot)).flatten() {
+        ended(pid, end.reason());
+        let _ = with(|talk| talk.over.push_back((pid, end)));
+    }
+}
+
 /// What the kernel is told of what a handler has done.
 #[inline]
-fn outcome<'a>(handled: &Result<Handled, ProcessError>, handler: &'a Handler) -> Outcome<'a> {
+fn outcome<'a>(handled: &Result<Handled, ProcessError>, handler: &'a mut Handler) -> Outcome<'a> {
     match handled {
         Ok(Handled::Reply(len)) => handler.reply(*len).map_or(Outcome::Ended, Outcome::Replied),
         Ok(Handled::Pending | Handled::Frozen) => Outcome::Parked,

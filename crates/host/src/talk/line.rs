@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{PID_BYTES, Status};
+use peripatos_abi::message::{ALL_REPLIES, FIRST_REPLY, PID_BYTES, Status};
 use peripatos_engine::{Answer, Messages, Span, Watch};
-use peripatos_kernel::{Sent, Slot};
+use peripatos_kernel::{Kernel, Names, Sent, Slot};
 
 use super::{Member, Talk, carry_out, deliver, handlers, turn, with};
 
@@ -60,6 +60,35 @@ impl Line {
         }
         answer
     }
+
+    /// Gives or takes a name.
+    fn change_names(
+        &mut self,
+        memory: &[u8],
+        name: Span,
+        change: fn(&mut Names, &[u8], Pid) -> Result<(), Status>,
+    ) -> Answer {
+        let name = part(memory, name)?;
+        self.permit(name)?;
+        let pid = self.pid;
+        self.call(|talk, _| {
+            change(&mut talk.names(), name, pid)?;
+            (talk.surroundings.named)();
+            Ok(0)
+        })
+    }
+
+    /// Who is in a group.
+    fn group(&self, memory: &[u8], name: Span) -> Result<Vec<Pid>, Status> {
+        let name = part(memory, name)?;
+        self.permit(name)?;
+        with(|talk| talk.names().members(name)).ok_or(Status::NoProcess)
+    }
+
+    /// The same, of a call that is waited for.
+    fn begin(&mut self, act: impl FnOnce(&mut Kernel, Slot) -> Result<(), Status>) -> Answer {
+        self.call(|talk, me| act(&mut talk.kernel, me).and(Err(Status::Wait)))
+    }
 }
 
 impl Messages for Line {
@@ -78,7 +107,7 @@ impl Messages for Line {
         });
         let me = sent.unwrap_or(Err(Status::NoProcess))?;
         if let Some(begun) = begun {
-            return handlers::call(me, begun, memory, message.1);
+            return handlers::call(me, begun, memory, message);
         }
         if let Some(turn) = turn {
             return turn::take(&turn, memory).unwrap_or(Err(Status::Wait));
@@ -124,6 +153,34 @@ impl Messages for Line {
 
     fn notify(&mut self, memory: &mut [u8], to: u32, bits: u64) -> Answer {
         self.call(|talk, me| talk.kernel.notify(me, memory, to, bits).map(|()| 0))
+    }
+
+    fn lend(&mut self, memory: &mut [u8], part: Span, rights: u32) -> Answer {
+        self.call(|talk, me| talk.kernel.lend(me, memory, part, rights).map(|()| 0))
+    }
+
+    fn lease(&mut self, memory: &mut [u8], envelope: u32) -> Answer {
+        self.begin(|kernel, me| kernel.measure_lease(me, memory, envelope))
+    }
+
+    fn read_lease(
+        &mut self,
+        memory: &mut [u8],
+        envelope: u32,
+        offset: u32,
+        buffer: Span,
+    ) -> Answer {
+        self.begin(|kernel, me| kernel.read_lease(me, memory, envelope, offset, buffer))
+    }
+
+    fn write_lease(
+        &mut self,
+        memory: &mut [u8],
+        envelope: u32,
+        offset: u32,
+        bytes: Span,
+    ) -> Answer {
+        self.begin(|kernel, me| kernel.write_lease(me, memory, envelope, offset, bytes))
     }
 
     fn own_pid(&mut self, memory: &mut [u8], pid: u32) -> Answer {
@@ -175,24 +232,11 @@ impl Messages for Line {
     }
 
     fn register(&mut self, memory: &mut [u8], name: Span) -> Answer {
-        let name = part(memory, name)?;
-        self.permit(name)?;
-        let pid = self.pid;
-        self.call(|talk, _| {
-            talk.names().register(name, pid)?;
-            (talk.surroundings.named)();
-            Ok(0)
-        })
+        self.change_names(memory, name, Names::register)
     }
 
     fn unregister(&mut self, memory: &mut [u8], name: Span) -> Answer {
-        let name = part(memory, name)?;
-        let pid = self.pid;
-        self.call(|talk, _| {
-            talk.names().unregister(name, pid)?;
-            (talk.surroundings.named)();
-            Ok(0)
-        })
+        self.change_names(memory, name, Names::unregister)
     }
 
     fn lookup(&mut self, memory: &mut [u8], name: Span, pid: u32) -> Answer {
@@ -225,12 +269,40 @@ impl Messages for Line {
         put_pid(memory, pid, owner).map(|_| answer)
     }
 
+    fn join(&mut self, memory: &mut [u8], name: Span) -> Answer {
+        self.change_names(memory, name, Names::join)
+    }
+
+    fn leave(&mut self, memory: &mut [u8], name: Span) -> Answer {
+        self.change_names(memory, name, Names::leave)
+    }
+
+    fn members(&mut self, memory: &mut [u8], name: Span, pids: Span) -> Answer {
+        let members = self.group(memory, name)?;
+        let bytes: Vec<u8> = members.iter().flat_map(|pid| pid.bits().to_le_bytes()).collect();
+        put(memory, pids, &bytes).map(|_| members.len() as u32)
+    }
+
+    fn send_all(
+        &mut self,
+        memory: &mut [u8],
+        name: Span,
+        message: Span,
+        reply: Span,
+        mode: u32,
+    ) -> Answer {
+        let members = self.group(memory, name)?;
+        let all = match mode {
+            FIRST_REPLY => false,
+            ALL_REPLIES => true,
+            _ => return Err(Status::NotPermitted),
+        };
+        self.begin(|kernel, me| kernel.send_all(me, memory, &members, message, reply, all))
+    }
+
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer> {
-        let answer = with(|talk| {
-            let slot = match self.slot(talk) {
-                Ok(slot) => slot,
-                Err(status) => return Some(Err(status)),
-            };
+        let found = with(|talk| {
+            let slot = self.slot(talk).ok()?;
             let answer = talk.kernel.wait(slot, memory);
             if answer.is_some() {
                 talk.deadlines.clear(slot);
@@ -240,13 +312,16 @@ impl Messages for Line {
                     seat.waker = Some(cx.waker().clone());
                 }
             }
-            answer
+            Some((answer, talk.kernel.is_quiet()))
         });
-        match answer {
-            None => Poll::Ready(Err(Status::NoProcess)),
-            Some(None) => Poll::Pending,
-            Some(Some(answer)) => Poll::Ready(answer),
+        let Some((answer, quiet)) = found.flatten() else {
+            return Poll::Ready(Err(Status::NoProcess));
+        };
+        // What it lends was read or written: whoever wanted that goes on.
+        if !quiet {
+            deliver();
         }
+        answer.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

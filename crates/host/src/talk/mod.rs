@@ -11,13 +11,16 @@
 
 mod calls;
 mod deadlines;
+mod devices;
 mod family;
 mod handlers;
 mod line;
+mod sleep;
 mod turn;
+mod visitor;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
@@ -26,16 +29,21 @@ use std::time::Instant;
 use deadlines::Deadlines;
 use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
-use peripatos_engine::Handler;
+use peripatos_engine::{Handler, SleepingHandler};
 use peripatos_kernel::{DecodeError, Form, Kernel, Moving, Names, Packet, Place, Slot, Woken};
 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
+pub use devices::ServedDevices;
 pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer, Rules};
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
 pub use line::Line;
+pub(crate) use sleep::{
+    is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
+};
+pub use visitor::{Done, Visit, leave, visit};
 
 thread_local! {
     static TALK: RefCell<Option<Talk>> = const { RefCell::new(None) };
@@ -77,6 +85,14 @@ struct Talk {
     ticked: Instant,
     /// Of what is called on no sender's stack.
     message: Box<[u8]>,
+    /// About now, nanoseconds of the host's time.
+    now_ns: u64,
+    /// The seat at which the search for one that has nothing to do goes on.
+    hand: usize,
+    /// More in this OS process that are awake, and handlers sleep that are not called.
+    awake_max: usize,
+    /// Handlers that have fallen asleep (`true`) or woken and of whom that has not been told.
+    sleepers: HashMap<Pid, bool>,
 }
 
 #[derive(Default)]
@@ -87,6 +103,10 @@ struct Seat {
     handler: Option<Box<Handler>>,
     /// It looks for its reply itself when the one that it lets run comes back: it need not be woken.
     looks: bool,
+    /// The handler, if it sleeps.
+    asleep: Option<Box<SleepingHandler>>,
+    /// When the handler was taken last.
+    since_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +126,10 @@ pub fn open(surroundings: Surroundings) {
         deadlines: Deadlines::default(),
         ticked: Instant::now(),
         message: vec![0; peripatos_abi::message::MESSAGE_BYTES_MAX].into(),
+        now_ns: 0,
+        hand: 0,
+        awake_max: usize::MAX,
+        sleepers: HashMap::new(),
     };
     let before = TALK.replace(Some(talk));
     // Outside of the borrow: handlers' devices may be theirs to end.
@@ -201,7 +225,8 @@ pub fn ended(pid: Pid, reason: EndReason) {
         if talk.names().forget(pid) {
             (talk.surroundings.named)();
         }
-        if talk.seat(slot).handler.is_some() {
+        let seat = talk.seat(slot);
+        if seat.handler.is_some() || seat.asleep.is_some() {
             talk.surroundings.calls.set(slot.index(), None);
         }
         Some(std::mem::take(talk.seat(slot)))

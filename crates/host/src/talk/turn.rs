@@ -1,6 +1,8 @@
 //! A receiver that was waiting for a message gets it at once: it runs within its sender's slice, on the sender's stack,
 //! until it waits again. Mostly the reply is there then, and the sender has never waited.
 //!
+//! Or it wants to read or write what the sender lends: that is done here, and it runs on.
+//!
 //! So a round trip between two fibers of a core is one change of stacks there and back, without a turn of the core's loop.
 //! The receiver's time is charged to the sender, as a handler's is.
 
@@ -32,17 +34,37 @@ impl Talk {
         self.seat(sender).looks = true;
         Some(Turn { sender, receiver, run: self.surroundings.turn, pid })
     }
+
+    /// Whether the receiver has got what it wanted of the sender's memory, and nothing else is to be done.
+    fn goes_on(&mut self, turn: &Turn) -> bool {
+        let woken = Woken::Process(turn.receiver);
+        let goes_on =
+            self.kernel.only_woken() == Some(woken) && self.seat(turn.receiver).waker.is_some();
+        if goes_on {
+            self.kernel.next_woken();
+            self.seat(turn.sender).looks = true;
+        }
+        goes_on
+    }
 }
 
 /// Lets it run. The sender's answer, if it is there then.
 pub(super) fn take(turn: &Turn, memory: &mut [u8]) -> Option<Answer> {
-    let ran = (turn.run)(turn.pid);
-    let (answer, waker, quiet) = with(|talk| {
-        talk.seat(turn.sender).looks = false;
-        let waker = if ran { None } else { talk.seat(turn.receiver).waker.take() };
-        let answer = if ran { talk.kernel.wait(turn.sender, memory) } else { None };
-        (answer, waker, talk.kernel.is_quiet())
-    })?;
+    let (answer, waker, quiet) = loop {
+        let ran = (turn.run)(turn.pid);
+        let after = with(|talk| {
+            talk.seat(turn.sender).looks = false;
+            let waker = if ran { None } else { talk.seat(turn.receiver).waker.take() };
+            let answer = if ran { talk.kernel.wait(turn.sender, memory) } else { None };
+            if ran && answer.is_none() && talk.goes_on(turn) {
+                return None;
+            }
+            Some((answer, waker, talk.kernel.is_quiet()))
+        })?;
+        if let Some(after) = after {
+            break after;
+        }
+    };
     if let Some(waker) = waker {
         waker.wake();
     }

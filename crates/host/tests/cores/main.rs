@@ -7,6 +7,7 @@ mod ending;
 mod families;
 mod freezing;
 mod sharing;
+mod sleeping;
 mod storms;
 mod support;
 mod talking;

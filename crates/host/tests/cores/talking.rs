@@ -12,7 +12,9 @@ use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd};
 use peripatos_host::origin::Origin;
 use peripatos_host::talk::Line;
 
-use crate::programs::{ADD, PASS_ON, SERVE, handler, program};
+use crate::programs::{
+    ADD, ASK, ASK_ALL, JOIN, LEND, PASS_ON, SERVE, handle_lent, handler, program, serve_lent,
+};
 
 /// Longer than anything here takes on the slowest machine: then something is lost.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,6 +38,7 @@ struct Town {
     cores: Cores,
     runtime: Runtime,
     events: Receiver<(Pid, ProcessEnd)>,
+    stopped: Receiver<Process>,
     ended: BTreeMap<Pid, ProcessEnd>,
     last: u64,
 }
@@ -43,13 +46,15 @@ struct Town {
 impl Town {
     fn new(cores: usize) -> Town {
         let (to, events) = channel();
+        let (to_stopped, stopped) = channel();
         let cores = Cores::start(cores, move |event| match event {
             CoreEvent::Ended { pid, end, .. } => drop(to.send((pid, end))),
-            CoreEvent::Stopped { process, .. } => panic!("{} was not to stop", process.pid()),
+            CoreEvent::Stopped { process, .. } => drop(to_stopped.send(process)),
         });
         let settings = Settings { stack_bytes: 1 << 20, ..Settings::default() };
         let runtime = Runtime::new(settings).unwrap();
-        Town { cores: cores.unwrap(), runtime, events, ended: BTreeMap::new(), last: 0 }
+        let ended = BTreeMap::new();
+        Town { cores: cores.unwrap(), runtime, events, stopped, ended, last: 0 }
     }
 
     fn options(&mut self) -> ProcessOptions {
@@ -125,6 +130,40 @@ fn every_question_is_answered_once_on_any_number_of_cores() {
 }
 
 #[test]
+fn what_is_lent_is_read_and_written_on_any_number_of_cores() {
+    for cores in [1, 2, 4] {
+        let mut town = Town::new(cores);
+        let fiber = town.program(&program(NOBODY, &serve_lent()));
+        let called = town.handler(&handler(NOBODY, &handle_lent()));
+        let clients: Vec<Pid> =
+            (0..40).map(|at| town.program(&program([fiber, called][at % 2], LEND))).collect();
+        for client in clients {
+            assert_eq!(town.exit_code(client), 42, "{cores} cores");
+        }
+    }
+}
+
+#[test]
+fn all_of_a_group_answer_on_any_number_of_cores() {
+    for cores in [1, 2, 4] {
+        let mut town = Town::new(cores);
+        let servers = [(); 7].map(|()| town.program(&program(NOBODY, &format!("{JOIN} {SERVE}"))));
+        // Who answers has joined.
+        for server in servers {
+            let client = town.program(&program(server, ASK));
+            assert_eq!(town.exit_code(client), 42);
+        }
+        // They compute, too, and are handed to other cores.
+        let ask_on = ASK_ON.replace("(call $exit (i32.const 42))", ASK_ALL);
+        let clients: Vec<Pid> =
+            (0..20).map(|at| town.program(&program(servers[at % 7], &ask_on))).collect();
+        for client in clients {
+            assert_eq!(town.exit_code(client), 7, "{cores} cores");
+        }
+    }
+}
+
+#[test]
 fn whoever_waits_for_one_that_is_killed_is_told() {
     for cores in [1, 2] {
         let mut town = Town::new(cores);
@@ -146,6 +185,38 @@ fn whoever_waits_for_one_that_is_killed_is_told() {
         for client in clients {
             assert_eq!(town.exit_code(client), 2, "no process");
         }
+    }
+}
+
+#[test]
+fn one_that_runs_within_anothers_slice_can_be_stopped_and_so_can_the_other() {
+    let mut town = Town::new(1);
+    // It computes for ever over the first message, which it is given at once.
+    let stuck = "(drop (call $receive (i64.const -1))) (loop $on (br $on))";
+    for first in [0, 1] {
+        let server = town.program(&program(NOBODY, stuck));
+        let client = town.program(&program(server, ASK_ON));
+        // Others have their turn.
+        let adder = town.handler(&handler(NOBODY, ADD));
+        let good = town.program(&program(adder, ASK_ON));
+        assert_eq!(town.exit_code(good), 42);
+        let both = [server, client];
+        for pid in [both[first], both[1 - first]] {
+            town.cores.freeze(pid).unwrap();
+            let process = town.stopped.recv_timeout(PATIENCE).expect("it is frozen");
+            assert_eq!(process.pid(), pid);
+            town.cores.run(process).unwrap();
+        }
+        for pid in [client, server] {
+            town.cores.kill(pid).unwrap();
+            assert!(matches!(town.end_of(pid), ProcessEnd::Killed));
+        }
+        // And ended while a sender waits for it.
+        let server = town.program(&program(NOBODY, stuck));
+        let client = town.program(&program(server, ASK_ON));
+        town.cores.kill(server).unwrap();
+        assert!(matches!(town.end_of(server), ProcessEnd::Killed));
+        assert_eq!(town.exit_code(client), 2, "no process");
     }
 }
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where anything is missing")]
 
 mod crew;
+mod groups;
 mod handlers;
+mod leases;
 mod programs;
 mod talking;

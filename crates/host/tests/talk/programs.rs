@@ -11,7 +11,17 @@ const IMPORTS: &str = r#"
   (import "peripatos_v1" "lookup" (func $lookup (param i32 i32 i32) (result i32)))
   (import "peripatos_v1" "notify" (func $notify (param i32 i64) (result i32)))
   (import "peripatos_v1" "wait" (func $wait (result i32)))
+  (import "peripatos_v1" "lend" (func $lend (param i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "lease" (func $lease (param i32) (result i32)))
+  (import "peripatos_v1" "read_lease" (func $read_lease (param i32 i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "write_lease" (func $write_lease (param i32 i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "join" (func $join (param i32 i32) (result i32)))
+  (import "peripatos_v1" "leave" (func $leave (param i32 i32) (result i32)))
+  (import "peripatos_v1" "members" (func $members (param i32 i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "send_all" (func $send_all (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 3)
+  (func $done (param i32) (result i32)
+    (if (result i32) (i32.eq (local.get 0) (i32.const -1)) (then (call $wait)) (else (local.get 0))))
   (func $send (param i32 i32 i32 i32 i32) (result i32) (local $r i32)
     (local.set $r (call $v1_send (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)))
     (if (result i32) (i32.eq (local.get $r) (i32.const -1)) (then (call $wait)) (else (local.get $r))))
@@ -83,3 +93,84 @@ pub(crate) const PASS_ON: &str = "
   (if (i32.lt_s (local.get $r) (i32.const 0))
     (then (i32.store (i32.const 4128) (i32.sub (i32.const 0) (local.get $r)))))
   (i32.const 4)";
+
+/// Lends 70,000 bytes of its memory to whose pid lies at 16, and exits with 42 if each of two places in it is one more
+/// then and the reply is their number; or with the negated status.
+pub(crate) const LEND: &str = "
+  (i32.store8 (i32.const 65536) (i32.const 10))
+  (i32.store8 (i32.const 131072) (i32.const 20))
+  (if (call $lend (i32.const 65536) (i32.const 70000) (i32.const 3)) (then unreachable))
+  (local.set $r (call $send (i32.const 16) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
+  (if (i32.lt_s (local.get $r) (i32.const 0)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+  (if (i32.ne (i32.load (i32.const 80)) (i32.const 70000)) (then unreachable))
+  (if (i32.ne (i32.load8_u (i32.const 65536)) (i32.const 11)) (then unreachable))
+  (if (i32.ne (i32.load8_u (i32.const 131072)) (i32.const 21)) (then unreachable))
+  (call $exit (i32.const 42))";
+
+/// Adds one to the first byte of each part of what was lent with the message whose envelope lies there; its length is
+/// put at 132.
+fn add_ones(envelope: u32) -> String {
+    "
+  (i32.store (i32.const 128) (i32.const 0))
+  (i32.store (i32.const 132) (call $done (call $lease (i32.const ENVELOPE))))
+  (loop $part
+    (local.set $r (call $done
+      (call $read_lease (i32.const ENVELOPE) (i32.load (i32.const 128)) (i32.const 65536) (i32.const 65536))))
+    (if (i32.lt_s (local.get $r) (i32.const 0)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+    (i32.store8 (i32.const 65536) (i32.add (i32.load8_u (i32.const 65536)) (i32.const 1)))
+    (if (i32.ne (local.get $r) (call $done
+        (call $write_lease (i32.const ENVELOPE) (i32.load (i32.const 128)) (i32.const 65536) (local.get $r))))
+      (then unreachable))
+    (i32.store (i32.const 128) (i32.add (i32.load (i32.const 128)) (local.get $r)))
+    (br_if $part (i32.lt_u (i32.load (i32.const 128)) (i32.load (i32.const 132)))))"
+        .replace("ENVELOPE", &envelope.to_string())
+}
+
+/// Receives for ever, adds ones to what is lent, and replies with its length.
+pub(crate) fn serve_lent() -> String {
+    let add = add_ones(1024);
+    format!(
+        "(loop $next
+          (drop (call $receive (i64.const -1)))
+          {add}
+          (drop (call $reply (i32.const 1024) (i32.const 132) (i32.const 4)))
+          (br $next))"
+    )
+}
+
+/// A handler's: the same.
+pub(crate) fn handle_lent() -> String {
+    let add = add_ones(4096);
+    format!("{add} (i32.store (i32.const 4128) (i32.load (i32.const 132))) (i32.const 4)")
+}
+
+/// Joins the group of the test.
+pub(crate) const JOIN: &str = "
+  (i32.store (i32.const 96) (i32.const 0x64646121))
+  (if (call $join (i32.const 96) (i32.const 4)) (then unreachable))";
+
+/// Sends the word 35 to all of the group, and exits with the number of those who have replied with 42; or with the
+/// negated status.
+pub(crate) const ASK_ALL: &str = "
+  (i32.store (i32.const 96) (i32.const 0x64646121))
+  (i32.store (i32.const 64) (i32.const 35))
+  (local.set $r (call $done (call $send_all (i32.const 96) (i32.const 4) (i32.const 64) (i32.const 4)
+    (i32.const 8192) (i32.const 1024) (i32.const 1))))
+  (if (i32.lt_s (local.get $r) (i32.const 0)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+  (i32.store (i32.const 128) (i32.const 0))
+  (loop $record
+    (local.set $r (i32.sub (local.get $r) (i32.const 24)))
+    (if (i32.ne (i32.load (i32.add (local.get $r) (i32.const 8208))) (i32.const 4)) (then unreachable))
+    (if (i32.ne (i32.load (i32.add (local.get $r) (i32.const 8212))) (i32.const 42)) (then unreachable))
+    (i32.store (i32.const 128) (i32.add (i32.load (i32.const 128)) (i32.const 1)))
+    (br_if $record (local.get $r)))
+  (call $exit (i32.load (i32.const 128)))";
+
+/// The same, and exits with the word of the first reply.
+pub(crate) const ASK_ANY: &str = "
+  (i32.store (i32.const 96) (i32.const 0x64646121))
+  (i32.store (i32.const 64) (i32.const 35))
+  (local.set $r (call $done (call $send_all (i32.const 96) (i32.const 4) (i32.const 64) (i32.const 4)
+    (i32.const 80) (i32.const 4) (i32.const 0))))
+  (if (i32.lt_s (local.get $r) (i32.const 0)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+  (call $exit (i32.load (i32.const 80)))";

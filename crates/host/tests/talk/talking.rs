@@ -5,12 +5,30 @@ use peripatos_abi::message::Status;
 use peripatos_engine::Outcome;
 
 use crate::crew::Crew;
-use crate::programs::{ASK, SERVE, program};
+use crate::programs::{ADD, ASK, SERVE, handler, program};
 
 const NOBODY: Pid = Pid::new(9, 9);
 
 fn negated(status: Status) -> u32 {
     status.code().unsigned_abs()
+}
+
+#[test]
+fn a_memory_that_has_grown_is_seen_whole() {
+    // In the last words of the fifth page, which is not there at the first attempt.
+    let body = "
+      (local.set $r (call $send (i32.const 16) (i32.const 327672) (i32.const 4) (i32.const 327676) (i32.const 4)))
+      (if (i32.ne (local.get $r) (i32.const -5)) (then unreachable))
+      (drop (memory.grow (i32.const 2)))
+      (i32.store (i32.const 327672) (i32.const 35))
+      (local.set $r (call $send (i32.const 16) (i32.const 327672) (i32.const 4) (i32.const 327676) (i32.const 4)))
+      (if (i32.ne (local.get $r) (i32.const 4)) (then unreachable))
+      (call $exit (i32.load (i32.const 327676)))";
+    let mut crew = Crew::new();
+    for server in [crew.program(&program(NOBODY, SERVE)), crew.handler(&handler(NOBODY, ADD))] {
+        let client = crew.program(&program(server, body));
+        assert_eq!(crew.exit_code(client), 42);
+    }
 }
 
 #[test]

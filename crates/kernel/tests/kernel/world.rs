@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use peripatos_abi::message::{Envelope, PID_BYTES, Status};
 use peripatos_abi::{EndReason, Pid};
-use peripatos_kernel::{Form, Kernel, Moving, Outcome, Packet, Place, Sent, Slot, Woken};
+use peripatos_kernel::{
+    Form, Kernel, Moving, Outcome, Packet, Place, Sent, Slot, Woken, principal,
+};
 
 /// Where things lie in a memory.
 pub(crate) const TO: u32 = 16;
@@ -119,6 +121,44 @@ impl World {
         kernel.wait(slot, memory)
     }
 
+    /// To all of these.
+    pub(crate) fn send_all(
+        &mut self,
+        id: Id,
+        to: &[Pid],
+        message: &[u8],
+        all: bool,
+    ) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
+        kernel.send_all(slot, memory, to, (MESSAGE, message.len() as u32), (REPLY, 65_536), all)
+    }
+
+    /// It will lend this part of its memory.
+    pub(crate) fn lend(&mut self, id: Id, part: (u32, u32), rights: u32) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        kernel.lend(slot, memory, part, rights)
+    }
+
+    /// How much was lent with the message whose envelope it has.
+    pub(crate) fn measure_lease(&mut self, id: Id) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        kernel.measure_lease(slot, memory, ENVELOPE)
+    }
+
+    /// Reads from there, to where messages go.
+    pub(crate) fn read_lease(&mut self, id: Id, offset: u32, len: u32) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        kernel.read_lease(slot, memory, ENVELOPE, offset, (MESSAGE, len))
+    }
+
+    /// Writes there.
+    pub(crate) fn write_lease(&mut self, id: Id, offset: u32, bytes: &[u8]) -> Result<(), Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        memory[MESSAGE as usize..][..bytes.len()].copy_from_slice(bytes);
+        kernel.write_lease(slot, memory, ENVELOPE, offset, (MESSAGE, bytes.len() as u32))
+    }
+
     /// Puts an envelope where replies take it from.
     pub(crate) fn keep(&mut self, id: Id, envelope: Envelope) {
         let at = ENVELOPE as usize;
@@ -205,7 +245,11 @@ impl World {
     pub(crate) fn deliver(&mut self, packet: Packet) {
         let (source, to) = (packet.source, packet.to);
         let target = packet.target.map(|place| place.core as usize).or_else(|| {
-            self.bodies.iter().flatten().find(|body| body.pid == to).map(|body| body.core)
+            self.bodies
+                .iter()
+                .flatten()
+                .find(|body| body.pid == principal(to))
+                .map(|body| body.core)
         });
         match target {
             Some(core) => self.kernels[core].arrived(packet),

@@ -1,4 +1,4 @@
-//! Workloads that are known from other systems, on all cores of this machine: those of `examples/savina`, which counts and
+//! Workloads that are known from other systems, on all cores of this machine: those of `benches/peers/peripatos`, which counts and
 //! fails if a count is wrong. How much is to be done is found out first, so that each round takes about a second.
 //!
 //! * `savina.ping_pong.per_s`: round trips between two receive loops.

@@ -3,7 +3,7 @@
 use super::super::process::load;
 use crate::exit::{Code as ExitCode, End, Failure, Result};
 use crate::family::{self, Start};
-use crate::guests::{SAVINA, SERVANT};
+use crate::guests::{SERVANT, WORKLOADS};
 use crate::{console, directories, pids};
 use peripatos_engine::{Code, CodeKind, Runtime};
 use peripatos_host::talk::Rules;
@@ -20,7 +20,7 @@ const SIZE_MAX: u32 = 1 << 30;
 
 /// The workloads, and what they spawn.
 pub(super) struct Programs {
-    savina: Code,
+    workloads: Code,
     servant: Code,
 }
 
@@ -47,7 +47,7 @@ impl Done {
 impl Programs {
     pub(super) fn load(runtime: &Runtime) -> Result<Programs> {
         let load = |guest| load(runtime, guest, CodeKind::Hot);
-        Ok(Programs { savina: load(&SAVINA)?, servant: load(&SERVANT)? })
+        Ok(Programs { workloads: load(&WORKLOADS)?, servant: load(&SERVANT)? })
     }
 
     /// How much of a workload takes as long as a run is to take.
@@ -79,10 +79,10 @@ impl Programs {
             .map_err(|error| Failure::new(ExitCode::Resources, "random numbers", error))?;
         let (origin, mut console) = console::captured().map_err(failed)?;
         origin.open(pid, &[]).map_err(|error| directories::failure(&error))?;
-        let words = [SAVINA.name.to_owned(), workload.to_owned()].into_iter();
+        let words = [WORKLOADS.name.to_owned(), workload.to_owned()].into_iter();
         let words = words.chain(numbers.iter().map(u32::to_string));
         let end = family::run(Start {
-            code: self.savina.clone(),
+            code: self.workloads.clone(),
             pid,
             origin,
             args: words.map(String::into_bytes).collect(),

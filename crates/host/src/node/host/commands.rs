@@ -1,7 +1,7 @@
 //! What this user's commands ask.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::limits::FAMILY_PROGRAMS_MAX;
@@ -11,7 +11,6 @@ use peripatos_engine::{Form, Handler, Process, ProcessOptions, SpawnError};
 use tokio::sync::mpsc;
 
 use super::super::clients::FromClient;
-use super::super::exchange::RemoteDevices;
 use super::super::programs::Programs;
 use super::super::protocol::{FromNode, Start, ToNode, VERSION};
 use super::super::stills;
@@ -58,6 +57,9 @@ impl Host {
             ToNode::Processes => self.ask(number, Request::Processes),
             ToNode::Command { node, command } => {
                 self.ask(number, Request::Command { node, command });
+            }
+            ToNode::Call { name, message, wait_ms } => {
+                self.call(number, name, message, Duration::from_millis(wait_ms));
             }
             ToNode::Down { now } => self.down(number, now),
             ToNode::Start(start) => {
@@ -176,12 +178,13 @@ impl Host {
         let name_of = |(name, wasm_hash): &(String, [u8; 32])| {
             (name.clone(), Programs::name(*wasm_hash, start.canonical_nan))
         };
-        let kin = program.talks().then(|| Kin {
+        let kin = (program.talks() || start.devices.is_some()).then(|| Kin {
             root: pid,
             parent: Pid::from_bits(0),
             programs: start.programs.iter().map(name_of).collect(),
             processes_max: start.processes_max,
             name_prefix: start.name_prefix.clone(),
+            devices: start.devices.clone(),
             handler: program.form() == Form::Handler,
         });
         let description = Description {
@@ -202,7 +205,7 @@ impl Host {
             pid,
             args: start.args,
             env: start.env,
-            devices: Box::new(RemoteDevices::new(Arc::clone(&exchange))),
+            devices: stills::devices(&description, &exchange),
             limits: stills::limits_of(start.memory_bytes_max),
             freeze_every: None,
         };

@@ -15,7 +15,7 @@ use super::super::programs::Programs;
 use super::super::stills;
 use super::origins::exchange;
 use super::{Host, Input, Inputs};
-use crate::talk::{Birth, Family, Home, Rules};
+use crate::talk::{Birth, Family, Home, Rules, ServedDevices};
 
 /// A process that another one has spawned here.
 pub(in crate::node) struct Born {
@@ -56,7 +56,8 @@ impl Host {
             env: env.to_vec(),
             freeze_every: None,
         };
-        let home = Arc::new(NodeHome { root: kin.root, inputs: self.inputs.clone() });
+        let (devices, inputs) = (kin.devices.clone(), self.inputs.clone());
+        let home = Arc::new(NodeHome { root: kin.root, devices, inputs });
         let family = Family::new(kin.root, rules, programs, home);
         self.families.retain(|_, (family, _)| family.strong_count() > 0);
         self.families.insert(kin.root, (Arc::downgrade(&family), description.clone()));
@@ -93,11 +94,16 @@ pub(super) type Families = BTreeMap<Pid, (Weak<Family>, Description)>;
 /// What members of a family get from this node.
 struct NodeHome {
     root: Pid,
+    /// Whoever has this name answers what they ask.
+    devices: Option<String>,
     inputs: Inputs,
 }
 
 impl Home for NodeHome {
     fn devices(&self, pid: Pid) -> Box<dyn Devices> {
+        if let Some(name) = &self.devices {
+            return Box::new(ServedDevices::new(name));
+        }
         Box::new(LateDevices { pid, inputs: self.inputs.clone(), devices: OnceLock::new() })
     }
 

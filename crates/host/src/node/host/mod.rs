@@ -1,5 +1,6 @@
 //! The node's own thread: takes inputs in, tells the state machine, does what it wants done.
 
+mod calls;
 mod code;
 mod commands;
 mod families;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
 use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
 use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Time};
 use peripatos_engine::Code;
@@ -33,6 +35,7 @@ use super::{MakeRuntime, NodeDirectory, NodeError, clients};
 use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
 use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
 
+use calls::Calls;
 use commands::Clients;
 use families::{Born, Families};
 use moves::Captured;
@@ -42,6 +45,8 @@ use talk::Elsewhere;
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks whether a node that cannot be reached is known to be gone.
 const GONE_EVERY: u32 = 10;
+/// Ticks between two looks at all processes, those that sleep included.
+const SAMPLE_ALL_EVERY: u32 = 100;
 /// Inputs from peers and commands that wait; whoever sends more waits.
 const INPUTS_MAX: usize = 4_096;
 /// Lines that are logged once only.
@@ -98,6 +103,8 @@ pub(super) enum Input {
     Stray(Box<Packet>),
     /// Names of local processes have changed.
     Named,
+    /// A command's message has its reply, or will have none.
+    Called(Pid, Result<Vec<u8>, Status>),
     /// A local process is about to ask its origin for the first time.
     Asks(Pid, Arc<Exchange>),
     /// A local process asks its origin.
@@ -186,6 +193,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         roads,
         elsewhere: Elsewhere::default(),
         families: Families::default(),
+        calls: Calls::default(),
         arguments: HashMap::new(),
         programs: Programs::new(parts.make_runtime),
         place: parts.place,
@@ -236,6 +244,7 @@ struct Host {
     roads: Roads,
     elsewhere: Elsewhere,
     families: Families,
+    calls: Calls,
     /// What local processes were given when they were spawned.
     arguments: HashMap<Pid, Arc<[u8]>>,
     programs: Programs,
@@ -297,6 +306,7 @@ impl Host {
             Input::Born(born) => self.born(*born),
             Input::Stray(packet) => self.stray(*packet),
             Input::Named => self.named(),
+            Input::Called(pid, answer) => self.called(pid, answer),
             Input::Asks(pid, exchange) => self.asks(pid, exchange),
             Input::RoomMade(migration) => self.tell(Event::RoomMade(migration)),
             Input::Thawed { migration, thawed } => self.thawed(migration, thawed),
@@ -384,11 +394,14 @@ impl Host {
     fn tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
         let before = |pid: &Pid| self.cpu_before.get(pid).copied().unwrap_or_default();
-        let samples = self.cores.sample().into_iter();
-        let samples = samples.map(|one| sample(one, before(&one.pid))).collect();
+        // Who sleeps is as it was when it fell asleep. The state machine may have heard of that before it knew of the process.
+        let all = self.ticks.is_multiple_of(SAMPLE_ALL_EVERY);
+        let samples = if all { self.cores.sample() } else { self.cores.sample_awake() };
+        let samples = samples.into_iter().map(|one| sample(one, before(&one.pid))).collect();
         self.tell(Event::Samples(samples));
         self.tell(Event::Tick);
         self.seek_no_longer();
+        self.hang_up();
         if self.ticks.is_multiple_of(GONE_EVERY) {
             self.look_for_gone();
         }
@@ -427,7 +440,7 @@ fn now_unix_seconds() -> u64 {
 
 /// `before`: processor time that it had used before it came to the cores again.
 fn sample(sample: Sample, before: Duration) -> peripatos_cluster::Sample {
-    let Sample { pid, core, cpu, runnable, memory_bytes } = sample;
+    let Sample { pid, core, cpu, runnable, asleep, memory_bytes } = sample;
     let (core, cpu) = (core as u32, cpu + before);
-    peripatos_cluster::Sample { pid, core, cpu, runnable, memory_bytes }
+    peripatos_cluster::Sample { pid, core, cpu, runnable, asleep, memory_bytes }
 }

@@ -7,7 +7,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
 use peripatos_kernel::limits::PACKET_NS_MAX;
-use peripatos_kernel::{Packet, Place};
+use peripatos_kernel::{Packet, Place, principal};
 
 use super::Host;
 
@@ -72,7 +72,7 @@ impl Elsewhere {
 impl Host {
     /// A packet whose way is not known, from here or from another node.
     pub(super) fn stray(&mut self, packet: Packet) {
-        let pid = packet.to;
+        let pid = principal(packet.to);
         if self.letterbox.has(pid) {
             return self.letterbox.bring(packet);
         }

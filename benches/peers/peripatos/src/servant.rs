@@ -53,4 +53,4 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.try_into().map(u64::from_le_bytes).expect("a number of 8 bytes")
 }
 
-peripatos::handler!(later: serve);
+peripatos::handler!(bytes: serve);

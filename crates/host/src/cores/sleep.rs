@@ -1,0 +1,136 @@
+//! Who sleeps, and when: processes that only wait are put aside as images, so that a node holds more of them than the
+//! operating system has mappings for.
+//!
+//! A process that waits for its kernel is frozen where it waits, and its image takes the place of its run
+//! ([`Execution::fall_asleep`]); a handler, which has no run, sleeps between two calls. Whatever would have made it go on
+//! makes it ready, and it wakes when it has its turn. The kernel's state of it is not touched: messages come, time runs out,
+//! others end as if it were awake. It is moved, killed and frozen as any other.
+//!
+//! Who waits for its devices is let alone: it is woken by somebody else than its kernel.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use peripatos_engine::{Outcome, awake};
+
+use super::board::Board;
+use super::execution::Execution;
+use super::tag::Wish;
+use super::{here, turns};
+use crate::talk;
+
+/// Who has waited so long sleeps.
+pub const IDLE_MAX: Duration = Duration::from_secs(10);
+/// Processes of this OS process that may be awake although some of them only wait: the ones that have waited longest
+/// sleep. Each takes eight mappings, of 65,530.
+pub const AWAKE_MAX: usize = 6_000;
+/// How often a core looks for those that have waited [`IDLE_MAX`].
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When too many are awake and none of a core's can sleep, it looks again after so long.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How many programs, and as many handlers, fall asleep between two turns while too many are awake.
+const AT_ONCE: usize = 8;
+/// How many do when a core looks for those that have waited long. More wait for the next look.
+const LOOK_MAX: usize = 256;
+
+/// When a core looks.
+pub(super) struct Sleep {
+    next_look: Instant,
+    /// Who has not run since sleeps by then.
+    settled: Instant,
+    /// Before then it does not look, although too many are awake.
+    not_before: Instant,
+}
+
+impl Sleep {
+    pub(super) fn new() -> Sleep {
+        let now = Instant::now();
+        Sleep { next_look: now, settled: now, not_before: now }
+    }
+
+    /// Somebody runs.
+    pub(super) fn note_turn(&mut self, now: Instant) {
+        self.settled = now + IDLE_MAX + LOOK_EVERY;
+    }
+
+    /// Until when a core without work may rest. `None`: whoever can sleep does.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        (self.next_look <= self.settled).then_some(self.next_look)
+    }
+
+    /// Puts some to sleep, if it is time. Between two turns. Whether it took some time.
+    pub(super) fn tend(&mut self, board: &Arc<Board>, now: Instant) -> bool {
+        note_sleepers(board);
+        let crowded = awake() > board.awake_max && now >= self.not_before;
+        if !crowded && now < self.next_look {
+            return false;
+        }
+        let (idle, count) = if crowded { (Duration::ZERO, AT_ONCE) } else { (IDLE_MAX, LOOK_MAX) };
+        let fallen = lull(board, now, idle, count);
+        let soon = now + LOOK_AGAIN;
+        match (crowded, fallen) {
+            (true, 0) => self.not_before = soon,
+            (true, _) => {}
+            (false, LOOK_MAX) => (self.next_look, self.settled) = (soon, self.settled.max(soon)),
+            (false, _) => self.next_look = now + LOOK_EVERY,
+        }
+        true
+    }
+}
+
+/// Puts up to `count` programs of this core to sleep that have waited for so long, and as many handlers: how many fell
+/// asleep, of whichever more did.
+fn lull(board: &Arc<Board>, now: Instant, idle: Duration, count: usize) -> usize {
+    let before_ns = board.time_ns(now.checked_sub(idle).unwrap_or(now));
+    let programs = (0..count).map_while(|_| lull_program(board, now, before_ns));
+    let programs = programs.filter(|fell| *fell).count();
+    let handlers = (0..count).map_while(|_| talk::lull_handler(before_ns));
+    let handlers = handlers.filter(|fell| *fell).count();
+    note_sleepers(board);
+    programs.max(handlers)
+}
+
+/// Notes which handlers sleep.
+fn note_sleepers(board: &Board) {
+    for (pid, asleep) in talk::take_sleepers() {
+        if asleep {
+            board.registry.fell_asleep(pid);
+        } else {
+            board.registry.woke(pid);
+        }
+    }
+}
+
+/// Whether one fell asleep. `None`: nobody has waited since `before_ns`.
+fn lull_program(board: &Arc<Board>, now: Instant, before_ns: u64) -> Option<bool> {
+    let mut nap = here::with(|core| core.next_idle(before_ns))?;
+    let pid = nap.tag.pid();
+    if !talk::is_blocked(pid) {
+        here::with(|core| core.stays_awake(nap, board.time_ns(now)));
+        return Some(false);
+    }
+    // To ask for the freeze calls its waker, which comes back here: nothing is borrowed. Should its answer have come in
+    // this moment, it runs to its next check.
+    nap.control.freeze();
+    match nap.execution.poll() {
+        // A wish is noted before the freeze is asked for: if there is none yet, its freeze is still to come.
+        Poll::Ready(Ok((process, Outcome::Frozen)))
+            if nap.tag.wish() == Wish::None && talk::is_blocked(pid) =>
+        {
+            nap.execution = Execution::asleep(*process, &nap.tag, Arc::downgrade(board));
+            let fell = nap.execution.is_asleep();
+            if fell {
+                board.registry.fell_asleep(pid);
+            }
+            here::with(|core| core.lies_down(nap));
+            Some(fell)
+        }
+        polled => {
+            if let Some(departure) = here::with(|core| core.end_nap(nap, polled)) {
+                board.tell(turns::leave(board, departure));
+            }
+            Some(false)
+        }
+    }
+}
