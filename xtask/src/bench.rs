@@ -74,7 +74,7 @@ fn table(record: &Value) -> String {
     table
 }
 
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let asked =
         Command::new("git").current_dir(root()).args(["describe", "--always", "--dirty"]).output();
     match asked {
@@ -85,7 +85,7 @@ fn commit() -> String {
     }
 }
 
-fn processor() -> String {
+pub(crate) fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name"));
     name.map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':'])).to_owned()

@@ -8,6 +8,7 @@ mod check;
 mod date;
 mod fuzz;
 mod guests;
+mod peers;
 mod shell;
 mod sim;
 mod tidy;
@@ -20,6 +21,7 @@ cargo xtask COMMAND
   check          the fast path before a commit: format, clippy, quick tests, tidy
   tidy           reads the tree and holds the rules that no compiler knows
   bench          measures everything with the dist build; keeps a dated record in benches/
+  bench peers    the same workloads in Erlang, Go and a Rust library, as far as they are installed
   fuzz [SECS]    each fuzz target for a bounded time (default 60 seconds)
   sim [--minutes M | --hours H | --seed N | --large]
                  simulates nodes that talk, move, part and crash, with growing seeds (default: 5 minutes), and
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(),
+        ["bench", "peers", rest @ ..] => peers::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["sim", rest @ ..] => sim::run(rest),
         ["guests", rest @ ..] => guests::run(rest),

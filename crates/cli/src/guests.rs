@@ -50,3 +50,15 @@ pub(crate) const RECURSION: Guest =
 /// So many MiB that do not compress, and then counting, for the cost of a move.
 pub(crate) const BALLAST: Guest =
     guest("ballast", "memory to carry", include_bytes!("../../../guests/ballast.wasm"));
+
+/// Workloads that talk, and the handler that they spawn.
+pub(crate) const WORKLOADS: Guest = guest(
+    "workloads",
+    "workloads of the Savina suite",
+    include_bytes!("../../../benches/peers/peripatos/workloads.wasm"),
+);
+pub(crate) const SERVANT: Guest = guest(
+    "servant",
+    "what Savina's workloads spawn",
+    include_bytes!("../../../benches/peers/peripatos/servant.wasm"),
+);

@@ -132,3 +132,22 @@ fn benchmarks_count_their_items() {
         assert!(output.starts_with(&format!("{name} {items} ")), "{output}");
     }
 }
+
+#[test]
+fn the_workloads_for_comparisons_count_right() {
+    for (workload, items) in [
+        ("ping_pong 500", 500),
+        ("counting 500", 500),
+        ("thread_ring 500", 500),
+        ("fork_join_create 50", 50),
+        ("fork_join_throughput 600", 600),
+        ("chameneos 500", 500),
+        ("big 1000", 1000),
+        ("philosophers 5 20", 100),
+    ] {
+        let words: Vec<&str> = ["workloads"].into_iter().chain(workload.split(' ')).collect();
+        let said = run("benches/peers/peripatos", &["servant"], &words);
+        let expected = format!("{} {items} ", words[1]);
+        assert!(said.starts_with(&expected), "{workload}: {said}");
+    }
+}

@@ -20,6 +20,18 @@ impl Pid {
         pid
     }
 
+    /// As it goes into a message of bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// What a message of bytes has brought. Bytes that are nobody's pid are nobody.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Pid {
+        Pid(bytes)
+    }
+
     /// Nobody's.
     pub(crate) const NOBODY: Pid = Pid([0; 16]);
 

@@ -7,6 +7,7 @@ mod nodes;
 pub(crate) mod overhead;
 pub(crate) mod process;
 pub(crate) mod sample;
+mod savina;
 mod scratch;
 mod spawn;
 
@@ -55,6 +56,22 @@ enum What {
         /// How many are to be there at a time
         #[arg(long, value_name = "N", default_value_t = CROWD)]
         processes: u32,
+    },
+    /// Workloads that are known from other systems, on all cores: items a second
+    Savina {
+        #[command(flatten)]
+        figures: Figures,
+        /// Only the metrics of these names, or that begin so
+        #[arg(long, value_name = "METRIC")]
+        only: Vec<String>,
+    },
+    /// The dining philosophers, on all cores: meals a second
+    Philosophers {
+        #[command(flatten)]
+        figures: Figures,
+        /// Only the metrics of these names, or that begin so
+        #[arg(long, value_name = "METRIC")]
+        only: Vec<String>,
     },
     /// What moving between two nodes of this machine takes, and how work finds an idle one
     Migrate {
@@ -107,6 +124,12 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
         }
         What::Spawn { figures, processes } => {
             (spawn::measure(figures.rounds.max(1), *processes, progress)?, figures.output)
+        }
+        What::Savina { figures, only } => {
+            (savina::measure(figures.rounds.max(1), only, progress)?, figures.output)
+        }
+        What::Philosophers { figures, only } => {
+            (savina::philosophers(figures.rounds.max(1), only, progress)?, figures.output)
         }
         What::Migrate { figures } => {
             (migrate::measure(figures.rounds.max(1), progress)?, figures.output)

@@ -1,0 +1,3 @@
+module peripatos.invalid/peer
+
+go 1.19
