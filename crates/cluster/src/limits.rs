@@ -17,6 +17,10 @@ pub const FAMILY_PROGRAMS_MAX: usize = 64;
 /// Bytes of a program's name and of its arguments together, as `ps` shows them; the rest is cut off.
 pub const COMMAND_BYTES_MAX: usize = 4_096;
 
+/// Bytes of the lines that a node tells of its processes, or a command of all: they go in one frame. Beyond, those that
+/// sleep are left out first.
+pub const LISTED_BYTES_MAX: usize = 512 << 10;
+
 /// Between two looks at the balance, and two load samples for the peers.
 pub const BALANCE_EVERY: Duration = Duration::from_millis(100);
 /// A load sample older than this is no basis for a question.

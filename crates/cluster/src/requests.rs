@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use peripatos_abi::Pid;
 
 use crate::event::{Action, Request, RequestId, Response};
-use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX};
-use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode};
+use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LISTED_BYTES_MAX};
+use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode, RowState};
 use crate::node::{Asker, Node};
 use crate::source::Outgoing;
 use crate::{NodeId, Time};
@@ -66,7 +66,7 @@ impl Node {
         let in_doubt = |id| self.outgoing.get(&id).is_some_and(Outgoing::is_in_doubt);
         let here = self.processes.rows(self.config.node, self.now, in_doubt);
         let elsewhere = |row: &ProcessRow| !self.processes.0.contains_key(&row.process.pid);
-        here.into_iter().chain(self.homes.rows().filter(elsewhere)).collect()
+        fitting(here.into_iter().chain(self.homes.rows().filter(elsewhere)).collect())
     }
 
     fn list_all(&mut self, id: RequestId, out: &mut Vec<Action>) {
@@ -110,7 +110,7 @@ impl Node {
         else {
             return;
         };
-        let processes = once_each(listed);
+        let processes = fitting(once_each(listed));
         out.push(Action::Respond { id, response: Response::Processes { processes, silent } });
     }
 
@@ -254,6 +254,35 @@ impl Node {
 
 /// A process that is just moving may be listed at both ends: where it has moved to counts. Or at neither, if one end was
 /// asked before and the other one after: then its origin's node knows of it.
+/// As many as fit into one frame; who sleeps has to stand back.
+fn fitting(mut rows: Vec<ProcessRow>) -> Vec<ProcessRow> {
+    rows.sort_by_key(|row| row.state == RowState::Asleep);
+    let mut left = LISTED_BYTES_MAX;
+    let fit = |row: &ProcessRow| match left.checked_sub(bytes_of(row)) {
+        Some(less) => {
+            left = less;
+            true
+        }
+        None => false,
+    };
+    let count = rows.iter().map(fit).take_while(|fits| *fits).count();
+    rows.truncate(count);
+    rows
+}
+
+/// At most what a line takes on the wire.
+fn bytes_of(row: &ProcessRow) -> usize {
+    // Numbers, hashes and what stands before each text.
+    const FIXED: usize = 256;
+    const TEXT: usize = 8;
+    let command = row.process.command.iter().map(|word| word.len() + TEXT).sum::<usize>();
+    let kin = row.process.kin.as_ref().map_or(0, |kin| {
+        let programs = kin.programs.iter().map(|(name, _)| name.len() + TEXT + 32).sum::<usize>();
+        programs + kin.name_prefix.len() + TEXT + 64
+    });
+    FIXED + command + kin
+}
+
 fn once_each(listed: BTreeMap<NodeId, Vec<ProcessRow>>) -> Vec<ProcessRow> {
     let silent = |row: &ProcessRow| !listed.contains_key(&row.node);
     let mut latest: BTreeMap<Pid, ((bool, u32), &ProcessRow)> = BTreeMap::new();
@@ -268,4 +297,37 @@ fn once_each(listed: BTreeMap<NodeId, Vec<ProcessRow>>) -> Vec<ProcessRow> {
         }
     }
     latest.into_values().map(|(_, row)| row.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Description, MoveCosts};
+
+    fn row(number: u64, state: RowState) -> ProcessRow {
+        let process = Description {
+            pid: Pid::new(number, 7),
+            command: vec!["x".repeat(2_000)],
+            code: [0; 32],
+            origin: NodeId(1),
+            started_unix_seconds: 0,
+            memory_bytes_max: 0,
+            canonical_nan: false,
+            kin: None,
+        };
+        let costs = MoveCosts::default();
+        let (core, cpu_ms, memory_bytes, moves) = (None, 0, 0, 0);
+        let (node, pinned) = (NodeId(1), false);
+        ProcessRow { process, node, state, core, cpu_ms, memory_bytes, moves, costs, pinned }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_cut_where_they_sleep() {
+        let state = |number| if number % 100 == 0 { RowState::Waiting } else { RowState::Asleep };
+        let rows = fitting((0..10_000).map(|number| row(number, state(number))).collect());
+        let awake = rows.iter().filter(|row| row.state == RowState::Waiting).count();
+        assert_eq!(awake, 100);
+        assert!(rows.len() > awake && rows.iter().map(bytes_of).sum::<usize>() <= LISTED_BYTES_MAX);
+        assert_eq!(fitting(vec![row(1, RowState::Asleep)]).len(), 1);
+    }
 }

@@ -58,6 +58,9 @@ pub(crate) fn run(options: &Ps) -> Result<End> {
     Ok(End::SUCCESS)
 }
 
+/// A list of so many lines may be cut: all lines go in one frame.
+const LONG: usize = 50;
+
 fn on_nodes(at: &At) -> Result<Vec<Row>> {
     let Some(mut client) = at.find()? else { return Ok(Vec::new()) };
     let failed = |error| failure("ps", &error);
@@ -70,6 +73,12 @@ fn on_nodes(at: &At) -> Result<Vec<Row>> {
         let known = nodes.iter().find(|node| node.node == row.node);
         known.map_or_else(|| format!("{:#}", row.node), |node| node.name.clone())
     };
+    // What nodes say of each other is a moment old: only a long list is known to be cut.
+    let all = nodes.iter().map(|node| node.processes as usize).sum::<usize>();
+    let more = all.saturating_sub(listing.processes.len());
+    if listing.processes.len() >= LONG && more > 0 {
+        say(format_args!("... and {more} more; those that sleep are left out first"));
+    }
     Ok(listing.processes.iter().map(|row| of_node(row, name(row))).collect())
 }
 

@@ -160,7 +160,8 @@ fn children_compute_for_their_parent_with_servers_of_their_own() {
 #[test]
 fn a_family_is_not_larger_than_it_may_be() {
     let village = Village::new(1, 100, 10);
-    let (pid, end) = village.next_end();
-    assert_eq!(pid, village.root);
-    assert!(matches!(end, ProcessEnd::Exited(15)), "too many: {end:?}");
+    // Its children may have ended before it is told that it has too many.
+    let mut ends = std::iter::repeat_with(|| village.next_end());
+    let end = ends.find(|(pid, _)| *pid == village.root).map(|(_, end)| end);
+    assert!(matches!(end, Some(ProcessEnd::Exited(15))), "too many: {end:?}");
 }
