@@ -1,6 +1,6 @@
 //! A packet has come: to whom it goes, and what is said to whoever sent it.
 
-use peripatos_abi::message::{QUEUE_MAX, Status};
+use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
 
 use crate::alien::{Alien, Answer, Pair, Send, Stage};
@@ -238,8 +238,9 @@ impl Kernel {
             // It has moved here meanwhile, and what it has sent has followed it.
             return self.press_send(sender);
         }
-        if server.queue.len() >= QUEUE_MAX || self.aliens.len() >= ALIENS_MAX {
-            let answer = Answer::Failed(Status::Full);
+        let full = if self.aliens.len() >= ALIENS_MAX { Err(Status::Full) } else { Ok(()) };
+        if let Err(status) = full.and(server.takes(message.len())) {
+            let answer = Answer::Failed(status);
             return self.post(Some(source), to, from, Body::Reply { transaction, hop, answer });
         }
         self.offer(receiver, from, transaction, message);

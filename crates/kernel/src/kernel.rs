@@ -85,6 +85,14 @@ impl Kernel {
         self.table.insert(Process::new(pid, form))
     }
 
+    /// A handler can be called with messages of so many bytes at most: longer ones are refused
+    /// ([`Status::TooLong`](peripatos_abi::message::Status::TooLong)).
+    pub fn set_room(&mut self, slot: Slot, bytes: usize) {
+        if let Some(process) = self.table.get_mut(slot) {
+            process.room = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
+    }
+
     /// A process has ended, with this reason ([`EndReason`](peripatos_abi::EndReason), as a number): whoever waits for
     /// it, or watches it, is told.
     pub fn remove(&mut self, slot: Slot, reason: u64) {

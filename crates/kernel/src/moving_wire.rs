@@ -16,7 +16,7 @@ use crate::moving::Moving;
 use crate::process::{Call, Process, Receive, Span};
 
 /// Version of this form. Another one is not read.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Nothing counts this far: what says so would soon count no further.
 const COUNT_MAX: u64 = 1 << 62;

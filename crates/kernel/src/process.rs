@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, Status};
+use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, Status};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,11 @@ impl Span {
     pub(crate) fn cut(self, offset: u32, len: u32) -> Span {
         let offset = offset.min(self.len);
         Span { start: self.start + offset, len: len.min(self.len - offset) }
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.len as usize
     }
 
     #[inline]
@@ -152,6 +157,8 @@ pub(crate) struct Process {
     pub(crate) bits: u64,
     /// A handler: whose message it has been called for; nobody's, if for a word that somebody has ended.
     pub(crate) serves: Option<(Pid, u64)>,
+    /// A handler: the longest message that it can be called with, bytes.
+    pub(crate) room: u32,
     /// How many wait for its reply, as far as this kernel knows. Zero spares a search when it ends.
     pub(crate) clients: u32,
     /// What it has under way is its host's: [`Span::HOST`].
@@ -194,6 +201,7 @@ impl Process {
             queue: VecDeque::new(),
             bits: 0,
             serves: None,
+            room: MESSAGE_BYTES_MAX as u32,
             clients: 0,
             asks: false,
             moved: 0,
@@ -240,6 +248,18 @@ impl Process {
     /// Whether a message from there would end its waiting.
     pub(crate) fn waits_for(&self, from: Pid) -> bool {
         matches!(self.call, Call::Receive(receive) if receive.from.is_none_or(|one| one == principal(from)))
+    }
+
+    /// Whether a message of this length can be left with it.
+    ///
+    /// # Errors
+    /// It cannot: why.
+    #[inline]
+    pub(crate) fn takes(&self, len: usize) -> Result<(), Status> {
+        if len > self.room as usize {
+            return Err(Status::TooLong);
+        }
+        if self.queue.len() >= QUEUE_MAX { Err(Status::Full) } else { Ok(()) }
     }
 
     /// What it has under way is over, with this status.

@@ -5,7 +5,7 @@
 //! it, and is sent again from here.
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{QUEUE_MAX, Status};
+use peripatos_abi::message::Status;
 
 use crate::alien::{Alien, Answer, Send, Stage};
 use crate::bytes::Bytes;
@@ -119,8 +119,8 @@ impl Kernel {
     fn deliver_here(&mut self, sender: Slot, receiver: Slot, message: &[u8]) {
         let Some((process, server)) = self.table.pair_mut(sender, receiver) else { return };
         let (from, transaction, to) = (process.pid, process.sends, server.pid);
-        if server.queue.len() >= QUEUE_MAX {
-            return self.fail(from, transaction, to, Status::Full);
+        if let Err(status) = server.takes(message.len()) {
+            return self.fail(from, transaction, to, status);
         }
         if !server.waits_for(from) && deadlock::closes(&self.table, sender, receiver) {
             return self.fail(from, transaction, to, Status::Deadlock);

@@ -65,6 +65,7 @@ impl Kernel {
             return Err(Status::NotNow);
         }
         if server.form == Form::Handler
+            && message.len() <= server.room as usize
             && server.serves.is_none()
             && self.depth < crate::call::DEPTH_MAX
             && server.queue.is_empty()
@@ -88,9 +89,7 @@ impl Kernel {
         let (pid, to) = (sender.pid, server.pid);
         sender.begin_send();
         let transaction = sender.sends;
-        if server.queue.len() >= QUEUE_MAX {
-            return Err(Status::Full);
-        }
+        server.takes(message.len())?;
         let waits = server.waits_for(pid);
         sender.call = Call::Send { to, reply, at: At::Queued };
         if !waits && deadlock::closes(&self.table, from, receiver) {

@@ -37,6 +37,7 @@ pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker, parent: Option<Pid
     let adopted = with(|talk| {
         let slot = talk.add(handler.pid(), Form::Handler, parent)?;
         talk.surroundings.calls.set(slot.index(), Some(handler.control()));
+        talk.kernel.set_room(slot, handler.room());
         let now_ns = talk.now_ns;
         let seat = talk.seat(slot);
         (seat.handler, seat.since_ns) = (Some(handler), now_ns);

@@ -100,6 +100,17 @@ fn a_handler_that_lies_about_its_reply_is_ended() {
 }
 
 #[test]
+fn a_message_that_is_too_long_for_a_handler_harms_its_sender_alone() {
+    let mut crew = Crew::new();
+    let server = crew.handler(&handler(NOBODY, ADD));
+    let long = ASK.replace("(i32.const 64) (i32.const 4)", "(i32.const 64) (i32.const 1025)");
+    let sender = crew.program(&program(server, &long));
+    assert_eq!(crew.exit_code(sender), negated(Status::TooLong));
+    let client = crew.program(&program(server, ASK));
+    assert_eq!(crew.exit_code(client), 42);
+}
+
+#[test]
 fn a_handler_does_not_call_itself() {
     let mut crew = Crew::new();
     // It is the first of the crew.
