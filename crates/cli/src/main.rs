@@ -9,6 +9,7 @@ mod bench;
 mod cluster;
 mod commands;
 mod console;
+mod cpus;
 mod demo;
 mod detached;
 mod directories;

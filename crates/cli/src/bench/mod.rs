@@ -49,6 +49,9 @@ enum What {
         #[arg(long, value_name = "METRIC")]
         only: Vec<String>,
     },
+    /// The other end of what messages between nodes are measured against
+    #[command(hide = true)]
+    TcpEcho,
     /// What a process takes to be spawned, to be there and to be woken
     Spawn {
         #[command(flatten)]
@@ -121,6 +124,12 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
         }
         What::Ipc { figures, only } => {
             (ipc::measure(figures.rounds.max(1), only, progress)?, figures.output)
+        }
+        What::TcpEcho => {
+            let echoed = ipc::echo();
+            return echoed
+                .map(|()| End::SUCCESS)
+                .map_err(|error| Failure::new(Code::Internal, "tcp-echo", error));
         }
         What::Spawn { figures, processes } => {
             (spawn::measure(figures.rounds.max(1), *processes, progress)?, figures.output)

@@ -8,7 +8,6 @@
 //!
 //! The order is [`run`]; [`show`] is the walk, [`screen`] what is seen of it.
 
-mod cpus;
 mod dinner;
 mod nodes;
 mod price;

@@ -3,8 +3,8 @@
 //! However the demo ends, they end: when [`Nodes`] is dropped, before a signal ends the demo, or by the operating
 //! system's word that it is gone.
 
-use super::cpus;
 use crate::cluster;
+use crate::cpus;
 use crate::exit::{Code, Failure, Result};
 use crate::leftovers::Leftover;
 use crate::private_nodes::{self, Join};

@@ -1,7 +1,7 @@
 //! The demo's programs, and their undisturbed runs: what they must print, and how long they take on a core of their own.
 
-use super::cpus;
 use crate::bench::process::{Guarded, Stretch, load, thread_time};
+use crate::cpus;
 use crate::exit::{Code as ExitCode, Failure, Result};
 use crate::guests::{ALL, Guest};
 use peripatos_engine::{Code, CodeKind, Runtime};

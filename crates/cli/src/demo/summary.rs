@@ -1,11 +1,11 @@
 //! What the demo says at its end.
 
-use super::cpus;
 use super::dinner::Dinner;
 use super::price::Price;
 use super::programs::Alone;
 use super::screen::{Row, State, seconds};
 use super::show::Outcome;
+use crate::cpus;
 use std::time::Duration;
 
 /// Lines of the dinner's program that are shown.

@@ -6,16 +6,25 @@
 //! * `ipc.handler.p50_ns`: 32 bytes to a handler, which is called on the sender's stack, and back.
 //! * `ipc.same_core.p50_ns`: to a receive loop that shares the sender's core.
 //! * `ipc.cross_core.p50_ns`: to a receive loop on another core.
+//! * `ipc.cross_node.p50_us`: to a receive loop on another node of this machine, over the loopback, encrypted.
+//! * `ipc.cross_node.c_tcp_ratio`: that against 32 bytes there and back over plain TCP, between two OS processes on the same
+//!   two CPUs, which is measured before and after each round.
+//! * `ipc.cross_node.calls64_per_s`: calls of 64 callers at once, to another node.
 //! * `ipc.size_SIZE.copy_ratio`: longer messages to a handler, against copying so many bytes there and back, which is
 //!   measured before and after each round.
 //! * `ipc.same_core.size_SIZE.copy_ratio`: the same to a receive loop on the same core.
 
+mod far;
 mod pair;
 mod stopwatch;
+mod tcp;
+
+pub(crate) use tcp::echo;
 
 use super::sample::{Metric, Samples};
 use crate::exit::Result;
 use crate::place;
+
 use pair::{Server, Talk, round_trips};
 use peripatos_engine::{Runtime, Settings};
 use std::hint::black_box;
@@ -32,6 +41,14 @@ const SIZES: [(usize, &str); 2] = [(4 << 10, "4KiB"), (64 << 10, "64KiB")];
 /// Batches of a round of longer ones, and round trips of a batch.
 const BATCHES_LONG: usize = 50;
 const CALLS_LONG: usize = 100;
+
+/// Batches of a round between nodes, and round trips of a batch: the time of each comes from this command, over a link.
+const BATCHES_FAR: usize = 40;
+const CALLS_FAR: usize = 500;
+/// Callers at once, their batches, and calls of a batch.
+const CALLERS: usize = 64;
+const BATCHES_CROWD: usize = 60;
+const CALLS_CROWD: usize = 200;
 
 /// All figures, or those whose names begin so.
 pub(crate) fn measure(
@@ -59,6 +76,18 @@ pub(crate) fn measure(
         }
         metrics.push(Metric::of(metric, "ns", &samples));
     }
+    if wanted("ipc.cross_node.p50_us") || wanted("ipc.cross_node.c_tcp_ratio") {
+        progress("messages between nodes");
+        metrics.extend(cross_node(rounds)?);
+    }
+    if wanted("ipc.cross_node.calls64_per_s") {
+        progress("many callers between nodes");
+        let mut samples = Samples::default();
+        for _ in 0..rounds {
+            samples.push(far::calls_per_second(CALLERS, BATCHES_CROWD, CALLS_CROWD)?);
+        }
+        metrics.push(Metric::of("ipc.cross_node.calls64_per_s".to_owned(), "1/s", &samples));
+    }
     for (server, name) in [(Server::Handler, ""), (Server::Fiber, "same_core.")] {
         for (size, size_name) in SIZES {
             let metric = format!("ipc.{name}size_{size_name}.copy_ratio");
@@ -71,6 +100,22 @@ pub(crate) fn measure(
         }
     }
     Ok(metrics)
+}
+
+/// What round trips between nodes take, by themselves and against plain TCP, of each round.
+fn cross_node(rounds: usize) -> Result<[Metric; 2]> {
+    let (mut trips, mut ratios) = (Samples::default(), Samples::default());
+    for _ in 0..rounds {
+        let mut plain = tcp::round_trips(BATCHES_FAR, CALLS_FAR)?;
+        let round = of(far::round_trips(BATCHES_FAR, CALLS_FAR)?).median();
+        plain.extend(tcp::round_trips(BATCHES_FAR, CALLS_FAR)?);
+        trips.push(round / 1e3);
+        ratios.push(round / of(plain).median());
+    }
+    Ok([
+        Metric::of("ipc.cross_node.p50_us".to_owned(), "us", &trips),
+        Metric::of("ipc.cross_node.c_tcp_ratio".to_owned(), "ratio", &ratios),
+    ])
 }
 
 /// What round trips take, against the copies that they need, of each round.

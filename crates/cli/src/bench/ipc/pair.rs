@@ -1,5 +1,6 @@
 //! Two processes that talk, on cores as a node has them, and what a round trip of theirs takes.
 
+use super::far::in_hexadecimal;
 use super::stopwatch::Stopwatch;
 use crate::exit::{Code as ExitCode, Failure, Result};
 use crate::{pids, program};
@@ -12,15 +13,15 @@ use peripatos_host::talk::Line;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-const PING: &str = include_str!("ping.wat");
+pub(super) const PING: &str = include_str!("ping.wat");
 const ECHO_HANDLER: &str = include_str!("echo_handler.wat");
-const ECHO_SERVER: &str = include_str!("echo_server.wat");
+pub(super) const ECHO_SERVER: &str = include_str!("echo_server.wat");
 const BUSY: &str = include_str!("busy.wat");
 
 /// Longer than all batches together take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Batches before those that count.
-const WARM_UP: usize = 2;
+pub(super) const WARM_UP: usize = 2;
 
 /// Who serves, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +57,10 @@ pub(super) fn round_trips(runtime: &Runtime, server: Server, talk: Talk) -> Resu
     if let Some(busy) = busy {
         place.kill(busy)?;
     }
-    let pid = to.bits().to_le_bytes().map(|byte| format!("{byte:02x}")).concat();
+    let pid = in_hexadecimal(to);
     let batches = talk.batches + WARM_UP;
     let numbers = [batches, talk.calls, talk.size].map(|number| number.to_string());
-    let args = [&pid, &numbers[0], &numbers[1], &numbers[2]].map(String::as_str);
+    let args = [&pid, &numbers[0], &numbers[1], &numbers[2], "0"];
     let (ping, laps) = place.run(runtime, "ping", PING, &args)?;
     let (ended, end) = place.next_end()?;
     if ended != ping || !matches!(end, ProcessEnd::Exited(0)) {

@@ -1,15 +1,18 @@
 ;; Sends messages to a process and checks the replies, in batches: asks for the time before the first one and after each,
-;; which is how whoever answers knows.
+;; which is how whoever answers knows. In the end it writes all these times, 8 bytes each.
 ;;
-;; usage: ping PID BATCHES CALLS LENGTH, the pid in 32 hexadecimal digits, its first byte in memory first
+;; usage: ping PID BATCHES CALLS LENGTH PAUSE, the pid in 32 hexadecimal digits, its first byte in memory first, and
+;; milliseconds until it begins
 (module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "peripatos_v1" "send" (func $send (param i32 i32 i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "receive" (func $receive (param i32 i32 i32 i32 i64) (result i32)))
   (import "peripatos_v1" "wait" (func $wait (result i32)))
   ;; 0: counts of arguments; 16: pid; 64: pointers to arguments; 256: arguments; 2048: clock; 4096: message;
-  ;; 73728: reply.
+  ;; 73728: reply; 139264: times.
   (memory (export "memory") 3)
 
   (func $digit (param $at i32) (result i32) (local $c i32)
@@ -38,8 +41,25 @@
         (br $digits)))
     (local.get $value))
 
+  ;; Nobody sends it anything.
+  (func $pause (param $ms i64)
+    (if (i64.eqz (local.get $ms)) (then (return)))
+    (drop (call $receive (i32.const 0) (i32.const 4096) (i32.const 4) (i32.const 2048)
+      (i64.mul (local.get $ms) (i64.const 1000000))))
+    (drop (call $wait)))
+
+  (global $laps (mut i32) (i32.const 139264))
+
   (func $lap
-    (drop (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 2048))))
+    (drop (call $clock_time_get (i32.const 0) (i64.const 0) (i32.const 2048)))
+    (i64.store (global.get $laps) (i64.load (i32.const 2048)))
+    (global.set $laps (i32.add (global.get $laps) (i32.const 8))))
+
+  ;; Writes the times.
+  (func $write
+    (i32.store (i32.const 2056) (i32.const 139264))
+    (i32.store (i32.const 2060) (i32.sub (global.get $laps) (i32.const 139264)))
+    (drop (call $fd_write (i32.const 1) (i32.const 2056) (i32.const 1) (i32.const 2064))))
 
   ;; So many sends and replies.
   (func $batch (param $calls i32) (param $len i32) (local $result i32)
@@ -54,14 +74,16 @@
 
   (func (export "_start") (local $batches i32) (local $calls i32) (local $len i32)
     (drop (call $args_sizes_get (i32.const 0) (i32.const 4)))
-    (if (i32.ne (i32.load (i32.const 0)) (i32.const 5)) (then unreachable))
+    (if (i32.ne (i32.load (i32.const 0)) (i32.const 6)) (then unreachable))
     (drop (call $args_get (i32.const 64) (i32.const 256)))
     (call $pid)
     (local.set $batches (call $number (i32.const 2)))
     (local.set $calls (call $number (i32.const 3)))
     (local.set $len (call $number (i32.const 4)))
+    (call $pause (i64.extend_i32_u (call $number (i32.const 5))))
     (call $lap)
     (loop $next
       (call $batch (local.get $calls) (local.get $len))
       (call $lap)
-      (br_if $next (local.tee $batches (i32.sub (local.get $batches) (i32.const 1)))))))
+      (br_if $next (local.tee $batches (i32.sub (local.get $batches) (i32.const 1)))))
+    (call $write)))
