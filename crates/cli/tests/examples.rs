@@ -117,23 +117,6 @@ fn philosophers_tables_and_plates_come_and_go() {
 }
 
 #[test]
-fn benchmarks_count_their_items() {
-    for (name, items) in [
-        ("ping-pong", 300),
-        ("thread-ring", 250),
-        ("counting", 300),
-        ("fork-join", 100),
-        ("chameneos", 300),
-        ("big", 240),
-        ("philosophers", 200),
-    ] {
-        let program = ["savina", name, &items.to_string()];
-        let output = run("examples/savina", &["savina_servers"], &program);
-        assert!(output.starts_with(&format!("{name} {items} ")), "{output}");
-    }
-}
-
-#[test]
 fn the_workloads_for_comparisons_count_right() {
     for (workload, items) in [
         ("ping_pong 500", 500),

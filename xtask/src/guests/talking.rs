@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Where the examples in C are: each file is a program.
 const C: &str = "guest/c/examples";
 /// Packages in Rust.
-const RUST: [Package; 5] = [
+const RUST: [Package; 4] = [
     Package {
         directory: "guest/rust",
         what: "--examples",
@@ -22,7 +22,6 @@ const RUST: [Package; 5] = [
         is_whole: true,
     },
     Package::example("examples/philosophers"),
-    Package::example("examples/savina"),
     Package::example("examples/console"),
     Package::example("benches/peers/peripatos"),
 ];
