@@ -135,6 +135,8 @@ pub fn open(surroundings: Surroundings) {
     let before = TALK.replace(Some(talk));
     // Outside of the borrow: handlers' devices may be theirs to end.
     drop(before);
+    // Else what is sent before it is told the time would have been under way since time began, and be given up.
+    expire(Instant::now());
 }
 
 /// Takes this thread's kernel away.
