@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Instant;
 
 use peripatos_abi::Pid;
-use peripatos_engine::{CodeKind, Handler, Process};
+use peripatos_engine::{CodeKind, Form, Handler, Process};
 use peripatos_kernel::{Names, Place, principal};
 
 use super::execution::Execution;
@@ -171,6 +171,9 @@ impl Board {
         process: Process,
         talking: Option<Box<Leaving>>,
     ) -> Result<(), RunError> {
+        if process.form() == Form::Handler {
+            return self.serve_again(process, talking);
+        }
         let core = self.least_loaded();
         let parcel = match self.enter(process, core) {
             Ok(parcel) => Parcel { talking, ..parcel },
@@ -198,16 +201,50 @@ impl Board {
         Ok(Parcel { tag, control, execution, talking: None })
     }
 
-    pub(super) fn serve(self: &Arc<Self>, mut handler: Box<Handler>) -> Result<(), ServeError> {
+    pub(super) fn serve(self: &Arc<Self>, handler: Box<Handler>) -> Result<(), ServeError> {
+        match self.post_handler(handler, None) {
+            Ok(()) => Ok(()),
+            Err((handler, _, refusal)) => Err(ServeError { handler, refusal }),
+        }
+    }
+
+    /// Takes a handler that was stopped, here or elsewhere.
+    fn serve_again(
+        self: &Arc<Self>,
+        process: Process,
+        talking: Option<Box<Leaving>>,
+    ) -> Result<(), RunError> {
+        let handler = match Handler::of(process) {
+            Ok(handler) => Box::new(handler),
+            // Only plain code has no instance to be called.
+            Err((process, _)) => {
+                return Err(RunError { process, talking, refusal: Refusal::Plain });
+            }
+        };
+        match self.post_handler(handler, talking) {
+            Ok(()) => Ok(()),
+            Err((handler, talking, refusal)) => {
+                let process = Box::new(handler.into_process());
+                Err(RunError { process, talking, refusal })
+            }
+        }
+    }
+
+    /// Sends a handler to a core, or gives it back.
+    fn post_handler(
+        self: &Arc<Self>,
+        mut handler: Box<Handler>,
+        talking: Option<Box<Leaving>>,
+    ) -> Result<(), (Box<Handler>, Option<Box<Leaving>>, Refusal)> {
         let core = self.least_loaded();
         match self.enter_handler(&handler, core) {
             Ok(tag) => {
                 handler.set_waker(handlers::waker(self, &tag));
                 let server = Server::Awake(handler);
-                self.send(core, Packet::Serve(Station { tag, server, talking: None }));
+                self.send(core, Packet::Serve(Station { tag, server, talking }));
                 Ok(())
             }
-            Err(refusal) => Err(ServeError { handler, refusal }),
+            Err(refusal) => Err((handler, talking, refusal)),
         }
     }
 
@@ -264,9 +301,6 @@ impl Board {
     }
 
     pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
-        if self.registry.handler(pid).is_some() {
-            return Err(NotHere(pid));
-        }
         let (tag, control, new) = self.registry.wish(pid, Wish::Freeze)?;
         if new {
             // First the request, then the turn: else the turn might be over before it.

@@ -29,7 +29,7 @@ use std::time::Instant;
 use deadlines::Deadlines;
 use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
-use peripatos_engine::{Handler, SleepingHandler};
+use peripatos_engine::{self as engine, Handler, Process, SleepingHandler};
 use peripatos_kernel::{DecodeError, Form, Kernel, Moving, Names, Packet, Place, Slot, Woken};
 
 pub use calls::Calls;
@@ -39,7 +39,7 @@ pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcom
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
-pub(crate) use handlers::{adopt_server, extract_handler};
+pub(crate) use handlers::{adopt_server, extract_awake, extract_handler};
 pub use line::Line;
 pub(crate) use sleep::{
     Server, is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
@@ -163,6 +163,17 @@ impl Leaving {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Whether it is this process's, and says of it what is so.
+    #[must_use]
+    pub fn is_of(&self, process: &Process) -> bool {
+        let (form, parked) = match process.form() {
+            engine::Form::Program => (Form::Fiber, false),
+            engine::Form::Handler => (Form::Handler, process.frames() > 0),
+        };
+        let moving = &self.moving;
+        (moving.pid(), moving.form(), moving.is_serving()) == (process.pid(), form, parked)
     }
 
     /// What it has under way, for an image.
