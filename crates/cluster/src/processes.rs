@@ -104,7 +104,6 @@ impl Processes {
     pub(crate) fn candidates(&self, now: Time, everything: bool) -> Vec<Candidate<Pid>> {
         let may_move = |process: &&Process| {
             process.state == State::Running
-                && !process.description.is_handler()
                 && (everything || process.stays_until <= now && process.runnable())
         };
         let candidate = |process: &Process| Candidate {
