@@ -193,6 +193,7 @@ pub fn adopt_leaving(leaving: Leaving) {
     let _ = with(|talk| {
         let Leaving { mut moving, deadline, since } = leaving;
         moving.has_waited(since.elapsed().as_nanos() as u64);
+        talk.look_at_clock();
         let slot = talk.kernel.adopt(moving)?;
         talk.seat(slot).waker = None;
         deadline.map(|at| talk.deadlines.set(slot, at))
@@ -237,7 +238,10 @@ pub fn ended(pid: Pid, reason: EndReason) {
 
 /// A packet has come.
 pub fn arrived(packet: Packet) {
-    let _ = with(|talk| talk.kernel.arrived(packet));
+    let _ = with(|talk| {
+        talk.look_at_clock();
+        talk.kernel.arrived(packet);
+    });
     deliver();
 }
 
@@ -297,6 +301,7 @@ impl Talk {
     }
 
     fn add(&mut self, pid: Pid, form: Form, parent: Option<Pid>) -> Option<Slot> {
+        self.look_at_clock();
         match parent {
             Some(parent) => self.kernel.add_child(pid, form, parent),
             None => self.kernel.add(pid, form),
