@@ -17,9 +17,11 @@ use std::time::Instant;
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Handler, Process};
-use peripatos_kernel::{Names, Place, principal};
+use peripatos_kernel::{Body, Names, Place, principal};
 
 use super::execution::Execution;
+use super::habits::Habits;
+use super::here;
 use super::idle::Idle;
 use super::outside::Outside;
 use super::packet::{Packet, Parcel};
@@ -127,9 +129,14 @@ impl Board {
     }
 
     /// Somebody has come to wait at this core.
-    pub(super) fn pressed(&self, core: usize) {
+    fn pressed(&self, core: usize) {
+        self.pressed_by(core, true);
+    }
+
+    /// The same; `spare`: it may be that it could be given away.
+    pub(super) fn pressed_by(&self, core: usize, spare: bool) {
         let Some(began_ns) = self.posts[core].slice_began_ns() else { return };
-        if self.idle.any() {
+        if spare && self.idle.any() {
             self.posts[core].preempt(None);
         } else {
             self.ticker.look_at(began_ns + SLICE.as_nanos() as u64);
@@ -194,7 +201,7 @@ impl Board {
             return Err(RunError { process: Box::new(process), talking: None, refusal });
         }
         let execution = Execution::new(process, &tag, Arc::downgrade(self));
-        Ok(Parcel { tag, control, execution, talking: None })
+        Ok(Parcel { tag, control, execution, talking: None, habits: Habits::default() })
     }
 
     pub(super) fn serve(self: &Arc<Self>, handler: Box<Handler>) -> Result<(), ServeError> {
@@ -236,6 +243,9 @@ impl Board {
         };
         match core {
             Some(core) => {
+                if matches!(packet.body, Body::Send { .. }) {
+                    here::note_far(core);
+                }
                 self.send(core, Packet::Talk(Box::new(packet)));
                 None
             }

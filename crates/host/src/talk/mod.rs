@@ -85,6 +85,8 @@ struct Talk {
     ticked: Instant,
     /// Of what is called on no sender's stack.
     message: Box<[u8]>,
+    /// Calls that stayed within this kernel.
+    calls: u64,
     /// About now, nanoseconds of the host's time.
     now_ns: u64,
     /// The seat at which the search for one that has nothing to do goes on.
@@ -126,6 +128,7 @@ pub fn open(surroundings: Surroundings) {
         deadlines: Deadlines::default(),
         ticked: Instant::now(),
         message: vec![0; peripatos_abi::message::MESSAGE_BYTES_MAX].into(),
+        calls: 0,
         now_ns: 0,
         hand: 0,
         awake_max: usize::MAX,
@@ -234,6 +237,11 @@ pub fn ended(pid: Pid, reason: EndReason) {
     });
     drop(seat);
     deliver();
+}
+
+/// How many calls processes of this thread have made of each other here: each ran in its sender's slice.
+pub(crate) fn calls() -> u64 {
+    with(|talk| talk.calls).unwrap_or_default()
 }
 
 /// A packet has come.
