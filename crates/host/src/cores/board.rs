@@ -21,16 +21,17 @@ use peripatos_kernel::{Body, Names, Place, principal};
 
 use super::execution::Execution;
 use super::habits::Habits;
+use super::handlers;
 use super::here;
 use super::idle::Idle;
 use super::outside::Outside;
-use super::packet::{Packet, Parcel};
+use super::packet::{Packet, Parcel, Station};
 use super::post::Post;
 use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
 use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError};
-use crate::talk::Leaving;
+use crate::talk::{Leaving, Server};
 
 /// See the module.
 pub(super) struct Board {
@@ -204,11 +205,13 @@ impl Board {
         Ok(Parcel { tag, control, execution, talking: None, habits: Habits::default() })
     }
 
-    pub(super) fn serve(self: &Arc<Self>, handler: Box<Handler>) -> Result<(), ServeError> {
+    pub(super) fn serve(self: &Arc<Self>, mut handler: Box<Handler>) -> Result<(), ServeError> {
         let core = self.least_loaded();
         match self.enter_handler(&handler, core) {
             Ok(tag) => {
-                self.send(core, Packet::Serve(tag, handler));
+                handler.set_waker(handlers::waker(self, &tag));
+                let server = Server::Awake(handler);
+                self.send(core, Packet::Serve(Station { tag, server, talking: None }));
                 Ok(())
             }
             Err(refusal) => Err(ServeError { handler, refusal }),
@@ -271,7 +274,7 @@ impl Board {
     }
 
     pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
-        if self.registry.is_handler(pid) {
+        if self.registry.handler(pid).is_some() {
             return Err(NotHere(pid));
         }
         let (tag, control, new) = self.registry.wish(pid, Wish::Freeze)?;
@@ -279,6 +282,18 @@ impl Board {
             // First the request, then the turn: else the turn might be over before it.
             control.freeze();
             self.hurry(tag);
+        }
+        Ok(())
+    }
+
+    /// Asks a handler to go to another core.
+    pub(super) fn shift_handler(&self, pid: Pid, core: usize) -> Result<(), NotHere> {
+        let tag = self.registry.handler(pid).ok_or(NotHere(pid))?;
+        if core < self.posts.len()
+            && tag.ask_shift(core)
+            && let Some(at) = tag.core()
+        {
+            self.send(at, Packet::Shift(tag));
         }
         Ok(())
     }

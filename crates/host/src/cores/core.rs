@@ -321,8 +321,9 @@ impl Core {
             }
             Packet::Close => self.closing = true,
             // The loop has taken these out.
-            Packet::Serve(..)
+            Packet::Serve(_)
             | Packet::Resume(_)
+            | Packet::Shift(_)
             | Packet::Talk(_)
             | Packet::Nobody(_)
             | Packet::Unreachable(_)

@@ -39,9 +39,10 @@ pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcom
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
+pub(crate) use handlers::{adopt_server, extract_handler};
 pub use line::Line;
 pub(crate) use sleep::{
-    is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
+    Server, is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
 };
 pub use visitor::{Done, Visit, leave, visit};
 
@@ -193,14 +194,7 @@ impl Leaving {
 
 /// A process that has come from another kernel is here from now on.
 pub fn adopt_leaving(leaving: Leaving) {
-    let _ = with(|talk| {
-        let Leaving { mut moving, deadline, since } = leaving;
-        moving.has_waited(since.elapsed().as_nanos() as u64);
-        talk.look_at_clock();
-        let slot = talk.kernel.adopt(moving)?;
-        talk.seat(slot).waker = None;
-        deadline.map(|at| talk.deadlines.set(slot, at))
-    });
+    let _ = with(|talk| talk.take_in(leaving).map(|slot| talk.seat(slot).waker = None));
     deliver();
 }
 
@@ -314,6 +308,14 @@ impl Talk {
             Some(parent) => self.kernel.add_child(pid, form, parent),
             None => self.kernel.add(pid, form),
         }
+    }
+
+    fn take_in(&mut self, leaving: Leaving) -> Option<Slot> {
+        let Leaving { mut moving, deadline, since } = leaving;
+        moving.has_waited(since.elapsed().as_nanos() as u64);
+        let slot = self.kernel.adopt(moving)?;
+        deadline.into_iter().for_each(|at| self.deadlines.set(slot, at));
+        Some(slot)
     }
 
     fn names(&self) -> std::sync::MutexGuard<'_, Names> {
