@@ -17,10 +17,12 @@ use std::time::Instant;
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Form, Handler, Process};
-use peripatos_kernel::{Names, Place, principal};
+use peripatos_kernel::{Body, Names, Place, principal};
 
 use super::execution::Execution;
+use super::habits::Habits;
 use super::handlers;
+use super::here;
 use super::idle::Idle;
 use super::outside::Outside;
 use super::packet::{Packet, Parcel, Station};
@@ -128,9 +130,14 @@ impl Board {
     }
 
     /// Somebody has come to wait at this core.
-    pub(super) fn pressed(&self, core: usize) {
+    fn pressed(&self, core: usize) {
+        self.pressed_by(core, true);
+    }
+
+    /// The same; `spare`: it may be that it could be given away.
+    pub(super) fn pressed_by(&self, core: usize, spare: bool) {
         let Some(began_ns) = self.posts[core].slice_began_ns() else { return };
-        if self.idle.any() {
+        if spare && self.idle.any() {
             self.posts[core].preempt(None);
         } else {
             self.ticker.look_at(began_ns + SLICE.as_nanos() as u64);
@@ -198,54 +205,45 @@ impl Board {
             return Err(RunError { process: Box::new(process), talking: None, refusal });
         }
         let execution = Execution::new(process, &tag, Arc::downgrade(self));
-        Ok(Parcel { tag, control, execution, talking: None })
+        Ok(Parcel { tag, control, execution, talking: None, habits: Habits::default() })
     }
 
     pub(super) fn serve(self: &Arc<Self>, handler: Box<Handler>) -> Result<(), ServeError> {
-        match self.post_handler(handler, None) {
-            Ok(()) => Ok(()),
-            Err((handler, _, refusal)) => Err(ServeError { handler, refusal }),
-        }
+        self.post_handler(handler, &mut None)
     }
 
     /// Takes a handler that was stopped, here or elsewhere.
     fn serve_again(
         self: &Arc<Self>,
         process: Process,
-        talking: Option<Box<Leaving>>,
+        mut talking: Option<Box<Leaving>>,
     ) -> Result<(), RunError> {
-        let handler = match Handler::of(process) {
-            Ok(handler) => Box::new(handler),
+        let (process, refusal) = match Handler::of(process) {
+            Ok(handler) => match self.post_handler(Box::new(handler), &mut talking) {
+                Ok(()) => return Ok(()),
+                Err(ServeError { handler, refusal }) => (Box::new(handler.into_process()), refusal),
+            },
             // Only plain code has no instance to be called.
-            Err((process, _)) => {
-                return Err(RunError { process, talking, refusal: Refusal::Plain });
-            }
+            Err((process, _)) => (process, Refusal::Plain),
         };
-        match self.post_handler(handler, talking) {
-            Ok(()) => Ok(()),
-            Err((handler, talking, refusal)) => {
-                let process = Box::new(handler.into_process());
-                Err(RunError { process, talking, refusal })
-            }
-        }
+        Err(RunError { process, talking, refusal })
     }
 
-    /// Sends a handler to a core, or gives it back.
+    /// Sends a handler to a core; takes what it has under way, if it can.
     fn post_handler(
         self: &Arc<Self>,
         mut handler: Box<Handler>,
-        talking: Option<Box<Leaving>>,
-    ) -> Result<(), (Box<Handler>, Option<Box<Leaving>>, Refusal)> {
+        talking: &mut Option<Box<Leaving>>,
+    ) -> Result<(), ServeError> {
         let core = self.least_loaded();
-        match self.enter_handler(&handler, core) {
-            Ok(tag) => {
-                handler.set_waker(handlers::waker(self, &tag));
-                let server = Server::Awake(handler);
-                self.send(core, Packet::Serve(Station { tag, server, talking }));
-                Ok(())
-            }
-            Err(refusal) => Err((handler, talking, refusal)),
-        }
+        let tag = match self.enter_handler(&handler, core) {
+            Ok(tag) => tag,
+            Err(refusal) => return Err(ServeError { handler, refusal }),
+        };
+        handler.set_waker(handlers::waker(self, &tag));
+        let station = Station { tag, server: Server::Awake(handler), talking: talking.take() };
+        self.send(core, Packet::Serve(station));
+        Ok(())
     }
 
     /// Takes a handler onto the board, as one of this core.
@@ -276,6 +274,9 @@ impl Board {
         };
         match core {
             Some(core) => {
+                if matches!(packet.body, Body::Send { .. }) {
+                    here::note_far(core);
+                }
                 self.send(core, Packet::Talk(Box::new(packet)));
                 None
             }

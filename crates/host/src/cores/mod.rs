@@ -37,6 +37,7 @@ mod board;
 mod core;
 mod cpus;
 mod execution;
+mod habits;
 mod handlers;
 mod here;
 mod idle;

@@ -6,6 +6,7 @@ use peripatos_abi::Pid;
 use peripatos_engine::Control;
 
 use super::execution::Execution;
+use super::habits::Habits;
 use super::tag::Tag;
 use crate::talk::{Leaving, Server, Visit};
 
@@ -66,6 +67,7 @@ pub(super) struct Parcel {
     pub(super) execution: Execution,
     /// What it has under way with others, if it comes from another core.
     pub(super) talking: Option<Box<Leaving>>,
+    pub(super) habits: Habits,
 }
 
 /// A handler and all that goes with it.

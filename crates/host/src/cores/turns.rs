@@ -94,6 +94,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 if let Some(pid) = here::with(|core| turn.wakes(core)) {
                     board.registry.woke(pid);
                 }
+                let calls = talk::calls();
                 let polled = turn.run();
                 // Those who came meanwhile are ahead of one who gives way.
                 receive(board, number, &mut packets);
@@ -101,7 +102,8 @@ fn run(board: &Arc<Board>, number: usize) {
                     return;
                 }
                 let used = watch.lap();
-                let departure = here::with(|core| core.end_slice(turn, polled, used));
+                let near = talk::calls() - calls;
+                let departure = here::with(|core| core.end_slice(turn, polled, used, near));
                 handlers::tell_over(board);
                 let nested = iter::from_fn(|| here::with(Core::next_departure));
                 for departure in departure.into_iter().chain(nested) {

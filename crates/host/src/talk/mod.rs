@@ -86,6 +86,8 @@ struct Talk {
     ticked: Instant,
     /// Of what is called on no sender's stack.
     message: Box<[u8]>,
+    /// Calls that stayed within this kernel.
+    calls: u64,
     /// About now, nanoseconds of the host's time.
     now_ns: u64,
     /// The seat at which the search for one that has nothing to do goes on.
@@ -127,6 +129,7 @@ pub fn open(surroundings: Surroundings) {
         deadlines: Deadlines::default(),
         ticked: Instant::now(),
         message: vec![0; peripatos_abi::message::MESSAGE_BYTES_MAX].into(),
+        calls: 0,
         now_ns: 0,
         hand: 0,
         awake_max: usize::MAX,
@@ -135,8 +138,6 @@ pub fn open(surroundings: Surroundings) {
     let before = TALK.replace(Some(talk));
     // Outside of the borrow: handlers' devices may be theirs to end.
     drop(before);
-    // Else what is sent before it is told the time would have been under way since time began, and be given up.
-    expire(Instant::now());
 }
 
 /// Takes this thread's kernel away.
@@ -243,9 +244,17 @@ pub fn ended(pid: Pid, reason: EndReason) {
     deliver();
 }
 
+/// How many calls processes of this thread have made of each other here: each ran in its sender's slice.
+pub(crate) fn calls() -> u64 {
+    with(|talk| talk.calls).unwrap_or_default()
+}
+
 /// A packet has come.
 pub fn arrived(packet: Packet) {
-    let _ = with(|talk| talk.kernel.arrived(packet));
+    let _ = with(|talk| {
+        talk.look_at_clock();
+        talk.kernel.arrived(packet);
+    });
     deliver();
 }
 
@@ -305,6 +314,7 @@ impl Talk {
     }
 
     fn add(&mut self, pid: Pid, form: Form, parent: Option<Pid>) -> Option<Slot> {
+        self.look_at_clock();
         match parent {
             Some(parent) => self.kernel.add_child(pid, form, parent),
             None => self.kernel.add(pid, form),
