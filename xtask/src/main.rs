@@ -23,9 +23,9 @@ cargo xtask COMMAND
   bench          measures everything with the dist build; keeps a dated record in benches/
   bench peers    the same workloads in Erlang, Go and a Rust library, as far as they are installed
   fuzz [SECS]    each fuzz target for a bounded time (default 60 seconds)
-  sim [--minutes M | --hours H | --seed N | --large]
-                 simulates nodes that talk, move, part and crash, with growing seeds (default: 5 minutes), and
-                 kernels that do something wrong
+  sim [--minutes M | --hours H | --seed N | --large] [--kernels | --nodes] [--trace]
+                 simulates kernels and nodes that talk, move, part and crash, with growing seeds (default: 5 minutes),
+                 and such as do something wrong
   guests [NAME]  rebuilds the committed guests where a wasm toolchain is installed
 ";
 

@@ -1,4 +1,4 @@
-//! Long simulations of the message kernels: `crates/sim`, optimised.
+//! Long simulations of kernels and nodes: `crates/sim`, optimised.
 
 use crate::shell::{cargo, step};
 use anyhow::Result;
@@ -11,7 +11,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     let build = ["--release", "-p", "peripatos-sim"];
     if args.is_empty() {
         step(
-            "kernels that do something wrong are found out",
+            "kernels and nodes that do something wrong are found out",
             cargo().arg("test").args(build).args([
                 "--features",
                 "mutations",

@@ -8,6 +8,7 @@ use peripatos_abi::Pid;
 use crate::NodeId;
 use crate::event::Action;
 use crate::message::{Command, Description, Kin, Message};
+use crate::mutation::Mutation;
 use crate::node::Node;
 use crate::processes::Process;
 
@@ -19,7 +20,18 @@ impl Node {
         if origin == own {
             self.heard_of_birth(own, description, out);
         } else {
-            out.push(Action::Send { to: origin, message: Message::Born(description) });
+            self.tell_birth(description.pid, out);
+        }
+    }
+
+    /// Tells the origin's node, which is another one, of one of its families that it may not know of: what was said when
+    /// it was born may be lost.
+    pub(crate) fn tell_birth(&self, pid: Pid, out: &mut Vec<Action>) {
+        let Some(process) = self.processes.0.get(&pid) else { return };
+        let (description, to) = (process.description.clone(), process.description.origin);
+        let child = description.kin.as_ref().is_some_and(|kin| kin.root != pid);
+        if child && to != self.config.node && !self.does_wrong(Mutation::BirthUntold) {
+            out.push(Action::Send { to, message: Message::Born(description) });
         }
     }
 
@@ -33,7 +45,8 @@ impl Node {
         let pid = description.pid;
         let Some(Kin { root, .. }) = description.kin else { return };
         let program = description.command.first().cloned().unwrap_or_default();
-        if self.homes.knows(pid) || description.origin != self.config.node {
+        let known = self.homes.knows(pid) || self.homes.is_over(pid);
+        if known || description.origin != self.config.node {
             // Heard before; or a lie.
             return;
         }
@@ -47,6 +60,9 @@ impl Node {
 
     /// A process is over. If it was the first of a family, so are the others.
     pub(crate) fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
+        if self.does_wrong(Mutation::FamilyGoesOn) {
+            return;
+        }
         for (pid, at) in self.homes.end_family(root) {
             self.kill_at(pid, at, out);
         }

@@ -1,10 +1,10 @@
 //! The processes whose origin is attached to this node, wherever they run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use peripatos_abi::Pid;
 
-use crate::limits::{HOMES_MAX, LOST_AFTER};
+use crate::limits::{HOMES_MAX, LOST_AFTER, OVER_KEPT};
 use crate::message::{Description, MoveCosts, ProcessRow, RowState};
 use crate::{NodeId, Time};
 
@@ -22,19 +22,28 @@ pub(crate) struct Home {
     pub(crate) killed: bool,
     /// Its origin has gone. It is kept in mind only to end with its family.
     pub(crate) orphaned: bool,
+    /// The node that last had it has it no more, and nobody else has said that it came.
+    astray: bool,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(crate) struct Homes(BTreeMap<Pid, Home>);
+pub(crate) struct Homes {
+    all: BTreeMap<Pid, Home>,
+    /// Those that are over, for a while: a word of their births may come late.
+    over: BTreeMap<Pid, Time>,
+    /// Oldest first.
+    ends: VecDeque<(Pid, Time)>,
+}
 
 impl Homes {
     /// A process runs at that node, or did when that was sent: what it did last counts. `None`: it was not started
     /// here, or its origin has gone.
     pub(crate) fn runs_at(&mut self, pid: Pid, at: NodeId, moves: u32) -> Option<&Home> {
-        let home = self.0.get_mut(&pid)?;
+        let home = self.all.get_mut(&pid)?;
         if moves >= home.moves {
             (home.at, home.moves, home.lost_at) = (at, moves, None);
+            home.astray = false;
         }
         Some(home)
     }
@@ -46,34 +55,41 @@ impl Homes {
 
     /// A process of this origin has begun at that node.
     pub(crate) fn born(&mut self, process: Description, at: NodeId) {
-        let home = Home { at, moves: 0, lost_at: None, killed: false, orphaned: false, process };
-        self.0.insert(home.process.pid, home);
+        let (moves, lost_at) = (0, None);
+        let (killed, orphaned, astray) = (false, false, false);
+        let home = Home { at, moves, lost_at, killed, orphaned, astray, process };
+        self.all.insert(home.process.pid, home);
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
     }
 
     /// Whether no more are taken in.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= HOMES_MAX
+        self.all.len() >= HOMES_MAX
     }
 
     /// Whether that is one of them.
     pub(crate) fn knows(&self, pid: Pid) -> bool {
-        self.0.contains_key(&pid)
+        self.all.contains_key(&pid)
     }
 
     /// The origin of a process has gone. What is to be told: it, and where it runs.
     pub(crate) fn orphan(&mut self, pid: Pid) -> Option<NodeId> {
-        let home = self.0.get_mut(&pid)?;
+        let home = self.all.get_mut(&pid)?;
         let at = home.at;
         match home.process.kin {
             Some(_) => home.orphaned = true,
-            None => drop(self.0.remove(&pid)),
+            None => drop(self.all.remove(&pid)),
         }
         Some(at)
     }
 
     /// A family's root is over: those that are to end with it, and where they are.
     pub(crate) fn end_family(&mut self, root: Pid) -> Vec<(Pid, NodeId)> {
-        let of = self.0.iter_mut().filter(|(_, home)| home.process.belongs_to(root));
+        let of = self.all.iter_mut().filter(|(_, home)| home.process.belongs_to(root));
         let end = |(pid, home): (&Pid, &mut Home)| {
             home.killed = true;
             (*pid, home.at)
@@ -81,20 +97,40 @@ impl Homes {
         of.map(end).collect()
     }
 
-    pub(crate) fn remove(&mut self, pid: Pid) -> Option<Home> {
-        self.0.remove(&pid)
+    /// A process is over.
+    pub(crate) fn remove(&mut self, pid: Pid, now: Time) -> Option<Home> {
+        self.ended(pid, now);
+        self.all.remove(&pid)
+    }
+
+    fn ended(&mut self, pid: Pid, now: Time) {
+        self.over.insert(pid, now);
+        self.ends.push_back((pid, now));
+        while let Some((oldest, at)) = self.ends.front().copied()
+            && (now.since(at) > OVER_KEPT || self.ends.len() > HOMES_MAX)
+        {
+            self.ends.pop_front();
+            if self.over.get(&oldest) == Some(&at) {
+                self.over.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whether that one is known to be over.
+    pub(crate) fn is_over(&self, pid: Pid) -> bool {
+        self.over.contains_key(&pid)
     }
 
     /// A process's origin wants it to end. Where was it last said to run?
     pub(crate) fn kill(&mut self, pid: Pid) -> Option<NodeId> {
-        let home = self.0.get_mut(&pid)?;
+        let home = self.all.get_mut(&pid)?;
         home.killed = true;
         Some(home.at)
     }
 
     /// All of them, as they would be listed while they are on their way. How they do, only the nodes know that run them.
     pub(crate) fn rows(&self) -> impl Iterator<Item = ProcessRow> {
-        self.0.values().map(|home| ProcessRow {
+        self.all.values().map(|home| ProcessRow {
             process: home.process.clone(),
             node: home.at,
             state: RowState::Moving,
@@ -109,7 +145,26 @@ impl Homes {
 
     /// A node is gone.
     pub(crate) fn node_gone(&mut self, node: NodeId, now: Time) {
-        for home in self.0.values_mut().filter(|home| home.at == node) {
+        for home in self.all.values_mut().filter(|home| home.at == node) {
+            home.lost_at.get_or_insert(now + LOST_AFTER);
+        }
+    }
+
+    /// Those that run at that node, as far as is known.
+    pub(crate) fn at(&self, node: NodeId) -> impl Iterator<Item = Pid> {
+        self.all.iter().filter(move |(_, home)| home.at == node).map(|(pid, _)| *pid)
+    }
+
+    /// That node does not have it. It has left, or has ended, and we are about to hear of that; or never shall.
+    pub(crate) fn is_not_at(&mut self, pid: Pid, node: NodeId) {
+        if let Some(home) = self.all.get_mut(&pid).filter(|home| home.at == node) {
+            home.astray = true;
+        }
+    }
+
+    /// There is no node that cannot be reached, and could have those that are astray: unless they show up, they are lost.
+    pub(crate) fn lose_astray(&mut self, now: Time) {
+        for home in self.all.values_mut().filter(|home| home.astray) {
             home.lost_at.get_or_insert(now + LOST_AFTER);
         }
     }
@@ -117,10 +172,13 @@ impl Homes {
     /// Takes those that did not show up in time, each with the node that had it.
     pub(crate) fn take_lost(&mut self, now: Time) -> Vec<(Pid, NodeId)> {
         let lost = |_: &Pid, home: &mut Home| home.lost_at.is_some_and(|at| at <= now);
-        self.0.extract_if(.., lost).map(|(pid, home)| (pid, home.at)).collect()
+        let lost: Vec<_> =
+            self.all.extract_if(.., lost).map(|(pid, home)| (pid, home.at)).collect();
+        lost.iter().for_each(|(pid, _)| self.ended(*pid, now));
+        lost
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.0.values().filter_map(|home| home.lost_at).min()
+        self.all.values().filter_map(|home| home.lost_at).min()
     }
 }

@@ -8,8 +8,10 @@
 
 mod event;
 mod identity;
+mod kept;
 pub mod limits;
 pub mod message;
+mod mutation;
 mod node;
 mod time;
 
@@ -20,10 +22,15 @@ mod peers;
 mod processes;
 mod requests;
 mod source;
+mod strays;
 mod target;
 
 pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sample};
 pub use identity::{Incarnation, NodeId};
+pub use kept::Kept;
 pub use message::RowOfNode;
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
 pub use node::Node;
+pub use strays::{Step, Strays};
 pub use time::Time;

@@ -36,3 +36,16 @@ pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
 pub const COMMAND_WAIT_MAX: Duration = Duration::from_secs(150);
 /// When a node is gone, what it ran may just have left it: so long its processes are not given up.
 pub const LOST_AFTER: Duration = Duration::from_secs(2);
+/// So long an origin's node knows that a process is over.
+pub const OVER_KEPT: Duration = Duration::from_secs(60);
+
+/// Packets of message kernels that wait on a node until it is known where to. More are lost: kernels send again.
+pub const STRAYS_MAX: usize = 65_536;
+/// How long nodes have to say whether they have a process.
+pub const SEEK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Packets that have waited longer are lost. Half of what message kernels count on: they have been on their way before.
+pub const STRAY_AGE_MAX: Duration = Duration::from_secs(15);
+/// Processes that have left, of which a node remembers where they went.
+pub const GONE_MAX: usize = 65_536;
+/// How long a node that others know, and to which no link was made, may have whatever is looked for.
+pub const UNMET_WAIT_MAX: Duration = Duration::from_secs(30);

@@ -460,6 +460,18 @@ pub enum Message {
         /// Whether it is at the sender's.
         here: bool,
     },
+    /// From the origin's node: do you have this process, as you said? Who has it says nothing.
+    HaveYou {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+    },
+    /// To the origin's node: it is not here.
+    HaveNot {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+    },
     /// To the origin's node: the process has ended.
     Ended {
         /// Which.
@@ -514,7 +526,7 @@ pub enum Message {
 pub struct Member {
     /// Who.
     pub node: NodeId,
-    /// Where it listens.
+    /// Where it listens; empty: nowhere, or it cannot be reached.
     pub address: String,
 }
 

@@ -13,6 +13,7 @@ use crate::event::{Action, Config, Event, Peer, RequestId};
 use crate::homes::Homes;
 use crate::limits::PROCESSES_MAX;
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
+use crate::mutation::Mutation;
 use crate::peers::Peers;
 use crate::processes::{Process, Processes, State};
 use crate::requests::Waiting;
@@ -35,13 +36,15 @@ pub struct Node {
     /// Migrations whose processes have come, and whose sources may not know it.
     pub(crate) committed: BTreeMap<MigrationId, Pid>,
     /// Ends that the origins' nodes have not heard of.
-    unheard: BTreeMap<Pid, (NodeId, End)>,
+    pub(crate) unheard: BTreeMap<Pid, (NodeId, End)>,
     pub(crate) waiting: BTreeMap<u64, Waiting>,
     pub(crate) draining: bool,
     /// When we asked for work; `None`: no question is open.
     pub(crate) asked_at: Option<Time>,
     pub(crate) next_balance: Time,
     last_number: u64,
+    #[cfg(feature = "mutations")]
+    pub(crate) mutation: Option<Mutation>,
 }
 
 /// Who wants to know what came of a command.
@@ -73,6 +76,8 @@ impl Node {
             asked_at: None,
             next_balance: Time::default(),
             last_number: 0,
+            #[cfg(feature = "mutations")]
+            mutation: None,
         }
     }
 
@@ -169,8 +174,9 @@ impl Node {
             Message::Load(sample) => self.heard_load(from, sample),
             Message::Members(members) => {
                 let unknown = |node| node != self.config.node && !self.peers.is_linked(node);
-                let addresses = members.into_iter().filter(|member| unknown(member.node));
-                out.push(Action::Connect(addresses.map(|member| member.address).collect()));
+                let others = members.into_iter().filter(|member| unknown(member.node));
+                let addresses = others.map(|member| member.address);
+                out.push(Action::Connect(addresses.filter(|one| !one.is_empty()).collect()));
             }
             Message::Ask(sample) => self.asked(from, sample, out),
             Message::Nothing => self.asked_at = None,
@@ -187,9 +193,15 @@ impl Node {
             Message::Outcome { migration, committed } => {
                 self.outcome(from, migration, committed, out);
             }
+            Message::Closed { .. } if self.does_wrong(Mutation::OutcomeKept) => {}
             Message::Closed { migration, cost } => self.closed(from, migration, cost),
             Message::Arrived { pid, .. } if self.runs_here(pid) => self.not_so(from, pid, out),
             Message::Arrived { pid, moves } => self.origin_hears_of(pid, from, moves, out),
+            Message::HaveYou { pid } => self.asked_for(from, pid, out),
+            Message::HaveNot { pid } => {
+                self.homes.is_not_at(pid, from);
+                self.lose_astray();
+            }
             Message::Born(description) => self.heard_of_birth(from, description, out),
             Message::Ended { pid, .. } if self.runs_here(pid) => self.not_so(from, pid, out),
             Message::Ended { pid, end } => {
@@ -255,9 +267,14 @@ impl Node {
         let members = self.peers.members();
         out.push(Action::Send { to: node, message: Message::Members(members) });
         for (pid, moves) in self.processes.of_origin(node) {
+            self.tell_birth(pid, out);
             out.push(Action::Send { to: node, message: Message::Arrived { pid, moves } });
         }
-        let ends = self.unheard.iter().filter(|(_, (origin, _))| *origin == node);
+        self.outcomes_again(node, out);
+        self.ask_for_homes(node, out);
+        self.lose_astray();
+        let again = !self.does_wrong(Mutation::EndNotRepeated);
+        let ends = self.unheard.iter().filter(|(_, (origin, _))| *origin == node && again);
         for (pid, (_, end)) in ends {
             let message = Message::Ended { pid: *pid, end: end.clone() };
             out.push(Action::Send { to: node, message });
@@ -277,14 +294,41 @@ impl Node {
 
     /// An OS process of another node has ended, and with it all that it ran and served.
     pub(crate) fn gone(&mut self, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
+        self.peers.gone(node, incarnation);
         self.target_gone(node, incarnation, out);
         self.source_is(node, None);
         for (pid, _) in self.processes.of_origin(node) {
             out.push(Action::OriginGone(pid));
         }
         out.push(Action::NodeGone(node));
-        self.homes.node_gone(node, self.now);
+        if !self.does_wrong(Mutation::LossUnnoticed) {
+            self.homes.node_gone(node, self.now);
+            // What it had may have come to it without that we heard of it.
+            for other in self.peers.all_linked() {
+                self.ask_for_homes(other, out);
+            }
+            self.lose_astray();
+        }
         self.unheard.retain(|_, (origin, _)| *origin != node);
+    }
+
+    /// Whether those processes of origins here that are said to run there do.
+    fn ask_for_homes(&self, node: NodeId, out: &mut Vec<Action>) {
+        let homes = self.homes.at(node);
+        out.extend(homes.map(|pid| Action::Send { to: node, message: Message::HaveYou { pid } }));
+    }
+
+    fn lose_astray(&mut self) {
+        if self.peers.are_reached() {
+            self.homes.lose_astray(self.now);
+        }
+    }
+
+    fn asked_for(&self, from: NodeId, pid: Pid, out: &mut Vec<Action>) {
+        let coming = self.committed.values().any(|one| *one == pid);
+        if !self.processes.0.contains_key(&pid) && !coming {
+            out.push(Action::Send { to: from, message: Message::HaveNot { pid } });
+        }
     }
 
     fn started(&mut self, description: Description) {
@@ -304,7 +348,9 @@ impl Node {
         if origin == self.config.node {
             self.tell_origin(pid, end, out);
         } else {
-            self.unheard.insert(pid, (origin, end.clone()));
+            if !self.peers.is_gone(origin) {
+                self.unheard.insert(pid, (origin, end.clone()));
+            }
             if self.unheard.len() > PROCESSES_MAX {
                 self.unheard.pop_first();
             }
@@ -313,7 +359,7 @@ impl Node {
     }
 
     fn tell_origin(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
-        if self.homes.remove(pid).is_some() {
+        if self.homes.remove(pid, self.now).is_some() {
             out.push(Action::TellOrigin { pid, end });
             self.end_family(pid, out);
         }

@@ -7,7 +7,7 @@ use peripatos_balancer::Load;
 use crate::event::Peer;
 use crate::limits::{LOAD_AGE_MAX, PEERS_MAX};
 use crate::message::{LoadSample, Member, RowOfNode};
-use crate::{NodeId, Time};
+use crate::{Incarnation, NodeId, Time};
 
 /// What is known of one.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Known {
     pub(crate) peer: Peer,
     /// Whether a link stands.
     pub(crate) linked: bool,
+    /// That OS process is known to have ended.
+    pub(crate) gone: bool,
     pub(crate) load: Option<(Time, LoadSample)>,
 }
 
@@ -28,8 +30,26 @@ impl Peers {
         if self.0.len() >= PEERS_MAX && !self.0.contains_key(&peer.node) {
             return false;
         }
-        self.0.insert(peer.node, Known { peer, linked: true, load: None });
+        self.0.insert(peer.node, Known { peer, linked: true, gone: false, load: None });
         true
+    }
+
+    /// This OS process of a node has ended.
+    pub(crate) fn gone(&mut self, node: NodeId, incarnation: Incarnation) {
+        let known = self.0.get_mut(&node);
+        if let Some(known) = known.filter(|known| known.peer.incarnation == incarnation) {
+            known.gone = !known.linked;
+        }
+    }
+
+    /// Whether the last that was known of a node is that it has ended.
+    pub(crate) fn is_gone(&self, node: NodeId) -> bool {
+        self.0.get(&node).is_some_and(|known| known.gone)
+    }
+
+    /// Whether there is a link to each that is not known to have ended.
+    pub(crate) fn are_reached(&self) -> bool {
+        self.0.values().all(|known| known.linked || known.gone)
     }
 
     pub(crate) fn is_linked(&self, node: NodeId) -> bool {
@@ -61,12 +81,13 @@ impl Peers {
         }
     }
 
+    /// Those that may run something: with an address, if they can be reached there.
     pub(crate) fn members(&self) -> Vec<Member> {
-        let reachable = self.0.values().filter(|known| known.linked);
-        reachable
-            .filter(|known| !known.peer.address.is_empty())
-            .map(|known| Member { node: known.peer.node, address: known.peer.address.clone() })
-            .collect()
+        let member = |known: &Known| {
+            let address = if known.linked { known.peer.address.clone() } else { String::new() };
+            Member { node: known.peer.node, address }
+        };
+        self.0.values().filter(|known| !known.gone).map(member).collect()
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = RowOfNode> {

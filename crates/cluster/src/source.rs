@@ -15,6 +15,7 @@ use peripatos_abi::Pid;
 use crate::event::Action;
 use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX};
 use crate::message::{Answer, Hold, Luggage, Message, MigrationId, MoveCost};
+use crate::mutation::Mutation;
 use crate::node::{Asker, Node};
 use crate::processes::State;
 use crate::{Incarnation, NodeId, Time};
@@ -89,10 +90,18 @@ impl Node {
         let number = self.next_number();
         let (source, incarnation) = (self.config.node, self.config.incarnation);
         let migration = MigrationId { source, incarnation, number };
+        let unheard = self.committed.values().any(|came| *came == pid)
+            && !self.does_wrong(Mutation::MovesOnUnheard);
         let process = self.processes.0.get_mut(&pid);
         let process = process.ok_or_else(|| format!("{pid:#} does not run here"))?;
         if process.state != State::Running {
             return Err(format!("{pid:#} is on its way out already"));
+        }
+        // Should this node be lost, that one lets its own copy go on: the process must not be elsewhere then.
+        if unheard {
+            return Err(format!(
+                "{pid:#} has just come, and the node that it left has not heard so"
+            ));
         }
         process.state = State::Leaving(migration);
         let luggage = Luggage {
@@ -178,6 +187,9 @@ impl Node {
         if outgoing.phase == Phase::Sending {
             outgoing.phase = Phase::Committing;
             out.push(Action::Send { to: from, message: Message::Commit { migration: id } });
+            if self.does_wrong(Mutation::DroppedAtCommit) {
+                self.outcome(from, id, true, out);
+            }
         }
     }
 
@@ -202,7 +214,8 @@ impl Node {
         }
         let process = self.processes.0.remove(&pid);
         out.push(Action::Discard { pid, to: from });
-        if process.as_ref().is_some_and(|process| process.killed) {
+        let forgets = self.does_wrong(Mutation::KillForgotten);
+        if process.as_ref().is_some_and(|process| process.killed && !forgets) {
             self.kill_at(pid, from, out);
         }
         if let Some(process) = process {
@@ -225,6 +238,9 @@ impl Node {
                 );
                 out.push(Action::Log(text.clone()));
                 self.tell(asker, Answer::Refused(text), out);
+                if self.does_wrong(Mutation::DoubtGoesOn) {
+                    self.goes_on_here(id, "it is in doubt".to_owned(), out);
+                }
             } else if outgoing.phase != Phase::InDoubt {
                 self.give_up(id, format!("the link to node {name} broke"), out);
             }
@@ -243,6 +259,9 @@ impl Node {
             let doubtful = self.outgoing.get(&id).filter(|outgoing| outgoing.is_in_doubt());
             let Some(outgoing) = doubtful else { continue };
             if outgoing.to_incarnation == incarnation {
+                if self.does_wrong(Mutation::DoubtNotAsked) {
+                    continue;
+                }
                 out.push(Action::Send { to: node, message: Message::Query { migration: id } });
             } else {
                 self.goes_on_here(id, "the target is gone".to_owned(), out);
@@ -260,6 +279,7 @@ impl Node {
         for id in self.outgoing_of(node, Some(incarnation)) {
             let phase = self.outgoing.get(&id).map(|outgoing| outgoing.phase.clone());
             match phase {
+                Some(Phase::InDoubt) if self.does_wrong(Mutation::GoneIgnored) => {}
                 Some(Phase::Committing | Phase::InDoubt) => {
                     self.goes_on_here(id, "the target is gone".to_owned(), out);
                 }
@@ -307,10 +327,11 @@ impl Node {
         let Some(outgoing) = self.outgoing.remove(&id) else { return };
         let rest = peripatos_balancer::rest_after(Duration::ZERO);
         let stays_until = self.now + rest;
+        let forgets = self.does_wrong(Mutation::KillForgotten);
         if let Some(process) = self.processes.0.get_mut(&outgoing.pid) {
             process.state = State::Running;
             process.stays_until = process.stays_until.max(stays_until);
-            if process.killed {
+            if process.killed && !forgets {
                 out.push(Action::Kill(outgoing.pid));
             }
         }

@@ -11,6 +11,7 @@ use crate::limits::{
     FAMILY_PROGRAMS_MAX, MIGRATION_WAIT_MAX, MIGRATIONS_MAX, OUTCOMES_MAX, PROCESSES_MAX,
 };
 use crate::message::{CodeHash, Luggage, Message, MigrationId, MoveCost};
+use crate::mutation::Mutation;
 use crate::node::Node;
 use crate::processes::Process;
 use crate::{Incarnation, NodeId, Time};
@@ -150,6 +151,9 @@ impl Node {
                 incoming.phase = Phase::Prepared;
                 let message = Message::Prepared { migration: id };
                 out.push(Action::Send { to: id.source, message });
+                if self.does_wrong(Mutation::RunsUncommitted) {
+                    self.commit(id.source, id, out);
+                }
             }
             _ => out.push(Action::Drop(id)),
         }
@@ -176,11 +180,14 @@ impl Node {
         let (pid, origin, moves) = (luggage.process.pid, luggage.process.origin, luggage.moves);
         let rest = peripatos_balancer::rest_after(Duration::ZERO);
         self.processes.0.insert(pid, Process::arrived(luggage, self.now, rest));
-        self.committed.insert(id, pid);
+        if !self.does_wrong(Mutation::OutcomeForgotten) {
+            self.committed.insert(id, pid);
+        }
         out.push(Action::Activate { migration: id, pid });
         if origin == self.config.node {
             self.origin_hears_of(pid, self.config.node, moves, out);
         } else {
+            self.tell_birth(pid, out);
             out.push(Action::Send { to: origin, message: Message::Arrived { pid, moves } });
         }
     }
@@ -190,6 +197,13 @@ impl Node {
         if id.source == from {
             self.drop_incoming(id, out);
             self.tell_outcome(from, id, out);
+        }
+    }
+
+    /// What a source may not have heard, or has heard without that we heard of it.
+    pub(crate) fn outcomes_again(&self, source: NodeId, out: &mut Vec<Action>) {
+        for id in self.committed.keys().filter(|id| id.source == source) {
+            self.tell_outcome(source, *id, out);
         }
     }
 

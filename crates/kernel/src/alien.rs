@@ -146,9 +146,8 @@ impl Aliens {
 
     /// Answers to senders of other nodes that have not said that they have heard them.
     pub(crate) fn answers(&self, here: Place) -> usize {
-        let kept = |alien: &Alien| {
-            alien.place.node != here.node && matches!(alien.stage, Stage::Answered(_))
-        };
+        let kept =
+            |alien: &Alien| !alien.place.is_near(here) && matches!(alien.stage, Stage::Answered(_));
         self.of.iter().filter(|(_, alien)| kept(alien)).count()
     }
 
@@ -168,7 +167,7 @@ impl Aliens {
     pub(crate) fn tick(&mut self, here: Place, now: u64) -> Vec<(Pair, Alien)> {
         let mut near = Vec::new();
         self.of.expire(now, ALIEN_NS, |pair, alien| {
-            let waits = alien.place.node == here.node && alien.stage == Stage::Waits;
+            let waits = alien.place.is_near(here) && alien.stage == Stage::Waits;
             if waits {
                 near.push((*pair, alien.clone()));
             }

@@ -12,6 +12,15 @@ use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
 use crate::table::Slot;
 
+/// From where an acknowledgement has come.
+#[derive(Clone, Copy)]
+pub(crate) struct Heard {
+    /// From the kernel there.
+    pub(crate) source: Place,
+    /// Where the process is then. `None`: it was there, and may have gone on since.
+    pub(crate) place: Option<Place>,
+}
+
 impl Kernel {
     /// A packet has come.
     pub fn arrived(&mut self, packet: Packet) {
@@ -45,7 +54,10 @@ impl Kernel {
     /// It is for a process that is here.
     fn take_in(&mut self, slot: Slot, packet: Packet) {
         let concern = packet.concern();
-        let Packet { source, target, from, to, moved, body, .. } = packet;
+        let Packet { source, target, from, to, moved, relays, body } = packet;
+        // Within the node words keep their order. What took another way may be older than what was heard since.
+        let direct = !source.is_near(self.place) || relays == 0 && target == Some(self.place);
+        let heard = Heard { source, place: direct.then_some(source) };
         match body {
             Body::Send { transaction, hop, message } => {
                 self.came((source, moved), from, slot, (transaction, hop), &message);
@@ -68,10 +80,10 @@ impl Kernel {
                 self.answered(source, from, slot, (transaction, hop), answer);
             }
             Body::Got(Concern::Send { transaction, hop }) => {
-                self.got_send(source, from, slot, (transaction, hop));
+                self.got_send(heard, from, slot, (transaction, hop));
             }
             Body::Got(Concern::Watch { watch, number }) => {
-                self.got_watch(source, from, slot, watch, number);
+                self.got_watch(heard, from, slot, watch, number);
             }
             Body::NotHere { concern: Concern::Send { transaction, hop }, at } => {
                 self.send_not_there(source, from, slot, (transaction, hop), at);
@@ -127,7 +139,7 @@ impl Kernel {
             return self.has_ended(packet, reason);
         }
         let route = self.routes.get(packet.to);
-        let near = |place: Place| place.node == self.place.node;
+        let near = |place: Place| place.is_near(self.place);
         match packet.concern() {
             // Nobody stands up for it outside of this node: this kernel does.
             Some(Concern::Errand { number: 0 }) if !route.is_some_and(near) => {

@@ -81,7 +81,7 @@ impl Claim {
 
     /// Whether what was said there may be lost.
     pub(crate) fn is_lossy(&self, here: Place) -> bool {
-        self.place.is_none_or(|place| place.node != here.node)
+        self.place.is_none_or(|place| !place.is_near(here))
     }
 
     /// When it is to be looked at next, if it is.
@@ -152,8 +152,9 @@ impl Claim {
         at_once
     }
 
-    pub(crate) fn acknowledged(&mut self, place: Place, now: u64) {
-        (self.place, self.got, self.since, self.tries) = (Some(place), true, now, 0);
+    /// `place`: where it was heard; `None`: it has gone on since, perhaps.
+    pub(crate) fn acknowledged(&mut self, place: Option<Place>, now: u64) {
+        (self.place, self.got, self.since, self.tries) = (place, true, now, 0);
         (self.astray, self.aimed) = (false, 0);
     }
 

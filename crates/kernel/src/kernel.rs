@@ -64,7 +64,7 @@ impl Kernel {
             table: Table::default(),
             woken: VecDeque::new(),
             packets: VecDeque::new(),
-            routes: Routes::default(),
+            routes: Routes::new(place),
             aliens: Aliens::default(),
             ends: Aged::new(ENDS_MAX),
             errands: Errands::default(),

@@ -69,7 +69,7 @@ pub use moving_wire::DecodeError;
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
 pub use names::{NameChange, Names};
-pub use packet::{Body, Packet, PacketError, Place};
+pub use packet::{Body, OUTSIDE, Packet, PacketError, Place};
 pub use process::{Form, State};
 pub use routes::Routes;
 pub use send::Sent;

@@ -88,7 +88,7 @@ impl Kernel {
         process.out.claim.leave(here, now);
         process.ties.iter_mut().for_each(|ties| ties.turn_times(now));
         let mut clients = self.aliens.leave_with(pid);
-        if to.node != here.node && !self.does_wrong(Mutation::NoWordOfLeaving) {
+        if !to.is_near(here) && !self.does_wrong(Mutation::NoWordOfLeaving) {
             self.tell_moved(&process, &clients, to);
         }
         self.move_ties(&mut process, to);
@@ -119,8 +119,7 @@ impl Kernel {
         let all: Vec<_> = waiting.chain(watching).collect();
         for (pid, place) in all {
             let place = place.or(self.routes.get(pid));
-            if self.table.find(pid).is_none() && place.is_none_or(|one| one.node == self.place.node)
-            {
+            if self.table.find(pid).is_none() && place.is_none_or(|one| one.is_near(self.place)) {
                 self.post(place, process.pid, pid, Body::Moved { at });
             }
         }

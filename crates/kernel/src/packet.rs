@@ -24,6 +24,16 @@ pub struct Place {
     pub core: u32,
 }
 
+/// The core of a place that is with a node, and on none of its cores: where a process is that leaves the node.
+pub const OUTSIDE: u32 = u32::MAX;
+
+impl Place {
+    /// Whether nothing is lost between the two: both are cores of one node.
+    pub(crate) fn is_near(self, other: Place) -> bool {
+        self.node == other.node && self.core != OUTSIDE && other.core != OUTSIDE
+    }
+}
+
 /// One of a kernel's words to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {

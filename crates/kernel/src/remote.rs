@@ -8,6 +8,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
 use crate::alien::{Alien, Answer, Send, Stage};
+use crate::arrive::Heard;
 use crate::bytes::Bytes;
 use crate::claim::{Claim, Concern, Timer};
 use crate::deadlock;
@@ -196,7 +197,8 @@ impl Kernel {
     }
 
     /// The receiver's kernel has the message.
-    pub(crate) fn got_send(&mut self, source: Place, from: Pid, slot: Slot, send: Send) {
+    pub(crate) fn got_send(&mut self, heard: Heard, from: Pid, slot: Slot, send: Send) {
+        let Heard { source, place } = heard;
         let (here, now) = (self.place, self.now);
         let Some(sender) = self.table.get_mut(slot) else { return };
         let pid = sender.pid;
@@ -210,7 +212,7 @@ impl Kernel {
             return;
         }
         sender.out.kept = None;
-        sender.out.claim.acknowledged(source, now);
+        sender.out.claim.acknowledged(place, now);
         if let Some(due) = sender.out.claim.arm(here, now) {
             let concern = Concern::Send { transaction: send.0, hop: send.1 };
             self.timers.push(Timer { due, pid, to, concern });

@@ -9,6 +9,7 @@ use crate::packet::Place;
 /// Where processes are that are not here. What is wrong costs a detour: whoever was there knows where it went.
 #[derive(Debug)]
 pub struct Routes {
+    here: Place,
     places: Aged<Pid, Route>,
     now: u64,
 }
@@ -20,13 +21,13 @@ struct Route {
     went: bool,
 }
 
-impl Default for Routes {
-    fn default() -> Routes {
-        Routes { places: Aged::new(ROUTES_MAX), now: 0 }
-    }
-}
-
 impl Routes {
+    /// None are known yet, at this place.
+    #[must_use]
+    pub(crate) fn new(here: Place) -> Routes {
+        Routes { here, places: Aged::new(ROUTES_MAX), now: 0 }
+    }
+
     /// A process is there.
     pub fn set(&mut self, pid: Pid, place: Place) {
         self.places.insert(pid, Route { place, went: false }, self.now);
@@ -47,6 +48,8 @@ impl Routes {
         match self.places.get(pid) {
             // Hearsay may be older than what is known.
             Some(route) if route.went || route.place == place => {}
+            // It was, perhaps, or the host says for it that it is nowhere. Who looks for it here looks in the table.
+            _ if place == self.here => {}
             _ => self.set(pid, place),
         }
     }

@@ -77,19 +77,20 @@ impl Kernel {
         match (concern, self.table.find(pid)) {
             (Concern::Errand { number }, _) => self.retry_errand(number, due),
             (Concern::Send { transaction, hop }, Some(slot)) => {
-                self.retry_send(slot, (transaction, hop), due);
+                self.retry_send(slot, to, (transaction, hop), due);
             }
             (Concern::Watch { watch, .. }, Some(slot)) => self.retry_watch(slot, to, watch, due),
             (_, None) => {}
         }
     }
 
-    fn retry_send(&mut self, slot: Slot, send: Send, due: u64) {
+    fn retry_send(&mut self, slot: Slot, to: Pid, send: Send, due: u64) {
         let Some(sender) = self.table.get(slot) else { return };
         if sender.out.claim.due != due || !sender.is_away(send) {
             return;
         }
-        if sender.out.claim.is_hopeless(self.now) && !self.does_wrong(Mutation::NoGivingUp) {
+        let hopeless = sender.out.claim.is_hopeless(self.now) && self.table.find(to).is_none();
+        if hopeless && !self.does_wrong(Mutation::NoGivingUp) {
             return self.give_up(slot, Status::Unreachable);
         }
         if self.does_wrong(Mutation::NoResend) {

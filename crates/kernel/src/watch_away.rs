@@ -2,6 +2,7 @@
 
 use peripatos_abi::{EndReason, Pid};
 
+use crate::arrive::Heard;
 use crate::claim::{Concern, Timer};
 use crate::kernel::Kernel;
 use crate::mutation::Mutation;
@@ -87,10 +88,12 @@ impl Kernel {
         if once {
             return;
         }
-        if claim.is_hopeless(now) {
+        claim.redirects = 0;
+        // One that has come here meanwhile is not lost, however long nothing was heard of it.
+        let hopeless = claim.is_hopeless(now);
+        if hopeless && self.table.find(to).is_none() {
             return self.end_came(slot, to, EndReason::Lost.to_bits());
         }
-        claim.redirects = 0;
         self.press_watch(slot, to, watch);
     }
 
@@ -124,7 +127,7 @@ impl Kernel {
 
     pub(crate) fn got_watch(
         &mut self,
-        source: Place,
+        heard: Heard,
         from: Pid,
         slot: Slot,
         watch: Watch,
@@ -134,7 +137,7 @@ impl Kernel {
         let Some(pid) = self.pid(slot) else { return };
         match self.watching(slot, from, watch) {
             Some(watching) if watching.number == number => {
-                watching.claim.acknowledged(source, now);
+                watching.claim.acknowledged(heard.place, now);
                 let due = watching.claim.arm(here, now);
                 if let Some(due) = due {
                     let concern = Concern::Watch { watch, number };
@@ -156,6 +159,10 @@ impl Kernel {
         at: Option<Place>,
     ) {
         let (here, now) = (self.place, self.now);
+        if self.table.find(from).is_some() {
+            // They have met here since. A claim that is armed now would be as old as what was heard last from elsewhere.
+            return;
+        }
         let Some(watching) = self.watching(slot, from, watch) else { return };
         let claim = &mut watching.claim;
         let tried = claim.was_tried(here, source);

@@ -1,6 +1,7 @@
 //! A process of the simulation: a memory, a part to play, and what it is doing.
 
 use peripatos_abi::Pid;
+use peripatos_cluster::Incarnation;
 use peripatos_kernel::{Form, Slot};
 
 /// Which process.
@@ -90,8 +91,18 @@ pub struct Actor {
     pub role: Role,
     /// Who has spawned it.
     pub parent: Option<Id>,
+    /// What that one is called.
+    pub parent_pid: Option<Pid>,
+    /// The first of its family; it may be this one.
+    pub root: Id,
+    /// The node where its family's origin is attached.
+    pub origin: usize,
+    /// Which OS process of it.
+    pub origin_incarnation: Option<Incarnation>,
     /// Where it is; `None`: it has ended, or is between two kernels.
     pub place: Option<(usize, Slot)>,
+    /// The kernel of the same node that it is on its way to.
+    pub heading: Option<usize>,
     /// Its memory.
     pub memory: Vec<u8>,
     /// What it has under way.
@@ -116,7 +127,12 @@ impl Actor {
             pid: Pid::new(id as u64 + 1, random),
             role,
             parent,
+            parent_pid: None,
+            root: id,
+            origin: 0,
+            origin_incarnation: None,
             place: None,
+            heading: None,
             memory: vec![0; MEMORY_BYTES],
             doing: Doing::Running,
             serving: Vec::new(),

@@ -44,6 +44,12 @@ impl World {
             }
             None => self.kernels[kernel].add(actor.pid, role.form()),
         };
+        actor.origin = self.node_of[kernel];
+        if let Some(parent) = parent {
+            let parent = &self.actors[parent];
+            (actor.root, actor.parent_pid) = (parent.root, Some(parent.pid));
+            actor.origin = self.actors[parent.root].origin;
+        }
         actor.place = Some((kernel, slot.expect("a new pid")));
         self.by_pid.insert(actor.pid, id);
         self.actors.push(actor);
@@ -53,6 +59,9 @@ impl World {
         }
         let delay = self.random.within(0..100 * MS);
         self.plan_turn(id, delay);
+        if self.cluster.is_some() {
+            self.begins(id);
+        }
         id
     }
 
@@ -263,7 +272,10 @@ impl World {
     pub(crate) fn end(&mut self, id: Id, reason: u64) {
         let Some((kernel, slot, actor)) = self.parts(id) else { return };
         kernel.remove(slot, reason);
-        actor.place = None;
+        let at = actor.place.take().map(|(at, _)| at);
         self.gone(id, Some(reason));
+        if let Some(at) = at {
+            self.ended_at(self.node_of[at], id);
+        }
     }
 }

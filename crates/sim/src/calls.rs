@@ -124,6 +124,7 @@ impl World {
 
     /// All end that have not, at the end of the run.
     pub(crate) fn end_all(&mut self) {
+        self.ended = true;
         for id in 0..self.actors.len() {
             self.end(id, EndReason::NORMAL);
         }

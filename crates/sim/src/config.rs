@@ -16,6 +16,15 @@ pub enum Size {
     Large,
 }
 
+/// Which code runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Kernels, moves and searches as the simulation decides: fast, and with every fault at once.
+    Kernels,
+    /// Kernels, and the nodes that decide about moves, searches, families and names.
+    Nodes,
+}
+
 /// What can go wrong between and with nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Faults {
@@ -38,6 +47,8 @@ pub struct Faults {
 pub struct Config {
     /// What it all follows from.
     pub seed: u64,
+    /// Which code runs.
+    pub level: Level,
     /// Cores of each node.
     pub cores: Vec<usize>,
     /// Processes at the beginning.
@@ -56,12 +67,14 @@ pub struct Config {
     pub nesting: u64,
     /// Processes that end of themselves, in a thousand turns.
     pub ending: u64,
+    /// Nanoseconds between two links that break, about; 0: none does. Of nodes.
+    pub break_every: u64,
 }
 
 impl Config {
     /// The run of this seed.
     #[must_use]
-    pub fn new(seed: u64, size: Size) -> Config {
+    pub fn new(seed: u64, size: Size, level: Level) -> Config {
         let mut random = Random::new(seed ^ 0x51ed_270b);
         let (nodes, processes) = match size {
             Size::Small => (1 + random.below(5), 6 + random.below(50)),
@@ -84,8 +97,9 @@ impl Config {
         let moves = [20 * MS, 100 * MS, SECOND];
         let lags = [0, SECOND, 25 * SECOND];
         let chosen = random.below(3);
-        Config {
+        let mut config = Config {
             seed,
+            level,
             cores: (0..nodes).map(|_| 1 + random.below(3)).collect(),
             processes,
             span: match size {
@@ -98,6 +112,25 @@ impl Config {
             think: [20 * MS, 200 * MS, SECOND][random.below(3)],
             nesting: random.within(0..500),
             ending: random.within(0..8),
+            break_every: 0,
+        };
+        if level == Level::Nodes {
+            config.of_nodes(&mut random);
+        }
+        config
+    }
+
+    /// What is different, and what there is more.
+    fn of_nodes(&mut self, random: &mut Random) {
+        while self.cores.len() < 2 {
+            self.cores.push(1 + random.below(3));
+        }
+        self.directory_lag = 0;
+        if self.faults != Faults::default() {
+            self.break_every = [0, SECOND, 10 * SECOND][random.below(3)];
+            if random.permille(300) {
+                self.faults.crashes += 1;
+            }
         }
     }
 }

@@ -3,9 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use peripatos_abi::Pid;
+use peripatos_cluster::Incarnation;
 use peripatos_kernel::{Moving, Packet};
 
 use crate::actor::Id;
+use crate::nodes::{Input, Item};
 
 /// Something that happens.
 #[derive(Debug)]
@@ -36,6 +39,34 @@ pub(crate) enum Event {
     Unreachable(usize, usize),
     /// From now on nothing goes wrong.
     Calm,
+    /// Two nodes call each other, if they have no link.
+    Dial(usize, usize),
+    /// An end of a link stands.
+    LinkUp(usize, u64),
+    /// An end of a link notices that it is broken.
+    LinkDown(usize, u64),
+    /// What was said at that time over this link reaches this end.
+    Heard(usize, u64, u64, Box<Item>),
+    /// Something reaches the thread of this OS process of a node.
+    Input(usize, Incarnation, Box<Input>),
+    /// A node looks at the clock.
+    HostTick(usize),
+    /// A core of that OS process of a node is to freeze a process.
+    Freeze(usize, Incarnation, Pid),
+    /// A core of it is to end one.
+    Kill(usize, Incarnation, Pid),
+    /// A kernel hears that nobody has the process that a packet is for.
+    Nobody(usize, Box<Packet>),
+    /// A node hears that an OS process of another one has ended.
+    Gone(usize, usize, Incarnation),
+    /// A node starts again.
+    Restart(usize),
+    /// This link breaks.
+    Cut(usize, usize),
+    /// Some link breaks.
+    Break,
+    /// All end that have not.
+    End,
     /// All that was said has been heard.
     Quiet,
 }

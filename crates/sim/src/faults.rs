@@ -1,22 +1,24 @@
 //! What goes wrong: partitions, crashes, and their end.
 
+use crate::actor::{Actor, Id};
 use crate::config::SECOND;
 use crate::event::Event;
 use crate::world::World;
 
 impl World {
     pub(crate) fn plan_faults(&mut self) {
-        self.events.plan(self.config.move_every, Event::Move);
+        let begun = self.now;
+        self.events.plan(begun + self.config.move_every, Event::Move);
         let (faults, span) = (self.config.faults, self.config.span);
         for _ in 0..faults.partitions {
-            let at = self.random.within(0..span);
+            let at = begun + self.random.within(0..span);
             let sides = (0..self.nodes.len()).map(|_| self.random.permille(500)).collect();
             self.events.plan(at, Event::Part(sides));
             let until = at + self.random.within(SECOND / 10..25 * SECOND);
             self.events.plan(until, Event::Heal);
         }
         for _ in 0..faults.crashes {
-            let at = self.random.within(0..span);
+            let at = begun + self.random.within(0..span);
             let node = self.random.below(self.nodes.len());
             self.events.plan(at, Event::Crash(node));
         }
@@ -27,10 +29,18 @@ impl World {
         self.trace.note(now, &[12], || format!("parted: {sides:?}"));
         self.parted = Some(sides);
         self.ledger.trouble = Some(u64::MAX);
+        if self.cluster.is_some() {
+            for (one, other) in self.pairs() {
+                if !self.reaches(one, other) {
+                    self.cut(one, other);
+                }
+            }
+        }
     }
 
     pub(crate) fn heal(&mut self) {
-        if self.parted.take().is_some() {
+        // Nodes have to find each other again.
+        if self.parted.take().is_some() && self.cluster.is_none() {
             self.ledger.trouble = Some(self.now);
         }
     }
@@ -46,11 +56,17 @@ impl World {
         if self.ledger.trouble != Some(u64::MAX) {
             self.ledger.trouble = Some(now);
         }
-        let on_it =
-            |place: Option<(usize, _)>| place.is_some_and(|(at, _)| self.node_of[at] == node);
-        let ids = 0..self.actors.len();
-        let lost: Vec<_> = ids.filter(|id| on_it(self.actors[*id].place)).collect();
+        let at = |actor: &Actor| actor.place.map(|(at, _)| at).or(actor.heading);
+        let on_it = |id: &Id| {
+            let actor = &self.actors[*id];
+            let near = actor.place.is_some() || self.cluster.is_some();
+            near && at(actor).is_some_and(|at| self.node_of[at] == node)
+        };
+        let lost: Vec<_> = (0..self.actors.len()).filter(on_it).collect();
         lost.into_iter().for_each(|id| self.gone(id, None));
+        if self.cluster.is_some() {
+            return self.host_crashes(node);
+        }
         // Some hear of it; others find out.
         for kernel in 0..self.kernels.len() {
             if self.random.permille(500) {
@@ -65,6 +81,11 @@ impl World {
             self.kernels[kernel].unreachable(node as u128 + 1);
             self.touched.push(kernel);
         }
+    }
+
+    pub(crate) fn pairs(&self) -> Vec<(usize, usize)> {
+        let nodes = self.nodes.len();
+        (0..nodes).flat_map(|one| (one + 1..nodes).map(move |other| (one, other))).collect()
     }
 
     pub(crate) fn calm_down(&mut self) {

@@ -47,6 +47,10 @@ pub struct Ledger {
     pub links: BTreeMap<(Id, Id), Link>,
     /// Children that their parents have wanted ended.
     pub killed: Vec<(Id, Id)>,
+    /// Processes whose origins' nodes know of them.
+    pub adopted: BTreeSet<Id>,
+    /// Processes whose origins were told of their ends.
+    pub origins: BTreeSet<Id>,
     /// When nodes have last not reached each other.
     pub trouble: Option<u64>,
     /// When somebody has last ended or been told that a send has failed: circles may have been broken.

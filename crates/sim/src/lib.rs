@@ -1,11 +1,15 @@
-//! The message kernels of many nodes on virtual time: the code that ships, on a network that loses, repeats, reorders
-//! and delays packets, with nodes that part and crash, while processes talk, move and end.
+//! Message kernels and nodes on virtual time: the code that ships, on a network that loses, repeats, reorders and delays
+//! packets, with nodes that part, crash and start again, while processes talk, move and end.
 //!
-//! A run is a function of its seed, its size and the code: [`run`] twice gives the same [`Outcome`]. What processes are
+//! A run has a [`Level`]. Of *kernels*: where processes are and go, and who is told so, this crate decides. Of *nodes*: that
+//! is decided by `peripatos_cluster`, with its families, searches and names; this crate carries it out, as a host does, over
+//! links that keep the order until they break (`nodes`). Actors, ledger and checkers are the same.
+//!
+//! A run is a function of its seed, its size, its level and the code: [`run`] twice gives the same [`Outcome`]. What processes are
 //! told is compared with what has happened ([`ledger`]), by one checker a property ([`checkers`]). Nothing in here is
 //! told to a kernel that a host could not know.
 //!
-//! What is not simulated: the nodes' own protocol (`crates/cluster` has its tests), memory, time that a process takes.
+//! What is not simulated: what is in a process's memory, time that it takes, devices, origins that go away.
 
 pub mod actor;
 mod acts;
@@ -18,18 +22,29 @@ mod faults;
 pub mod ledger;
 mod moves;
 mod network;
+mod nodes;
 mod random;
 mod trace;
 mod watches;
 mod world;
 
-pub use config::{Config, Size};
+pub use config::{Config, Level, Size};
+#[cfg(feature = "mutations")]
+pub use nodes::Mutation as NodeMutation;
 pub use world::{Outcome, Violation, World};
 
-/// Simulates the run of this seed. `tell`: prints what happens.
+/// Simulates the run of this seed, at this level. `tell`: prints what happens.
 ///
 /// # Errors
 /// What was found first that must not be.
-pub fn run(seed: u64, size: Size, tell: bool) -> Result<Outcome, Violation> {
-    World::new(Config::new(seed, size), tell).run()
+pub fn run(seed: u64, size: Size, level: Level, tell: bool) -> Result<Outcome, Violation> {
+    World::new(Config::new(seed, size, level), tell).run()
+}
+
+/// The command that shows a run again, with all that happens in it.
+#[must_use]
+pub fn again(seed: u64, size: Size, level: Level) -> String {
+    let large = if size == Size::Large { " --large" } else { "" };
+    let level = if level == Level::Nodes { "--nodes" } else { "--kernels" };
+    format!("cargo xtask sim --seed {seed} {level}{large} --trace")
 }

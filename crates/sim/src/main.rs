@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use peripatos_sim::{Size, checkers, run};
+use peripatos_sim::{Level, Size, again, checkers, run};
 
 const HELP: &str = "\
-peripatos-sim [--seed N] [--seeds COUNT] [--minutes M] [--large] [--trace]
+peripatos-sim [--seed N] [--seeds COUNT] [--minutes M] [--kernels | --nodes] [--large] [--trace]
 
   --seed N       the first seed (default 1); alone: only that one
   --seeds COUNT  so many seeds
   --minutes M    as many seeds as there is time for
+  --kernels      only kernels; nodes alone: --nodes. Else each seed is run with both
   --large        thousands of processes
   --trace        prints what happens
 ";
@@ -20,6 +21,7 @@ struct Options {
     seed: Option<u64>,
     seeds: Option<u64>,
     minutes: Option<u64>,
+    level: Option<Level>,
     large: bool,
     trace: bool,
 }
@@ -41,18 +43,20 @@ fn main() -> ExitCode {
         if time.is_some_and(|time| begun.elapsed() >= time) {
             break;
         }
-        match run(seed, size, options.trace) {
-            Ok(outcome) => {
-                (runs, sends, moves) = (runs + 1, sends + outcome.sends, moves + outcome.moves);
-                if alone {
-                    println!("{outcome:?}");
+        let levels = options.level.map_or(vec![Level::Kernels, Level::Nodes], |level| vec![level]);
+        for level in levels {
+            match run(seed, size, level, options.trace) {
+                Ok(outcome) => {
+                    (runs, sends, moves) = (runs + 1, sends + outcome.sends, moves + outcome.moves);
+                    if alone {
+                        println!("{level:?}: {outcome:?}");
+                    }
                 }
-            }
-            Err(found) => {
-                let large = if options.large { " --large" } else { "" };
-                println!("seed {seed}: {} at {} ns: {}", found.checker, found.at, found.what);
-                println!("again: cargo run -p peripatos-sim -- --seed {seed}{large} --trace");
-                return ExitCode::FAILURE;
+                Err(found) => {
+                    println!("seed {seed}: {} at {} ns: {}", found.checker, found.at, found.what);
+                    println!("again: {}", again(seed, size, level));
+                    return ExitCode::FAILURE;
+                }
             }
         }
     }
@@ -72,6 +76,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {
             "--seeds" => options.seeds = Some(number()?),
             "--minutes" => options.minutes = Some(number()?),
             "--hours" => options.minutes = Some(60 * number()?),
+            "--kernels" => options.level = Some(Level::Kernels),
+            "--nodes" => options.level = Some(Level::Nodes),
             "--large" => options.large = true,
             "--trace" => options.trace = true,
             _ => return None,

@@ -1,6 +1,7 @@
 //! Processes go from kernel to kernel: inside of a packet within a node, as bytes between nodes. A move is made on the
 //! target, or the process goes on at its source; never both.
 
+use peripatos_abi::EndReason;
 use peripatos_kernel::{Form, Moving};
 
 use crate::actor::{Doing, Id, MEMORY_BYTES};
@@ -19,7 +20,10 @@ impl World {
         let id = self.random.below(self.actors.len());
         let to = self.random.below(self.kernels.len());
         let Some((from, _)) = self.actors[id].place else { return };
-        if from != to && self.is_alive(to) {
+        let (one, other) = (self.node_of[from], self.node_of[to]);
+        if self.cluster.is_some() && one != other {
+            self.ask_to_move(id, one, other);
+        } else if from != to && self.is_alive(to) {
             self.depart(id, from, to);
         }
     }
@@ -29,6 +33,7 @@ impl World {
         let Some((kernel, slot, actor)) = self.parts(id) else { return };
         let Some(moving) = kernel.extract(slot, place) else { return };
         actor.place = None;
+        actor.heading = Some(to);
         self.outcome.moves += 1;
         let now = self.now;
         self.trace.note(now, &[9, id as u64, to as u64], || format!("p{id} goes k{from} -> k{to}"));
@@ -49,6 +54,11 @@ impl World {
 
     /// A process reaches a kernel, or goes back to where it was.
     pub(crate) fn comes(&mut self, id: Id, from: usize, to: usize, moving: Moving) {
+        self.actors[id].heading = None;
+        if !self.actors[id].lives() {
+            // Its node has crashed meanwhile.
+            return;
+        }
         let near = self.node_of[from] == self.node_of[to];
         let refused = !near && self.random.permille(50);
         let at = if self.is_alive(to) && !refused { to } else { from };
@@ -65,6 +75,14 @@ impl World {
         checkers::copies::check(self, id);
         let lag = self.random.within(0..self.config.directory_lag + 1);
         self.events.plan(self.now + lag, Event::Learn(id, Some(at), now));
+        self.settles(id);
+    }
+
+    /// A process is at a kernel, and goes on.
+    pub(crate) fn settles(&mut self, id: Id) {
+        if self.ended {
+            return self.end(id, EndReason::NORMAL);
+        }
         match (self.actors[id].role.form(), self.actors[id].doing) {
             (Form::Fiber, Doing::Running) => self.plan_turn(id, 0),
             (_, Doing::Running) => {}

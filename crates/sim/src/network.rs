@@ -15,6 +15,9 @@ impl World {
     pub(crate) fn transmit(&mut self, kernel: usize, packet: Packet) {
         let (now, words) = (self.now, [1, kernel as u64, packet.to.number(), packet.from.number()]);
         self.trace.note(now, &words, || format!("k{kernel} says {packet:?}"));
+        if self.cluster.is_some() {
+            return self.post(kernel, packet);
+        }
         match packet.target {
             Some(place) => {
                 let found = self.places.iter().position(|one| *one == place);
@@ -50,7 +53,7 @@ impl World {
         }
     }
 
-    fn nobody(&mut self, kernel: usize, packet: Packet) {
+    pub(crate) fn nobody(&mut self, kernel: usize, packet: Packet) {
         self.kernels[kernel].nobody(packet);
         self.touched.push(kernel);
     }
@@ -81,7 +84,7 @@ impl World {
         self.events.plan(self.now + delay, Event::Packet(to, Box::new(packet)));
     }
 
-    fn delay(&mut self) -> u64 {
+    pub(crate) fn delay(&mut self) -> u64 {
         if !self.calm && self.random.permille(self.config.faults.slow) {
             self.random.within(10 * MS..500 * MS)
         } else {
@@ -98,7 +101,8 @@ impl World {
     pub(crate) fn arrives(&mut self, kernel: usize, packet: Packet) {
         let source = (packet.source.node - 1) as usize;
         let target = self.node_of[kernel];
-        if source != target && !self.reaches(source, target) || !self.is_alive(kernel) {
+        let cut = source != target && !self.reaches(source, target);
+        if cut && self.cluster.is_none() || !self.is_alive(kernel) {
             return;
         }
         let number = match &packet.body {

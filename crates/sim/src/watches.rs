@@ -88,7 +88,10 @@ impl World {
     fn have_child(&mut self, id: Id) {
         let Some((kernel, _)) = self.actors[id].place else { return };
         if self.actors.len() < 2 * self.config.processes {
-            let role = if self.random.permille(500) { Role::Server } else { Role::Client };
+            let mut role = if self.random.permille(500) { Role::Server } else { Role::Client };
+            if self.cluster.is_some() && self.random.permille(300) {
+                role = Role::Watcher;
+            }
             self.spawn(kernel, role, Some(id));
         }
     }

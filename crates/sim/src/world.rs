@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use peripatos_abi::Pid;
+use peripatos_cluster::Incarnation;
 use peripatos_kernel::{Kernel, Place};
 
 use crate::actor::{Actor, Id};
 use crate::checkers;
-use crate::config::{Config, MS, SECOND};
+use crate::config::{Config, Level, MS, SECOND};
 use crate::event::{Event, Events};
 use crate::ledger::Ledger;
+use crate::nodes::Cluster;
 use crate::random::Random;
 use crate::trace::Trace;
 
@@ -88,9 +90,15 @@ pub struct World {
     pub(crate) parted: Option<Vec<bool>>,
     /// Nothing goes wrong any more, and nobody begins anything.
     pub(crate) calm: bool,
+    /// All have been told to end: whoever comes does.
+    pub(crate) ended: bool,
+    /// The nodes, if they are simulated.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) ledger: Ledger,
     pub(crate) outcome: Outcome,
     pub(crate) violation: Option<Violation>,
+    #[cfg(feature = "mutations")]
+    mutation: Option<peripatos_kernel::Mutation>,
 }
 
 impl World {
@@ -115,6 +123,10 @@ impl World {
             directory: Vec::new(),
             parted: None,
             calm: false,
+            ended: false,
+            cluster: None,
+            #[cfg(feature = "mutations")]
+            mutation: None,
             ledger: Ledger::default(),
             outcome: Outcome::default(),
             violation: None,
@@ -131,13 +143,23 @@ impl World {
             let slow = world.random.permille(100);
             world.nodes.push(Node { alive: true, slow });
         }
+        if world.config.level == Level::Nodes {
+            world.cluster = Some(Cluster::start(&world.config.cores));
+        }
         world
     }
 
     /// All kernels do this wrong.
     #[cfg(feature = "mutations")]
     pub fn mutate(&mut self, mutation: peripatos_kernel::Mutation) {
+        self.mutation = Some(mutation);
         self.kernels.iter_mut().for_each(|kernel| kernel.mutate(mutation));
+    }
+
+    /// All nodes do this wrong, if there are any.
+    #[cfg(feature = "mutations")]
+    pub fn mutate_nodes(&mut self, mutation: crate::nodes::Mutation) {
+        self.cluster.iter_mut().for_each(|cluster| cluster.mutate(mutation));
     }
 
     /// Lets it all happen.
@@ -145,20 +167,27 @@ impl World {
     /// # Errors
     /// What was found first that must not be.
     pub fn run(mut self) -> Result<Outcome, Violation> {
+        if self.cluster.is_some() {
+            // First all nodes find each other: whom nobody knows nobody asks.
+            self.plan_nodes();
+            self.run_until(SECOND);
+        }
+        let begun = self.now;
         self.populate();
         self.plan_faults();
         (0..self.kernels.len()).for_each(|kernel| self.plan_tick(kernel));
         let span = self.config.span;
-        self.run_until(span);
+        self.run_until(begun + span);
         self.events.plan(self.now, Event::Calm);
         self.events.plan(self.now + SETTLED / 2, Event::Quiet);
-        self.run_until(span + SETTLED);
+        self.run_until(begun + span + SETTLED);
         if let Some(violation) = self.violation {
             return Err(violation);
         }
         checkers::at_rest(&mut self);
         self.end_all();
-        self.run_until(span + SETTLED + FORGOTTEN);
+        self.events.plan(self.now + SECOND, Event::End);
+        self.run_until(begun + span + SETTLED + FORGOTTEN);
         checkers::at_end(&mut self);
         self.outcome.hash = self.trace.hash();
         self.outcome.sends = self.ledger.sends.len();
@@ -208,7 +237,67 @@ impl World {
             Event::Unreachable(kernel, node) => self.told_unreachable(kernel, node),
             Event::Calm => self.calm_down(),
             Event::Quiet => checkers::leaks::when_quiet(self),
+            Event::End => self.end_all(),
+            event => self.happens_to_nodes(event),
         }
+    }
+
+    fn happens_to_nodes(&mut self, event: Event) {
+        match event {
+            Event::Dial(one, other) => self.dial(one, other),
+            Event::LinkUp(end, number) => self.link_up(end, number),
+            Event::LinkDown(end, number) => self.link_down(end, number),
+            Event::Heard(to, number, said, item) => self.heard(to, number, said, *item),
+            Event::Input(node, of, input) if self.is(node, of) => self.takes_input(node, *input),
+            Event::HostTick(node) => self.host_tick(node),
+            Event::Freeze(node, of, pid) if self.is(node, of) => self.freeze(node, pid),
+            Event::Kill(node, of, pid) if self.is(node, of) => self.kill(node, pid),
+            Event::Nobody(kernel, packet) if self.is_alive(kernel) => self.nobody(kernel, *packet),
+            Event::Gone(at, node, of) => self.told_gone(at, node, of),
+            Event::Restart(node) => self.restart(node),
+            Event::Cut(one, other) => self.cut(one, other),
+            Event::Break => self.break_some(),
+            // Of a node that has crashed.
+            _ => {}
+        }
+    }
+
+    fn is(&self, node: usize, of: Incarnation) -> bool {
+        let hosts = self.cluster.as_ref().map(|cluster| &cluster.hosts);
+        self.nodes[node].alive && hosts.is_some_and(|hosts| hosts[node].incarnation == of)
+    }
+
+    /// The nodes. Only what happens in a world that has them asks for them.
+    pub(crate) fn cluster(&mut self) -> &mut Cluster {
+        self.cluster.as_mut().expect("there are nodes")
+    }
+
+    fn plan_nodes(&mut self) {
+        for one in 0..self.nodes.len() {
+            let at = self.random.within(0..100 * MS);
+            self.events.plan(at, Event::HostTick(one));
+            for other in one + 1..self.nodes.len() {
+                let at = self.random.within(0..100 * MS);
+                self.events.plan(at, Event::Dial(one, other));
+            }
+        }
+        self.ledger.trouble = Some(u64::MAX);
+        if self.config.break_every > 0 {
+            self.events.plan(2 * SECOND, Event::Break);
+        }
+    }
+
+    /// A kernel begins, where another one may have been.
+    pub(crate) fn start_kernel(&mut self, at: usize) {
+        let mut kernel = Kernel::new(self.places[at]);
+        #[cfg(feature = "mutations")]
+        if let Some(mutation) = self.mutation {
+            kernel.mutate(mutation);
+        }
+        kernel.tick(self.now);
+        self.kernels[at] = kernel;
+        self.tick_at[at] = 0;
+        self.plan_tick(at);
     }
 
     pub(crate) fn is_alive(&self, kernel: usize) -> bool {

@@ -24,7 +24,7 @@ const RULES: [Rule; 11] = [
     },
     Rule {
         name: "peripatos-sim",
-        inner: &["peripatos-abi", "peripatos-kernel"],
+        inner: &["peripatos-abi", "peripatos-cluster", "peripatos-kernel"],
         outer: Some(&["postcard"]),
     },
     Rule { name: "peripatos-balancer", inner: &[], outer: Some(&[]) },

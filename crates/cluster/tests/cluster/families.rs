@@ -146,3 +146,23 @@ fn nobody_else_s_process_can_be_called_a_child() {
     world.settle();
     assert_eq!(world.place(child), None);
 }
+
+#[test]
+fn a_birth_that_a_broken_link_has_swallowed_is_told_again() {
+    let mut world = World::new(2);
+    let root = root(&mut world);
+    let child = child(&mut world, 1, 2, &root);
+    world.cut(0, 1);
+    world.settle();
+    assert!(world.host(0).adopted.is_empty(), "it was on its way");
+    world.link(0, 1);
+    world.settle();
+    assert_eq!(world.host(0).adopted.get(&child), Some(&root.pid));
+    exit(&mut world, 0, root.pid);
+    assert_eq!(world.place(child), None, "it ends with its root");
+    // And what comes late of one that is over begins nothing.
+    let plain = description(2, id(0));
+    let late = Description { kin: kin(root.pid, root.pid), ..plain };
+    world.tell(0, Event::Message { from: id(1), message: Message::Born(late) });
+    assert_eq!(world.host(0).adopted.len(), 1);
+}

@@ -4,4 +4,5 @@ mod chaos;
 mod families;
 mod lies;
 mod moves;
+mod strays;
 mod world;

@@ -357,3 +357,52 @@ fn an_origin_that_leaves_is_missed_where_its_process_runs() {
     assert!(world.host(0).orphans.contains(&here));
     assert!(world.host(1).orphans.contains(&there));
 }
+
+/// A process has come, and its source does not know: the link broke behind the commit.
+fn unheard(nodes: usize) -> (World, Pid) {
+    let mut world = World::new(nodes);
+    let pid = world.spawn(0, 1);
+    migrate(&mut world, 0, 0, pid, 1);
+    while world.place(pid) != Some(1) {
+        let moved = world.deliver(0, 1) | world.report(0) | world.report(1);
+        if !moved && world.place(pid) != Some(1) {
+            assert!(world.deliver(1, 0), "it comes");
+        }
+    }
+    world.cut(0, 1);
+    (world, pid)
+}
+
+#[test]
+fn a_process_does_not_move_on_before_its_source_has_heard_that_it_came() {
+    let (mut world, pid) = unheard(3);
+    let asked = migrate(&mut world, 1, 1, pid, 2);
+    world.settle();
+    assert!(matches!(answer(&mut world, 1, asked), Some(Answer::Refused(_))));
+    // Its node is lost: the source's copy goes on, and no other one is anywhere.
+    world.kill(1);
+    world.start(1);
+    world.link_all();
+    world.settle();
+    assert_eq!(world.place(pid), Some(0));
+}
+
+#[test]
+fn what_has_become_of_a_move_is_not_kept_when_the_source_has_heard_it() {
+    let (mut world, pid) = unheard(2);
+    world.link(0, 1);
+    world.settle();
+    assert_eq!(world.place(pid), Some(1));
+    // The source has heard it; its answer is lost.
+    let (kept, mut again) = (world.host(1).node.kept(), unheard(2).0);
+    assert_eq!(kept.committed, 0);
+    again.link(0, 1);
+    while again.host(0).node.kept().outgoing > 0 {
+        assert!(again.deliver(0, 1) | again.deliver(1, 0));
+    }
+    again.cut(0, 1);
+    assert_eq!(again.host(1).node.kept().committed, 1);
+    again.link(0, 1);
+    again.settle();
+    assert_eq!(again.host(1).node.kept().committed, 0);
+}

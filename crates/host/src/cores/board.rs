@@ -100,7 +100,7 @@ impl Board {
 
     /// No kernel: whoever has a process that was taken from the cores.
     pub(super) fn elsewhere(&self) -> Place {
-        Place { node: self.node, core: u32::MAX }
+        Place { node: self.node, core: peripatos_kernel::OUTSIDE }
     }
 
     /// The board's time.

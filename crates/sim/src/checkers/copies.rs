@@ -18,5 +18,10 @@ pub(crate) fn check(world: &mut World, id: Id) {
 
 /// Nobody is on its way.
 pub(crate) fn at_rest(world: &mut World) {
-    (0..world.actors.len()).for_each(|id| check(world, id));
+    for id in 0..world.actors.len() {
+        check(world, id);
+        if world.actors[id].lives() && world.actors[id].place.is_none() {
+            world.violated("copies", format!("p{id} stands still, and never goes on"));
+        }
+    }
 }

@@ -2,17 +2,21 @@
 
 pub(crate) mod copies;
 pub(crate) mod ends;
+pub(crate) mod families;
 pub(crate) mod leaks;
 pub(crate) mod lost;
+pub(crate) mod names;
 pub(crate) mod once;
+pub(crate) mod origins;
 pub(crate) mod replies;
+pub(crate) mod tables;
 pub(crate) mod told;
 pub(crate) mod truth;
 
 use crate::world::World;
 
 /// Their names, and what each holds.
-pub const ALL: [(&str, &str); 9] = [
+pub const ALL: [(&str, &str); 13] = [
     ("once", "no message is delivered twice"),
     ("lost", "no reply is refused that its sender waits for"),
     ("replies", "a reply matches its send"),
@@ -21,6 +25,10 @@ pub const ALL: [(&str, &str); 9] = [
     ("truth", "what a process is told has happened"),
     ("ends", "who watches is told of an end once, and who is linked ends"),
     ("leaks", "nothing is kept for ever"),
+    ("families", "a family ends with its root, and not before"),
+    ("names", "all nodes know the same names"),
+    ("origins", "an origin is told once of each end"),
+    ("tables", "nodes keep nothing of what is over"),
     ("limits", "what is sent and moved keeps to the limits"),
 ];
 
@@ -30,9 +38,13 @@ pub(crate) fn at_rest(world: &mut World) {
     ends::at_rest(world);
     leaks::at_rest(world);
     copies::at_rest(world);
+    families::at_rest(world);
+    names::at_rest(world);
 }
 
 /// All have ended, and there was time.
 pub(crate) fn at_end(world: &mut World) {
     leaks::at_end(world);
+    origins::at_end(world);
+    tables::at_end(world);
 }

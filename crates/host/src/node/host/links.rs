@@ -70,6 +70,7 @@ impl Host {
         let sender = links::start(link, number, inbox, letterbox, self.inputs.clone());
         self.roads.open(node, sender.clone());
         self.links.insert(node, Standing { number, sender, incarnation, host, dialled });
+        self.strays.linked(node);
         self.tell_names(node);
         self.tell(Event::LinkUp(peer));
         for exchange in self.exchanges.values() {
@@ -141,7 +142,17 @@ impl Host {
             Message::Seek { pid } => self.sought(from, pid),
             Message::Sought { pid, here } => self.found(from, pid, here),
             Message::Names(names) => self.heard_names(from, names),
-            message => self.tell(Event::Message { from, message }),
+            message => {
+                if let Message::Members(members) = &message {
+                    let now = self.now();
+                    let others = members.iter().map(|member| member.node);
+                    let own = self.us.credentials.id;
+                    others
+                        .filter(|node| *node != own)
+                        .for_each(|node| self.strays.heard_of(now, node));
+                }
+                self.tell(Event::Message { from, message });
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
-use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Time};
+use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Strays};
 use peripatos_engine::Code;
 use peripatos_kernel::Packet;
 use tokio::net::{TcpListener, UnixListener};
@@ -39,7 +39,6 @@ use calls::Calls;
 use commands::Clients;
 use families::{Born, Families};
 use moves::Captured;
-use talk::Elsewhere;
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(50);
@@ -191,7 +190,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         letterbox: cores.letterbox(),
         cores,
         roads,
-        elsewhere: Elsewhere::default(),
+        strays: Strays::default(),
         families: Families::default(),
         calls: Calls::default(),
         arguments: HashMap::new(),
@@ -242,7 +241,8 @@ struct Host {
     cores: Cores,
     letterbox: Letterbox,
     roads: Roads,
-    elsewhere: Elsewhere,
+    /// Packets for processes that are not on this node's cores.
+    strays: Strays<Packet>,
     families: Families,
     calls: Calls,
     /// What local processes were given when they were spawned.
@@ -316,7 +316,7 @@ impl Host {
 
     fn tell(&mut self, event: Event) {
         let mut actions = Vec::new();
-        let now = Time(self.started.elapsed());
+        let now = self.now();
         self.node.handle(now, event, &mut actions);
         for action in actions {
             self.act(action);
@@ -340,6 +340,7 @@ impl Host {
             Action::SendCode { to, code } => self.send_code(to, code),
             Action::Freeze { pid, migration } => {
                 self.leaving.insert(pid, migration);
+                self.strays.stands_still(pid);
                 // Not there: it has just ended, and its end is on the way to us.
                 let _ = self.cores.freeze(pid);
             }
@@ -359,8 +360,8 @@ impl Host {
                 if self.letterbox.names().forget(pid) {
                     self.named();
                 }
-                self.elsewhere.went(pid, to);
-                for packet in self.elsewhere.moves_on(pid) {
+                let now = self.now();
+                for packet in self.strays.went(now, pid, to) {
                     self.stray(packet);
                 }
                 if let Some(frozen) = self.frozen.remove(&pid) {
@@ -378,7 +379,10 @@ impl Host {
             Action::Kill(pid) => {
                 let _ = self.cores.kill(pid);
             }
-            Action::NodeGone(node) => self.letterbox.unreachable(node.0),
+            Action::NodeGone(node) => {
+                self.strays.node_gone(node);
+                self.letterbox.unreachable(node.0);
+            }
             Action::OriginGone(pid) => {
                 if let Some(exchange) = self.exchanges.get(&pid) {
                     exchange.origin_gone();

@@ -28,7 +28,6 @@ impl Host {
                     self.run_again(process, talking);
                     return;
                 };
-                self.elsewhere.stands_still(pid);
                 let baggage = self.baggage(pid, talking.as_deref());
                 let inputs = self.inputs.clone();
                 let name = stills::name(pid);
@@ -47,6 +46,9 @@ impl Host {
                 self.exchanges.remove(&pid);
                 self.cpu_before.remove(&pid);
                 self.arguments.remove(&pid);
+                for packet in self.strays.ended(self.now(), pid) {
+                    self.stray(packet);
+                }
                 self.tell(Event::Ended { pid, end: convert::end(end) });
             }
         }
@@ -108,7 +110,7 @@ impl Host {
     pub(super) fn run_again(&mut self, process: Process, talking: Option<Box<Leaving>>) {
         let pid = process.pid();
         let run = self.cores.run_on(process, talking);
-        for packet in self.elsewhere.moves_on(pid) {
+        for packet in self.strays.comes(self.now(), pid) {
             self.letterbox.bring(packet);
         }
         if let Err(error) = run {

@@ -1,0 +1,318 @@
+//! Packets of message kernels whose way is not known, and the search for the processes that they are for.
+//!
+//! What stands still here on its way out keeps its packets until it is over. Whoever has left is known for a while. Of all
+//! others the linked nodes are asked, once for all packets; a node that cannot be asked may have them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use peripatos_abi::Pid;
+
+use crate::limits::{
+    GONE_MAX, PEERS_MAX, SEEK_WAIT_MAX, STRAY_AGE_MAX, STRAYS_MAX, UNMET_WAIT_MAX,
+};
+use crate::mutation::Mutation;
+use crate::{NodeId, Time};
+
+/// What is to be done with a packet, or to bring one on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<P> {
+    /// The process that it is for is here.
+    Bring(P),
+    /// It goes on to that node.
+    SendOn(NodeId, P),
+    /// Nobody has the process: its sender is told.
+    Nobody(P),
+    /// That node is asked whether it has this process ([`Message::Seek`](crate::message::Message::Seek)).
+    Ask(NodeId, Pid),
+    /// More packets wait than are kept: this one is lost. Kernels send again.
+    Lost(P),
+}
+
+/// Packets for processes that are not on this node's cores. See the module.
+#[derive(Debug)]
+pub struct Strays<P> {
+    /// They stand still here, on their way out; since when a packet waits for one.
+    still: HashMap<Pid, Vec<(Time, P)>>,
+    sought: BTreeMap<Pid, Seek<P>>,
+    /// Where those went that have left, or that they have ended here (`None`), and when. None of them has come back: who
+    /// follows such words comes from each to a later one, and never in a circle.
+    gone: HashMap<Pid, (Option<NodeId>, Time)>,
+    /// Oldest first.
+    left: VecDeque<(Pid, Time)>,
+    packets: usize,
+    linked: BTreeSet<NodeId>,
+    /// Nodes whose link broke, and which are not known to be gone.
+    cut: BTreeSet<NodeId>,
+    /// Nodes that others know, and to which there was no link yet; since when.
+    unmet: BTreeMap<NodeId, Time>,
+    #[cfg(feature = "mutations")]
+    pub(crate) mutation: Option<Mutation>,
+}
+
+#[derive(Debug)]
+struct Seek<P> {
+    packets: Vec<P>,
+    /// Nodes that have not answered.
+    open: BTreeSet<NodeId>,
+    /// A node that is not reached may have it.
+    doubtful: bool,
+    deadline: Time,
+}
+
+impl<P> Default for Strays<P> {
+    fn default() -> Strays<P> {
+        Strays {
+            still: HashMap::new(),
+            sought: BTreeMap::new(),
+            gone: HashMap::new(),
+            left: VecDeque::new(),
+            packets: 0,
+            linked: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            unmet: BTreeMap::new(),
+            #[cfg(feature = "mutations")]
+            mutation: None,
+        }
+    }
+}
+
+/// Where nodes are, and processes that come and go.
+impl<P> Strays<P> {
+    /// A link to a node stands.
+    pub fn linked(&mut self, node: NodeId) {
+        self.linked.insert(node);
+        self.cut.remove(&node);
+        self.unmet.remove(&node);
+    }
+
+    /// Another node knows this one. Until there is a link to it, it may have what is looked for; but not for ever.
+    pub fn heard_of(&mut self, now: Time, node: NodeId) {
+        let known = self.linked.contains(&node) || self.cut.contains(&node);
+        if !known && self.unmet.len() < PEERS_MAX {
+            self.unmet.entry(node).or_insert(now);
+        }
+    }
+
+    /// It does not any more: the node answers nothing, and may have what is looked for. `here`: whether a process is on
+    /// this node's cores.
+    pub fn unlinked(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        here: impl Fn(Pid) -> bool,
+        out: &mut Vec<Step<P>>,
+    ) {
+        if self.linked.remove(&node) {
+            self.cut.insert(node);
+        }
+        for pid in self.sought.keys().copied().collect::<Vec<_>>() {
+            let Some(seek) = self.sought.get_mut(&pid) else { continue };
+            if seek.open.remove(&node) {
+                seek.doubtful = true;
+                self.found_nowhere(now, pid, &here, out);
+            }
+        }
+    }
+
+    /// What that node had is known to be gone.
+    pub fn node_gone(&mut self, node: NodeId) {
+        self.gone.retain(|_, (to, _)| *to != Some(node));
+        self.cut.remove(&node);
+        self.unmet.remove(&node);
+    }
+
+    /// From now on packets for this process are kept, when it is not on the cores. It is being frozen: whoever asks has to
+    /// be told that it is here all the time.
+    pub fn stands_still(&mut self, pid: Pid) {
+        self.still.entry(pid).or_default();
+    }
+
+    /// What is said to another node that looks for this process: whether to send its packets here. One that has just
+    /// left is here yet: where it goes they may have denied having it a moment ago.
+    #[must_use]
+    pub fn has(&self, now: Time, pid: Pid) -> bool {
+        let left = self.gone.get(&pid);
+        let lately = left.is_some_and(|(to, at)| {
+            to.is_some_and(|to| self.linked.contains(&to)) && now.since(*at) <= 2 * SEEK_WAIT_MAX
+        });
+        self.still.contains_key(&pid) || lately
+    }
+
+    /// It runs here from now on: what was kept for it, and is not too old.
+    pub fn comes(&mut self, now: Time, pid: Pid) -> Vec<P> {
+        self.gone.remove(&pid);
+        self.moves_on(now, pid)
+    }
+
+    /// It does not stand here any more.
+    fn moves_on(&mut self, now: Time, pid: Pid) -> Vec<P> {
+        let kept = self.still.remove(&pid).unwrap_or_default();
+        self.packets -= kept.len();
+        let young = kept.into_iter().filter(|(since, _)| now.since(*since) < STRAY_AGE_MAX);
+        young.map(|(_, packet)| packet).collect()
+    }
+
+    /// It runs there now. The packets that were kept for it are to be [taken](Strays::take) again.
+    pub fn went(&mut self, now: Time, pid: Pid, to: NodeId) -> Vec<P> {
+        self.leaves(now, pid, Some(to))
+    }
+
+    /// It has ended here. The packets that were kept for it are to be [taken](Strays::take) again.
+    pub fn ended(&mut self, now: Time, pid: Pid) -> Vec<P> {
+        self.leaves(now, pid, None)
+    }
+
+    fn leaves(&mut self, now: Time, pid: Pid, to: Option<NodeId>) -> Vec<P> {
+        self.gone.insert(pid, (to, now));
+        self.left.push_back((pid, now));
+        while self.left.len() > GONE_MAX
+            && let Some((oldest, at)) = self.left.pop_front()
+        {
+            // It may have left again since.
+            if self.gone.get(&oldest).is_some_and(|(_, since)| *since == at) {
+                self.gone.remove(&oldest);
+            }
+        }
+        self.moves_on(now, pid)
+    }
+
+    /// Whether a node that is not asked may have what is looked for.
+    pub fn is_doubtful(&mut self, now: Time) -> bool {
+        self.unmet.retain(|_, since| now.since(*since) < UNMET_WAIT_MAX);
+        !self.cut.is_empty() || !self.unmet.is_empty()
+    }
+
+    /// Packets that wait here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.packets
+    }
+
+    /// Whether nothing waits here, nobody stands still, and nobody is looked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.packets == 0 && self.still.is_empty() && self.sought.is_empty()
+    }
+}
+
+/// The search.
+impl<P> Strays<P> {
+    /// A packet for this process has come whose way is not known.
+    pub fn take(
+        &mut self,
+        now: Time,
+        pid: Pid,
+        packet: P,
+        here: impl Fn(Pid) -> bool,
+        out: &mut Vec<Step<P>>,
+    ) {
+        if here(pid) {
+            return out.push(Step::Bring(packet));
+        }
+        if self.packets >= STRAYS_MAX {
+            return out.push(Step::Lost(packet));
+        }
+        let keeps = !self.does_wrong(Mutation::NothingKept);
+        if let Some(kept) = self.still.get_mut(&pid).filter(|_| keeps) {
+            kept.push((now, packet));
+            self.packets += 1;
+            return;
+        }
+        match self.gone.get(&pid) {
+            Some((Some(to), _)) if self.linked.contains(to) => {
+                return out.push(Step::SendOn(*to, packet));
+            }
+            Some((None, _)) => return out.push(Step::Nobody(packet)),
+            _ => {}
+        }
+        self.packets += 1;
+        match self.sought.get_mut(&pid) {
+            Some(seek) => seek.packets.push(packet),
+            None => self.seek(now, pid, packet, here, out),
+        }
+    }
+
+    fn seek(
+        &mut self,
+        now: Time,
+        pid: Pid,
+        packet: P,
+        here: impl Fn(Pid) -> bool,
+        out: &mut Vec<Step<P>>,
+    ) {
+        let open = self.linked.clone();
+        out.extend(open.iter().map(|node| Step::Ask(*node, pid)));
+        let doubtful = self.is_doubtful(now);
+        let deadline = now + SEEK_WAIT_MAX;
+        self.sought.insert(pid, Seek { packets: vec![packet], open, doubtful, deadline });
+        self.found_nowhere(now, pid, here, out);
+    }
+
+    /// Another node says whether it has this process.
+    pub fn found(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        pid: Pid,
+        there: bool,
+        here: impl Fn(Pid) -> bool,
+        out: &mut Vec<Step<P>>,
+    ) {
+        let ignores = self.does_wrong(Mutation::SoughtIgnored);
+        let Some(seek) = self.sought.get_mut(&pid) else { return };
+        if ignores || !seek.open.remove(&from) {
+            return;
+        }
+        if there {
+            let packets = self.take_sought(pid);
+            out.extend(packets.into_iter().map(|packet| Step::SendOn(from, packet)));
+        } else {
+            self.found_nowhere(now, pid, here, out);
+        }
+    }
+
+    /// Time has passed: nodes that have not answered by now are left out, and may have what is looked for.
+    pub fn tick(&mut self, now: Time, here: impl Fn(Pid) -> bool, out: &mut Vec<Step<P>>) {
+        let late = self.sought.iter().filter(|(_, seek)| seek.deadline <= now);
+        for pid in late.map(|(pid, _)| *pid).collect::<Vec<_>>() {
+            if let Some(seek) = self.sought.get_mut(&pid) {
+                seek.open.clear();
+                seek.doubtful = true;
+            }
+            self.found_nowhere(now, pid, &here, out);
+        }
+    }
+
+    /// If everybody has answered.
+    fn found_nowhere(
+        &mut self,
+        now: Time,
+        pid: Pid,
+        here: impl Fn(Pid) -> bool,
+        out: &mut Vec<Step<P>>,
+    ) {
+        let Some(seek) = self.sought.get(&pid) else { return };
+        if !seek.open.is_empty() {
+            return;
+        }
+        let doubtful = seek.doubtful && !self.does_wrong(Mutation::NeverDoubtful);
+        for packet in self.take_sought(pid) {
+            // It may have come here meanwhile, and perhaps is about to leave again.
+            if here(pid) {
+                out.push(Step::Bring(packet));
+            } else if let Some(kept) = self.still.get_mut(&pid) {
+                kept.push((now, packet));
+                self.packets += 1;
+            } else if !doubtful {
+                out.push(Step::Nobody(packet));
+            }
+            // Else it is lost: its kernel says it again, until it gives up.
+        }
+    }
+
+    fn take_sought(&mut self, pid: Pid) -> Vec<P> {
+        let packets = self.sought.remove(&pid).map_or(Vec::new(), |seek| seek.packets);
+        self.packets -= packets.len();
+        packets
+    }
+}

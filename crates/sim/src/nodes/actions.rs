@@ -1,0 +1,119 @@
+//! What a node wants done.
+
+use peripatos_cluster::message::{Command, Hold, Message};
+use peripatos_cluster::{Action, Event as Told, Request, RequestId};
+
+use super::{Input, Item, id_of, index_of};
+use crate::actor::Id;
+use crate::checkers;
+use crate::event::Event;
+use crate::world::World;
+
+/// How long a command of a core takes to reach the process.
+const HOP: u64 = 2_000;
+
+impl World {
+    pub(crate) fn act(&mut self, node: usize, action: Action) {
+        match action {
+            Action::Send { to, message } => {
+                let to = index_of(to);
+                if let Message::WantCode { code } = message {
+                    self.cluster().hosts[node].awaited.insert(code, to);
+                }
+                let moves = matches!(
+                    message,
+                    Message::Prepared { .. } | Message::Commit { .. } | Message::Outcome { .. }
+                );
+                self.say(node, to, Item::message(message));
+                if moves {
+                    self.disturb(node, to);
+                }
+            }
+            // They call each other anyway.
+            Action::Connect(_) => {}
+            Action::WantCode(code) => {
+                let there = self.cluster().hosts[node].codes.contains(&code);
+                let event = if there { Told::CodeReady(code) } else { Told::CodeMissing(code) };
+                self.tell(node, event);
+            }
+            Action::ForgetCode(code) => {
+                self.cluster().hosts[node].awaited.remove(&code);
+            }
+            Action::SendCode { to, code } => {
+                if self.cluster().hosts[node].codes.contains(&code) {
+                    self.say(node, index_of(to), Item::Code(code));
+                }
+            }
+            Action::Freeze { pid, migration } => {
+                let host = &mut self.cluster().hosts[node];
+                host.leaving.insert(pid, migration);
+                host.strays.stands_still(pid);
+                let incarnation = host.incarnation;
+                self.events.plan(self.now + HOP, Event::Freeze(node, incarnation, pid));
+            }
+            Action::SendImage { to, pid, migration } => {
+                let host = &self.cluster().hosts[node];
+                let Some(still) = host.still.get(&pid) else { return };
+                let item = Item::Image(migration, still.bytes.clone(), host.names.of(pid));
+                self.say(node, index_of(to), item);
+            }
+            Action::Resume(pid) => self.run_again(node, pid),
+            Action::Discard { pid, to } => self.discard(node, pid, to),
+            Action::Expect { from: _, migration, luggage } => {
+                let host = &mut self.cluster().hosts[node];
+                host.expected.insert(migration, luggage.process.pid);
+                self.input(node, Input::RoomMade(migration));
+            }
+            Action::Activate { migration, pid } => self.activate(node, migration, pid),
+            Action::Drop(migration) => self.forget_arrived(node, migration),
+            Action::Kill(pid) => {
+                let incarnation = self.cluster().hosts[node].incarnation;
+                self.events.plan(self.now + HOP, Event::Kill(node, incarnation, pid));
+            }
+            Action::NodeGone(gone) => {
+                self.cluster().hosts[node].strays.node_gone(gone);
+                for kernel in 0..self.kernels.len() {
+                    if self.node_of[kernel] == node {
+                        self.events
+                            .plan(self.now + HOP, Event::Unreachable(kernel, index_of(gone)));
+                    }
+                }
+            }
+            Action::Adopt { pid, .. } => {
+                let id = self.by_pid[&pid];
+                if !self.ledger.adopted.insert(id) {
+                    self.violated("origins", format!("n{node} is told twice that p{id} begins"));
+                }
+            }
+            // Its `peri run` is not simulated.
+            Action::OriginGone(_) => {}
+            Action::TellOrigin { pid, end } => checkers::origins::told(self, node, pid, &end),
+            Action::Respond { id, .. } => {
+                if !self.cluster().hosts[node].asked.remove(&id) {
+                    self.violated("told", format!("n{node} answers {id:?} again"));
+                }
+            }
+            Action::Log(line) => {
+                let now = self.now;
+                self.trace.note(now, &[35, node as u64], || format!("n{node}: {line}"));
+            }
+        }
+    }
+
+    /// Somebody wants a process moved to another node, from whichever of them.
+    pub(crate) fn ask_to_move(&mut self, id: Id, from: usize, to: usize) {
+        let asks = self.random.below(self.nodes.len());
+        if !self.nodes[asks].alive {
+            return;
+        }
+        let pid = self.actors[id].pid;
+        let hold = Hold::For(self.random.within(1..500));
+        let command = Command::Migrate { pid, to: id_of(to), hold };
+        let cluster = self.cluster();
+        cluster.requests += 1;
+        let number = RequestId(cluster.requests);
+        cluster.hosts[asks].asked.insert(number);
+        let request = Request::Command { node: id_of(from), command };
+        self.tell(asks, Told::Request { id: number, request });
+    }
+}

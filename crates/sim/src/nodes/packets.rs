@@ -1,0 +1,118 @@
+//! The ways that packets take: to cores, over links, and to a node's thread, if nobody knows better.
+
+use peripatos_abi::Pid;
+use peripatos_cluster::message::Message;
+use peripatos_cluster::{Step, Strays};
+use peripatos_kernel::{NameChange, Packet, principal};
+
+use super::{Input, Item, index_of, time};
+use crate::event::Event;
+use crate::world::World;
+
+/// From core to core.
+const HOP: u64 = 2_000;
+
+impl World {
+    /// On which core of a node a process is.
+    pub(crate) fn core_of(&self, node: usize, pid: Pid) -> Option<usize> {
+        let actor = &self.actors[*self.by_pid.get(&pid)?];
+        let at = actor.place.map(|(kernel, _)| kernel).or(actor.heading)?;
+        (self.node_of[at] == node && actor.lives()).then_some(at)
+    }
+
+    /// A kernel has something to send.
+    pub(crate) fn post(&mut self, kernel: usize, packet: Packet) {
+        let node = self.node_of[kernel];
+        let own = self.places[kernel].node;
+        let at = match packet.target {
+            Some(place) if place.node != own => None,
+            Some(place) => self.places.iter().position(|one| *one == place),
+            None => None,
+        };
+        let near = packet.target.is_none_or(|place| place.node == own);
+        let at = at.or_else(|| near.then(|| self.core_of(node, principal(packet.to)))?);
+        match at {
+            Some(at) => self.events.plan(self.now + HOP, Event::Packet(at, Box::new(packet))),
+            None => self.leaves(node, packet),
+        }
+    }
+
+    /// It is not for a core of this node.
+    fn leaves(&mut self, node: usize, packet: Packet) {
+        let to = packet.target.and_then(|place| self.node_index(place.node));
+        let sent = to.is_some_and(|to| to != node && self.talk(node, to, &packet));
+        if !sent {
+            self.input(node, Input::Stray(Box::new(packet)));
+        }
+    }
+
+    /// A packet has come to a node.
+    pub(crate) fn bring_here(&mut self, node: usize, packet: Packet) {
+        match self.core_of(node, principal(packet.to)) {
+            Some(at) => self.events.plan(self.now + HOP, Event::Packet(at, Box::new(packet))),
+            None => self.leaves(node, Packet { target: None, ..packet }),
+        }
+    }
+
+    /// A packet's way is not known.
+    pub(crate) fn stray(&mut self, node: usize, packet: Packet) {
+        let (now, pid) = (time(self.now), principal(packet.to));
+        self.strays(node, |strays, here, out| strays.take(now, pid, packet, here, out));
+    }
+
+    /// Looks for packets' ways, and does what comes of it.
+    pub(crate) fn strays(
+        &mut self,
+        node: usize,
+        look: impl FnOnce(&mut Strays<Packet>, &dyn Fn(Pid) -> bool, &mut Vec<Step<Packet>>),
+    ) {
+        let mut steps = Vec::new();
+        let mut strays = std::mem::take(&mut self.cluster().hosts[node].strays);
+        look(&mut strays, &|pid| self.core_of(node, pid).is_some(), &mut steps);
+        self.cluster().hosts[node].strays = strays;
+        for step in steps {
+            match step {
+                Step::Bring(packet) => self.bring_here(node, packet),
+                // Without a link it is lost.
+                Step::SendOn(to, packet) => {
+                    self.talk(node, index_of(to), &packet);
+                }
+                Step::Nobody(packet) => self.nobody_here(node, packet),
+                Step::Ask(to, pid) => {
+                    self.say(node, index_of(to), Item::message(Message::Seek { pid }));
+                }
+                Step::Lost(packet) => {
+                    self.violated("limits", format!("n{node} has no room for {packet:?}"));
+                }
+            }
+        }
+    }
+
+    /// Nobody has the process that a packet is for.
+    fn nobody_here(&mut self, node: usize, packet: Packet) {
+        let own = self.places.iter().position(|place| *place == packet.source);
+        let own = own.filter(|kernel| self.node_of[*kernel] == node);
+        let kernel = own.or_else(|| self.node_of.iter().position(|of| *of == node));
+        if let Some(kernel) = kernel {
+            self.events.plan(self.now + HOP, Event::Nobody(kernel, Box::new(packet)));
+        }
+    }
+
+    /// Names have changed: everybody is told.
+    pub(crate) fn named(&mut self, node: usize) {
+        let host = &mut self.cluster().hosts[node];
+        let changes = host.names.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        let peers: Vec<usize> = host.standing.keys().copied().collect();
+        let names = on_wire(changes);
+        for peer in peers {
+            self.say(node, peer, Item::message(Message::Names(names.clone())));
+        }
+    }
+}
+
+pub(super) fn on_wire(changes: Vec<NameChange>) -> Vec<(Vec<u8>, Option<u128>)> {
+    changes.into_iter().map(|(name, pid)| (name, pid.map(Pid::bits))).collect()
+}
