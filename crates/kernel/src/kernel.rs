@@ -1,12 +1,15 @@
 //! The kernel: its processes, and who of them can go on.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
 use crate::aged::Aged;
 use crate::alien::{Aliens, Answer};
+use crate::budget::Budget;
+use crate::circle::Circle;
 use crate::claim::Timers;
 use crate::errand::Errands;
 use crate::limits::ENDS_MAX;
@@ -36,6 +39,7 @@ pub struct Kernel {
     pub(crate) table: Table,
     pub(crate) woken: VecDeque<Woken>,
     pub(crate) packets: VecDeque<Packet>,
+    pub(crate) circles: VecDeque<Circle>,
     pub(crate) routes: Routes,
     pub(crate) aliens: Aliens,
     /// Processes that have ended here, and how.
@@ -64,6 +68,7 @@ impl Kernel {
             table: Table::default(),
             woken: VecDeque::new(),
             packets: VecDeque::new(),
+            circles: VecDeque::new(),
             routes: Routes::default(),
             aliens: Aliens::default(),
             ends: Aged::new(ENDS_MAX),
@@ -90,6 +95,13 @@ impl Kernel {
     pub fn set_room(&mut self, slot: Slot, bytes: usize) {
         if let Some(process) = self.table.get_mut(slot) {
             process.room = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// What a process sends is charged to this budget while it waits.
+    pub fn set_budget(&mut self, slot: Slot, budget: &Arc<Budget>) {
+        if let Some(process) = self.table.get_mut(slot) {
+            process.budget = Some(Arc::clone(budget));
         }
     }
 

@@ -48,6 +48,10 @@ pub const RELAYS_MAX: u8 = 16;
 pub const REDIRECTS_MAX: u32 = 16;
 /// Probes that a kernel follows in [`PROBE_NS`]. More are dropped: there will be others.
 pub const PROBES_MAX: usize = 65_536;
+/// Circles that are kept until the host asks. More are not told of.
+pub const CIRCLES_MAX: usize = 16;
+/// Of a circle so many processes are named.
+pub const CIRCLE_PIDS_MAX: usize = 16;
 /// The longest circle of processes that is found within one kernel, and in kernels of one over several. Longer chains of
 /// processes that wait are not of one program's making.
 pub const CHAIN_MAX: u32 = 1_000;
