@@ -7,6 +7,7 @@ use peripatos_abi::Pid;
 
 use crate::NodeId;
 use crate::event::Action;
+use crate::homes::Home;
 use crate::message::{Command, Description, Kin, Message};
 use crate::node::Node;
 use crate::processes::Process;
@@ -15,7 +16,7 @@ impl Node {
     /// A process here has spawned another one.
     pub(crate) fn born(&mut self, description: Description, out: &mut Vec<Action>) {
         let (origin, own) = (description.origin, self.config.node);
-        self.processes.0.insert(description.pid, Process::new(description.clone()));
+        self.processes.insert(Process::new(description.clone()));
         if origin == own {
             self.heard_of_birth(own, description, out);
         } else {
@@ -46,7 +47,14 @@ impl Node {
     }
 
     /// A process is over. If it was the first of a family, so are the others.
-    pub(crate) fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
+    pub(crate) fn end_family_of(&mut self, pid: Pid, home: &Home, out: &mut Vec<Action>) {
+        // Each of a large family ends once: only for its first one all are looked at.
+        if home.is_root() {
+            self.end_family(pid, out);
+        }
+    }
+
+    fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
         for (pid, at) in self.homes.end_family(root) {
             self.kill_at(pid, at, out);
         }

@@ -1,6 +1,6 @@
 //! The processes whose origin is attached to this node, wherever they run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peripatos_abi::Pid;
 
@@ -24,9 +24,16 @@ pub(crate) struct Home {
     pub(crate) orphaned: bool,
 }
 
-/// All of them.
+impl Home {
+    /// Whether it was the first of a family.
+    pub(crate) fn is_root(&self) -> bool {
+        self.process.kin.as_ref().is_some_and(|kin| kin.root == self.process.pid)
+    }
+}
+
+/// All of them; and those whose node is gone, or was.
 #[derive(Debug, Default)]
-pub(crate) struct Homes(BTreeMap<Pid, Home>);
+pub(crate) struct Homes(BTreeMap<Pid, Home>, BTreeSet<Pid>);
 
 impl Homes {
     /// A process runs at that node, or did when that was sent: what it did last counts. `None`: it was not started
@@ -93,8 +100,8 @@ impl Homes {
     }
 
     /// All of them, as they would be listed while they are on their way. How they do, only the nodes know that run them.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = ProcessRow> {
-        self.0.values().map(|home| ProcessRow {
+    pub(crate) fn rows(&self, which: impl Fn(Pid) -> bool) -> impl Iterator<Item = ProcessRow> {
+        self.0.iter().filter(move |(pid, _)| which(**pid)).map(|(_, home)| ProcessRow {
             process: home.process.clone(),
             node: home.at,
             state: RowState::Moving,
@@ -109,18 +116,24 @@ impl Homes {
 
     /// A node is gone.
     pub(crate) fn node_gone(&mut self, node: NodeId, now: Time) {
-        for home in self.0.values_mut().filter(|home| home.at == node) {
+        for (pid, home) in self.0.iter_mut().filter(|(_, home)| home.at == node) {
             home.lost_at.get_or_insert(now + LOST_AFTER);
+            self.1.insert(*pid);
         }
     }
 
-    /// Takes those that did not show up in time, each with the node that had it.
-    pub(crate) fn take_lost(&mut self, now: Time) -> Vec<(Pid, NodeId)> {
-        let lost = |_: &Pid, home: &mut Home| home.lost_at.is_some_and(|at| at <= now);
-        self.0.extract_if(.., lost).map(|(pid, home)| (pid, home.at)).collect()
+    /// Takes those that did not show up in time.
+    pub(crate) fn take_lost(&mut self, now: Time) -> Vec<(Pid, Home)> {
+        let Homes(homes, looked_for) = self;
+        let lost_at = |homes: &BTreeMap<Pid, Home>, pid: &Pid| homes.get(pid)?.lost_at;
+        // Who has shown up is not looked for any more.
+        looked_for.retain(|pid| lost_at(homes, pid).is_some());
+        let lost = looked_for.extract_if(.., |pid| lost_at(homes, pid).is_some_and(|at| at <= now));
+        let lost: Vec<Pid> = lost.collect();
+        lost.into_iter().filter_map(|pid| Some((pid, homes.remove(&pid)?))).collect()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.0.values().filter_map(|home| home.lost_at).min()
+        self.1.iter().filter_map(|pid| self.0.get(pid)?.lost_at).min()
     }
 }

@@ -156,10 +156,10 @@ impl Node {
         self.give_up_late_moves(out);
         self.drop_late(out);
         self.answer_late(out);
-        for (pid, node) in self.homes.take_lost(self.now) {
-            let end = End::Lost { node: self.peers.name(node) };
+        for (pid, home) in self.homes.take_lost(self.now) {
+            let end = End::Lost { node: self.peers.name(home.at) };
             out.push(Action::TellOrigin { pid, end });
-            self.end_family(pid, out);
+            self.end_family_of(pid, &home, out);
         }
         self.balance(out);
     }
@@ -288,15 +288,14 @@ impl Node {
     }
 
     fn started(&mut self, description: Description) {
-        let pid = description.pid;
         if description.origin == self.config.node {
             self.homes.started(description.clone());
         }
-        self.processes.0.insert(pid, Process::new(description));
+        self.processes.insert(Process::new(description));
     }
 
     fn ended(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
-        let Some(process) = self.processes.0.remove(&pid) else { return };
+        let Some(process) = self.processes.remove(pid) else { return };
         if let State::Leaving(migration) = process.state {
             self.ended_while_leaving(migration, out);
         }
@@ -313,9 +312,9 @@ impl Node {
     }
 
     fn tell_origin(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
-        if self.homes.remove(pid).is_some() {
+        if let Some(home) = self.homes.remove(pid) {
             out.push(Action::TellOrigin { pid, end });
-            self.end_family(pid, out);
+            self.end_family_of(pid, &home, out);
         }
     }
 

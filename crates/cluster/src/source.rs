@@ -203,7 +203,7 @@ impl Node {
             self.goes_on_here(id, "the target did not take it over".to_owned(), out);
             return;
         }
-        let process = self.processes.0.remove(&pid);
+        let process = self.processes.remove(pid);
         out.push(Action::Discard { pid, to: from });
         if process.as_ref().is_some_and(|process| process.killed) {
             self.kill_at(pid, from, out);
