@@ -157,7 +157,8 @@ fn begin(
         Form::Program => {
             let mut process = Process::spawn(&code, options).map_err(failed)?;
             process.set_messages(line);
-            cores.run(process).map_err(|error| refused(error.refusal))
+            let run = cores.run_within(process, None, family.share());
+            run.map_err(|error| refused(error.refusal))
         }
         Form::Handler => {
             let mut handler = Handler::spawn(&code, options).map_err(failed)?;

@@ -57,6 +57,10 @@ pub struct Kin {
     pub programs: Vec<(String, CodeHash)>,
     /// Processes that the family may have on a node.
     pub processes_max: u32,
+    /// Bytes of messages that may wait for their receivers on a node.
+    pub messages_bytes_max: u64,
+    /// How much of a node's CPUs the family may use, in thousandths of one. `None`: all there is.
+    pub cpu_permille_max: Option<u32>,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
     /// Who answers what it asks of its devices: whoever has this name. `None`: its origin.

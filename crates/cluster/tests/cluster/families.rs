@@ -10,7 +10,17 @@ fn kin(root: Pid, parent: Pid) -> Option<Kin> {
     let programs = vec![("fork".to_owned(), [9; 32])];
     let name_prefix = String::new();
     let devices = None;
-    Some(Kin { root, parent, programs, processes_max: 100, name_prefix, devices, handler: false })
+    Some(Kin {
+        root,
+        parent,
+        programs,
+        processes_max: 100,
+        messages_bytes_max: 1_000,
+        cpu_permille_max: Some(500),
+        name_prefix,
+        devices,
+        handler: false,
+    })
 }
 
 /// A root of node 0, and its description.

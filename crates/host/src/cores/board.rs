@@ -13,7 +13,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Handler, Process};
@@ -28,7 +28,7 @@ use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
 use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError};
-use crate::talk::Leaving;
+use crate::talk::{Leaving, Share};
 
 /// See the module.
 pub(super) struct Board {
@@ -100,6 +100,11 @@ impl Board {
         Place { node: self.node, core: u32::MAX }
     }
 
+    /// And back.
+    pub(super) fn instant(&self, time_ns: u64) -> Instant {
+        self.epoch + Duration::from_nanos(time_ns)
+    }
+
     /// The board's time.
     pub(super) fn time_ns(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.epoch).as_nanos() as u64
@@ -169,9 +174,10 @@ impl Board {
         self: &Arc<Self>,
         process: Process,
         talking: Option<Box<Leaving>>,
+        share: Option<Arc<Share>>,
     ) -> Result<(), RunError> {
         let core = self.least_loaded();
-        let parcel = match self.enter(process, core) {
+        let parcel = match self.enter(process, core, share) {
             Ok(parcel) => Parcel { talking, ..parcel },
             Err(error) => return Err(RunError { talking, ..error }),
         };
@@ -184,8 +190,9 @@ impl Board {
         self: &Arc<Self>,
         process: Process,
         core: usize,
+        share: Option<Arc<Share>>,
     ) -> Result<Parcel, RunError> {
-        let (control, tag) = (process.control(), Arc::new(Tag::new(process.pid(), core)));
+        let (control, tag) = (process.control(), Arc::new(Tag::new(process.pid(), core, share)));
         let entered = match process.kind() {
             CodeKind::Plain => Err(Refusal::Plain),
             _ => self.registry.enter(&tag, control.clone()),

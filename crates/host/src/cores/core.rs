@@ -2,7 +2,7 @@
 //! thread ([`super::here`]) and decides; what it decides is done by [`super::turns`], without it.
 //!
 //! Invariants:
-//! * A process is in the queue exactly while it stands there as ready.
+//! * A process is in the queue, or held ([`super::held`]), exactly while it stands there as ready.
 //! * The execution of what runs is not here: nothing of the core is borrowed while a process runs.
 //! * Before a core runs a process it shows that it will, and then looks whether a packet has come or
 //!   an idle core wants one of its queue. Who comes later sees what runs, and can end its slice.
@@ -20,6 +20,7 @@ use peripatos_engine::{Control, Outcome};
 use super::SLICE;
 use super::board::Board;
 use super::execution::{Execution, RunEnd};
+use super::held::Held;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
 use super::post::Post;
@@ -33,7 +34,9 @@ pub(super) struct Core {
     pub(super) number: usize,
     pub(super) table: Table,
     /// Seats of those that are ready; the next one first.
-    queue: VecDeque<usize>,
+    pub(super) queue: VecDeque<usize>,
+    /// Ready, too, and not in it.
+    pub(super) held: Held,
     /// The seat of what runs: the innermost, if it runs nested.
     pub(super) running: Option<usize>,
     pub(super) nested: Nested,
@@ -103,6 +106,7 @@ impl Core {
             number,
             table: Table::default(),
             queue: VecDeque::new(),
+            held: Held::default(),
             running: None,
             nested: Nested::default(),
             asked: false,
@@ -127,8 +131,9 @@ impl Core {
         if mem::take(&mut self.asked) && !self.queue.is_empty() {
             return Next::AskOn;
         }
-        let Some(&seat) = self.queue.front() else { return Next::Wait };
         let (now_ns, cpu) = (self.board.time_ns(watch.at()), watch.cpu());
+        self.keep_shares(now_ns);
+        let Some(&seat) = self.queue.front() else { return Next::Wait };
         self.post().show_running(seat, now_ns, cpu);
         if self.post().inbox.len() > 0 || (spare.is_some() && self.board.idle.any()) {
             self.post().show_nothing();
@@ -140,6 +145,7 @@ impl Core {
             // Whoever waits for a message is told in time, whatever runs.
             self.board.ticker.look_at(deadline_ns);
         }
+        self.show_share(seat, now_ns);
         if !self.queue.is_empty() {
             self.board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
         }
@@ -331,6 +337,7 @@ impl Core {
     /// A process gets the next turn.
     fn hurry(&mut self, seat: usize) {
         if !self.wake_seat(seat)
+            && !self.release(seat)
             && let Some(at) = self.queue.iter().position(|queued| *queued == seat)
         {
             self.queue.remove(at);
@@ -382,7 +389,7 @@ impl Core {
         self.table.remove(seat)
     }
 
-    fn show_ready(&self) {
+    pub(super) fn show_ready(&self) {
         self.post().show_ready(self.queue.len());
     }
 

@@ -37,6 +37,7 @@ mod board;
 mod core;
 mod cpus;
 mod execution;
+mod held;
 mod here;
 mod idle;
 mod inbox;
@@ -68,7 +69,7 @@ use outside::Nowhere;
 use peripatos_abi::EndReason;
 use peripatos_kernel::{Names, Packet, Place, principal};
 
-use crate::talk::{Leaving, Visit};
+use crate::talk::{Leaving, Share, Visit};
 
 /// Processes of a node, whatever they do ([`Refusal::Full`]).
 pub const PROCESSES_MAX: usize = 1_000_000;
@@ -251,7 +252,7 @@ impl Cores {
     /// # Errors
     /// The process comes back if it cannot be taken.
     pub fn run(&self, process: Process) -> Result<(), RunError> {
-        self.board.run(process, None)
+        self.board.run(process, None, None)
     }
 
     /// The same, of a process that has something under way with others: it was stopped in the middle, here or elsewhere.
@@ -259,7 +260,20 @@ impl Cores {
     /// # Errors
     /// As [`Cores::run`].
     pub fn run_on(&self, process: Process, talking: Option<Box<Leaving>>) -> Result<(), RunError> {
-        self.board.run(process, talking)
+        self.board.run(process, talking, None)
+    }
+
+    /// The same, of a process whose family may use so much of the CPUs.
+    ///
+    /// # Errors
+    /// As [`Cores::run`].
+    pub fn run_within(
+        &self,
+        process: Process,
+        talking: Option<Box<Leaving>>,
+        share: Option<Arc<Share>>,
+    ) -> Result<(), RunError> {
+        self.board.run(process, talking, share)
     }
 
     /// Where packets for the cores are left, and their names are kept.

@@ -58,11 +58,11 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
 /// Lets a new process run on this core, on which its parent does.
 fn settle(board: &Arc<Board>, number: usize, newcomer: Newcomer) -> Result<(), Status> {
     talk::make_room();
-    let Newcomer { body, parent } = newcomer;
+    let Newcomer { body, parent, share } = newcomer;
     match body {
         Body::Process(process) => {
             let pid = process.pid();
-            let parcel = board.enter(*process, number).map_err(|_| Status::TooMany)?;
+            let parcel = board.enter(*process, number, share).map_err(|_| Status::TooMany)?;
             talk::adopt(pid, Some(parent));
             here::take(board, parcel);
         }
@@ -125,7 +125,9 @@ fn run(board: &Arc<Board>, number: usize) {
             Next::Wait => {
                 board.idle.offer(number);
                 board.ask(number);
-                let until = talk::next_deadline().into_iter().chain(sleep.next_look()).min();
+                let held = here::with(|core| core.held_until_ns()).map(|ns| board.instant(ns));
+                let until = talk::next_deadline().into_iter().chain(sleep.next_look()).chain(held);
+                let until = until.min();
                 board.post(number).inbox.wait(board.spin, until);
                 board.idle.withdraw(number);
                 watch.skip();

@@ -13,12 +13,15 @@ use peripatos_abi::Pid;
 use peripatos_abi::device::Devices;
 use peripatos_abi::message::{ARGUMENT_BYTES_MAX, Status};
 use peripatos_engine::{Code, Form, Handler, Limits, Process, ProcessOptions, SpawnError};
+use peripatos_kernel::Budget;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::Line;
+use super::{Line, Share};
 
 /// Processes of a family on one node, unless its starter says otherwise.
 pub const FAMILY_PROCESSES_MAX: u32 = 1_000_000;
+/// Bytes of messages of a family that wait on one node, unless its starter says otherwise.
+pub const FAMILY_MESSAGES_BYTES_MAX: u64 = 256 << 20;
 /// Between the numbers of two families' members, so that people see who belongs to whom.
 const NUMBERS: u64 = 1_000_000;
 
@@ -31,6 +34,8 @@ pub struct Family {
     home: Arc<dyn Home>,
     alive: AtomicU32,
     last_number: AtomicU64,
+    messages: Arc<Budget>,
+    share: Option<Arc<Share>>,
 }
 
 /// What the starter of a family allows it.
@@ -40,6 +45,10 @@ pub struct Rules {
     pub limits: Limits,
     /// Processes that may be there at a time.
     pub processes_max: u32,
+    /// Bytes of messages that may wait for their receivers on a node, short ones not counted ([`Budget`]).
+    pub messages_bytes_max: u64,
+    /// How much of a node's CPUs they may use, in thousandths of one. `None`: all there is.
+    pub cpu_permille_max: Option<u32>,
     /// Names that its processes register, look up or list begin so.
     pub name_prefix: Vec<u8>,
     /// Environment of each, `NAME=VALUE`.
@@ -53,6 +62,8 @@ impl Default for Rules {
         Rules {
             limits: Limits::default(),
             processes_max: FAMILY_PROCESSES_MAX,
+            messages_bytes_max: FAMILY_MESSAGES_BYTES_MAX,
+            cpu_permille_max: None,
             name_prefix: Vec::new(),
             env: Vec::new(),
             freeze_every: None,
@@ -89,6 +100,8 @@ pub struct Newcomer {
     pub body: Body,
     /// Who has spawned it.
     pub parent: Pid,
+    /// What its family may use of the CPUs.
+    pub share: Option<Arc<Share>>,
 }
 
 /// What a new process is.
@@ -109,7 +122,21 @@ impl Family {
         home: Arc<dyn Home>,
     ) -> Arc<Family> {
         let last_number = AtomicU64::new(root.number().wrapping_mul(NUMBERS));
-        Arc::new(Family { root, rules, programs, home, alive: AtomicU32::new(0), last_number })
+        let messages = Budget::new(rules.messages_bytes_max);
+        let share = rules.cpu_permille_max.map(Share::new);
+        let alive = AtomicU32::new(0);
+        Arc::new(Family { root, rules, programs, home, alive, last_number, messages, share })
+    }
+
+    /// What its messages are charged to while they wait.
+    pub(super) fn messages(&self) -> &Arc<Budget> {
+        &self.messages
+    }
+
+    /// What its processes may use of this node's CPUs.
+    #[must_use]
+    pub fn share(&self) -> Option<Arc<Share>> {
+        self.share.clone()
     }
 
     /// The process that was started first.
@@ -280,7 +307,7 @@ impl Member {
             _ => Status::NoProgram,
         })?;
         let body = body.with_line(Line::of(pid, member));
-        settle(Newcomer { body, parent })?;
+        settle(Newcomer { body, parent, share: family.share() })?;
         family.home.born(Birth { pid, parent, code, program: name, argument: &argument });
         Ok(pid)
     }

@@ -39,11 +39,14 @@ impl Line {
 
     /// Its slot in this thread's kernel.
     #[inline]
-    fn slot(&mut self, talk: &Talk) -> Result<Slot, Status> {
+    fn slot(&mut self, talk: &mut Talk) -> Result<Slot, Status> {
         if let Some(slot) = self.slot.filter(|slot| talk.kernel.pid(*slot) == Some(self.pid)) {
             return Ok(slot);
         }
         self.slot = talk.kernel.find(self.pid);
+        if let (Some(slot), Some(member)) = (self.slot, &self.member) {
+            talk.kernel.set_budget(slot, member.family().messages());
+        }
         self.slot.ok_or(Status::NoProcess)
     }
 

@@ -15,6 +15,7 @@ mod devices;
 mod family;
 mod handlers;
 mod line;
+mod share;
 mod sleep;
 mod turn;
 mod visitor;
@@ -35,11 +36,15 @@ use peripatos_kernel::{DecodeError, Form, Kernel, Moving, Names, Packet, Place, 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
 pub use devices::ServedDevices;
-pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer, Rules};
+pub use family::{
+    Birth, Body, FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer,
+    Rules,
+};
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
 pub use line::Line;
+pub use share::Share;
 pub(crate) use sleep::{
     is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
 };

@@ -178,11 +178,16 @@ impl Host {
         let name_of = |(name, wasm_hash): &(String, [u8; 32])| {
             (name.clone(), Programs::name(*wasm_hash, start.canonical_nan))
         };
-        let kin = (program.talks() || start.devices.is_some()).then(|| Kin {
+        // One that does not talk is a family of its own, if there is something to be kept to.
+        let of_family =
+            program.talks() || start.devices.is_some() || start.cpu_permille_max.is_some();
+        let kin = of_family.then(|| Kin {
             root: pid,
             parent: Pid::from_bits(0),
             programs: start.programs.iter().map(name_of).collect(),
             processes_max: start.processes_max,
+            messages_bytes_max: start.messages_bytes_max,
+            cpu_permille_max: start.cpu_permille_max,
             name_prefix: start.name_prefix.clone(),
             devices: start.devices.clone(),
             handler: program.form() == Form::Handler,

@@ -107,7 +107,8 @@ impl Host {
 
     pub(super) fn run_again(&mut self, process: Process, talking: Option<Box<Leaving>>) {
         let pid = process.pid();
-        let run = self.cores.run_on(process, talking);
+        let share = self.share_of(pid);
+        let run = self.cores.run_within(process, talking, share);
         for packet in self.elsewhere.moves_on(pid) {
             self.letterbox.bring(packet);
         }
