@@ -1,7 +1,7 @@
 //! Families: processes that others have spawned, and that end with the first of them.
 //!
-//! Who belongs to whom is known at the node where the family's origin is attached. Where that node is gone nobody knows it
-//! any more, and its processes go on one by one.
+//! Who belongs to whom is known at the node where the family's origin is attached. Where that node is gone for good nobody
+//! could end what is left any more: each node ends what it has of it.
 
 use peripatos_abi::Pid;
 
@@ -57,6 +57,27 @@ impl Node {
     fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
         for (pid, at) in self.homes.end_family(root) {
             self.kill_at(pid, at, out);
+        }
+    }
+
+    /// A node is gone for good. Processes whose origins were attached there have none any more; those of a family end, as
+    /// they would if the family's first one did.
+    pub(crate) fn origins_node_gone(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        let mut ended = 0;
+        for (pid, _) in self.processes.of_origin(node) {
+            let process = self.processes.0.get(&pid);
+            if process.is_some_and(|process| process.description.kin.is_some()) {
+                // It is here: it was just found.
+                ended += usize::from(self.kill(pid, out).is_ok());
+            } else {
+                out.push(Action::OriginGone(pid));
+            }
+        }
+        if ended > 0 {
+            let name = self.peers.name(node);
+            out.push(Action::Log(format!(
+                "{ended} processes of families that were started at node {name} end: it is gone"
+            )));
         }
     }
 

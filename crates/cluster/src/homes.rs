@@ -62,6 +62,11 @@ impl Homes {
         self.0.len() >= HOMES_MAX
     }
 
+    /// Who that is, if it is one of them.
+    pub(crate) fn description(&self, pid: Pid) -> Option<&Description> {
+        self.0.get(&pid).map(|home| &home.process)
+    }
+
     /// Whether that is one of them.
     pub(crate) fn knows(&self, pid: Pid) -> bool {
         self.0.contains_key(&pid)
@@ -105,6 +110,7 @@ impl Homes {
             process: home.process.clone(),
             node: home.at,
             state: RowState::Moving,
+            doing: None,
             core: None,
             cpu_ms: 0,
             memory_bytes: 0,

@@ -14,14 +14,17 @@ mod node;
 mod time;
 
 mod balance;
+mod deadlocks;
 mod families;
 mod homes;
 mod peers;
 mod processes;
 mod requests;
 mod source;
+mod survey;
 mod target;
 
+pub use deadlocks::deadlock_text;
 pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sample};
 pub use identity::{Incarnation, NodeId};
 pub use message::RowOfNode;

@@ -176,6 +176,7 @@ impl Processes {
                 State::Running if process.is_asleep() => RowState::Asleep,
                 State::Running => RowState::Waiting,
             },
+            doing: None,
             core: process.sample.map(|sample| sample.core),
             cpu_ms: process.cpu().as_millis() as u64,
             memory_bytes: process.memory_bytes,

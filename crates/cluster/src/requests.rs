@@ -9,6 +9,7 @@ use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LISTED_BYTES_MAX};
 use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode, RowState};
 use crate::node::{Asker, Node};
 use crate::source::Outgoing;
+use crate::survey;
 use crate::{NodeId, Time};
 
 /// A question of ours that other nodes have not all answered.
@@ -71,20 +72,20 @@ impl Node {
 
     fn list_all(&mut self, id: RequestId, out: &mut Vec<Action>) {
         let number = self.next_number();
-        let open: BTreeSet<NodeId> = self.peers.all_linked().into_iter().collect();
+        let mut open: BTreeSet<NodeId> = self.peers.all_linked().into_iter().collect();
         for node in &open {
             out.push(Action::Send { to: *node, message: Message::List { request: number } });
         }
         let unlinked = self.peers.0.values().filter(|known| !known.linked);
         let silent = unlinked.map(|known| known.peer.name.clone()).collect();
-        let listed = BTreeMap::from([(self.config.node, self.known_rows())]);
-        let kind = Kind::Processes { listed, silent };
+        open.insert(self.config.node);
+        let kind = Kind::Processes { listed: BTreeMap::new(), silent };
         let deadline = self.now + ANSWER_WAIT_MAX;
         self.waiting.insert(number, Waiting { id, deadline, open, kind });
-        self.respond_if_complete(number, out);
+        self.survey(survey::Asker::Own(number), out);
     }
 
-    /// Another node has answered a list.
+    /// Another node has answered a list, or the cores of this one have.
     pub(crate) fn listed(
         &mut self,
         from: NodeId,
@@ -316,8 +317,8 @@ mod tests {
         };
         let costs = MoveCosts::default();
         let (core, cpu_ms, memory_bytes, moves) = (None, 0, 0, 0);
-        let (node, pinned) = (NodeId(1), false);
-        ProcessRow { process, node, state, core, cpu_ms, memory_bytes, moves, costs, pinned }
+        let (node, pinned, doing) = (NodeId(1), false, None);
+        ProcessRow { process, node, state, doing, core, cpu_ms, memory_bytes, moves, costs, pinned }
     }
 
     #[test]

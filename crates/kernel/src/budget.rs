@@ -1,4 +1,5 @@
-//! How many bytes of messages the processes of one program may have waiting, over all kernels of a node.
+//! How many bytes the kernels of a node keep for the processes of one program: messages that wait, and watches, where a
+//! process has many.
 //!
 //! Who sends is charged, not who receives: a program that floods runs into its own limit, and not its victims into theirs. A
 //! sender has one send under way, so what a program has waiting is bounded by its processes; but 64 KiB for each of a
@@ -54,8 +55,12 @@ impl Charge {
         }
     }
 
+    /// So many bytes.
+    ///
+    /// # Errors
+    /// [`Status::Full`].
     #[cold]
-    fn take(budget: &Arc<Budget>, bytes: u64) -> Result<Charge, Status> {
+    pub(crate) fn take(budget: &Arc<Budget>, bytes: u64) -> Result<Charge, Status> {
         let before = budget.bytes.fetch_add(bytes, Ordering::Relaxed);
         let charge = Charge { budget: Arc::clone(budget), bytes };
         // Dropped, it gives back what it has taken.

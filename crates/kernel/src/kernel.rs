@@ -12,6 +12,7 @@ use crate::budget::Budget;
 use crate::circle::Circle;
 use crate::claim::Timers;
 use crate::errand::Errands;
+use crate::group::principal;
 use crate::limits::ENDS_MAX;
 use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
@@ -148,6 +149,25 @@ impl Kernel {
     #[must_use]
     pub fn state(&self, slot: Slot) -> Option<State> {
         self.table.get(slot).map(Process::state)
+    }
+
+    /// Of whom a process waits for a message, if of a certain one.
+    #[must_use]
+    pub fn receives_from(&self, slot: Slot) -> Option<Pid> {
+        match self.table.get(slot)?.call {
+            Call::Receive(receive) => receive.from,
+            _ => None,
+        }
+    }
+
+    /// Whose messages lie in queues here, and in whose. Looks at all processes.
+    pub fn queued(&self) -> impl Iterator<Item = (Pid, Pid)> {
+        let of = |process: &'_ Process| {
+            let to = process.pid;
+            let from = process.queue.iter().map(move |waiting| (principal(waiting.from), to));
+            from.collect::<Vec<_>>()
+        };
+        self.table.iter().filter(|process| !process.queue.is_empty()).flat_map(of)
     }
 
     /// What a process is called. `None`: it has gone.

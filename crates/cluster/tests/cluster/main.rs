@@ -4,4 +4,5 @@ mod chaos;
 mod families;
 mod lies;
 mod moves;
+mod told;
 mod world;

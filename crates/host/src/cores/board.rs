@@ -10,14 +10,14 @@
 //!   then ([`super::core`]); an idle core shows that it is, and looks at the others' loads then. Each
 //!   has a sequentially consistent fence between the two, so of any two that meet one sees the other.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Handler, Process};
-use peripatos_kernel::{Names, Place, principal};
+use peripatos_kernel::{Circle, Names, Place, principal};
 
 use super::execution::Execution;
 use super::idle::Idle;
@@ -28,7 +28,10 @@ use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
 use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError};
-use crate::talk::{Leaving, Share};
+use crate::talk::{Leaving, Share, Survey};
+
+/// Of circles that are found sooner after each other only the first is told of.
+const DEADLOCK_EVERY_NS: u64 = 1_000_000_000;
 
 /// See the module.
 pub(super) struct Board {
@@ -47,6 +50,8 @@ pub(super) struct Board {
     pub(super) spin: bool,
     /// Processes of this OS process that may be awake although some only wait.
     pub(super) awake_max: usize,
+    /// When a circle was told of last; 0: never.
+    deadlock_ns: AtomicU64,
     /// Where the board's time begins.
     epoch: Instant,
     events: Box<dyn Fn(CoreEvent) + Send + Sync>,
@@ -72,6 +77,7 @@ impl Board {
             // Asked before the cores are pinned: it counts what a thread may use.
             spin: thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
             awake_max,
+            deadlock_ns: AtomicU64::new(0),
             epoch: Instant::now(),
             events,
         }
@@ -260,6 +266,29 @@ impl Board {
         (0..self.posts.len()).for_each(|core| self.send(core, Packet::Unreachable(node)));
     }
 
+    /// Asks all cores what processes do.
+    pub(super) fn survey(&self, survey: &Arc<Survey>) {
+        for core in 0..self.posts.len() {
+            self.send(core, Packet::Survey(Arc::clone(survey)));
+        }
+    }
+
+    /// Tells of a circle, unless another one was told of just before.
+    pub(super) fn deadlock(&self, circle: Circle) {
+        let now_ns = self.time_ns(Instant::now());
+        let last_ns = self.deadlock_ns.load(Ordering::Relaxed);
+        let due = last_ns == 0 || now_ns.saturating_sub(last_ns) >= DEADLOCK_EVERY_NS;
+        let mine = self.deadlock_ns.compare_exchange(
+            last_ns,
+            now_ns.max(1),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if due && mine.is_ok() {
+            self.tell(CoreEvent::Deadlock(circle));
+        }
+    }
+
     /// Nobody has the process that a packet is for.
     pub(super) fn nobody(&self, packet: peripatos_kernel::Packet) {
         let of = (packet.source.node == self.node).then_some(packet.source.core as usize);
@@ -295,8 +324,8 @@ impl Board {
         }
     }
 
-    pub(super) fn sample_awake(&self) -> Vec<Sample> {
-        self.registry.sample_awake(|core| self.posts[core].clock(self.epoch))
+    pub(super) fn sample_changed(&self) -> Vec<Sample> {
+        self.registry.sample_changed(|core| self.posts[core].clock(self.epoch))
     }
 
     pub(super) fn sample(&self) -> Vec<Sample> {

@@ -27,6 +27,7 @@ use super::post::Post;
 use super::table::{Seat, Stand, Table};
 use super::tag::{Tag, Wish};
 use super::watch::Watch;
+use crate::talk::Doing;
 
 /// See the module.
 pub(super) struct Core {
@@ -308,9 +309,23 @@ impl Core {
             | Packet::Nobody(_)
             | Packet::Unreachable(_)
             | Packet::Visit(_)
-            | Packet::Leave(_) => {}
+            | Packet::Leave(_)
+            | Packet::Survey(_) => {}
         }
         None
+    }
+
+    /// What a process does that waits for no other one.
+    pub(super) fn doing(&self, pid: Pid) -> Doing {
+        let Some(seat) = self.table.seat_of(pid) else {
+            // A handler, which is not being called.
+            return Doing::Asks;
+        };
+        match &self.table.get(seat).stand {
+            _ if self.running == Some(seat) => Doing::Running,
+            Stand::Ready(_) | Stand::Running { .. } => Doing::Ready,
+            Stand::Waiting(_) => Doing::Asks,
+        }
     }
 
     /// Where a process is that is not here. Nowhere, if it has left; and if it is on its way to this very

@@ -7,7 +7,7 @@ use peripatos_engine::{Control, Handler};
 
 use super::execution::Execution;
 use super::tag::Tag;
-use crate::talk::{Leaving, Visit};
+use crate::talk::{Leaving, Survey, Visit};
 
 /// One message to a core.
 pub(super) enum Packet {
@@ -34,6 +34,8 @@ pub(super) enum Packet {
     Visit(Box<Visit>),
     /// He waits for the reply no more.
     Leave(Pid),
+    /// Somebody wants to know what processes do.
+    Survey(Arc<Survey>),
     /// End everything.
     Close,
 }
@@ -50,6 +52,7 @@ impl Packet {
             | Packet::Unreachable(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
+            | Packet::Survey(_)
             | Packet::Nobody(_) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
         }

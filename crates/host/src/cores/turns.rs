@@ -32,7 +32,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     }
     board.post(number).open();
     here::enter(Core::new(Arc::clone(board), number));
-    let [bring, kill, settle, named] = [(); 4].map(|()| Arc::clone(board));
+    let [bring, kill, settle, named, deadlock] = [(); 5].map(|()| Arc::clone(board));
     talk::open(Surroundings {
         place: board.place(number),
         names: Arc::clone(&board.names),
@@ -43,6 +43,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
             let _ = kill.kill(pid);
         }),
         settle: Rc::new(move |newcomer| self::settle(&settle, number, newcomer)),
+        deadlock: Box::new(move |circle| deadlock.deadlock(circle)),
         calls: Arc::clone(&board.post(number).calls),
         turn: here::turn,
     });
@@ -156,6 +157,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Unreachable(node) => talk::unreachable(node),
         Packet::Visit(visit) => talk::visit(*visit),
         Packet::Leave(pid) => talk::leave(pid),
+        Packet::Survey(survey) => survey.answer(|pid| here::with(|core| core.doing(pid))),
         Packet::Resume(pid) => talk::resume_handler(pid),
         Packet::Serve(tag, handler) => {
             let waker = handler_waker(board, &tag);

@@ -220,7 +220,7 @@ mod tests {
         };
         check(b"", "did not say hello");
         check(b"GET / HTTP/1.1\r\n", "did not say hello");
-        check(b"PERILINK\x02\x01", "version 258 of the link protocol, this one 1");
+        check(b"PERILINK\x02\x01", "version 258 of the link protocol, this one 2");
         check(&good[..HEAD_BYTES], "malformed");
         check(&[good.as_slice(), b"more"].concat(), "malformed");
         // A length that is not there.

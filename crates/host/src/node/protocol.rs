@@ -157,6 +157,8 @@ pub enum FromNode {
         /// How.
         end: End,
     },
+    /// Something about the process, or those that it has spawned, that its user should know: in words.
+    Notice(String),
     /// The process has ended.
     Ended(End),
 }

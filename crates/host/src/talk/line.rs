@@ -108,7 +108,16 @@ impl Messages for Line {
             }
             Ok(slot)
         });
-        let me = sent.unwrap_or(Err(Status::NoProcess))?;
+        let me = match sent.unwrap_or(Err(Status::NoProcess)) {
+            Ok(me) => me,
+            Err(status) => {
+                if status == Status::Deadlock {
+                    // It is told of.
+                    deliver();
+                }
+                return Err(status);
+            }
+        };
         if let Some(begun) = begun {
             return handlers::call(me, begun, memory, message);
         }

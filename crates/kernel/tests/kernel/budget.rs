@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
+use peripatos_kernel::limits::{WATCH_BYTES, WATCHES_FREE_MAX};
 use peripatos_kernel::{Budget, FREE_BYTES_MAX, Form};
 
 use crate::world::{Id, World};
@@ -69,6 +71,37 @@ fn it_is_given_back_when_a_send_fails_and_when_its_sender_moves() {
     assert!(world.send(senders[1], to, &[7; LONG]).is_ok());
     assert_eq!(budget.bytes(), LONG as u64);
     world.carry(senders[1], 1);
+    assert_eq!(budget.bytes(), 0);
+}
+
+#[test]
+fn many_watches_are_charged_and_given_back_with_their_process() {
+    let mut world = World::new(1);
+    let watcher = world.add(0, Form::Fiber);
+    let slot = world.body(watcher).slot;
+    // Ten more than cost nothing.
+    let budget = Budget::new(10 * WATCH_BYTES);
+    world.kernels[0].set_budget(slot, &budget);
+    let mut number = 0..;
+    let mut monitor = |world: &mut World| {
+        let pid = Pid::new(9, number.next().unwrap());
+        world.kernels[0].monitor(slot, pid)
+    };
+    for _ in 0..WATCHES_FREE_MAX {
+        monitor(&mut world).unwrap();
+    }
+    assert_eq!(budget.bytes(), 0);
+    for _ in 0..10 {
+        monitor(&mut world).unwrap();
+    }
+    assert_eq!(monitor(&mut world), Err(Status::TooMany));
+    assert_eq!(budget.bytes(), 10 * WATCH_BYTES);
+    // All have ended; a word that is received makes room.
+    world.deliver_all();
+    assert_eq!(world.receive(watcher, None, 0), Ok(0));
+    assert_eq!(monitor(&mut world), Ok(()));
+    assert_eq!(monitor(&mut world), Err(Status::TooMany));
+    world.end(watcher);
     assert_eq!(budget.bytes(), 0);
 }
 

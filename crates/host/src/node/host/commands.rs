@@ -173,6 +173,12 @@ impl Host {
         if start.programs.len() > FAMILY_PROGRAMS_MAX {
             return Err(format!("more than {FAMILY_PROGRAMS_MAX} programs to spawn"));
         }
+        if let Some(name) = &start.devices
+            && self.letterbox.names().lookup(name.as_bytes()).is_err()
+        {
+            let why = super::calls::no_such_name(&self.letterbox.names());
+            return Err(format!("--devices {name}: {why}"));
+        }
         let exchange = self.exchange(pid);
         let text = |arg: &Vec<u8>| String::from_utf8_lossy(arg).into_owned();
         let name_of = |(name, wasm_hash): &(String, [u8; 32])| {
@@ -330,6 +336,13 @@ impl Clients {
             let _ = client.to.send(end);
         }
         self.forget_origin(pid);
+    }
+
+    /// Tells the origin of a process something for its user.
+    pub(super) fn notice(&mut self, pid: Pid, text: String) {
+        if let Some(client) = self.origin(pid) {
+            let _ = client.to.send(FromNode::Notice(text));
+        }
     }
 
     pub(super) fn forget_origin(&mut self, pid: Pid) {

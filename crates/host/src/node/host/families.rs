@@ -87,7 +87,10 @@ impl Host {
         if !born.argument.is_empty() {
             self.arguments.insert(born.pid, born.argument);
         }
+        let pid = description.pid;
         self.tell(Event::Born(description));
+        // It may have been sampled before it was known.
+        self.cores.sample_again(pid);
     }
 
     /// A process has begun to ask its origin.
@@ -113,6 +116,10 @@ impl Home for NodeHome {
             return Box::new(ServedDevices::new(name));
         }
         Box::new(LateDevices { pid, inputs: self.inputs.clone(), devices: OnceLock::new() })
+    }
+
+    fn lacks(&self, program: &str) {
+        self.inputs.send(Input::NoProgram(self.root, program.to_owned()));
     }
 
     fn born(&self, birth: Birth<'_>) {

@@ -42,6 +42,9 @@ impl Host {
                     self.log_once(&format!("{name} is lost: no thread to move it: {error}"));
                 }
             }
+            CoreEvent::Deadlock(circle) => {
+                self.tell(Event::Deadlock { circle: circle.pids, len: circle.len });
+            }
             CoreEvent::Ended { pid, end, .. } => {
                 self.leaving.remove(&pid);
                 self.exchanges.remove(&pid);
