@@ -291,13 +291,10 @@ impl Board {
         let now_ns = self.time_ns(Instant::now());
         let last_ns = self.deadlock_ns.load(Ordering::Relaxed);
         let due = last_ns == 0 || now_ns.saturating_sub(last_ns) >= DEADLOCK_EVERY_NS;
-        let mine = self.deadlock_ns.compare_exchange(
-            last_ns,
-            now_ns.max(1),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        if due && mine.is_ok() {
+        let relaxed = Ordering::Relaxed;
+        let exchange =
+            || self.deadlock_ns.compare_exchange(last_ns, now_ns.max(1), relaxed, relaxed);
+        if due && exchange().is_ok() {
             self.tell(CoreEvent::Deadlock(circle));
         }
     }
