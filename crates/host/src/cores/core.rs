@@ -76,6 +76,8 @@ pub(super) struct Turn {
 /// A process that is to fall asleep, taken out of its seat.
 pub(super) struct Nap {
     seat: usize,
+    /// It is in the queue all the while.
+    is_ready: bool,
     pub(super) tag: Arc<Tag>,
     pub(super) control: Control,
     pub(super) execution: Execution,
@@ -280,11 +282,25 @@ impl Core {
     /// Takes one out of its seat that has waited since before then.
     pub(super) fn next_idle(&mut self, before_ns: u64) -> Option<Nap> {
         let seat = self.table.next_idle(before_ns)?;
+        Some(self.begin_nap(seat))
+    }
+
+    /// Takes one out of its seat that could run, but whose turn comes late.
+    pub(super) fn next_late(&mut self) -> Option<Nap> {
+        let seat = self.table.next_late()?;
+        (self.queue.front() != Some(&seat)).then(|| self.begin_nap(seat))
+    }
+
+    fn begin_nap(&mut self, seat: usize) -> Nap {
         let process = self.table.get_mut(seat);
         let (tag, control) = (Arc::clone(&process.tag), process.control.clone());
-        match mem::replace(&mut process.stand, Stand::Running { woken: false }) {
-            Stand::Waiting(execution) => Some(Nap { seat, tag, control, execution }),
-            Stand::Ready(_) | Stand::Running { .. } => unreachable!("it waits, said the table"),
+        let stand = mem::replace(&mut process.stand, Stand::Running { woken: false });
+        let is_ready = matches!(stand, Stand::Ready(_));
+        match stand {
+            Stand::Waiting(execution) | Stand::Ready(execution) => {
+                Nap { seat, is_ready, tag, control, execution }
+            }
+            Stand::Running { .. } => unreachable!("it waits or is ready, said the table"),
         }
     }
 
@@ -297,19 +313,30 @@ impl Core {
 
     /// It waits on, asleep if it could. Its waker was called for its freeze alone.
     pub(super) fn lies_down(&mut self, nap: Nap) {
-        let process = self.table.get_mut(nap.seat);
-        process.restless = !nap.execution.is_asleep();
-        process.stand = Stand::Waiting(nap.execution);
+        let Nap { seat, is_ready, execution, .. } = nap;
+        let process = self.table.get_mut(seat);
+        process.restless = !execution.is_asleep();
+        process.stand = if is_ready { Stand::Ready(execution) } else { Stand::Waiting(execution) };
     }
 
     /// It was not to sleep after all.
     pub(super) fn end_nap(&mut self, nap: Nap, polled: Poll<RunEnd>) -> Option<Departure> {
+        if nap.is_ready {
+            self.strike(nap.seat);
+        }
         self.stand_again(nap.seat, nap.execution, polled)
     }
 }
 
 /// What comes from others.
 impl Core {
+    /// It is not in the queue any more, nor held.
+    fn strike(&mut self, seat: usize) {
+        self.release(seat);
+        self.queue.retain(|queued| *queued != seat);
+        self.show_ready();
+    }
+
     /// Takes in a packet; or says where it is to be sent on to, because its process was given away.
     pub(super) fn receive(&mut self, packet: Packet) -> Option<(usize, Packet)> {
         match packet {

@@ -224,7 +224,7 @@ mod tests {
         check(&good[..HEAD_BYTES], "malformed");
         check(&[good.as_slice(), b"more"].concat(), "malformed");
         // A length that is not there.
-        check(b"PERILINK\x01\0\x01\xff\xff\xff\xff\x0f", "malformed");
+        check(b"PERILINK\x02\0\x01\xff\xff\xff\xff\x0f", "malformed");
         for length in 0..good.len() {
             Hello::decode(&good[..length]).expect_err("cut");
         }
