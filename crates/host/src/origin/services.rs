@@ -17,11 +17,14 @@ pub struct Services<E> {
     ready: Arc<Mutex<Vec<Pid>>>,
     notify: Arc<dyn Fn() + Send + Sync>,
     ended: Box<Told<E>>,
-    notice: Option<Box<dyn FnMut(&str) + Send>>,
+    notice: Option<Box<Notice>>,
 }
 
 /// Is told of the end of a process, and what its program was called.
 type Told<E> = dyn FnMut(Pid, &str, E) + Send;
+
+/// Is told what the user should know.
+type Notice = dyn FnMut(&str) + Send;
 
 /// A reply, to which request of which process.
 pub type Answered = (Pid, u64, Reply);
