@@ -65,7 +65,7 @@ pub struct Kin {
     pub name_prefix: String,
     /// Who answers what it asks of its devices: whoever has this name. `None`: its origin.
     pub devices: Option<String>,
-    /// It is called for each message, and stays on its node.
+    /// It is called for each message, and has no stack of its own.
     pub handler: bool,
 }
 
@@ -79,11 +79,6 @@ impl Description {
     /// Whether it belongs to the family of this root, and is not the root.
     pub(crate) fn belongs_to(&self, root: Pid) -> bool {
         self.pid != root && self.kin.as_ref().is_some_and(|kin| kin.root == root)
-    }
-
-    /// Whether it is called for messages, and has no stack of its own.
-    pub(crate) fn is_handler(&self) -> bool {
-        self.kin.as_ref().is_some_and(|kin| kin.handler)
     }
 }
 

@@ -79,7 +79,7 @@ impl Process {
     }
 
     fn can_leave(&self) -> bool {
-        self.state == State::Running && !self.description.is_handler()
+        self.state == State::Running
     }
 
     /// Until the first sample a process counts as one that wants a core.

@@ -94,9 +94,6 @@ impl Node {
         if process.state != State::Running {
             return Err(format!("{pid:#} is on its way out already"));
         }
-        if process.description.is_handler() {
-            return Err(format!("{pid:#} is a message handler, which stays on its node"));
-        }
         process.state = State::Leaving(migration);
         let luggage = Luggage {
             process: process.description.clone(),

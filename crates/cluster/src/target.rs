@@ -64,9 +64,6 @@ impl Node {
         if id.source != from {
             return Err("the offer is not the sender's".to_owned());
         }
-        if luggage.process.is_handler() {
-            return Err(format!("{pid:#} is a message handler, which stays on its node"));
-        }
         let programs = luggage.process.kin.as_ref().map_or(0, |kin| kin.programs.len());
         if programs > FAMILY_PROGRAMS_MAX {
             return Err(format!("{pid:#} has {programs} programs to spawn"));

@@ -10,13 +10,13 @@ use crate::metadata::Initial;
 use crate::process::Status;
 use crate::state::{Hot, State};
 use crate::values::Saver;
-use crate::{CaptureOptions, ImageError, Process, memory, restore, sleep};
+use crate::{CaptureOptions, ImageError, Process, memory, restore};
 
 /// Makes a memory's image: with its contents, or without.
 type Take = fn(&[u8], u64, &Initial) -> MemoryImage;
 
 impl Process {
-    /// The image of a frozen process. The process stays frozen and whole: it can be captured again,
+    /// The image of a frozen process, or of a handler that rests. The process stays frozen and whole: it can be captured again,
     /// or run on.
     ///
     /// # Errors
@@ -38,8 +38,8 @@ impl Process {
     /// What lies in a memory of a process that stands still.
     pub(crate) fn still_contents(&mut self, index: usize) -> Result<&[u8], ImageError> {
         let pid = self.pid();
-        let frozen = self.store.data().hot.filter(|_| self.status == Status::Frozen);
-        let hot = frozen.ok_or(ImageError::NotFrozen(pid))?;
+        let still = self.status == Status::Frozen || self.rests();
+        let hot = self.store.data().hot.filter(|_| still).ok_or(ImageError::NotFrozen(pid))?;
         let found = hot.instance.get_memory(&mut self.store, &memory_name(index));
         Ok(found.ok_or(ImageError::Damaged("memories"))?.data(&self.store))
     }
@@ -48,7 +48,7 @@ impl Process {
         let started = Instant::now();
         let pid = self.pid();
         let code = self.store.data().code.clone();
-        let rests = sleep::rests(code.form(), self.status);
+        let rests = self.rests();
         let frozen = self.store.data().hot.filter(|_| rests || self.status == Status::Frozen);
         let hot = frozen.ok_or(ImageError::NotFrozen(pid))?;
         let save = hot.save.contents(&self.store);
@@ -69,6 +69,7 @@ impl Process {
             pid,
             sequence: state.sequence,
             stage: self.stage,
+            buffer: self.buffer,
             strings: state.strings.clone(),
             memories,
             globals,

@@ -35,8 +35,6 @@ pub struct Handler {
     pub(crate) process: Process,
     /// What is called for each message. `None` until the instance has been made.
     pub(crate) entry: Option<TypedFunc<u32, u32>>,
-    /// Where in its memory messages are put: address and size.
-    pub(crate) buffer: (usize, usize),
     /// Where it is seen whether it unwinds.
     pub(crate) bytes: Option<PreemptBytes>,
 }
@@ -68,7 +66,7 @@ impl Handler {
         let mut process = Process::new(code, state, Form::Handler)?;
         let hot = process.instantiate()?;
         let bytes = Some(hot.flags.preempt_bytes(&process.store));
-        let mut handler = Handler { process, entry: None, buffer: (0, 0), bytes };
+        let mut handler = Handler { process, entry: None, bytes };
         let starts = [START, INITIALIZE];
         for start in starts.map(|name| hot.instance.get_func(&mut handler.process.store, name)) {
             let Some(start) = start else { continue };
@@ -82,35 +80,44 @@ impl Handler {
             }
         }
         handler.process.status = Status::New;
-        handler.prepare(hot)?;
+        handler.find_entry(hot)?;
+        handler.ask_for_buffer(hot)?;
         Ok(handler)
     }
 
-    /// A handler made of an image, parked where it was: [`Handler::resume`] continues it.
+    /// A handler made of an image: at rest, or parked where it was and continued by [`Handler::resume`].
     ///
     /// # Errors
     /// As [`Process::thaw`].
     pub fn thaw(code: &Code, image: &Image, options: ThawOptions) -> Result<Handler, SpawnError> {
         let process = Process::thaw_as(code, image, options, Form::Handler)?;
-        let hot = process.store.data().hot;
-        let bytes = hot.map(|hot| hot.flags.preempt_bytes(&process.store));
-        let mut handler = Handler { process, entry: None, buffer: (0, 0), bytes };
-        if let Some(hot) = hot {
-            handler.prepare(hot)?;
-        }
-        Ok(handler)
+        Handler::of(process).map_err(|(_, error)| error)
     }
 
-    /// One that rested, and whose buffer is known, made anew.
-    pub(crate) fn awake(process: Process, buffer: (usize, usize)) -> Result<Handler, SpawnError> {
-        let hot = process.store.data().hot;
-        let bytes = hot.map(|hot| hot.flags.preempt_bytes(&process.store));
-        let mut handler = Handler { process, entry: None, buffer, bytes };
-        if let Some(hot) = hot {
-            handler.find_entry(hot)?;
+    /// The handler that a process is: one that was made of an image, or [`Handler::into_process`] has given. Its kernel,
+    /// if it has one, stays; its waker is to be set.
+    ///
+    /// # Errors
+    /// It is none: the process comes back.
+    pub fn of(process: Process) -> Result<Handler, (Box<Process>, SpawnError)> {
+        let Some(hot) = process.store.data().hot.filter(|_| process.form() == Form::Handler) else {
+            let error = SpawnError::NoEntry(HANDLER_EXPORT.to_owned());
+            return Err((Box::new(process), error));
+        };
+        let bytes = Some(hot.flags.preempt_bytes(&process.store));
+        let mut handler = Handler { process, entry: None, bytes };
+        match handler.find_entry(hot) {
+            Ok(()) => Ok(handler),
+            Err(error) => Err((Box::new(handler.process), error)),
         }
-        handler.process.status = Status::New;
-        Ok(handler)
+    }
+
+    /// The process that it is, which stands still: at rest, parked or frozen. If it was to freeze, it has.
+    #[must_use]
+    pub fn into_process(self) -> Process {
+        let mut process = self.process;
+        process.note_stopped();
+        process
     }
 
     fn find_entry(&mut self, hot: Hot) -> Result<(), SpawnError> {
@@ -121,21 +128,20 @@ impl Handler {
         Ok(())
     }
 
-    /// Looks its entry up, and asks for its buffer.
-    fn prepare(&mut self, hot: Hot) -> Result<(), SpawnError> {
-        self.find_entry(hot)?;
+    /// Once, before all messages: later its image knows.
+    fn ask_for_buffer(&mut self, hot: Hot) -> Result<(), SpawnError> {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(one_line(&error));
         let store = &mut self.process.store;
         let told = hot.instance.get_typed_func::<(), u64>(&mut *store, message::HANDLER_BUFFER);
         if let Ok(told) = told {
             let told = told.call(&mut *store, ()).map_err(failed)?;
-            let (address, size) = (told as u32 as usize, (told >> 32) as usize);
-            let memory = store.data().memory.map_or(0, |memory| memory.data_size(&*store));
-            if address + size > memory || size < Envelope::BYTES {
+            let (address, size) = (told as u32, (told >> 32) as u32);
+            let end = address as usize + size as usize;
+            if end > self.process.memory_len() || (size as usize) < Envelope::BYTES {
                 let message = "its message buffer is not in its memory".to_owned();
                 return Err(SpawnError::Instantiate(message));
             }
-            self.buffer = (address, size);
+            self.process.buffer = (address, size);
         }
         Ok(())
     }
@@ -158,7 +164,7 @@ impl Handler {
             return false;
         }
         let (memory, _) = view::memory(&mut self.process.store);
-        let buffer = memory.get_mut(self.buffer.0..);
+        let buffer = memory.get_mut(self.process.buffer.0 as usize..);
         let Some((head, rest)) = buffer.and_then(<[u8]>::split_first_chunk_mut) else {
             return false;
         };
@@ -184,14 +190,14 @@ impl Handler {
     #[must_use]
     #[inline]
     pub fn room(&self) -> usize {
-        self.buffer.1.saturating_sub(Envelope::BYTES)
+        (self.process.buffer.1 as usize).saturating_sub(Envelope::BYTES)
     }
 
     /// Its reply of this length. `None`: there is no such reply.
     #[must_use]
     #[inline]
     pub fn reply(&mut self, len: u32) -> Option<&[u8]> {
-        let begin = self.buffer.0 + Envelope::BYTES;
+        let begin = self.process.buffer.0 as usize + Envelope::BYTES;
         let len = Some(len as usize).filter(|len| *len <= self.room())?;
         view::memory(&mut self.process.store).0.get(begin..begin + len)
     }
@@ -210,6 +216,12 @@ impl Handler {
     /// From now on this one is woken when a parked call can go on.
     pub fn set_waker(&mut self, waker: Waker) {
         self.process.store.data_mut().waker = waker;
+    }
+
+    /// Whom to wake when it can go on.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.process.store.data().waker.clone()
     }
 
     /// Whether a call of it is parked or frozen.
@@ -264,7 +276,7 @@ impl Handler {
         self.call(continuation, &[])
     }
 
-    /// The image of a parked or frozen handler.
+    /// The image of a handler that rests, or is parked or frozen.
     ///
     /// # Errors
     /// As [`Process::capture`].

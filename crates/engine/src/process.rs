@@ -83,6 +83,8 @@ pub struct Process {
     pub(crate) store: Store<State>,
     pub(crate) status: Status,
     pub(crate) stage: Stage,
+    /// Of a handler: where in its memory messages are put, and how many bytes.
+    pub(crate) buffer: (u32, u32),
     pub(crate) freeze_timings: FreezeTimings,
     pub(crate) thaw_timings: ThawTimings,
     _awake: Awake,
@@ -148,6 +150,7 @@ impl Process {
             store,
             status: Status::New,
             stage: Stage::Start,
+            buffer: (0, 0),
             freeze_timings: FreezeTimings::default(),
             thaw_timings: ThawTimings::default(),
             _awake: Awake::new(),
@@ -347,6 +350,16 @@ impl Process {
     /// Bytes of the memory that its calls refer to. 0 if it has none.
     pub fn memory_len(&self) -> usize {
         self.store.data().memory.map_or(0, |memory| memory.data_size(&self.store))
+    }
+
+    /// Whether it runs, or is called: a handler is made one by [`crate::Handler::of`].
+    pub fn form(&self) -> Form {
+        self.store.data().code.form()
+    }
+
+    /// A handler of which nothing is on a stack: it can be put aside as it is.
+    pub(crate) fn rests(&self) -> bool {
+        self.form() == Form::Handler && self.status == Status::New
     }
 
     /// The form of its code; a plain one is neither frozen nor preempted.

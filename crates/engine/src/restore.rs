@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use peripatos_abi::Pid;
+use peripatos_abi::message::Envelope;
 use wasmtime::{Mutability, Store};
 
 use crate::capture::memory_name;
@@ -54,13 +55,10 @@ impl Process {
         options: ThawOptions,
         form: Form,
     ) -> Result<Process, SpawnError> {
-        if image.frame_count == 0 {
-            return Err(ImageError::Damaged("frames").into());
-        }
         Process::thaw_with(code, image, options, form, Arc::default())
     }
 
-    /// The same, for those who have `shared` already. A handler without frames is one that rested.
+    /// The same, for those who have `shared` already.
     pub(crate) fn thaw_with(
         code: &Code,
         image: &Image,
@@ -96,7 +94,7 @@ impl Process {
         memory_bytes_min: u64,
     ) -> Result<Room, SpawnError> {
         let pid = options.pid;
-        let mut process = Process::empty(code, options, Form::Program, Arc::default())?;
+        let mut process = Process::empty(code, options, code.form(), Arc::default())?;
         let ready = process.ready_memory(memory_bytes_min.min(ROOM_BYTES_MAX));
         Ok(Room { process, pid, ready })
     }
@@ -141,6 +139,7 @@ impl Process {
     /// Makes it the process of an image whose memories are restored.
     fn complete(&mut self, image: &Image, pid: Option<Pid>) -> Result<(), SpawnError> {
         let code = self.store.data().code.clone();
+        // A handler without frames is one that rested.
         let rested = image.frame_count == 0 && code.form() == Form::Handler;
         let frames = if rested { Vec::new() } else { frames(&code, &image.save)? };
         if frames.len() != image.frame_count {
@@ -153,11 +152,23 @@ impl Process {
         state.sequence = image.sequence;
         let hot = state.hot.ok_or(ImageError::ForeignLayout)?;
         self.stage = image.stage;
+        self.buffer = self.checked_buffer(image)?;
         restore(&mut self.store, hot, image)?;
         self.thaw_timings.restore += started.elapsed();
         self.make_continuations(hot, &frames)?;
-        self.status = Status::Frozen;
+        self.status = if rested { Status::New } else { Status::Frozen };
         Ok(())
+    }
+
+    /// Where a handler's messages are put. A program's nobody looks at.
+    fn checked_buffer(&self, image: &Image) -> Result<(u32, u32), ImageError> {
+        let (address, size) = image.buffer;
+        let end = address as usize + size as usize;
+        let is_sound = size as usize >= Envelope::BYTES && end <= self.memory_len();
+        if is_sound || image.buffer == (0, 0) {
+            return Ok(image.buffer);
+        }
+        Err(ImageError::Damaged("a handler's buffer"))
     }
 
     /// Grows the memories to their sizes, and has each filled. What the image says of them is checked first.

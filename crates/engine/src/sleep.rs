@@ -16,10 +16,9 @@ use peripatos_abi::device::Devices;
 use crate::control::Shared;
 use crate::image::squeeze::{expand, squeeze};
 use crate::messages::Messages;
-use crate::process::Status;
 use crate::state::NoDevices;
 use crate::{
-    CaptureOptions, Code, Control, Form, Handler, Image, ImageError, ImageLimits, Limits, Process,
+    CaptureOptions, Code, Control, Handler, Image, ImageError, ImageLimits, Limits, Process,
     SpawnError, ThawOptions,
 };
 
@@ -63,7 +62,6 @@ pub struct Sleeping {
 pub struct SleepingHandler {
     process: Sleeping,
     waker: Waker,
-    buffer: (usize, usize),
 }
 
 impl Process {
@@ -142,16 +140,16 @@ impl Handler {
     /// # Errors
     /// Why it has no image. It stays as it is.
     pub fn sleep(self) -> Result<SleepingHandler, (Box<Handler>, ImageError)> {
-        let Handler { process, entry, buffer, bytes } = self;
-        if process.status != Status::New {
+        let Handler { process, entry, bytes } = self;
+        if !process.rests() {
             let error = ImageError::NotFrozen(process.pid());
-            return Err((Box::new(Handler { process, entry, buffer, bytes }), error));
+            return Err((Box::new(Handler { process, entry, bytes }), error));
         }
         let waker = process.store.data().waker.clone();
         match process.sleep() {
-            Ok(process) => Ok(SleepingHandler { process, waker, buffer }),
+            Ok(process) => Ok(SleepingHandler { process, waker }),
             Err((process, error)) => {
-                Err((Box::new(Handler { process: *process, entry, buffer, bytes }), error))
+                Err((Box::new(Handler { process: *process, entry, bytes }), error))
             }
         }
     }
@@ -163,7 +161,7 @@ impl SleepingHandler {
     /// # Errors
     /// There is no room for it. It sleeps on.
     pub fn wake(&mut self) -> Result<Handler, SpawnError> {
-        let mut handler = Handler::awake(self.process.wake()?, self.buffer)?;
+        let mut handler = Handler::of(self.process.wake()?).map_err(|(_, error)| error)?;
         handler.set_waker(self.waker.clone());
         Ok(handler)
     }
@@ -200,9 +198,4 @@ fn unpack(code: &Code, squeezed: &[u8]) -> Result<Image, ImageError> {
     let mut image = Image::read_from(&mut &bytes[..], limits)?;
     code.initial_contents().toggle(&mut image);
     Ok(image)
-}
-
-/// Whether a handler of this status can be put aside although nothing of it is on a stack.
-pub(crate) fn rests(form: Form, status: Status) -> bool {
-    form == Form::Handler && status == Status::New
 }

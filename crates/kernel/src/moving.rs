@@ -34,6 +34,18 @@ impl Moving {
         self.process.pid
     }
 
+    /// How it takes its messages.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.process.form
+    }
+
+    /// A handler: whether it has been called, and has not answered.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.process.serves.is_some()
+    }
+
     /// It was between two kernels for so many nanoseconds, as one that was kept as an image is. What it waits for is then
     /// given up the earlier; the message that it has sent may not be known any more where it went.
     pub fn has_waited(&mut self, nanoseconds: u64) {

@@ -87,9 +87,7 @@ impl Carrier<'_> {
             |row: &&ProcessRow| row.process.kin.as_ref().is_some_and(|kin| kin.root == self.root);
         let family: Vec<&ProcessRow> = listing.processes.iter().filter(of_family).collect();
         self.seen = self.seen.max(family.len());
-        let walks = |row: &&&ProcessRow| row.process.kin.as_ref().is_some_and(|kin| !kin.handler);
-        let walkers: Vec<&&ProcessRow> = family.iter().filter(walks).collect();
-        let Some(row) = walkers.get(self.turn % walkers.len().max(1)) else { return Ok(()) };
+        let Some(row) = family.get(self.turn % family.len().max(1)) else { return Ok(()) };
         self.turn += 1;
         let place = self.nodes.ids.iter().position(|id| *id == row.node).unwrap_or(0);
         let to = self.nodes.ids[(place + 1) % NAMES.len()];

@@ -10,6 +10,7 @@ const COMMON: &str = r#"
     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
     (import "peripatos_v1" "spawn" (func $spawn (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
     (import "peripatos_v1" "parent" (func $parent (param i32) (result i32)))
+    (import "peripatos_v1" "argument" (func $argument (param i32 i32) (result i32)))
     (import "peripatos_v1" "register" (func $register (param i32 i32) (result i32)))
     (import "peripatos_v1" "lookup" (func $lookup (param i32 i32 i32) (result i32)))
     (import "peripatos_v1" "monitor" (func $monitor (param i32) (result i32)))
@@ -99,6 +100,53 @@ const CHILD: &str = r#"
             (loop $on (br_if $on (local.tee $r (i32.sub (local.get $r) (i32.const 1)))))
             (br $next)))"#;
 
+/// Spawns the handler "child", and itself to ask it, too; each asks 5,000 times. When both are done every message has been
+/// counted once.
+const PATRON: &str = r#"
+    (func $ask_on
+        (local $count i32) (local $last i32) (local $r i32)
+        (loop $next
+            (call $ask)
+            ;; Counted twice for somebody, or forgotten.
+            (if (i32.le_u (i32.load (i32.const 80)) (local.get $last)) (then (call $exit (i32.const 50))))
+            (local.set $last (i32.load (i32.const 80)))
+            (local.set $r (i32.const 300000))
+            (loop $on (br_if $on (local.tee $r (i32.sub (local.get $r) (i32.const 1)))))
+            (br_if $next (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 5000)))))
+    (func (export "peripatos_spawned")
+        (call $done (call $argument (i32.const 16) (i32.const 16)))
+        (call $ask_on))
+    (func (export "_start")
+        (call $done (call $spawn (i32.const 8) (i32.const 5) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i32.const 0) (i32.const 16)))
+        (call $done (call $spawn (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 16) (i32.const 16) (i32.const 32)))
+        (call $done (call $monitor (i32.const 32)))
+        (call $ask_on)
+        ;; The other one ends, and ends well.
+        (call $done (call $receive (i64.const -1)))
+        (if (i32.load (i32.const 112)) (then (call $exit (i32.const 51))))
+        (if (i32.load (i32.const 116)) (then (call $exit (i32.const 52))))
+        (call $ask)
+        (if (i32.ne (i32.load (i32.const 80)) (i32.const 10001)) (then (call $exit (i32.const 53))))
+        (call $exit (i32.const 42)))"#;
+
+/// A handler: computes, and replies with how many messages it has had.
+const COUNTING: &str = r#"
+    (global $count (mut i32) (i32.const 0))
+    (func (export "peripatos_buffer") (result i64)
+        ;; It is asked once, wherever it goes.
+        (i32.store (i32.const 8192) (i32.add (i32.load (i32.const 8192)) (i32.const 1)))
+        (i64.or (i64.const 4096) (i64.shl (i64.const 64) (i64.const 32))))
+    (func (export "peripatos_handle") (param $len i32) (result i32)
+        (local $r i32)
+        (if (i32.ne (i32.load (i32.const 8192)) (i32.const 1)) (then unreachable))
+        (local.set $r (i32.const 500))
+        (loop $on (br_if $on (local.tee $r (i32.sub (local.get $r) (i32.const 1)))))
+        (global.set $count (i32.add (global.get $count) (i32.const 1)))
+        (i32.store (i32.const 4128) (global.get $count))
+        (local.get $len))"#;
+
 pub(crate) fn assembled(cluster: &Cluster, name: &str, text: &str) -> String {
     let wasm = wat::parse_str(format!("(module {COMMON} {text})")).unwrap();
     let path: PathBuf = cluster.work().join(format!("{name}.wasm"));
@@ -175,6 +223,57 @@ fn parents_and_children_talk_across_nodes_and_end_together() {
     until(&|| format!("{:?}{}", cluster.ps_at("a"), cluster.logs()), |_| {
         cluster.ps_at("a").is_empty()
     });
+}
+
+#[test]
+fn a_handler_walks_between_nodes_while_both_call_it() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let child = assembled(&cluster, "child", COUNTING);
+    let mut patron = run(&cluster, "a", "patron", PATRON, &[&child]);
+    let root = format!("{}-", patron.pid());
+    let others = || cluster.ps_at("a").into_iter().filter(|row| !row.pid.starts_with(&root));
+    until(&|| cluster.logs(), |_| others().count() == 2);
+    let pid_of = |row: crate::support::Row| row.pid.split('-').next().unwrap().to_owned();
+    let (handlers, askers): (Vec<_>, Vec<_>) = others().partition(|row| row.program == "child");
+    let [handler, asker] = [handlers, askers].map(|rows| pid_of(rows.into_iter().next().unwrap()));
+    let mut walks = 0;
+    for (pid, to) in [
+        (&handler, "b"),
+        (&asker, "b"),
+        (&handler, "a"),
+        (&handler, "b"),
+        (&asker, "a"),
+        (&handler, "a"),
+    ]
+    .iter()
+    .cycle()
+    {
+        if patron.child.try_wait().unwrap().is_some() {
+            break;
+        }
+        // It may just have ended.
+        let moved = cluster.output(["migrate", "--at", "a", pid, to]);
+        walks += usize::from(moved.status.success() && *pid == &handler);
+    }
+    exits(&cluster, patron, 42);
+    assert!(walks > 4, "it did not walk");
+}
+
+#[test]
+fn a_node_with_handlers_is_emptied() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let child = assembled(&cluster, "child", COUNTING);
+    let mut patron = run(&cluster, "a", "patron", PATRON, &[&child]);
+    until(&|| cluster.logs(), |_| cluster.ps_at("a").len() == 3);
+    for node in ["a", "b"] {
+        cluster.done(["drain", node]);
+        until(&|| format!("{:?}{}", cluster.ps_at("a"), cluster.logs()), |_| {
+            let ended = patron.child.try_wait().unwrap().is_some();
+            ended || cluster.ps_at("a").iter().all(|row| row.node.as_deref() != Some(node))
+        });
+        cluster.done(["drain", "--off", node]);
+    }
+    exits(&cluster, patron, 42);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Processes that others have spawned, wherever they run.
 
+use std::time::Duration;
+
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Description, End, Hold, Kin, Message};
+use peripatos_cluster::message::{Command, Description, End, Hold, Kin, Message};
 use peripatos_cluster::{Event, Request};
 
 use crate::world::{Index, World, description, id};
@@ -21,6 +23,16 @@ fn kin(root: Pid, parent: Pid) -> Option<Kin> {
         devices,
         handler: false,
     })
+}
+
+/// A child that is a handler, which has begun at that node.
+fn handler(world: &mut World, at: Index, number: u64, root: &Description) -> Pid {
+    let plain = description(number, id(0));
+    let kin = kin(root.pid, root.pid).map(|kin| Kin { handler: true, ..kin });
+    let process = Description { kin, ..plain };
+    world.host(at).running.insert(process.pid);
+    world.tell(at, Event::Born(process.clone()));
+    process.pid
 }
 
 /// A root of node 0, and its description.
@@ -43,8 +55,7 @@ pub(crate) fn child(world: &mut World, at: Index, number: u64, root: &Descriptio
 }
 
 fn migrate(world: &mut World, at: Index, pid: Pid, to: Index) {
-    let command =
-        peripatos_cluster::message::Command::Migrate { pid, to: id(to), hold: Hold::UntilReleased };
+    let command = Command::Migrate { pid, to: id(to), hold: Hold::UntilReleased };
     world.ask(0, Request::Command { node: id(at), command });
     world.settle();
 }
@@ -78,6 +89,31 @@ fn a_family_ends_with_its_root_wherever_it_is() {
     let ended: Vec<Pid> = world.host(0).told.iter().map(|(pid, _)| *pid).collect();
     assert!(children.iter().all(|child| ended.contains(child)), "{ended:?}");
     assert!(children.iter().all(|child| world.place(*child).is_none()));
+}
+
+#[test]
+fn handlers_move_as_others_do_and_a_node_with_them_can_be_emptied() {
+    let mut world = World::new(2);
+    let root = root(&mut world);
+    world.host(1).codes.extend([root.code, [9; 32]]);
+    let handlers = [2, 3].map(|number| handler(&mut world, 0, number, &root));
+    world.settle();
+    migrate(&mut world, 0, handlers[0], 1);
+    assert_eq!(world.place(handlers[0]), Some(1));
+    // By hand, and by whoever empties a node.
+    migrate(&mut world, 1, handlers[0], 0);
+    world.ask(0, Request::Command { node: id(0), command: Command::Drain { on: true } });
+    for _ in 0..10 {
+        // One at a time.
+        world.settle();
+        world.pass(Duration::from_millis(200));
+    }
+    world.settle();
+    for pid in [root.pid, handlers[0], handlers[1]] {
+        assert_eq!(world.place(pid), Some(1), "{pid}");
+    }
+    exit(&mut world, 1, root.pid);
+    assert!(handlers.iter().all(|handler| world.place(*handler).is_none()));
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) fn empty() -> Image {
         pid: Pid::from_bits(0),
         sequence: 0,
         stage: Stage::Start,
+        buffer: (0, 0),
         strings: Strings::default(),
         memories: Vec::new(),
         globals: Vec::new(),
@@ -130,6 +131,8 @@ fn write_head(to: &mut Vec<u8>, image: &Image) {
         Stage::Spawned => 3,
     });
     to.extend((image.frame_count as u64).to_le_bytes());
+    to.extend(image.buffer.0.to_le_bytes());
+    to.extend(image.buffer.1.to_le_bytes());
 }
 
 fn read_head(from: &mut Parser<'_>, image: &mut Image) -> Result<(), ImageError> {
@@ -150,6 +153,7 @@ fn read_head(from: &mut Parser<'_>, image: &mut Image) -> Result<(), ImageError>
         _ => return Err(from.damaged()),
     };
     image.frame_count = usize::try_from(from.u64()?).map_err(|_| from.damaged())?;
+    image.buffer = (from.u32()?, from.u32()?);
     Ok(())
 }
 

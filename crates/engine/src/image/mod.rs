@@ -42,6 +42,8 @@ pub struct Image {
     /// Number of the request that the process makes next, or makes again.
     pub(crate) sequence: u64,
     pub(crate) stage: Stage,
+    /// Of a handler: where in its memory messages are put, and how many bytes.
+    pub(crate) buffer: (u32, u32),
     pub(crate) strings: Strings,
     pub(crate) memories: Vec<MemoryImage>,
     pub(crate) globals: Vec<GlobalImage>,

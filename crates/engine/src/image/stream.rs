@@ -21,7 +21,7 @@ use crate::ImageError;
 /// First bytes of an image.
 const MAGIC: [u8; 8] = *b"peripat\n";
 /// Version of the format that this build writes, and the only one that it reads.
-pub const IMAGE_VERSION: u32 = 2;
+pub const IMAGE_VERSION: u32 = 3;
 
 /// What a reader is ready to take in.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ impl Default for ImageLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Section {
-    /// Hashes, settings, pid, sequence number, stage.
+    /// Hashes, settings, pid, sequence number, stage, a handler's buffer.
     Head = 1,
     /// Arguments and environment.
     Strings = 2,

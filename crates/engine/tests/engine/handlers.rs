@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use peripatos_abi::message::{Envelope, Kind};
 use peripatos_engine::{CaptureOptions, CodeKind, Form, Handled, Handler, Process, SpawnError};
 
 use crate::common::{Origin, load, options, pid, runtime, thaw_options, through_bytes};
@@ -84,6 +85,56 @@ fn a_handler_frozen_everywhere_answers_the_same() {
         assert!(freezes > 10, "{freezes}");
         assert_eq!(origin.output(pid()), b" one\n");
     }
+}
+
+/// Counts how often it was asked for its buffer and called, and adds what it is sent.
+const ACCOUNT: &str = r#"(module
+    (memory (export "memory") 1)
+    (global $sum (mut i32) (i32.const 0))
+    (func (export "peripatos_buffer") (result i64)
+        (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
+        (i64.or (i64.const 1024) (i64.shl (i64.const 48) (i64.const 32))))
+    (func (export "peripatos_handle") (param i32) (result i32)
+        (global.set $sum (i32.add (global.get $sum) (i32.load (i32.const 1056))))
+        (i32.store (i32.const 1056) (global.get $sum))
+        (i32.store (i32.const 1060) (i32.load (i32.const 0)))
+        (i32.const 8)))"#;
+
+#[test]
+fn a_handler_at_rest_goes_on_elsewhere_and_knows_its_buffer() {
+    let runtime = runtime();
+    let code = load(&runtime, &wat::parse_str(ACCOUNT).unwrap(), CodeKind::Hot);
+    let origin = Origin::default();
+    let mut handler = Handler::spawn(&code, options(&origin, None)).unwrap();
+    let envelope = Envelope { from: pid(), transaction: 1, len: 4, kind: Kind::Message };
+    for round in 1..6_u32 {
+        assert_eq!(handler.room(), 16);
+        let handled = handler.deliver(envelope, &round.to_le_bytes()).unwrap();
+        assert_eq!(handled, Handled::Reply(8));
+        let sum = round * (round + 1) / 2;
+        assert_eq!(handler.reply(8).unwrap(), [sum.to_le_bytes(), 1_u32.to_le_bytes()].concat());
+        // It was to freeze, and has not been called since.
+        handler.control().freeze();
+        let mut process = handler.into_process();
+        assert_eq!((process.form(), process.frames()), (Form::Handler, 0));
+        let image = process.capture(CaptureOptions::default()).unwrap();
+        handler = if round % 2 == 0 {
+            Handler::of(process).map_err(|(_, error)| error).unwrap()
+        } else {
+            Handler::thaw(&code, &through_bytes(&image), thaw_options(&origin, None)).unwrap()
+        };
+        assert!(!handler.is_parked());
+    }
+}
+
+#[test]
+fn a_program_is_no_handler() {
+    let runtime = runtime();
+    let text = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
+    let code = load(&runtime, &wat::parse_str(text).unwrap(), CodeKind::Hot);
+    let process = Process::spawn(&code, options(&Origin::default(), None)).unwrap();
+    let (process, error) = Handler::of(process).err().unwrap();
+    assert!(matches!(error, SpawnError::NoEntry(_)) && process.form() == Form::Program);
 }
 
 /// Resumes until there is an answer; continuations are made on another thread meanwhile.

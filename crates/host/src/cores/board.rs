@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
-use peripatos_engine::{CodeKind, Handler, Process};
+use peripatos_engine::{CodeKind, Form, Handler, Process};
 use peripatos_kernel::{Body, Circle, Names, Place, principal};
 
 use super::execution::Execution;
@@ -190,6 +190,9 @@ impl Board {
         talking: Option<Box<Leaving>>,
         share: Option<Arc<Share>>,
     ) -> Result<(), RunError> {
+        if process.form() == Form::Handler {
+            return self.serve_again(process, talking);
+        }
         let core = self.least_loaded();
         let parcel = match self.enter(process, core, share) {
             Ok(parcel) => Parcel { talking, ..parcel },
@@ -218,17 +221,42 @@ impl Board {
         Ok(Parcel { tag, control, execution, talking: None, habits: Habits::default() })
     }
 
-    pub(super) fn serve(self: &Arc<Self>, mut handler: Box<Handler>) -> Result<(), ServeError> {
+    pub(super) fn serve(self: &Arc<Self>, handler: Box<Handler>) -> Result<(), ServeError> {
+        self.post_handler(handler, &mut None)
+    }
+
+    /// Takes a handler that was stopped, here or elsewhere.
+    fn serve_again(
+        self: &Arc<Self>,
+        process: Process,
+        mut talking: Option<Box<Leaving>>,
+    ) -> Result<(), RunError> {
+        let (process, refusal) = match Handler::of(process) {
+            Ok(handler) => match self.post_handler(Box::new(handler), &mut talking) {
+                Ok(()) => return Ok(()),
+                Err(ServeError { handler, refusal }) => (Box::new(handler.into_process()), refusal),
+            },
+            // Only plain code has no instance to be called.
+            Err((process, _)) => (process, Refusal::Plain),
+        };
+        Err(RunError { process, talking, refusal })
+    }
+
+    /// Sends a handler to a core; takes what it has under way, if it can.
+    fn post_handler(
+        self: &Arc<Self>,
+        mut handler: Box<Handler>,
+        talking: &mut Option<Box<Leaving>>,
+    ) -> Result<(), ServeError> {
         let core = self.least_loaded();
-        match self.enter_handler(&handler, core) {
-            Ok(tag) => {
-                handler.set_waker(handlers::waker(self, &tag));
-                let server = Server::Awake(handler);
-                self.send(core, Packet::Serve(Station { tag, server, talking: None }));
-                Ok(())
-            }
-            Err(refusal) => Err(ServeError { handler, refusal }),
-        }
+        let tag = match self.enter_handler(&handler, core) {
+            Ok(tag) => tag,
+            Err(refusal) => return Err(ServeError { handler, refusal }),
+        };
+        handler.set_waker(handlers::waker(self, &tag));
+        let station = Station { tag, server: Server::Awake(handler), talking: talking.take() };
+        self.send(core, Packet::Serve(station));
+        Ok(())
     }
 
     /// Takes a handler onto the board, as one of this core.
@@ -307,9 +335,6 @@ impl Board {
     }
 
     pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
-        if self.registry.handler(pid).is_some() {
-            return Err(NotHere(pid));
-        }
         let (tag, control, new) = self.registry.wish(pid, Wish::Freeze)?;
         if new {
             // First the request, then the turn: else the turn might be over before it.

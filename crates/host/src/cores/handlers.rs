@@ -41,7 +41,8 @@ pub(super) fn attend(board: &Board, number: usize, tag: Arc<Tag>) {
     }
     match tag.wish() {
         Wish::Kill => end(board, tag.pid()),
-        Wish::Freeze | Wish::None => {
+        Wish::Freeze => stop(board, &tag),
+        Wish::None => {
             if let Some(core) = tag.take_shift() {
                 give(board, number, &tag, core);
             }
@@ -73,10 +74,32 @@ pub(super) fn give(board: &Board, number: usize, tag: &Arc<Tag>, core: usize) ->
 /// What a handler waited for may be there.
 pub(super) fn resume(board: &Board, number: usize, tag: Arc<Tag>) {
     match tag.core() {
-        // One that comes goes on in any case.
-        Some(core) if core == number => talk::resume_handler(tag.pid()),
+        // One that comes goes on in any case; one that is to stand still does not.
+        Some(core) if core == number && tag.wish() == Wish::None => {
+            talk::resume_handler(tag.pid());
+        }
+        Some(core) if core == number => {}
         Some(core) => board.send(core, Packet::Resume(tag)),
         None => {}
+    }
+}
+
+/// Hands a handler out: at rest or parked, and awake.
+fn stop(board: &Board, tag: &Tag) {
+    let pid = tag.pid();
+    if board.registry.leave(tag) == Wish::Kill {
+        return end(board, pid);
+    }
+    match talk::extract_awake(pid, board.elsewhere()) {
+        Some((handler, leaving)) => board.tell(CoreEvent::Stopped {
+            process: handler.into_process(),
+            talking: Some(Box::new(leaving)),
+            cpu: Duration::ZERO,
+        }),
+        // A panic has taken it.
+        None if talk::is_handler(pid) => end(board, pid),
+        // There was no room to wake it.
+        None => tell_over(board),
     }
 }
 

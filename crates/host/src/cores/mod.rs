@@ -46,6 +46,7 @@ mod inbox;
 mod nested;
 mod outside;
 mod packet;
+mod parting;
 mod post;
 mod registry;
 mod sleep;
@@ -249,7 +250,7 @@ impl Cores {
         Ok(())
     }
 
-    /// Takes a new, thawed or frozen process: it is runnable from now on, on the core with the least
+    /// Takes a new, thawed or frozen process, or a handler that was stopped or thawed: it is runnable from now on, on the core with the least
     /// to do. A frozen one goes on where it stood (thaw in place).
     ///
     /// One that freezes without being asked to (`freeze_every`) goes on at once.
@@ -309,7 +310,7 @@ impl Cores {
     /// one answer.
     ///
     /// # Errors
-    /// The process is not here, or is a handler; no event will come.
+    /// The process is not here; no event will come.
     pub fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
         self.board.freeze(pid)
     }

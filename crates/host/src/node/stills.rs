@@ -213,7 +213,7 @@ pub(super) fn thaw(
     if talking.is_some() != luggage.process.kin.is_some() {
         return Err("what the image says of its kernel is not what was announced".to_owned());
     }
-    if talking.as_ref().is_some_and(|talking| talking.pid() != process.pid()) {
+    if talking.as_ref().is_some_and(|talking| !talking.is_of(&process)) {
         return Err("the image's kernel state is of another process".to_owned());
     }
     Ok(Arrived { process, exchange, luggage, baggage, talking: talking.map(Box::new) })

@@ -64,6 +64,25 @@ pub(crate) fn extract_handler(pid: Pid, to: Place) -> Option<(Server, Leaving)> 
     Some((server, extract(pid, to)?))
 }
 
+/// The same, awake. `None`: without room for it it has ended ([`next_over`]).
+pub(crate) fn extract_awake(pid: Pid, to: Place) -> Option<(Box<Handler>, Leaving)> {
+    let slot = with(|talk| talk.kernel.find(pid)).flatten()?;
+    let handler = match with(|talk| talk.take_handler(slot)).flatten()?.ready() {
+        Ok(handler) => handler,
+        Err(error) => {
+            cannot_wake(slot, error);
+            return None;
+        }
+    };
+    let _ = with(|talk| {
+        talk.surroundings.calls.set(slot.index(), None);
+        // It is awake where it goes.
+        talk.sleepers.remove(&pid);
+        *talk.seat(slot) = Seat::default();
+    });
+    Some((handler, extract(pid, to)?))
+}
+
 /// A handler is here from now on; it comes from another kernel, unless it has nothing under way.
 pub(crate) fn adopt_server(server: Server, talking: Option<Leaving>) {
     let _ = with(|talk| {
@@ -138,7 +157,6 @@ impl Talk {
     /// Begins a call, for a sender whose message this is: puts it into the handler's memory, if that is awake.
     #[inline]
     pub(super) fn begin(&mut self, to: Slot, message: &[u8]) -> Begun {
-        self.calls += 1;
         let before = self.surroundings.calls.enter(to.index());
         let mut server = self.take_handler(to);
         let envelope = self.kernel.envelope(to, message.len() as u32);
@@ -178,7 +196,8 @@ pub(super) fn call(from: Slot, begun: Begun, memory: &mut [u8], message: Span) -
         talk.surroundings.calls.leave(before);
         let answer = talk.kernel.end_call(from, to, outcome(&handled, &mut handler), memory);
         // What nearly always happens, in one borrow.
-        if matches!(answer, Ok(_) | Err(Status::Wait)) {
+        let seats = matches!(answer, Ok(_) | Err(Status::Wait));
+        if seats && !matches!(handled, Ok(Handled::Frozen)) {
             talk.seat(to).handler = Some(handler);
         } else {
             left = Some(handler);
@@ -237,6 +256,8 @@ fn call_alone(slot: Slot) {
 
 fn resume(slot: Slot) {
     let parked = with(|talk| {
+        // Another one may have its seat by now.
+        talk.kernel.pid(slot)?;
         let handler = talk.seat(slot).handler.take_if(|handler| handler.is_parked())?;
         talk.surroundings.calls.enter(slot.index());
         Some(handler)
@@ -252,6 +273,8 @@ fn resume(slot: Slot) {
 
 /// After a call: to its seat, or to its end.
 fn put_back(slot: Slot, mut handler: Box<Handler>, handled: Result<Handled, ProcessError>) {
+    // Whoever wants it to stand still comes for it; else it goes on, for a test has frozen it.
+    let frozen = matches!(handled, Ok(Handled::Frozen)).then(|| handler.waker());
     let end = match handled {
         Ok(Handled::Reply(len)) if handler.reply(len).is_some() => None,
         Ok(Handled::Pending | Handled::Frozen | Handled::Later) => None,
@@ -266,6 +289,7 @@ fn put_back(slot: Slot, mut handler: Box<Handler>, handled: Result<Handled, Proc
     match end {
         None => {
             let _ = with(|talk| talk.seat(slot).handler = Some(handler));
+            frozen.into_iter().for_each(Waker::wake);
         }
         Some(end) => {
             drop(handler);

@@ -31,7 +31,7 @@ use std::time::Instant;
 use deadlines::Deadlines;
 use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
-use peripatos_engine::{Handler, SleepingHandler};
+use peripatos_engine::{self as engine, Handler, Process, SleepingHandler};
 use peripatos_kernel::{
     Circle, DecodeError, Form, Kernel, Moving, Names, Packet, Place, Slot, Woken,
 };
@@ -46,7 +46,7 @@ pub use family::{
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
-pub(crate) use handlers::{adopt_server, extract_handler};
+pub(crate) use handlers::{adopt_server, extract_awake, extract_handler};
 pub use line::Line;
 pub use share::Share;
 pub(crate) use sleep::{
@@ -121,6 +121,8 @@ struct Seat {
     asleep: Option<Box<SleepingHandler>>,
     /// When the handler was taken last.
     since_ns: u64,
+    /// Whom it called last within this kernel, two of them.
+    partners: [Option<Slot>; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +177,17 @@ impl Leaving {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Whether it is this process's, and says of it what is so.
+    #[must_use]
+    pub fn is_of(&self, process: &Process) -> bool {
+        let (form, parked) = match process.form() {
+            engine::Form::Program => (Form::Fiber, false),
+            engine::Form::Handler => (Form::Handler, process.frames() > 0),
+        };
+        let moving = &self.moving;
+        (moving.pid(), moving.form(), moving.is_serving()) == (process.pid(), form, parked)
     }
 
     /// What it has under way, for an image.
@@ -249,6 +262,16 @@ pub(crate) fn calls() -> u64 {
     with(|talk| talk.calls).unwrap_or_default()
 }
 
+/// Whom a process called last among those here.
+pub(crate) fn partners(pid: Pid) -> [Option<Pid>; 2] {
+    let partners = with(|talk| {
+        let slot = talk.kernel.find(pid)?;
+        let partners = talk.seat(slot).partners;
+        Some(partners.map(|partner| talk.kernel.pid(partner?)))
+    });
+    partners.flatten().unwrap_or_default()
+}
+
 /// A packet has come.
 pub fn arrived(packet: Packet) {
     let _ = with(|talk| {
@@ -317,18 +340,32 @@ impl Talk {
         &mut self.seats[slot.index()]
     }
 
+    /// A process calls another one, which runs within its slice.
+    #[inline]
+    fn note_call(&mut self, from: Slot, to: Slot) {
+        self.calls += 1;
+        let partners = &mut self.seat(from).partners;
+        if partners[0] != Some(to) {
+            *partners = [Some(to), partners[0]];
+        }
+    }
+
     fn add(&mut self, pid: Pid, form: Form, parent: Option<Pid>) -> Option<Slot> {
         self.look_at_clock();
-        match parent {
-            Some(parent) => self.kernel.add_child(pid, form, parent),
-            None => self.kernel.add(pid, form),
-        }
+        let slot = match parent {
+            Some(parent) => self.kernel.add_child(pid, form, parent)?,
+            None => self.kernel.add(pid, form)?,
+        };
+        self.seat(slot).partners = [None; 2];
+        Some(slot)
     }
 
     fn take_in(&mut self, leaving: Leaving) -> Option<Slot> {
         let Leaving { mut moving, deadline, since } = leaving;
         moving.has_waited(since.elapsed().as_nanos() as u64);
+        self.look_at_clock();
         let slot = self.kernel.adopt(moving)?;
+        self.seat(slot).partners = [None; 2];
         deadline.into_iter().for_each(|at| self.deadlines.set(slot, at));
         Some(slot)
     }

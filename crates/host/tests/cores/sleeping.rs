@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
 use peripatos_engine::{
-    Code, CodeKind, Form, Handler, Limits, LoadOptions, Process, ProcessOptions, Runtime, Settings,
+    CaptureOptions, Code, CodeKind, Form, Handler, Image, ImageLimits, Limits, LoadOptions,
+    Process, ProcessOptions, Runtime, Settings, ThawOptions,
 };
 use peripatos_host::cores::{CoreEvent, Cores, Outside, ProcessEnd, Sample};
 use peripatos_host::origin::Origin;
-use peripatos_host::talk::Line;
+use peripatos_host::talk::{Leaving, Line};
 use peripatos_kernel::{Names, Packet};
 
 use crate::desk::Dice;
@@ -70,6 +71,10 @@ pub(crate) struct Dormitory {
     shelf: Shelf,
     events: Receiver<CoreEvent>,
     pub(crate) ended: BTreeMap<Pid, ProcessEnd>,
+    /// Their programs.
+    codes: BTreeMap<Pid, Code>,
+    /// Handlers that have stopped.
+    pub(crate) stopped: usize,
     last: u64,
 }
 
@@ -82,7 +87,8 @@ impl Dormitory {
         let cores = Cores::start_with(cores, 0, outside, awake_max, tell).unwrap();
         let settings = Settings { stack_bytes: 1 << 20, ..Settings::default() };
         let runtime = Runtime::new(settings).unwrap();
-        Dormitory { cores, runtime, shelf, events, ended: BTreeMap::new(), last: 0 }
+        let (ended, codes) = (BTreeMap::new(), BTreeMap::new());
+        Dormitory { cores, runtime, shelf, events, ended, codes, stopped: 0, last: 0 }
     }
 
     fn load(&self, text: &str) -> Code {
@@ -106,6 +112,7 @@ impl Dormitory {
             freeze_every: None,
         };
         let line = Box::new(Line::new(pid));
+        self.codes.insert(pid, code.clone());
         match code.form() {
             Form::Program => {
                 let mut process = Process::spawn(code, options).unwrap();
@@ -126,10 +133,39 @@ impl Dormitory {
         self.spawn(&code)
     }
 
+    /// A handler becomes bytes, and another one of them, as on its way to another node.
+    fn carry(&mut self, mut process: Process, leaving: &Leaving) -> (Process, Leaving) {
+        self.stopped += 1;
+        let mut bytes = Vec::new();
+        let image = process.capture(CaptureOptions::default()).unwrap();
+        image.write_to(&mut bytes).unwrap();
+        let (pid, memory_len) = (process.pid(), process.memory_len());
+        let options = ThawOptions {
+            pid: None,
+            devices: process.into_devices(),
+            limits: Limits::default(),
+            freeze_every: None,
+        };
+        let image = Image::read_from(&mut &bytes[..], ImageLimits::default()).unwrap();
+        let mut handler = Handler::thaw(&self.codes[&pid], &image, options).unwrap();
+        handler.set_messages(Box::new(Line::new(pid)));
+        let leaving = Leaving::decode(&leaving.encode(), memory_len, None).unwrap();
+        let process = handler.into_process();
+        assert!(leaving.is_of(&process), "{leaving:?}");
+        (process, leaving)
+    }
+
     /// Lets time pass; processes that stop go on.
     pub(crate) fn pass(&mut self, time: Duration) {
         match self.events.recv_timeout(time) {
             Ok(CoreEvent::Stopped { process, talking, .. }) => {
+                let (process, talking) = match process.form() {
+                    Form::Program => (process, talking),
+                    Form::Handler => {
+                        let (process, leaving) = self.carry(process, &talking.unwrap());
+                        (process, Some(Box::new(leaving)))
+                    }
+                };
                 self.cores.run_on(process, talking).unwrap();
             }
             Ok(CoreEvent::Ended { pid, end, .. }) => {

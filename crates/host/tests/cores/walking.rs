@@ -1,8 +1,9 @@
-//! Handlers that go from core to core all the time, at rest, asleep or parked, while others call them.
+//! Handlers that go from core to core all the time, at rest, asleep or parked, and become images, while others call them.
 
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
+use peripatos_host::cores::Sample;
 
 use crate::desk::Dice;
 use crate::programs::{PAIR_UP, PASS_ON, handler, program};
@@ -45,7 +46,9 @@ const PAIR_ON: &str = "
 /// first, and by one that replies later.
 #[test]
 fn handlers_that_walk_miss_nothing_and_hear_nothing_twice() {
-    for (cores, awake_max) in [(1, 6_000), (2, 6_000), (4, 6_000), (2, 0)] {
+    for (cores, awake_max, freezes) in
+        [(1, 6_000, false), (2, 6_000, false), (4, 6_000, true), (2, 0, true)]
+    {
         let mut house = Dormitory::new(cores, awake_max);
         let counter = house.program(&handler(NOBODY, COUNT));
         let back = house.program(&handler(NOBODY, ECHO));
@@ -60,19 +63,31 @@ fn handlers_that_walk_miss_nothing_and_hear_nothing_twice() {
         clients.extend([(); 2].map(|()| house.program(&program(pairs, PAIR_ON))));
         let servers = [counter, back, front, pairs];
         let begun = Instant::now();
-        let (mut dice, mut seen) = (Dice(7), vec![0_u32; cores]);
+        let mut dice = Dice(7);
         while clients.iter().any(|client| !house.ended.contains_key(client)) {
             let server = servers[dice.roll(4) as usize];
             let _ = house.cores.shift_handler(server, dice.roll(cores as u64) as usize);
-            let samples = house.cores.sample();
-            samples.iter().filter(|one| one.pid == counter).for_each(|one| seen[one.core] += 1);
+            if freezes && dice.roll(4) == 0 {
+                // Or it stands still already.
+                let _ = house.cores.freeze(servers[dice.roll(4) as usize]);
+            }
             house.pass(Duration::from_micros(50));
             assert!(begun.elapsed() < PATIENCE, "an answer that does not come");
         }
         for client in clients {
             assert_eq!(house.exit_code(client), 42, "{cores} cores");
         }
-        assert!(seen.iter().all(|times| *times > 0), "{seen:?}");
+        assert_eq!(house.stopped > 0, freezes, "{}", house.stopped);
+        for core in 0..cores {
+            let is_here = |sample: &Sample| sample.pid == counter && sample.core == core;
+            while !house.cores.sample().iter().any(is_here) {
+                // It may just stand still.
+                let _ = house.cores.shift_handler(counter, core);
+                house.pass(Duration::from_millis(1));
+                assert!(begun.elapsed() < PATIENCE, "a handler that does not come");
+            }
+        }
+        house.wait_until(|samples| samples.len() == servers.len());
         for server in servers {
             house.cores.kill(server).unwrap();
             house.wait_until(|samples| samples.iter().all(|sample| sample.pid != server));
