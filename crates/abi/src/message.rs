@@ -81,7 +81,7 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// Bytes of what a new process is given as its argument, and of its arguments as a command ([`Status::TooLong`]).
 pub const ARGUMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 /// Processes that one watches, by monitors and links ([`Status::TooMany`]).
-pub const WATCHES_MAX: usize = 4_096;
+pub const WATCHES_MAX: usize = 131_072;
 /// Bytes of a pid in a guest's memory.
 pub const PID_BYTES: usize = 16;
 
@@ -134,7 +134,8 @@ pub enum Status {
     /// sender's memory that was not lent so.
     #[error("not permitted")]
     NotPermitted = -14,
-    /// The run or the node has as many processes as it may have, or the caller watches [`WATCHES_MAX`] already.
+    /// The run or the node has as many processes as it may have, or the caller watches [`WATCHES_MAX`] already, or its
+    /// program may keep no more.
     #[error("too many processes")]
     TooMany = -15,
 }

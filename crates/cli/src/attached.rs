@@ -2,7 +2,7 @@
 
 use crate::cluster;
 use crate::exit::{Code, End, Failure, Result};
-use crate::family::Failures;
+use crate::family::{Failures, Notices};
 use crate::signals;
 use peripatos_cluster::message::{End as ProcessEnd, FailureKind};
 use peripatos_host::node::protocol::{Start, Wasms};
@@ -37,6 +37,8 @@ pub(crate) fn run(
         }
     };
     let mut services = Services::new(origin, pid, move || notified.notify_one(), tell);
+    let mut notices = Notices::default();
+    services.on_notice(move |text| notices.tell(text));
     let attached =
         client.start(start, programs).map_err(|error| cluster::failure(&name, &error))?;
     started();

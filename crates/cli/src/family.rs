@@ -4,12 +4,14 @@ use crate::exit::{Code, End, Failure, Result, say};
 use crate::{program, signals};
 use peripatos_abi::Pid;
 use peripatos_abi::device::Devices;
+use peripatos_cluster::deadlock_text;
 use peripatos_engine::{
     Code as Program, Form, Handler, LoadOptions, Process, ProcessError, ProcessOptions, Runtime,
 };
 use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd};
 use peripatos_host::origin::{Heirs, Origin};
-use peripatos_host::talk::{Birth, Family, Home, Line, Member, Rules};
+use peripatos_host::talk::{Birth, Family, Home, Line, Member, Rules, no_program};
+use peripatos_kernel::Circle;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -109,11 +111,18 @@ pub(crate) fn run(start: Start) -> Result<End> {
     if form == Form::Handler {
         say(format_args!("{name}: {pid} serves until it is ended"));
     }
-    let mut failures = Failures::default();
+    let (mut failures, mut notices) = (Failures::default(), Notices::default());
     loop {
         // The cores are there, and hold the other end.
         let Ok(event) = events.recv() else { return Ok(End::Exit(Code::Internal.number())) };
-        let CoreEvent::Ended { pid: of, end, .. } = event else { continue };
+        let (of, end) = match event {
+            CoreEvent::Ended { pid, end, .. } => (pid, end),
+            CoreEvent::Deadlock(circle) => {
+                notices.tell(&household.circle(&circle, pid, &name));
+                continue;
+            }
+            CoreEvent::Stopped { .. } => continue,
+        };
         if of == pid {
             return of_root(&name, end);
         }
@@ -140,6 +149,21 @@ impl Failures {
     }
 }
 
+/// Tells of what the user should know, as of processes that were waiting for each other: not for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Notices(usize);
+
+impl Notices {
+    pub(crate) fn tell(&mut self, text: &str) {
+        self.0 += 1;
+        match self.0 {
+            ..=TOLD_MAX => say(text),
+            _ if self.0 == TOLD_MAX + 1 => say("there is more of this kind, which is not told"),
+            _ => {}
+        }
+    }
+}
+
 fn begin(
     cores: &Cores,
     family: &Arc<Family>,
@@ -157,7 +181,8 @@ fn begin(
         Form::Program => {
             let mut process = Process::spawn(&code, options).map_err(failed)?;
             process.set_messages(line);
-            cores.run(process).map_err(|error| refused(error.refusal))
+            let run = cores.run_within(process, None, family.share());
+            run.map_err(|error| refused(error.refusal))
         }
         Form::Handler => {
             let mut handler = Handler::spawn(&code, options).map_err(failed)?;
@@ -190,6 +215,14 @@ struct Household {
 }
 
 impl Household {
+    /// For people. `root`: the first of them, and what its program is called.
+    fn circle(&self, circle: &Circle, root: Pid, name: &str) -> String {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        deadlock_text(&circle.pids, circle.len, |pid| {
+            if pid == root { Some(name.to_owned()) } else { names.get(&pid).cloned() }
+        })
+    }
+
     fn forget(&self, pid: Pid) -> String {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.remove(&pid).unwrap_or_default()
@@ -199,6 +232,10 @@ impl Household {
 impl Home for Household {
     fn devices(&self, _: Pid) -> Box<dyn Devices> {
         Box::new(self.heirs.clone())
+    }
+
+    fn lacks(&self, program: &str) {
+        say(no_program(program));
     }
 
     fn born(&self, birth: Birth<'_>) {

@@ -9,6 +9,7 @@ mod bench;
 mod cluster;
 mod commands;
 mod console;
+mod cpu_max;
 mod cpus;
 mod demo;
 mod detached;

@@ -76,11 +76,74 @@ fn what_is_not_there_is_refused() {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output.stderr));
     };
     check(&[&parent], 113);
+    let lacking = text(&user.output(["run", "--local", &parent]).stderr);
+    assert!(
+        lacking.contains("no program `child` to spawn: give it with --with child="),
+        "{lacking}"
+    );
+    for wrong in ["0", "many", "-5%"] {
+        check(&["--cpu-max", wrong, &parent], 2);
+    }
+    check(&["--cpu-max", "50%", "--plain", &parent], 2);
     check(&["--with", &child, "--processes-max", "1", &parent], 115);
     check(&["--with", "=x", &parent], 2);
     check(&["--with", "gone.wasm", &parent], 66);
     check(&["--with", &child, "--with", &child, &parent], 2);
     check(&["--with", &child, "--plain", &parent], 2);
+}
+
+#[test]
+fn messages_that_wait_are_limited() {
+    let user = User::new();
+    // Its child never takes the message, which is longer than what is free.
+    let parent = r#"
+        (data (i32.const 0) "child")
+        (func (export "_start")
+            (call $done (call $spawn (i32.const 0) (i32.const 5) (i32.const 0) (i32.const 0)
+                (i32.const 0) (i32.const 0) (i32.const 32)))
+            (call $done (call $send_now (i32.const 32) (i32.const 1024) (i32.const 2000)
+                (i32.const 64) (i32.const 0))))"#;
+    let parent = program(&user, "parent", parent).display().to_string();
+    let child = "(func (export \"_start\") (loop $on (br $on)))";
+    let child = program(&user, "child", child).display().to_string();
+    let words = ["run", "--local", "--messages-max", "0", "--with", &child, &parent];
+    let output = user.output(words);
+    assert_eq!(output.status.code(), Some(109), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_deadlock_is_told_of() {
+    let user = User::new();
+    let spawns = r#"
+        (data (i32.const 0) "child")
+        (func (export "_start")
+            (call $done (call $spawn (i32.const 0) (i32.const 5) (i32.const 0) (i32.const 0)
+                (i32.const 0) (i32.const 0) (i32.const 32)))
+            (call $done (call $send_now (i32.const 32) (i32.const 64) (i32.const 1)
+                (i32.const 64) (i32.const 0))))"#;
+    let asks = r#"
+        (func (export "_start")
+            (call $done (call $parent (i32.const 32)))
+            (call $done (call $send_now (i32.const 32) (i32.const 64) (i32.const 1)
+                (i32.const 64) (i32.const 0))))"#;
+    let parent = program(&user, "parent", spawns).display().to_string();
+    let child = program(&user, "child", asks).display().to_string();
+    let output = user.output(["run", "--local", "--with", &child, &parent]);
+    let errors = text(&output.stderr);
+    assert!(matches!(output.status.code(), Some(102 | 107)), "{errors}");
+    assert!(errors.contains("peri: deadlock: ") && errors.contains("child p"), "{errors}");
+}
+
+#[test]
+fn a_program_that_talks_to_nobody_keeps_to_its_share_and_is_the_same() {
+    let user = User::new();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let fib = root.join("guests/fib.wasm").display().to_string();
+    let output = user.output(["run", "--local", "--cpu-max", "20%", &fib, "22"]);
+    assert_eq!(
+        (text(&output.stdout).as_str(), output.status.code()),
+        ("fib 22 = 17711\n", Some(0))
+    );
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Node {
     /// Another node asks for work.
     pub(crate) fn asked(&mut self, from: NodeId, sample: LoadSample, out: &mut Vec<Action>) {
         self.heard_load(from, sample);
-        let candidates = self.processes.candidates(self.now, false);
+        let candidates = self.processes.candidates(self.now);
         // Processes that are on their way here have come for a reason: they are not counted as spare.
         let own = Load { runnable: self.processes.runnable(), ..load(self.own_sample()) };
         let given = balancer::what_to_give(own, load(sample), &candidates);
@@ -66,8 +66,7 @@ impl Node {
 
     /// A node that is being emptied sends everything away, one process a look.
     fn send_away(&mut self, out: &mut Vec<Action>) {
-        let candidates = self.processes.candidates(self.now, true);
-        let first = candidates.iter().map(|candidate| candidate.process).min();
+        let first = self.processes.first_to_leave();
         let to = balancer::where_to_send(self.peers.loads(self.now));
         if let (Some(pid), Some(to)) = (first, to) {
             self.send_one_away(pid, to, out);

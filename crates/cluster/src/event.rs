@@ -5,7 +5,7 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 
 use crate::message::{
-    Answer, CodeHash, Command, Description, End, Luggage, Message, MigrationId, ProcessRow,
+    Answer, CodeHash, Command, Description, Doing, End, Luggage, Message, MigrationId, ProcessRow,
     RowOfNode,
 };
 use crate::{Incarnation, NodeId};
@@ -162,6 +162,20 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// What the cores know, of what [`Action::Survey`] has asked for.
+    Surveyed {
+        /// Its number.
+        survey: u64,
+        /// Those that are there, each once.
+        doings: Vec<(Pid, Doing)>,
+    },
+    /// Processes were waiting for each other in a circle; one of them has been told.
+    Deadlock {
+        /// The first of them, in order; one runs here.
+        circle: Vec<Pid>,
+        /// How many there are.
+        len: u32,
+    },
     /// A local client asks.
     Request {
         /// Its number.
@@ -259,6 +273,20 @@ pub enum Action {
         pid: Pid,
         /// How.
         end: End,
+    },
+    /// Ask the cores what these do: answered by `Surveyed`.
+    Survey {
+        /// Its number.
+        survey: u64,
+        /// Which.
+        pids: Vec<Pid>,
+    },
+    /// Tell the attached origin of a process that it was in a circle.
+    TellDeadlock {
+        /// Which.
+        pid: Pid,
+        /// In words.
+        text: String,
     },
     /// Answer a local client.
     Respond {

@@ -1,12 +1,13 @@
 //! Families: processes that others have spawned, and that end with the first of them.
 //!
-//! Who belongs to whom is known at the node where the family's origin is attached. Where that node is gone nobody knows it
-//! any more, and its processes go on one by one.
+//! Who belongs to whom is known at the node where the family's origin is attached. Where that node is gone for good nobody
+//! could end what is left any more: each node ends what it has of it.
 
 use peripatos_abi::Pid;
 
 use crate::NodeId;
 use crate::event::Action;
+use crate::homes::Home;
 use crate::message::{Command, Description, Kin, Message};
 use crate::mutation::Mutation;
 use crate::node::Node;
@@ -16,7 +17,7 @@ impl Node {
     /// A process here has spawned another one.
     pub(crate) fn born(&mut self, description: Description, out: &mut Vec<Action>) {
         let (origin, own) = (description.origin, self.config.node);
-        self.processes.0.insert(description.pid, Process::new(description.clone()));
+        self.processes.insert(Process::new(description.clone()));
         if origin == own {
             self.heard_of_birth(own, description, out);
         } else {
@@ -59,12 +60,40 @@ impl Node {
     }
 
     /// A process is over. If it was the first of a family, so are the others.
-    pub(crate) fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
+    pub(crate) fn end_family_of(&mut self, pid: Pid, home: &Home, out: &mut Vec<Action>) {
+        // Each of a large family ends once: only for its first one all are looked at.
+        if home.is_root() {
+            self.end_family(pid, out);
+        }
+    }
+
+    fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
         if self.does_wrong(Mutation::FamilyGoesOn) {
             return;
         }
         for (pid, at) in self.homes.end_family(root) {
             self.kill_at(pid, at, out);
+        }
+    }
+
+    /// A node is gone for good. Processes whose origins were attached there have none any more; those of a family end, as
+    /// they would if the family's first one did.
+    pub(crate) fn origins_node_gone(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        let mut ended = 0;
+        for (pid, _) in self.processes.of_origin(node) {
+            let process = self.processes.0.get(&pid);
+            if process.is_some_and(|process| process.description.kin.is_some()) {
+                // It is here: it was just found.
+                ended += usize::from(self.kill(pid, out).is_ok());
+            } else {
+                out.push(Action::OriginGone(pid));
+            }
+        }
+        if ended > 0 {
+            let name = self.peers.name(node);
+            out.push(Action::Log(format!(
+                "{ended} processes of families that were started at node {name} end: it is gone"
+            )));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The processes whose origin is attached to this node, wherever they run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use peripatos_abi::Pid;
 
@@ -26,10 +26,19 @@ pub(crate) struct Home {
     astray: bool,
 }
 
-/// All of them.
+impl Home {
+    /// Whether it was the first of a family.
+    pub(crate) fn is_root(&self) -> bool {
+        self.process.kin.as_ref().is_some_and(|kin| kin.root == self.process.pid)
+    }
+}
+
+/// All of them; and those whose node is gone, or was.
 #[derive(Debug, Default)]
 pub(crate) struct Homes {
     all: BTreeMap<Pid, Home>,
+    /// Those that are looked for: they have a time at which they are lost, or had one.
+    looked_for: BTreeSet<Pid>,
     /// Those that are over, for a while: a word of their births may come late.
     over: BTreeMap<Pid, Time>,
     /// Oldest first.
@@ -69,6 +78,11 @@ impl Homes {
     /// Whether no more are taken in.
     pub(crate) fn is_full(&self) -> bool {
         self.all.len() >= HOMES_MAX
+    }
+
+    /// Who that is, if it is one of them.
+    pub(crate) fn description(&self, pid: Pid) -> Option<&Description> {
+        self.all.get(&pid).map(|home| &home.process)
     }
 
     /// Whether that is one of them.
@@ -129,11 +143,12 @@ impl Homes {
     }
 
     /// All of them, as they would be listed while they are on their way. How they do, only the nodes know that run them.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = ProcessRow> {
-        self.all.values().map(|home| ProcessRow {
+    pub(crate) fn rows(&self, which: impl Fn(Pid) -> bool) -> impl Iterator<Item = ProcessRow> {
+        self.all.iter().filter(move |(pid, _)| which(**pid)).map(|(_, home)| ProcessRow {
             process: home.process.clone(),
             node: home.at,
             state: RowState::Moving,
+            doing: None,
             core: None,
             cpu_ms: 0,
             memory_bytes: 0,
@@ -145,8 +160,9 @@ impl Homes {
 
     /// A node is gone.
     pub(crate) fn node_gone(&mut self, node: NodeId, now: Time) {
-        for home in self.all.values_mut().filter(|home| home.at == node) {
+        for (pid, home) in self.all.iter_mut().filter(|(_, home)| home.at == node) {
             home.lost_at.get_or_insert(now + LOST_AFTER);
+            self.looked_for.insert(*pid);
         }
     }
 
@@ -164,21 +180,24 @@ impl Homes {
 
     /// There is no node that cannot be reached, and could have those that are astray: unless they show up, they are lost.
     pub(crate) fn lose_astray(&mut self, now: Time) {
-        for home in self.all.values_mut().filter(|home| home.astray) {
+        for (pid, home) in self.all.iter_mut().filter(|(_, home)| home.astray) {
             home.lost_at.get_or_insert(now + LOST_AFTER);
+            self.looked_for.insert(*pid);
         }
     }
 
-    /// Takes those that did not show up in time, each with the node that had it.
-    pub(crate) fn take_lost(&mut self, now: Time) -> Vec<(Pid, NodeId)> {
-        let lost = |_: &Pid, home: &mut Home| home.lost_at.is_some_and(|at| at <= now);
-        let lost: Vec<_> =
-            self.all.extract_if(.., lost).map(|(pid, home)| (pid, home.at)).collect();
-        lost.iter().for_each(|(pid, _)| self.ended(*pid, now));
-        lost
+    /// Takes those that did not show up in time.
+    pub(crate) fn take_lost(&mut self, now: Time) -> Vec<(Pid, Home)> {
+        let Homes { all, looked_for, .. } = self;
+        let lost_at = |all: &BTreeMap<Pid, Home>, pid: &Pid| all.get(pid)?.lost_at;
+        // Who has shown up is not looked for any more.
+        looked_for.retain(|pid| lost_at(all, pid).is_some());
+        let lost = looked_for.extract_if(.., |pid| lost_at(all, pid).is_some_and(|at| at <= now));
+        let lost: Vec<Pid> = lost.collect();
+        lost.into_iter().filter_map(|pid| Some((pid, self.remove(pid, now)?))).collect()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.all.values().filter_map(|home| home.lost_at).min()
+        self.looked_for.iter().filter_map(|pid| self.all.get(pid)?.lost_at).min()
     }
 }

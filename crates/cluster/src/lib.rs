@@ -16,6 +16,7 @@ mod node;
 mod time;
 
 mod balance;
+mod deadlocks;
 mod families;
 mod homes;
 mod peers;
@@ -23,8 +24,10 @@ mod processes;
 mod requests;
 mod source;
 mod strays;
+mod survey;
 mod target;
 
+pub use deadlocks::deadlock_text;
 pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sample};
 pub use identity::{Incarnation, NodeId};
 pub use kept::Kept;

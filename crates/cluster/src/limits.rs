@@ -32,6 +32,12 @@ pub const ASK_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(120);
 /// A question to other nodes on behalf of a command is answered without those that are silent for so long.
 pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// A list waits so long for what the cores say of their processes.
+pub const SURVEY_WAIT_MAX: Duration = Duration::from_millis(500);
+/// Lists that wait for it; more go without.
+pub const SURVEYS_MAX: usize = 64;
+/// Of a circle of processes so many are named.
+pub const CIRCLE_PIDS_MAX: usize = 16;
 /// A command that was passed on may wait for a migration.
 pub const COMMAND_WAIT_MAX: Duration = Duration::from_secs(150);
 /// When a node is gone, what it ran may just have left it: so long its processes are not given up.

@@ -57,6 +57,10 @@ pub struct Kin {
     pub programs: Vec<(String, CodeHash)>,
     /// Processes that the family may have on a node.
     pub processes_max: u32,
+    /// Bytes of messages that may wait for their receivers on a node.
+    pub messages_bytes_max: u64,
+    /// How much of a node's CPUs the family may use, in thousandths of one. `None`: all there is.
+    pub cpu_permille_max: Option<u32>,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
     /// Who answers what it asks of its devices: whoever has this name. `None`: its origin.
@@ -223,6 +227,8 @@ pub struct ProcessRow {
     pub node: NodeId,
     /// How it is.
     pub state: RowState,
+    /// What it does, if its core has said.
+    pub doing: Option<Doing>,
     /// The core that last ran it.
     pub core: Option<u32>,
     /// Processor time so far, here and elsewhere.
@@ -250,6 +256,25 @@ pub enum RowState {
     InDoubt,
     /// It waits, and was put aside until something comes for it.
     Asleep,
+}
+
+/// What a process does, in QNX's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Doing {
+    /// It has a core.
+    Running,
+    /// It could run.
+    Ready,
+    /// It has sent, and this one has not taken the message.
+    Send(#[serde(with = "pid_bits")] Pid),
+    /// It waits for this one's reply. If that is on another node it may not have taken the message.
+    Reply(#[serde(with = "pid_bits")] Pid),
+    /// It waits for a message of anybody. A handler: it can be called.
+    Receive,
+    /// It waits for a message of this one.
+    ReceiveFrom(#[serde(with = "pid_bits")] Pid),
+    /// It waits for its devices.
+    Device,
 }
 
 /// A line of `peri nodes`.
@@ -493,6 +518,13 @@ pub enum Message {
         pid: Pid,
     },
 
+    /// To the origin's node: processes were waiting for each other in a circle.
+    Deadlock {
+        /// The first of them.
+        circle: Vec<Pid>,
+        /// How many there are.
+        len: u32,
+    },
     /// What runs at your place?
     List {
         /// The asker's number.

@@ -18,6 +18,7 @@ use crate::peers::Peers;
 use crate::processes::{Process, Processes, State};
 use crate::requests::Waiting;
 use crate::source::Outgoing;
+use crate::survey::{self, Survey};
 use crate::target::Incoming;
 use crate::{Incarnation, NodeId, Time};
 
@@ -38,6 +39,7 @@ pub struct Node {
     /// Ends that the origins' nodes have not heard of.
     pub(crate) unheard: BTreeMap<Pid, (NodeId, End)>,
     pub(crate) waiting: BTreeMap<u64, Waiting>,
+    pub(crate) surveys: BTreeMap<u64, Survey>,
     pub(crate) draining: bool,
     /// When we asked for work; `None`: no question is open.
     pub(crate) asked_at: Option<Time>,
@@ -72,6 +74,7 @@ impl Node {
             committed: BTreeMap::new(),
             unheard: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            surveys: BTreeMap::new(),
             draining: false,
             asked_at: None,
             next_balance: Time::default(),
@@ -104,6 +107,8 @@ impl Node {
             Event::RoomMade(migration) => self.room_made(migration, out),
             Event::Prepared(migration) => self.prepared(migration, out),
             Event::NotPrepared { migration, reason } => self.not_prepared(migration, reason, out),
+            Event::Surveyed { survey, doings } => self.surveyed(survey, doings, out),
+            Event::Deadlock { circle, len } => self.deadlocked(circle, len, out),
             Event::Request { id, request } => self.request(id, request, out),
         }
         self.due(out);
@@ -115,8 +120,10 @@ impl Node {
         let outgoing = self.outgoing.values().map(Outgoing::deadline);
         let incoming = self.incoming.values().map(|incoming| incoming.deadline);
         let waiting = self.waiting.values().map(|waiting| waiting.deadline);
+        let surveys = self.surveys.values().map(|survey| survey.deadline);
         let lost = self.homes.next_deadline();
-        outgoing.chain(incoming).chain(waiting).chain(lost).fold(self.next_balance, Time::min)
+        let deadlines = outgoing.chain(incoming).chain(waiting).chain(surveys).chain(lost);
+        deadlines.fold(self.next_balance, Time::min)
     }
 
     /// Whether nothing runs here and nothing is on its way: it can go without loss.
@@ -160,11 +167,12 @@ impl Node {
     fn due(&mut self, out: &mut Vec<Action>) {
         self.give_up_late_moves(out);
         self.drop_late(out);
+        self.end_late_surveys(out);
         self.answer_late(out);
-        for (pid, node) in self.homes.take_lost(self.now) {
-            let end = End::Lost { node: self.peers.name(node) };
+        for (pid, home) in self.homes.take_lost(self.now) {
+            let end = End::Lost { node: self.peers.name(home.at) };
             out.push(Action::TellOrigin { pid, end });
-            self.end_family(pid, out);
+            self.end_family_of(pid, &home, out);
         }
         self.balance(out);
     }
@@ -219,13 +227,8 @@ impl Node {
                     out.push(Action::OriginGone(pid));
                 }
             }
-            Message::List { request } => {
-                let processes = self.known_rows();
-                out.push(Action::Send {
-                    to: from,
-                    message: Message::Listed { request, processes },
-                });
-            }
+            Message::Deadlock { circle, len } => self.heard_of_deadlock(from, &circle, len, out),
+            Message::List { request } => self.survey(survey::Asker::Peer(from, request), out),
             Message::Listed { request, processes } => self.listed(from, request, processes, out),
             Message::Command { request, command } => {
                 self.command(Asker::Remote(from, request), command, out);
@@ -297,9 +300,7 @@ impl Node {
         self.peers.gone(node, incarnation);
         self.target_gone(node, incarnation, out);
         self.source_is(node, None);
-        for (pid, _) in self.processes.of_origin(node) {
-            out.push(Action::OriginGone(pid));
-        }
+        self.origins_node_gone(node, out);
         out.push(Action::NodeGone(node));
         if !self.does_wrong(Mutation::LossUnnoticed) {
             self.homes.node_gone(node, self.now);
@@ -332,15 +333,14 @@ impl Node {
     }
 
     fn started(&mut self, description: Description) {
-        let pid = description.pid;
         if description.origin == self.config.node {
             self.homes.started(description.clone());
         }
-        self.processes.0.insert(pid, Process::new(description));
+        self.processes.insert(Process::new(description));
     }
 
     fn ended(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
-        let Some(process) = self.processes.0.remove(&pid) else { return };
+        let Some(process) = self.processes.remove(pid) else { return };
         if let State::Leaving(migration) = process.state {
             self.ended_while_leaving(migration, out);
         }
@@ -359,9 +359,9 @@ impl Node {
     }
 
     fn tell_origin(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
-        if self.homes.remove(pid, self.now).is_some() {
+        if let Some(home) = self.homes.remove(pid, self.now) {
             out.push(Action::TellOrigin { pid, end });
-            self.end_family(pid, out);
+            self.end_family_of(pid, &home, out);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The processes that this node runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
@@ -74,44 +74,81 @@ impl Process {
         self.cpu_before + self.sample.map_or(Duration::ZERO, |sample| sample.cpu)
     }
 
+    fn is_asleep(&self) -> bool {
+        self.sample.is_some_and(|sample| sample.asleep)
+    }
+
+    fn can_leave(&self) -> bool {
+        self.state == State::Running
+    }
+
     /// Until the first sample a process counts as one that wants a core.
     pub(crate) fn runnable(&self) -> bool {
         self.sample.is_none_or(|sample| sample.runnable)
     }
 }
 
-/// All of them. A pid is there once.
+/// All of them. A pid is there once. Those that want a core stand apart, too: of many most wait, and what is done ten
+/// times a second looks at none of these.
 #[derive(Debug, Default)]
-pub(crate) struct Processes(pub(crate) BTreeMap<Pid, Process>);
+pub(crate) struct Processes(pub(crate) BTreeMap<Pid, Process>, BTreeSet<Pid>);
 
 impl Processes {
+    pub(crate) fn insert(&mut self, process: Process) {
+        let pid = process.description.pid;
+        self.note(pid, process.runnable());
+        self.0.insert(pid, process);
+    }
+
+    pub(crate) fn remove(&mut self, pid: Pid) -> Option<Process> {
+        self.note(pid, false);
+        self.0.remove(&pid)
+    }
+
+    fn note(&mut self, pid: Pid, runnable: bool) {
+        if runnable {
+            self.1.insert(pid);
+        } else {
+            self.1.remove(&pid);
+        }
+    }
+
     pub(crate) fn take_samples(&mut self, samples: Vec<Sample>) {
         for sample in samples {
-            if let Some(process) = self.0.get_mut(&sample.pid) {
-                process.memory_bytes = sample.memory_bytes;
-                process.sample = Some(sample);
+            let Some(process) = self.0.get_mut(&sample.pid) else { continue };
+            let was = process.runnable();
+            process.memory_bytes = sample.memory_bytes;
+            process.sample = Some(sample);
+            if was != sample.runnable {
+                self.note(sample.pid, sample.runnable);
             }
         }
     }
 
-    /// How many run or wait for a core; what is on its way out does not count.
-    pub(crate) fn runnable(&self) -> u32 {
-        let runnable = |process: &&Process| process.state == State::Running && process.runnable();
-        self.0.values().filter(runnable).count() as u32
+    /// Those that want a core, on their way out or not.
+    fn wanting(&self) -> impl Iterator<Item = &Process> {
+        self.1.iter().filter_map(|pid| self.0.get(pid))
     }
 
-    /// Those that the balancer may move. `everything`: also those that rest or wait.
-    pub(crate) fn candidates(&self, now: Time, everything: bool) -> Vec<Candidate<Pid>> {
-        let may_move = |process: &&Process| {
-            process.state == State::Running
-                && (everything || process.stays_until <= now && process.runnable())
-        };
+    /// How many run or wait for a core; what is on its way out does not count.
+    pub(crate) fn runnable(&self) -> u32 {
+        self.wanting().filter(|process| process.state == State::Running).count() as u32
+    }
+
+    /// The first of those that can leave, also if it rests or waits.
+    pub(crate) fn first_to_leave(&self) -> Option<Pid> {
+        self.0.iter().find(|(_, process)| process.can_leave()).map(|(pid, _)| *pid)
+    }
+
+    /// Those that the balancer may move.
+    pub(crate) fn candidates(&self, now: Time) -> Vec<Candidate<Pid>> {
+        let may_move = |process: &&Process| process.can_leave() && process.stays_until <= now;
         let candidate = |process: &Process| Candidate {
             process: process.description.pid,
             cpu: process.cpu(),
             memory_bytes: process.memory_bytes,
         };
-        self.0.values().filter(may_move).map(candidate).collect()
+        self.wanting().filter(may_move).map(candidate).collect()
     }
 
     /// Those whose origin is attached at that node, each with how often it has moved.
@@ -121,25 +158,25 @@ impl Processes {
         self.0.values().filter(of).map(entry).collect()
     }
 
-    /// `in_doubt`: whether that migration is.
+    /// Those that sleep, or the others. `in_doubt`: whether that migration is.
     pub(crate) fn rows(
         &self,
+        asleep: bool,
         node: NodeId,
         now: Time,
         in_doubt: impl Fn(MigrationId) -> bool,
-    ) -> Vec<ProcessRow> {
-        let row = |process: &Process| ProcessRow {
+    ) -> impl Iterator<Item = ProcessRow> {
+        let row = move |process: &Process| ProcessRow {
             process: process.description.clone(),
             node,
             state: match process.state {
                 State::Leaving(migration) if in_doubt(migration) => RowState::InDoubt,
                 State::Leaving(_) => RowState::Moving,
                 State::Running if process.runnable() => RowState::Running,
-                State::Running if process.sample.is_some_and(|sample| sample.asleep) => {
-                    RowState::Asleep
-                }
+                State::Running if process.is_asleep() => RowState::Asleep,
                 State::Running => RowState::Waiting,
             },
+            doing: None,
             core: process.sample.map(|sample| sample.core),
             cpu_ms: process.cpu().as_millis() as u64,
             memory_bytes: process.memory_bytes,
@@ -147,6 +184,6 @@ impl Processes {
             costs: process.costs,
             pinned: process.pinned && process.stays_until > now,
         };
-        self.0.values().map(row).collect()
+        self.0.values().filter(move |process| process.is_asleep() == asleep).map(row)
     }
 }

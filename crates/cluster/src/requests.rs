@@ -9,6 +9,7 @@ use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LISTED_BYTES_MAX};
 use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode, RowState};
 use crate::node::{Asker, Node};
 use crate::source::Outgoing;
+use crate::survey;
 use crate::{NodeId, Time};
 
 /// A question of ours that other nodes have not all answered.
@@ -64,27 +65,27 @@ impl Node {
     /// What runs here, and what was started here and runs elsewhere.
     pub(crate) fn known_rows(&self) -> Vec<ProcessRow> {
         let in_doubt = |id| self.outgoing.get(&id).is_some_and(Outgoing::is_in_doubt);
-        let here = self.processes.rows(self.config.node, self.now, in_doubt);
-        let elsewhere = |row: &ProcessRow| !self.processes.0.contains_key(&row.process.pid);
-        fitting(here.into_iter().chain(self.homes.rows().filter(elsewhere)).collect())
+        let here = |asleep| self.processes.rows(asleep, self.config.node, self.now, in_doubt);
+        let elsewhere = self.homes.rows(|pid| !self.processes.0.contains_key(&pid));
+        fitting(here(false).chain(elsewhere).chain(here(true)))
     }
 
     fn list_all(&mut self, id: RequestId, out: &mut Vec<Action>) {
         let number = self.next_number();
-        let open: BTreeSet<NodeId> = self.peers.all_linked().into_iter().collect();
+        let mut open: BTreeSet<NodeId> = self.peers.all_linked().into_iter().collect();
         for node in &open {
             out.push(Action::Send { to: *node, message: Message::List { request: number } });
         }
         let unlinked = self.peers.0.values().filter(|known| !known.linked);
         let silent = unlinked.map(|known| known.peer.name.clone()).collect();
-        let listed = BTreeMap::from([(self.config.node, self.known_rows())]);
-        let kind = Kind::Processes { listed, silent };
+        open.insert(self.config.node);
+        let kind = Kind::Processes { listed: BTreeMap::new(), silent };
         let deadline = self.now + ANSWER_WAIT_MAX;
         self.waiting.insert(number, Waiting { id, deadline, open, kind });
-        self.respond_if_complete(number, out);
+        self.survey(survey::Asker::Own(number), out);
     }
 
-    /// Another node has answered a list.
+    /// Another node has answered a list, or the cores of this one have.
     pub(crate) fn listed(
         &mut self,
         from: NodeId,
@@ -110,7 +111,9 @@ impl Node {
         else {
             return;
         };
-        let processes = fitting(once_each(listed));
+        let mut processes = once_each(listed);
+        processes.sort_by_key(|row| row.state == RowState::Asleep);
+        let processes = fitting(processes.into_iter());
         out.push(Action::Respond { id, response: Response::Processes { processes, silent } });
     }
 
@@ -252,11 +255,8 @@ impl Node {
     }
 }
 
-/// A process that is just moving may be listed at both ends: where it has moved to counts. Or at neither, if one end was
-/// asked before and the other one after: then its origin's node knows of it.
-/// As many as fit into one frame; who sleeps has to stand back.
-fn fitting(mut rows: Vec<ProcessRow>) -> Vec<ProcessRow> {
-    rows.sort_by_key(|row| row.state == RowState::Asleep);
+/// As many as fit into one frame. Those that sleep come last. (A line is made when it is asked for: of many most are not.)
+fn fitting(rows: impl Iterator<Item = ProcessRow>) -> Vec<ProcessRow> {
     let mut left = LISTED_BYTES_MAX;
     let fit = |row: &ProcessRow| match left.checked_sub(bytes_of(row)) {
         Some(less) => {
@@ -265,9 +265,7 @@ fn fitting(mut rows: Vec<ProcessRow>) -> Vec<ProcessRow> {
         }
         None => false,
     };
-    let count = rows.iter().map(fit).take_while(|fits| *fits).count();
-    rows.truncate(count);
-    rows
+    rows.take_while(fit).collect()
 }
 
 /// At most what a line takes on the wire.
@@ -283,6 +281,8 @@ fn bytes_of(row: &ProcessRow) -> usize {
     FIXED + command + kin
 }
 
+/// A process that is just moving may be listed at both ends: where it has moved to counts. Or at neither, if one end was
+/// asked before and the other one after: then its origin's node knows of it.
 fn once_each(listed: BTreeMap<NodeId, Vec<ProcessRow>>) -> Vec<ProcessRow> {
     let silent = |row: &ProcessRow| !listed.contains_key(&row.node);
     let mut latest: BTreeMap<Pid, ((bool, u32), &ProcessRow)> = BTreeMap::new();
@@ -317,17 +317,21 @@ mod tests {
         };
         let costs = MoveCosts::default();
         let (core, cpu_ms, memory_bytes, moves) = (None, 0, 0, 0);
-        let (node, pinned) = (NodeId(1), false);
-        ProcessRow { process, node, state, core, cpu_ms, memory_bytes, moves, costs, pinned }
+        let (node, pinned, doing) = (NodeId(1), false, None);
+        ProcessRow { process, node, state, doing, core, cpu_ms, memory_bytes, moves, costs, pinned }
     }
 
     #[test]
     fn a_list_that_is_too_long_is_cut_where_they_sleep() {
         let state = |number| if number % 100 == 0 { RowState::Waiting } else { RowState::Asleep };
-        let rows = fitting((0..10_000).map(|number| row(number, state(number))).collect());
+        let of = |asleep| {
+            let all = (0..10_000).map(move |number| row(number, state(number)));
+            all.filter(move |row| (row.state == RowState::Asleep) == asleep)
+        };
+        let rows = fitting(of(false).chain(of(true)));
         let awake = rows.iter().filter(|row| row.state == RowState::Waiting).count();
         assert_eq!(awake, 100);
         assert!(rows.len() > awake && rows.iter().map(bytes_of).sum::<usize>() <= LISTED_BYTES_MAX);
-        assert_eq!(fitting(vec![row(1, RowState::Asleep)]).len(), 1);
+        assert_eq!(fitting([row(1, RowState::Asleep)].into_iter()).len(), 1);
     }
 }

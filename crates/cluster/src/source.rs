@@ -212,7 +212,7 @@ impl Node {
             self.goes_on_here(id, "the target did not take it over".to_owned(), out);
             return;
         }
-        let process = self.processes.0.remove(&pid);
+        let process = self.processes.remove(pid);
         out.push(Action::Discard { pid, to: from });
         let forgets = self.does_wrong(Mutation::KillForgotten);
         if process.as_ref().is_some_and(|process| process.killed && !forgets) {

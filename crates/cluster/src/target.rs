@@ -179,7 +179,7 @@ impl Node {
     fn take_over(&mut self, id: MigrationId, luggage: Luggage, out: &mut Vec<Action>) {
         let (pid, origin, moves) = (luggage.process.pid, luggage.process.origin, luggage.moves);
         let rest = peripatos_balancer::rest_after(Duration::ZERO);
-        self.processes.0.insert(pid, Process::arrived(luggage, self.now, rest));
+        self.processes.insert(Process::arrived(luggage, self.now, rest));
         if !self.does_wrong(Mutation::OutcomeForgotten) {
             self.committed.insert(id, pid);
         }

@@ -41,7 +41,8 @@ fn any_closes(table: &Table, from: Slot, receiver: Slot) -> bool {
     false
 }
 
-fn waits_for(process: &crate::process::Process) -> Option<Pid> {
+/// For whom a process waits, and for nobody else.
+pub(crate) fn waits_for(process: &crate::process::Process) -> Option<Pid> {
     // Its lender's kernel answers, while the lender waits.
     if process.accesses() {
         return None;

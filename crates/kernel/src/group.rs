@@ -260,12 +260,14 @@ impl Kernel {
         to: Pid,
         message: &[u8],
     ) {
-        let delegate =
-            Process { sends: transaction - 1, asks: true, ..Process::new(pid, Form::Fiber) };
+        let budget = self.table.get(principal).and_then(|process| process.budget.clone());
+        let new = Process::new(pid, Form::Fiber);
+        let delegate = Process { sends: transaction - 1, asks: true, budget, ..new };
         let Some(slot) = self.table.insert(delegate) else { return };
         let sent = match self.table.find(to) {
             None => self.send_away(slot, to, message, Span::HOST).map(drop),
             Some(receiver) if deadlock::closes(&self.table, principal, receiver) => {
+                self.note_closed(principal, receiver);
                 Err(Status::Deadlock)
             }
             Some(receiver) => self.deliver_from(slot, receiver, message, Span::HOST),

@@ -1,14 +1,18 @@
 //! The kernel: its processes, and who of them can go on.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
 use crate::aged::Aged;
 use crate::alien::{Aliens, Answer};
+use crate::budget::Budget;
+use crate::circle::Circle;
 use crate::claim::Timers;
 use crate::errand::Errands;
+use crate::group::principal;
 use crate::limits::ENDS_MAX;
 use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
@@ -36,6 +40,7 @@ pub struct Kernel {
     pub(crate) table: Table,
     pub(crate) woken: VecDeque<Woken>,
     pub(crate) packets: VecDeque<Packet>,
+    pub(crate) circles: VecDeque<Circle>,
     pub(crate) routes: Routes,
     pub(crate) aliens: Aliens,
     /// Processes that have ended here, and how.
@@ -64,6 +69,7 @@ impl Kernel {
             table: Table::default(),
             woken: VecDeque::new(),
             packets: VecDeque::new(),
+            circles: VecDeque::new(),
             routes: Routes::new(place),
             aliens: Aliens::default(),
             ends: Aged::new(ENDS_MAX),
@@ -90,6 +96,13 @@ impl Kernel {
     pub fn set_room(&mut self, slot: Slot, bytes: usize) {
         if let Some(process) = self.table.get_mut(slot) {
             process.room = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// What a process sends is charged to this budget while it waits.
+    pub fn set_budget(&mut self, slot: Slot, budget: &Arc<Budget>) {
+        if let Some(process) = self.table.get_mut(slot) {
+            process.budget = Some(Arc::clone(budget));
         }
     }
 
@@ -136,6 +149,25 @@ impl Kernel {
     #[must_use]
     pub fn state(&self, slot: Slot) -> Option<State> {
         self.table.get(slot).map(Process::state)
+    }
+
+    /// Of whom a process waits for a message, if of a certain one.
+    #[must_use]
+    pub fn receives_from(&self, slot: Slot) -> Option<Pid> {
+        match self.table.get(slot)?.call {
+            Call::Receive(receive) => receive.from,
+            _ => None,
+        }
+    }
+
+    /// Whose messages lie in queues here, and in whose. Looks at all processes.
+    pub fn queued(&self) -> impl Iterator<Item = (Pid, Pid)> {
+        let of = |process: &'_ Process| {
+            let to = process.pid;
+            let from = process.queue.iter().map(move |waiting| (principal(waiting.from), to));
+            from.collect::<Vec<_>>()
+        };
+        self.table.iter().filter(|process| !process.queue.is_empty()).flat_map(of)
     }
 
     /// What a process is called. `None`: it has gone.

@@ -39,6 +39,13 @@ pub const ERRANDS_DONE_MAX: usize = 1 << 20;
 pub const ROUTES_MAX: usize = 1 << 20;
 /// Ends that are remembered. The oldest make way.
 pub const ENDS_MAX: usize = 65_536;
+/// Of a process's watches the first cost its program nothing; each further one is charged to its [`Budget`](crate::Budget),
+/// in whose bytes it counts as many as this.
+pub const WATCHES_FREE_MAX: usize = 4_096;
+/// See [`WATCHES_FREE_MAX`].
+pub const WATCH_BYTES: u64 = 256;
+/// Watches that have been undone and are remembered, of a process.
+pub const UNDONE_MAX: usize = 4_096;
 /// Those who watch one process. More are told at once that it is lost to them.
 pub const WATCHERS_MAX: usize = 1 << 20;
 
@@ -48,6 +55,10 @@ pub const RELAYS_MAX: u8 = 16;
 pub const REDIRECTS_MAX: u32 = 16;
 /// Probes that a kernel follows in [`PROBE_NS`]. More are dropped: there will be others.
 pub const PROBES_MAX: usize = 65_536;
+/// Circles that are kept until the host asks. More are not told of.
+pub const CIRCLES_MAX: usize = 16;
+/// Of a circle so many processes are named.
+pub const CIRCLE_PIDS_MAX: usize = 16;
 /// The longest circle of processes that is found within one kernel, and in kernels of one over several. Longer chains of
 /// processes that wait are not of one program's making.
 pub const CHAIN_MAX: u32 = 1_000;

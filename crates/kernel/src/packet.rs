@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::alien::Answer;
 use crate::bytes::Bytes;
+use crate::circle::Circle;
 use crate::claim::Concern;
 use crate::lease::Access;
-use crate::limits::RELAYS_MAX;
+use crate::limits::{CIRCLE_PIDS_MAX, RELAYS_MAX};
 use crate::ties::Watch;
 
 /// A kernel: which node's, which core's. A kernel only compares these.
@@ -149,6 +150,8 @@ pub enum Body {
         edge: (u64, u32),
         /// Kernels that it has come through.
         steps: u32,
+        /// Whom it has met, `from` included.
+        passed: Circle,
     },
     /// `from` reads or writes what `to` lends it, and waits.
     Access {
@@ -172,6 +175,9 @@ pub enum PacketError {
     /// It says that it was passed on more often than it may be.
     #[error("a packet that was passed on {0} times")]
     Relays(u8),
+    /// It names more processes than it may.
+    #[error("a circle of {0} processes by name, more than {CIRCLE_PIDS_MAX}")]
+    Circle(usize),
 }
 
 impl Packet {
@@ -188,6 +194,11 @@ impl Packet {
         };
         if len > MESSAGE_BYTES_MAX {
             return Err(PacketError::TooLong(len));
+        }
+        if let Body::Probe { passed, .. } = &self.body
+            && passed.pids.len() > CIRCLE_PIDS_MAX
+        {
+            return Err(PacketError::Circle(passed.pids.len()));
         }
         if self.relays > RELAYS_MAX { Err(PacketError::Relays(self.relays)) } else { Ok(()) }
     }

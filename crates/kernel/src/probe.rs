@@ -11,6 +11,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
 use crate::alien::Send;
+use crate::circle::Circle;
 use crate::kernel::Kernel;
 use crate::limits::{CHAIN_MAX, PROBES_MAX};
 use crate::mutation::Mutation;
@@ -36,12 +37,13 @@ impl Kernel {
         }
         for (pid, transaction) in waiting {
             if let Some(slot) = self.table.find(pid) {
-                self.chase(slot, (pid, transaction), 0);
+                self.chase(slot, (pid, transaction), 0, Circle::default());
             }
         }
     }
 
     /// A probe has come to a process for which `from` waits.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a packet")]
     pub(crate) fn probe_came(
         &mut self,
         from: Pid,
@@ -50,6 +52,7 @@ impl Kernel {
         origin: Pid,
         transaction: u64,
         steps: u32,
+        passed: Circle,
     ) {
         let Some(to) = self.pid(slot) else { return };
         let checks = !self.does_wrong(Mutation::ProbeUnchecked);
@@ -61,14 +64,14 @@ impl Kernel {
             return;
         }
         if to == origin {
-            self.closed(slot, transaction);
+            self.closed(slot, transaction, passed);
         } else {
-            self.chase(slot, (origin, transaction), steps);
+            self.chase(slot, (origin, transaction), steps, passed);
         }
     }
 
     /// Follows who waits for whom, to where that leaves the kernel, or the origin.
-    fn chase(&mut self, slot: Slot, origin: (Pid, u64), steps: u32) {
+    fn chase(&mut self, slot: Slot, origin: (Pid, u64), steps: u32, mut passed: Circle) {
         let (mut at, (wanted, transaction)) = (slot, origin);
         for _ in 0..CHAIN_MAX {
             let Some(process) = self.table.get(at) else { return };
@@ -80,15 +83,16 @@ impl Kernel {
             if pid > wanted {
                 return;
             }
+            passed.push(pid);
             match (how_far, self.table.find(to)) {
                 (At::Away, _) if steps < CHAIN_MAX => {
                     let place = process.out.claim.place.or(self.routes.get(to));
                     let steps = steps + 1;
-                    let body = Body::Probe { origin: wanted, transaction, edge, steps };
+                    let body = Body::Probe { origin: wanted, transaction, edge, steps, passed };
                     return place.map_or((), |place| self.post(Some(place), pid, to, body));
                 }
                 (At::Queued | At::Received, Some(next)) if to == wanted => {
-                    return self.closed(next, transaction);
+                    return self.closed(next, transaction, passed);
                 }
                 (At::Queued | At::Received, Some(next)) => at = next,
                 _ => return,
@@ -97,8 +101,9 @@ impl Kernel {
     }
 
     /// A probe has got round.
-    fn closed(&mut self, slot: Slot, transaction: u64) {
+    fn closed(&mut self, slot: Slot, transaction: u64, passed: Circle) {
         if self.table.get(slot).is_some_and(|process| process.sends == transaction) {
+            self.note_circle(passed);
             self.give_up(slot, Status::Deadlock);
         }
     }

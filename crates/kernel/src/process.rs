@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, Status};
@@ -9,6 +10,7 @@ use peripatos_abi::message::{Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::alien::Send;
+use crate::budget::{Budget, Charge};
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
 use crate::claim::Claim;
@@ -171,6 +173,9 @@ pub(crate) struct Process {
     pub(crate) lease: Option<Box<Lease>>,
     /// Whoever sends to groups on its behalf.
     pub(crate) group: Option<Box<Group>>,
+    /// What its messages are charged to while they wait. On another node it has another one.
+    #[serde(skip)]
+    pub(crate) budget: Option<Arc<Budget>>,
     pub(crate) out: Out,
 }
 
@@ -186,6 +191,9 @@ pub(crate) struct Out {
     pub(crate) access: Option<Access>,
     /// Whose reply has come last from another node, and to which send.
     pub(crate) heard: Option<(Pid, Send)>,
+    /// What was sent is charged until its receiver, in the same table, takes it, or the send is over.
+    #[serde(skip)]
+    pub(crate) charge: Option<Charge>,
     /// It waited already when circles were looked for last.
     pub(crate) waited: bool,
 }
@@ -208,6 +216,7 @@ impl Process {
             ties: None,
             lease: None,
             group: None,
+            budget: None,
             out: Out::default(),
         }
     }
@@ -250,6 +259,12 @@ impl Process {
         matches!(self.call, Call::Receive(receive) if receive.from.is_none_or(|one| one == principal(from)))
     }
 
+    /// Whether what it waits with holds a message of this length.
+    #[inline]
+    pub(crate) fn has_room_for(&self, len: usize) -> bool {
+        matches!(self.call, Call::Receive(receive) if receive.buffer.holds(len))
+    }
+
     /// Whether a message of this length can be left with it.
     ///
     /// # Errors
@@ -266,6 +281,7 @@ impl Process {
     pub(crate) fn fail(&mut self, status: Status) {
         self.call = Call::Failed(status);
         self.out.kept = None;
+        self.out.charge = None;
     }
 
     /// Another send, which has not been forwarded.
@@ -274,6 +290,7 @@ impl Process {
         self.sends += 1;
         self.out.hop = 0;
         self.out.access = None;
+        self.out.charge = None;
     }
 
     /// Whether it waits for an operation on a lease: for another's kernel, not for its program.

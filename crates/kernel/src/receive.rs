@@ -87,6 +87,7 @@ impl Kernel {
             && let Call::Send { at, .. } = &mut sender.call
         {
             *at = At::Received;
+            sender.out.charge = None;
         }
     }
 

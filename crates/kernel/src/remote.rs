@@ -9,6 +9,7 @@ use peripatos_abi::message::Status;
 
 use crate::alien::{Alien, Answer, Send, Stage};
 use crate::arrive::Heard;
+use crate::budget::Charge;
 use crate::bytes::Bytes;
 use crate::claim::{Claim, Concern, Timer};
 use crate::deadlock;
@@ -34,6 +35,7 @@ impl Kernel {
             return Err(Status::NotNow);
         }
         sender.begin_send();
+        sender.out.charge = Charge::of(sender.budget.as_ref(), message.len())?;
         sender.call = Call::Send { to, reply, at: At::Away };
         sender.out.claim = Claim::new(place, self.now);
         sender.out.kept = Some(Bytes::from(message));
@@ -124,6 +126,7 @@ impl Kernel {
             return self.fail(from, transaction, to, status);
         }
         if !server.waits_for(from) && deadlock::closes(&self.table, sender, receiver) {
+            self.note_closed(sender, receiver);
             return self.fail(from, transaction, to, Status::Deadlock);
         }
         let taken = self.offer(receiver, from, transaction, message);

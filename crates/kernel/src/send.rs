@@ -4,6 +4,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, PID_BYTES, QUEUE_MAX, Status};
 
 use crate::alien::Answer;
+use crate::budget::Charge;
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
 use crate::deadlock;
@@ -91,11 +92,16 @@ impl Kernel {
         let transaction = sender.sends;
         server.takes(message.len())?;
         let waits = server.waits_for(pid);
+        if !waits || !server.has_room_for(message.len()) {
+            sender.out.charge = Charge::of(sender.budget.as_ref(), message.len())?;
+        }
         sender.call = Call::Send { to, reply, at: At::Queued };
         if !waits && deadlock::closes(&self.table, from, receiver) {
             if let Some(sender) = self.table.get_mut(from) {
                 sender.call = Call::None;
+                sender.out.charge = None;
             }
+            self.note_closed(from, receiver);
             return Err(Status::Deadlock);
         }
         if self.offer(receiver, pid, transaction, message)
@@ -260,6 +266,7 @@ impl Kernel {
 /// A reply reaches the process that waits for it.
 pub(crate) fn take_reply(sender: &mut Process, message: &[u8]) {
     let Call::Send { reply, .. } = sender.call else { return };
+    sender.out.charge = None;
     if reply.holds(message.len()) {
         sender.answer.set(message);
         sender.call = Call::Reply(reply);

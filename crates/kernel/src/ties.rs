@@ -1,13 +1,15 @@
 //! Whom a process watches, and who watches it: its kernel's record, which travels with it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::WATCHES_MAX;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Budget, Charge};
 use crate::claim::Claim;
-use crate::limits::ALIEN_NS;
+use crate::limits::{ALIEN_NS, UNDONE_MAX, WATCH_BYTES, WATCHES_FREE_MAX};
 use crate::packet::Place;
 
 /// What becomes of the watcher when the watched one ends.
@@ -35,6 +37,9 @@ pub(crate) struct Ties {
     pub(crate) undone: BTreeMap<(Pid, Watch), (u64, u64)>,
     /// Whom it has monitored and who has ended how, and it has not received the word.
     pub(crate) ended: VecDeque<(Pid, u64)>,
+    /// For each watch beyond [`WATCHES_FREE_MAX`].
+    #[serde(skip)]
+    charges: Vec<Charge>,
 }
 
 /// A watch, at the watcher.
@@ -61,7 +66,7 @@ impl Ties {
     /// One does not watch it any more.
     pub(crate) fn undo(&mut self, by: Pid, watch: Watch, number: u64, now: u64) {
         self.undone.retain(|_, (_, since)| now.saturating_sub(*since) < ALIEN_NS);
-        if self.undone.len() < WATCHES_MAX {
+        if self.undone.len() < UNDONE_MAX {
             self.undone.insert((by, watch), (number, now));
         }
     }
@@ -71,9 +76,19 @@ impl Ties {
         self.undone.values_mut().for_each(|(_, since)| *since = now.saturating_sub(*since));
     }
 
-    /// Whether it may watch another one, and be told of its end.
-    pub(crate) fn has_room(&self) -> bool {
-        self.watching.len() + self.ended.len() < WATCHES_MAX
+    /// Whether it may watch another one, and be told of its end. Many are charged to its program.
+    pub(crate) fn make_room(&mut self, budget: Option<&Arc<Budget>>) -> bool {
+        let kept = self.watching.len() + self.ended.len();
+        // Of what is over since.
+        self.charges.truncate(kept.saturating_sub(WATCHES_FREE_MAX));
+        match budget.filter(|_| kept >= WATCHES_FREE_MAX) {
+            _ if kept >= WATCHES_MAX => false,
+            None => true,
+            Some(budget) => {
+                let charge = Charge::take(budget, WATCH_BYTES);
+                charge.map(|charge| self.charges.push(charge)).is_ok()
+            }
+        }
     }
 
     /// The next end that it is to be told of, of that one or of anybody.

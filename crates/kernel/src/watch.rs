@@ -78,13 +78,13 @@ impl Kernel {
     fn watch(&mut self, me: Slot, to: Pid, watch: Watch) -> Result<(), Status> {
         let now = self.now;
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
-        let pid = process.pid;
+        let (pid, budget) = (process.pid, process.budget.clone());
         let ties = process.ties();
         let word = watch == Watch::Monitor && ties.ended.iter().any(|(ended, _)| *ended == to);
         if pid == to || word || ties.watching.contains_key(&(to, watch)) {
             return Ok(());
         }
-        if !process.ties().has_room() {
+        if !process.ties().make_room(budget.as_ref()) {
             return Err(Status::TooMany);
         }
         let number = process.ties().begun + 1;
@@ -112,6 +112,7 @@ impl Kernel {
     pub(crate) fn watched(&mut self, slot: Slot, by: Pid, watch: Watch, watcher: Watcher) -> bool {
         let now = self.now;
         let Some(process) = self.table.get_mut(slot) else { return false };
+        let budget = process.budget.clone();
         let ties = process.ties();
         let known = ties.watchers.get(&(by, watch)).copied();
         let newer = |known: Watcher| {
@@ -123,7 +124,7 @@ impl Kernel {
             return true;
         }
         let back = watch == Watch::Link && !ties.watching.contains_key(&(by, watch));
-        if ties.watchers.len() >= WATCHERS_MAX || back && !ties.has_room() {
+        if ties.watchers.len() >= WATCHERS_MAX || back && !ties.make_room(budget.as_ref()) {
             return false;
         }
         ties.watchers.insert((by, watch), watcher);

@@ -4,7 +4,7 @@ use crate::cluster::{At, failure};
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::output::{Align, Format, Table};
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{ProcessRow, RowState};
+use peripatos_cluster::message::{Doing, ProcessRow, RowState};
 use peripatos_host::control::{Entry, RuntimeDirectory, Status};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,8 +29,12 @@ struct Row {
     node: Option<String>,
     /// The core of that node that last ran it.
     core: Option<u32>,
-    /// running, waiting, moving, in-doubt, unresponsive.
+    /// running, ready, send, receive, reply (of messages), waiting (for its devices), moving, in-doubt, unresponsive.
     state: &'static str,
+    /// In state send and reply: for which process; in state receive, if it is for a certain one.
+    waits_for: Option<String>,
+    /// It was put aside until something comes for it.
+    asleep: bool,
     started_unix_seconds: u64,
     cpu_ms: u64,
     /// None where it is not known.
@@ -46,6 +50,8 @@ struct Row {
     freezable: bool,
     #[serde(skip)]
     short: String,
+    #[serde(skip)]
+    waits_for_short: Option<String>,
 }
 
 pub(crate) fn run(options: &Ps) -> Result<End> {
@@ -85,19 +91,16 @@ fn on_nodes(at: &At) -> Result<Vec<Row>> {
 fn of_node(row: &ProcessRow, node: String) -> Row {
     let command = &row.process.command;
     let moved = Some(row.costs).filter(|costs| costs.moves > 0);
+    let (state, waits_for) = state_of(row);
     Row {
         pid: row.process.pid.to_string(),
         program: command.first().cloned().unwrap_or_default(),
         args: command.iter().skip(1).cloned().collect(),
         node: Some(node),
         core: row.core,
-        state: match row.state {
-            RowState::Running => "running",
-            RowState::Waiting => "waiting",
-            RowState::Moving => "moving",
-            RowState::InDoubt => "in-doubt",
-            RowState::Asleep => "asleep",
-        },
+        state,
+        waits_for: waits_for.map(|pid| pid.to_string()),
+        asleep: row.state == RowState::Asleep,
         started_unix_seconds: row.process.started_unix_seconds,
         cpu_ms: row.cpu_ms,
         memory_bytes: Some(row.memory_bytes),
@@ -109,6 +112,26 @@ fn of_node(row: &ProcessRow, node: String) -> Row {
         freezes: None,
         freezable: true,
         short: format!("{:#}", row.process.pid),
+        waits_for_short: waits_for.map(|pid| format!("{pid:#}")),
+    }
+}
+
+/// What a process does, in QNX's words, and for whom it waits.
+fn state_of(row: &ProcessRow) -> (&'static str, Option<Pid>) {
+    match (row.state, row.doing) {
+        (RowState::Moving, _) => ("moving", None),
+        (RowState::InDoubt, _) => ("in-doubt", None),
+        (_, Some(Doing::Running)) => ("running", None),
+        (_, Some(Doing::Ready)) => ("ready", None),
+        (_, Some(Doing::Send(to))) => ("send", Some(to)),
+        (_, Some(Doing::Reply(of))) => ("reply", Some(of)),
+        (_, Some(Doing::Receive)) => ("receive", None),
+        (_, Some(Doing::ReceiveFrom(from))) => ("receive", Some(from)),
+        // Its core has not said more in time.
+        (RowState::Running, None) => ("running", None),
+        (_, Some(Doing::Device)) | (RowState::Waiting | RowState::Asleep, None) => {
+            ("waiting", None)
+        }
     }
 }
 
@@ -133,6 +156,8 @@ fn of_command(entry: Entry) -> Row {
         node: None,
         core: None,
         state,
+        waits_for: None,
+        asleep: false,
         started_unix_seconds,
         cpu_ms,
         memory_bytes: None,
@@ -144,6 +169,7 @@ fn of_command(entry: Entry) -> Row {
         freezes: Some(freezes),
         freezable,
         short: format!("{pid:#}"),
+        waits_for_short: None,
     }
 }
 
@@ -177,18 +203,13 @@ fn table(rows: &[Row]) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let dash = || "-".to_owned();
     for row in rows {
-        let state = match row.state {
-            "running" if !row.freezable => "plain",
-            "running" | "waiting" if row.pinned => "pinned",
-            state => state,
-        };
         let command: Vec<&str> =
             [row.program.as_str()].into_iter().chain(row.args.iter().map(String::as_str)).collect();
         table.row(vec![
             row.short.clone(),
             row.node.clone().unwrap_or_else(dash),
             row.core.map_or_else(dash, |core| core.to_string()),
-            state.into(),
+            state(row),
             age(now.saturating_sub(row.started_unix_seconds)),
             format!("{:.1}s", row.cpu_ms as f64 / 1e3),
             row.memory_bytes.map_or_else(dash, |bytes| format!("{:.1}M", bytes as f64 / 1e6)),
@@ -198,6 +219,16 @@ fn table(rows: &[Row]) -> String {
         ]);
     }
     table.render()
+}
+
+/// `SEND p12`, `RECEIVE asleep`.
+fn state(row: &Row) -> String {
+    let plain = row.state == "running" && !row.freezable;
+    let mut words = vec![if plain { "PLAIN".to_owned() } else { row.state.to_uppercase() }];
+    words.extend(row.waits_for_short.clone());
+    words.extend(row.asleep.then(|| "asleep".to_owned()));
+    words.extend(row.pinned.then(|| "pinned".to_owned()));
+    words.join(" ")
 }
 
 /// `59s`, `12m`, `3h`, `2d`.

@@ -1,6 +1,7 @@
 //! `peri run`: runs a program as it would run natively: its streams, its exit code, its signals.
 
 use crate::cluster::At;
+use crate::cpu_max::CpuMax;
 use crate::detached::{self, Log};
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::family::With;
@@ -10,7 +11,7 @@ use peripatos_engine::{Backend, CodeKind, Limits, LoadOptions, Process, ProcessO
 use peripatos_host::node::NodeClient;
 use peripatos_host::node::protocol::Start;
 use peripatos_host::origin::{Origin, Preopen};
-use peripatos_host::talk::{FAMILY_PROCESSES_MAX, Rules};
+use peripatos_host::talk::{FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX, Rules};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroU32;
@@ -35,6 +36,12 @@ pub(crate) struct Run {
     /// Processes that the program may have at a time, itself and all that it spawns
     #[arg(long, value_name = "N", default_value_t = FAMILY_PROCESSES_MAX)]
     processes_max: u32,
+    /// Messages over 1 KiB that wait for their receivers, all of the program's on a node together; beyond, sending fails
+    #[arg(long, value_name = "MIB")]
+    messages_max: Option<u64>,
+    /// CPU time that the program, with all that it spawns, may use on each node: 50% of a core, or 1.5 cores
+    #[arg(long, value_name = "PERCENT%|CORES")]
+    cpu_max: Option<CpuMax>,
     /// The program may register and look up only names that begin so
     #[arg(long, value_name = "PREFIX", default_value = "")]
     name_prefix: String,
@@ -80,11 +87,17 @@ pub(crate) struct Common {
 }
 
 impl Run {
+    fn messages_bytes_max(&self) -> u64 {
+        self.messages_max.map_or(FAMILY_MESSAGES_BYTES_MAX, |mib| mib.saturating_mul(1 << 20))
+    }
+
     /// What a program that talks, and all that it spawns, may do.
     fn rules(&self, env: Vec<Vec<u8>>) -> Rules {
         Rules {
             limits: self.common.limits(),
             processes_max: self.processes_max,
+            messages_bytes_max: self.messages_bytes_max(),
+            cpu_permille_max: self.cpu_max.map(CpuMax::permille),
             name_prefix: self.name_prefix.as_bytes().to_vec(),
             env,
             freeze_every: self.common.freeze_every(),
@@ -168,7 +181,7 @@ pub(crate) fn run(options: &Run) -> Result<End> {
     let origin = Origin::new();
     origin.open(pid, &preopens).map_err(|error| directories::failure(&error))?;
     let limits = options.common.limits();
-    if code.talks() {
+    if code.talks() || options.cpu_max.is_some() {
         let with = family::load(&runtime, &options.with, LoadOptions { kind })?;
         return run_family(
             options,
@@ -201,8 +214,7 @@ pub(crate) fn run(options: &Run) -> Result<End> {
 fn run_family(options: &Run, start: family::Start) -> Result<End> {
     let name = &options.command[0].to_string_lossy();
     if options.plain || options.common.freeze_random.is_some() || options.common.stats {
-        let cause =
-            "a program that talks to others runs without --plain, --freeze-random and --stats";
+        let cause = "a program that talks to others, or has --cpu-max, runs without --plain, --freeze-random and --stats";
         return Err(Failure::new(Code::Usage, name, cause));
     }
     family::run(start)
@@ -251,6 +263,8 @@ fn on_node(
     let start = Start {
         programs: names.into_iter().collect(),
         processes_max: options.processes_max,
+        messages_bytes_max: options.messages_bytes_max(),
+        cpu_permille_max: options.cpu_max.map(CpuMax::permille),
         name_prefix: options.name_prefix.clone(),
         devices: options.devices.clone(),
         env,

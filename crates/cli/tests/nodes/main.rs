@@ -8,6 +8,7 @@
 mod balance;
 mod deaths;
 mod fake;
+mod families;
 mod joining;
 mod liars;
 mod moves;

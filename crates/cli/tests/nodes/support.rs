@@ -59,6 +59,7 @@ pub(crate) struct Row {
     pub(crate) node: Option<String>,
     pub(crate) core: Option<u32>,
     pub(crate) state: String,
+    pub(crate) waits_for: Option<String>,
     pub(crate) cpu_ms: u64,
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) moves: u32,
@@ -234,7 +235,7 @@ impl Cluster {
     /// Waits until a process runs on this node.
     #[track_caller]
     pub(crate) fn until_at(&self, asked: &str, pid: &str, node: &str) -> Row {
-        let rests = |row: &Row| matches!(row.state.as_str(), "running" | "waiting");
+        let rests = |row: &Row| !matches!(row.state.as_str(), "moving" | "in-doubt");
         self.until_row(asked, pid, |row| row.node.as_deref() == Some(node) && rests(row))
     }
 

@@ -12,7 +12,17 @@ fn kin(root: Pid, parent: Pid) -> Option<Kin> {
     let programs = vec![("fork".to_owned(), [9; 32])];
     let name_prefix = String::new();
     let devices = None;
-    Some(Kin { root, parent, programs, processes_max: 100, name_prefix, devices, handler: false })
+    Some(Kin {
+        root,
+        parent,
+        programs,
+        processes_max: 100,
+        messages_bytes_max: 1_000,
+        cpu_permille_max: Some(500),
+        name_prefix,
+        devices,
+        handler: false,
+    })
 }
 
 /// A child that is a handler, which has begun at that node.
@@ -26,7 +36,7 @@ fn handler(world: &mut World, at: Index, number: u64, root: &Description) -> Pid
 }
 
 /// A root of node 0, and its description.
-fn root(world: &mut World) -> Description {
+pub(crate) fn root(world: &mut World) -> Description {
     let plain = description(1, id(0));
     let process = Description { kin: kin(plain.pid, Pid::from_bits(0)), ..plain };
     world.host(0).codes.extend([process.code, [9; 32]]);
@@ -36,7 +46,7 @@ fn root(world: &mut World) -> Description {
 }
 
 /// A child that has begun at that node.
-fn child(world: &mut World, at: Index, number: u64, root: &Description) -> Pid {
+pub(crate) fn child(world: &mut World, at: Index, number: u64, root: &Description) -> Pid {
     let plain = description(number, id(0));
     let process = Description { kin: kin(root.pid, root.pid), ..plain };
     world.host(at).running.insert(process.pid);
@@ -130,6 +140,29 @@ fn a_family_whose_origin_has_gone_still_ends_with_its_root() {
     assert_eq!(world.place(child), Some(1), "and goes on");
     exit(&mut world, 0, root.pid);
     assert_eq!(world.place(child), None);
+}
+
+#[test]
+fn a_family_ends_if_the_node_of_its_origin_is_gone_for_good() {
+    let mut world = World::new(2);
+    let root = root(&mut world);
+    let incarnation = world.host(0).incarnation;
+    let child = child(&mut world, 1, 2, &root);
+    let alone = description(3, id(0));
+    world.host(0).running.insert(alone.pid);
+    world.host(0).codes.insert(alone.code);
+    world.tell(0, Event::Started(alone.clone()));
+    world.settle();
+    migrate(&mut world, 0, alone.pid, 1);
+    world.kill(0);
+    world.live(30);
+    assert_eq!(world.place(child), Some(1), "silence is not death");
+    world.tell(1, Event::Gone { node: id(0), incarnation });
+    world.settle();
+    assert_eq!(world.place(child), None);
+    // One that talks to nobody goes on without its origin.
+    assert_eq!(world.place(alone.pid), Some(1));
+    assert!(world.host(1).orphans.contains(&alone.pid));
 }
 
 #[test]

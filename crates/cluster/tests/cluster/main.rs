@@ -5,4 +5,5 @@ mod families;
 mod lies;
 mod moves;
 mod strays;
+mod told;
 mod world;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Content, Description, End, Message, MigrationId};
+use peripatos_cluster::message::{Content, Description, Doing, End, Message, MigrationId};
 use peripatos_cluster::{
     Action, Config, Event, Incarnation, Node, NodeId, Peer, Request, RequestId, Response, Sample,
     Time,
@@ -32,6 +32,12 @@ pub(crate) struct Host {
     /// Spawned processes of an origin here, and their families' roots.
     pub(crate) adopted: BTreeMap<Pid, Pid>,
     pub(crate) orphans: BTreeSet<Pid>,
+    /// What its cores say, at once.
+    surveys: VecDeque<Event>,
+    /// Its cores say nothing.
+    pub(crate) is_silent: bool,
+    /// Which processes' origins were told of a circle, and how.
+    pub(crate) deadlocks: Vec<(Pid, String)>,
     pub(crate) log: Vec<String>,
 }
 
@@ -100,6 +106,9 @@ impl World {
             told: Vec::new(),
             adopted: BTreeMap::new(),
             orphans: BTreeSet::new(),
+            is_silent: false,
+            surveys: VecDeque::new(),
+            deadlocks: Vec::new(),
             log: Vec::new(),
         });
     }
@@ -168,6 +177,10 @@ impl World {
         host.node.handle(self.now, event, &mut actions);
         for action in actions {
             self.act(index, action);
+        }
+        while let Some(event) = self.hosts[index].as_mut().and_then(|host| host.surveys.pop_front())
+        {
+            self.tell(index, event);
         }
     }
 
@@ -245,6 +258,14 @@ impl World {
             Action::Respond { id, response } => {
                 assert!(host.responses.insert(id, response).is_none(), "one answer a question");
             }
+            Action::Survey { .. } if host.is_silent => {}
+            Action::Survey { survey, pids } => {
+                let known = |pid: &Pid| host.running.contains(pid);
+                let doings = pids.into_iter().filter(known).map(|pid| (pid, Doing::Ready));
+                let doings = doings.collect();
+                host.surveys.push_back(Event::Surveyed { survey, doings });
+            }
+            Action::TellDeadlock { pid, text } => host.deadlocks.push((pid, text)),
             Action::Log(line) => host.log.push(line),
         }
     }

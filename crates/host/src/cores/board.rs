@@ -10,14 +10,14 @@
 //!   then ([`super::core`]); an idle core shows that it is, and looks at the others' loads then. Each
 //!   has a sequentially consistent fence between the two, so of any two that meet one sees the other.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Form, Handler, Process};
-use peripatos_kernel::{Body, Names, Place, principal};
+use peripatos_kernel::{Body, Circle, Names, Place, principal};
 
 use super::execution::Execution;
 use super::habits::Habits;
@@ -31,7 +31,10 @@ use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
 use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError};
-use crate::talk::{Leaving, Server};
+use crate::talk::{Leaving, Server, Share, Survey};
+
+/// Of circles that are found sooner after each other only the first is told of.
+const DEADLOCK_EVERY_NS: u64 = 1_000_000_000;
 
 /// See the module.
 pub(super) struct Board {
@@ -50,6 +53,8 @@ pub(super) struct Board {
     pub(super) spin: bool,
     /// Processes of this OS process that may be awake although some only wait.
     pub(super) awake_max: usize,
+    /// When a circle was told of last; 0: never.
+    deadlock_ns: AtomicU64,
     /// Where the board's time begins.
     epoch: Instant,
     events: Box<dyn Fn(CoreEvent) + Send + Sync>,
@@ -75,6 +80,7 @@ impl Board {
             // Asked before the cores are pinned: it counts what a thread may use.
             spin: thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
             awake_max,
+            deadlock_ns: AtomicU64::new(0),
             epoch: Instant::now(),
             events,
         }
@@ -101,6 +107,11 @@ impl Board {
     /// No kernel: whoever has a process that was taken from the cores.
     pub(super) fn elsewhere(&self) -> Place {
         Place { node: self.node, core: peripatos_kernel::OUTSIDE }
+    }
+
+    /// And back.
+    pub(super) fn instant(&self, time_ns: u64) -> Instant {
+        self.epoch + Duration::from_nanos(time_ns)
     }
 
     /// The board's time.
@@ -177,12 +188,13 @@ impl Board {
         self: &Arc<Self>,
         process: Process,
         talking: Option<Box<Leaving>>,
+        share: Option<Arc<Share>>,
     ) -> Result<(), RunError> {
         if process.form() == Form::Handler {
             return self.serve_again(process, talking);
         }
         let core = self.least_loaded();
-        let parcel = match self.enter(process, core) {
+        let parcel = match self.enter(process, core, share) {
             Ok(parcel) => Parcel { talking, ..parcel },
             Err(error) => return Err(RunError { talking, ..error }),
         };
@@ -195,8 +207,9 @@ impl Board {
         self: &Arc<Self>,
         process: Process,
         core: usize,
+        share: Option<Arc<Share>>,
     ) -> Result<Parcel, RunError> {
-        let (control, tag) = (process.control(), Arc::new(Tag::new(process.pid(), core)));
+        let (control, tag) = (process.control(), Arc::new(Tag::new(process.pid(), core, share)));
         let entered = match process.kind() {
             CodeKind::Plain => Err(Refusal::Plain),
             _ => self.registry.enter(&tag, control.clone()),
@@ -294,6 +307,26 @@ impl Board {
         (0..self.posts.len()).for_each(|core| self.send(core, Packet::Unreachable(node)));
     }
 
+    /// Asks all cores what processes do.
+    pub(super) fn survey(&self, survey: &Arc<Survey>) {
+        for core in 0..self.posts.len() {
+            self.send(core, Packet::Survey(Arc::clone(survey)));
+        }
+    }
+
+    /// Tells of a circle, unless another one was told of just before.
+    pub(super) fn deadlock(&self, circle: Circle) {
+        let now_ns = self.time_ns(Instant::now());
+        let last_ns = self.deadlock_ns.load(Ordering::Relaxed);
+        let due = last_ns == 0 || now_ns.saturating_sub(last_ns) >= DEADLOCK_EVERY_NS;
+        let relaxed = Ordering::Relaxed;
+        let exchange =
+            || self.deadlock_ns.compare_exchange(last_ns, now_ns.max(1), relaxed, relaxed);
+        if due && exchange().is_ok() {
+            self.tell(CoreEvent::Deadlock(circle));
+        }
+    }
+
     /// Nobody has the process that a packet is for.
     pub(super) fn nobody(&self, packet: peripatos_kernel::Packet) {
         let of = (packet.source.node == self.node).then_some(packet.source.core as usize);
@@ -338,8 +371,8 @@ impl Board {
         }
     }
 
-    pub(super) fn sample_awake(&self) -> Vec<Sample> {
-        self.registry.sample_awake(|core| self.posts[core].clock(self.epoch))
+    pub(super) fn sample_changed(&self) -> Vec<Sample> {
+        self.registry.sample_changed(|core| self.posts[core].clock(self.epoch))
     }
 
     pub(super) fn sample(&self) -> Vec<Sample> {

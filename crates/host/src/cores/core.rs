@@ -2,7 +2,7 @@
 //! thread ([`super::here`]) and decides; what it decides is done by [`super::turns`], without it.
 //!
 //! Invariants:
-//! * A process is in the queue exactly while it stands there as ready.
+//! * A process is in the queue, or held ([`super::held`]), exactly while it stands there as ready.
 //! * The execution of what runs is not here: nothing of the core is borrowed while a process runs.
 //! * Before a core runs a process it shows that it will, and then looks whether a packet has come or
 //!   an idle core wants one of its queue. Who comes later sees what runs, and can end its slice.
@@ -21,12 +21,14 @@ use super::SLICE;
 use super::board::Board;
 use super::execution::{Execution, RunEnd};
 use super::habits::Habits;
+use super::held::Held;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
 use super::post::Post;
 use super::table::{Seat, Stand, Table};
 use super::tag::{Tag, Wish};
 use super::watch::Watch;
+use crate::talk::Doing;
 
 /// Who could be given away is looked for among so many.
 const COMPARED_MAX: usize = 16;
@@ -39,7 +41,9 @@ pub(super) struct Core {
     pub(super) number: usize,
     pub(super) table: Table,
     /// Seats of those that are ready; the next one first.
-    queue: VecDeque<usize>,
+    pub(super) queue: VecDeque<usize>,
+    /// Ready, too, and not in it.
+    pub(super) held: Held,
     /// The seat of what runs: the innermost, if it runs nested.
     pub(super) running: Option<usize>,
     pub(super) nested: Nested,
@@ -79,6 +83,8 @@ pub(super) struct Turn {
 /// A process that is to fall asleep, taken out of its seat.
 pub(super) struct Nap {
     seat: usize,
+    /// It is in the queue all the while.
+    is_ready: bool,
     pub(super) tag: Arc<Tag>,
     pub(super) control: Control,
     pub(super) execution: Execution,
@@ -113,6 +119,7 @@ impl Core {
             number,
             table: Table::default(),
             queue: VecDeque::new(),
+            held: Held::default(),
             running: None,
             nested: Nested::default(),
             asked: false,
@@ -145,8 +152,9 @@ impl Core {
         if mem::take(&mut self.asked) && self.queue.len() == 1 {
             return Next::AskOn;
         }
-        let Some(&seat) = self.queue.front() else { return Next::Wait };
         let (now_ns, cpu) = (self.board.time_ns(watch.at()), watch.cpu());
+        self.keep_shares(now_ns);
+        let Some(&seat) = self.queue.front() else { return Next::Wait };
         self.post().show_running(seat, now_ns, cpu);
         if self.post().inbox.len() > 0 || (spare.is_some() && self.board.idle.any()) {
             self.post().show_nothing();
@@ -158,6 +166,7 @@ impl Core {
             // Whoever waits for a message is told in time, whatever runs.
             self.board.ticker.look_at(deadline_ns);
         }
+        self.show_share(seat, now_ns);
         if !self.queue.is_empty() {
             self.board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
         }
@@ -312,11 +321,25 @@ impl Core {
     /// Takes one out of its seat that has waited since before then.
     pub(super) fn next_idle(&mut self, before_ns: u64) -> Option<Nap> {
         let seat = self.table.next_idle(before_ns)?;
+        Some(self.begin_nap(seat))
+    }
+
+    /// Takes one out of its seat that could run, but whose turn comes late.
+    pub(super) fn next_late(&mut self) -> Option<Nap> {
+        let seat = self.table.next_late()?;
+        (self.queue.front() != Some(&seat)).then(|| self.begin_nap(seat))
+    }
+
+    fn begin_nap(&mut self, seat: usize) -> Nap {
         let process = self.table.get_mut(seat);
         let (tag, control) = (Arc::clone(&process.tag), process.control.clone());
-        match mem::replace(&mut process.stand, Stand::Running { woken: false }) {
-            Stand::Waiting(execution) => Some(Nap { seat, tag, control, execution }),
-            Stand::Ready(_) | Stand::Running { .. } => unreachable!("it waits, said the table"),
+        let stand = mem::replace(&mut process.stand, Stand::Running { woken: false });
+        let is_ready = matches!(stand, Stand::Ready(_));
+        match stand {
+            Stand::Waiting(execution) | Stand::Ready(execution) => {
+                Nap { seat, is_ready, tag, control, execution }
+            }
+            Stand::Running { .. } => unreachable!("it waits or is ready, said the table"),
         }
     }
 
@@ -329,19 +352,30 @@ impl Core {
 
     /// It waits on, asleep if it could. Its waker was called for its freeze alone.
     pub(super) fn lies_down(&mut self, nap: Nap) {
-        let process = self.table.get_mut(nap.seat);
-        process.restless = !nap.execution.is_asleep();
-        process.stand = Stand::Waiting(nap.execution);
+        let Nap { seat, is_ready, execution, .. } = nap;
+        let process = self.table.get_mut(seat);
+        process.restless = !execution.is_asleep();
+        process.stand = if is_ready { Stand::Ready(execution) } else { Stand::Waiting(execution) };
     }
 
     /// It was not to sleep after all.
     pub(super) fn end_nap(&mut self, nap: Nap, polled: Poll<RunEnd>) -> Option<Departure> {
+        if nap.is_ready {
+            self.strike(nap.seat);
+        }
         self.stand_again(nap.seat, nap.execution, polled)
     }
 }
 
 /// What comes from others.
 impl Core {
+    /// It is not in the queue any more, nor held.
+    fn strike(&mut self, seat: usize) {
+        self.release(seat);
+        self.queue.retain(|queued| *queued != seat);
+        self.show_ready();
+    }
+
     /// Takes in a packet; or says where it is to be sent on to, because its process was given away.
     pub(super) fn receive(&mut self, packet: Packet) -> Option<(usize, Packet)> {
         match packet {
@@ -367,9 +401,23 @@ impl Core {
             | Packet::Nobody(_)
             | Packet::Unreachable(_)
             | Packet::Visit(_)
-            | Packet::Leave(_) => {}
+            | Packet::Leave(_)
+            | Packet::Survey(_) => {}
         }
         None
+    }
+
+    /// What a process does that waits for no other one.
+    pub(super) fn doing(&self, pid: Pid) -> Doing {
+        let Some(seat) = self.table.seat_of(pid) else {
+            // A handler, which is not being called.
+            return Doing::Asks;
+        };
+        match &self.table.get(seat).stand {
+            _ if self.running == Some(seat) => Doing::Running,
+            Stand::Ready(_) | Stand::Running { .. } => Doing::Ready,
+            Stand::Waiting(_) => Doing::Asks,
+        }
     }
 
     /// Where a process is that is not here. Nowhere, if it has left; and if it is on its way to this very
@@ -397,6 +445,7 @@ impl Core {
     /// A process gets the next turn.
     fn hurry(&mut self, seat: usize) {
         if !self.wake_seat(seat)
+            && !self.release(seat)
             && let Some(at) = self.queue.iter().position(|queued| *queued == seat)
         {
             self.queue.remove(at);
@@ -449,7 +498,7 @@ impl Core {
         self.table.remove(seat)
     }
 
-    fn show_ready(&self) {
+    pub(super) fn show_ready(&self) {
         self.post().show_ready(self.queue.len());
     }
 

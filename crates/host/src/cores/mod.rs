@@ -11,7 +11,7 @@
 //! read, and what a core looks at before it lets a process run, is on the *board*.
 //!
 //! Invariants:
-//! * Each process that was taken is followed by exactly one event, unless the cores are dropped first:
+//! * Each process that was taken is followed by exactly one event of its own, unless the cores are dropped first:
 //!   that tells nothing. A freeze or kill that was accepted is answered by that event.
 //! * Events come from the core threads, outside of any lock, never from within a call of [`Cores`].
 //! * No core is idle while another's queue holds a process that could run elsewhere, but for the time
@@ -39,6 +39,7 @@ mod cpus;
 mod execution;
 mod habits;
 mod handlers;
+mod held;
 mod here;
 mod idle;
 mod inbox;
@@ -69,9 +70,9 @@ pub use sleep::{AWAKE_MAX, IDLE_MAX};
 use board::Board;
 use outside::Nowhere;
 use peripatos_abi::EndReason;
-use peripatos_kernel::{Names, Packet, Place, principal};
+use peripatos_kernel::{Circle, Names, Packet, Place, principal};
 
-use crate::talk::{Leaving, Visit};
+use crate::talk::{Leaving, Share, Survey, Visit};
 
 /// Processes of a node, whatever they do ([`Refusal::Full`]).
 pub const PROCESSES_MAX: usize = 1_000_000;
@@ -110,6 +111,9 @@ pub enum CoreEvent {
         /// CPU time that it used since it was given to [`Cores::run`].
         cpu: Duration,
     },
+    /// Processes were waiting for each other in a circle, and one of them has been told. Not of all circles is told, if
+    /// there are many.
+    Deadlock(Circle),
 }
 
 /// How a process ended.
@@ -254,7 +258,7 @@ impl Cores {
     /// # Errors
     /// The process comes back if it cannot be taken.
     pub fn run(&self, process: Process) -> Result<(), RunError> {
-        self.board.run(process, None)
+        self.board.run(process, None, None)
     }
 
     /// The same, of a process that has something under way with others: it was stopped in the middle, here or elsewhere.
@@ -262,7 +266,20 @@ impl Cores {
     /// # Errors
     /// As [`Cores::run`].
     pub fn run_on(&self, process: Process, talking: Option<Box<Leaving>>) -> Result<(), RunError> {
-        self.board.run(process, talking)
+        self.board.run(process, talking, None)
+    }
+
+    /// The same, of a process whose family may use so much of the CPUs.
+    ///
+    /// # Errors
+    /// As [`Cores::run`].
+    pub fn run_within(
+        &self,
+        process: Process,
+        talking: Option<Box<Leaving>>,
+        share: Option<Arc<Share>>,
+    ) -> Result<(), RunError> {
+        self.board.run(process, talking, share)
     }
 
     /// Where packets for the cores are left, and their names are kept.
@@ -307,10 +324,15 @@ impl Cores {
         self.board.kill(pid)
     }
 
-    /// How those are doing that are awake, and those that were when this was asked last; ordered by pid.
+    /// How those are doing of whom something has changed since this was asked last; ordered by pid.
     #[must_use]
-    pub fn sample_awake(&self) -> Vec<Sample> {
-        self.board.sample_awake()
+    pub fn sample_changed(&self) -> Vec<Sample> {
+        self.board.sample_changed()
+    }
+
+    /// [`Cores::sample_changed`] is to tell of this one again, whether it has changed or not.
+    pub fn sample_again(&self, pid: Pid) {
+        self.board.registry.sample_again(pid);
     }
 
     /// How all processes are doing, ordered by pid. Stops nothing.
@@ -357,6 +379,11 @@ impl Letterbox {
     /// He waits for the reply no more.
     pub fn leave(&self, pid: Pid) {
         self.0.send(VISITED, packet::Packet::Leave(pid));
+    }
+
+    /// Asks all cores what processes do.
+    pub fn survey(&self, survey: Survey) {
+        self.0.survey(&Arc::new(survey));
     }
 
     /// A node is gone, with all that it had: who waits for its processes is told.
@@ -409,6 +436,7 @@ impl std::fmt::Debug for CoreEvent {
                 let pid = process.pid();
                 f.debug_struct("Stopped").field("pid", &pid).field("cpu", cpu).finish()
             }
+            CoreEvent::Deadlock(circle) => f.debug_tuple("Deadlock").field(circle).finish(),
             CoreEvent::Ended { pid, end, cpu } => f
                 .debug_struct("Ended")
                 .field("pid", pid)

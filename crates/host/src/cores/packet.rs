@@ -8,7 +8,7 @@ use peripatos_engine::Control;
 use super::execution::Execution;
 use super::habits::Habits;
 use super::tag::Tag;
-use crate::talk::{Leaving, Server, Visit};
+use crate::talk::{Leaving, Server, Survey, Visit};
 
 /// One message to a core.
 pub(super) enum Packet {
@@ -37,6 +37,8 @@ pub(super) enum Packet {
     Visit(Box<Visit>),
     /// He waits for the reply no more.
     Leave(Pid),
+    /// Somebody wants to know what processes do.
+    Survey(Arc<Survey>),
     /// End everything.
     Close,
 }
@@ -54,6 +56,7 @@ impl Packet {
             | Packet::Unreachable(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
+            | Packet::Survey(_)
             | Packet::Nobody(_) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
         }

@@ -28,6 +28,8 @@ pub(super) struct Post {
     pub(super) calls: Arc<Calls>,
     /// When somebody here has waited long enough, nanoseconds of the board's time; 0: nobody is waited for.
     deadline_ns: AtomicU64,
+    /// When what runs has to give way in any case, for the shares of families; 0: it need not.
+    share_ns: AtomicU64,
     /// There is a packet [`Ask`](super::packet::Packet::Ask) in the inbox.
     pub(super) asked: AtomicBool,
     /// When the slice began, by the board's time.
@@ -70,6 +72,16 @@ impl Post {
     /// Shows until when somebody waits.
     pub(super) fn show_deadline(&self, deadline_ns: Option<u64>) {
         self.deadline_ns.store(deadline_ns.unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// Shows when what runs has to give way in any case. A fence follows before it is counted on: the ticker's.
+    pub(super) fn show_share(&self, until_ns: Option<u64>) {
+        self.share_ns.store(until_ns.unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// When what runs has to give way in any case.
+    pub(super) fn share_ns(&self) -> Option<u64> {
+        Some(self.share_ns.load(Ordering::SeqCst)).filter(|at| *at > 0)
     }
 
     /// Until when somebody waits.

@@ -19,10 +19,22 @@ pub(super) struct Registry(Mutex<Entries>);
 
 type Entry = (Arc<Tag>, Control);
 
+/// One that is awake, and how it did when it was last told of: what has not changed since is not told again.
+struct Awake {
+    entry: Entry,
+    told: Option<Sample>,
+}
+
+impl Awake {
+    fn new(entry: Entry) -> Awake {
+        Awake { entry, told: None }
+    }
+}
+
 /// Each process is in one of the maps.
 #[derive(Default)]
 struct Entries {
-    awake: HashMap<Pid, Entry>,
+    awake: HashMap<Pid, Awake>,
     /// Most, where there are many: who samples often passes them over.
     asleep: HashMap<Pid, Entry>,
     /// Those of `asleep` that have fallen asleep since somebody asked. `None`: nobody has asked.
@@ -31,11 +43,12 @@ struct Entries {
 
 impl Entries {
     fn get(&self, pid: Pid) -> Option<&Entry> {
-        self.awake.get(&pid).or_else(|| self.asleep.get(&pid))
+        self.awake.get(&pid).map(|awake| &awake.entry).or_else(|| self.asleep.get(&pid))
     }
 
     fn remove(&mut self, pid: Pid) -> Option<Entry> {
-        self.awake.remove(&pid).or_else(|| self.asleep.remove(&pid))
+        let awake = self.awake.remove(&pid).map(|awake| awake.entry);
+        awake.or_else(|| self.asleep.remove(&pid))
     }
 }
 
@@ -52,15 +65,16 @@ impl Registry {
         if processes.awake.len() + processes.asleep.len() >= PROCESSES_MAX {
             return Err(Refusal::Full);
         }
-        processes.awake.insert(tag.pid(), (Arc::clone(tag), control));
+        let entry = (Arc::clone(tag), control);
+        processes.awake.insert(tag.pid(), Awake::new(entry));
         Ok(())
     }
 
     /// A process sleeps.
     pub(super) fn fell_asleep(&self, pid: Pid) {
         let mut processes = self.lock();
-        if let Some(entry) = processes.awake.remove(&pid) {
-            processes.asleep.insert(pid, entry);
+        if let Some(awake) = processes.awake.remove(&pid) {
+            processes.asleep.insert(pid, awake.entry);
             processes.fallen.iter_mut().for_each(|fallen| fallen.push(pid));
         }
     }
@@ -69,7 +83,17 @@ impl Registry {
     pub(super) fn woke(&self, pid: Pid) {
         let mut processes = self.lock();
         if let Some(entry) = processes.asleep.remove(&pid) {
-            processes.awake.insert(pid, entry);
+            processes.awake.insert(pid, Awake::new(entry));
+        }
+    }
+
+    /// Whoever samples has just heard of this one: it is told of again.
+    pub(super) fn sample_again(&self, pid: Pid) {
+        let mut processes = self.lock();
+        if let Some(awake) = processes.awake.get_mut(&pid) {
+            awake.told = None;
+        } else if processes.asleep.contains_key(&pid) {
+            processes.fallen.iter_mut().for_each(|fallen| fallen.push(pid));
         }
     }
 
@@ -113,22 +137,28 @@ impl Registry {
     /// All processes, ordered by pid; `clock` reads the clock of a core.
     pub(super) fn sample(&self, clock: impl Fn(usize) -> Duration) -> Vec<Sample> {
         let processes = self.lock();
-        let all = processes.awake.iter().chain(&processes.asleep);
+        let awake = processes.awake.iter().map(|(pid, awake)| (pid, &awake.entry));
+        let all = awake.chain(&processes.asleep);
         let samples = all.filter_map(|(pid, entry)| sample(*pid, entry, &clock)).collect();
         drop(processes);
         ordered(samples)
     }
 
-    /// Those that are awake, and those that have fallen asleep since this was asked last.
-    pub(super) fn sample_awake(&self, clock: impl Fn(usize) -> Duration) -> Vec<Sample> {
+    /// Those of whom something has changed since this was asked last: who runs, has run, or has fallen asleep.
+    pub(super) fn sample_changed(&self, clock: impl Fn(usize) -> Duration) -> Vec<Sample> {
         let mut processes = self.lock();
         let Some(fallen) = processes.fallen.replace(Vec::new()) else {
             drop(processes);
             return self.sample(clock);
         };
         let fallen = fallen.iter().filter_map(|pid| processes.asleep.get_key_value(pid));
-        let all = processes.awake.iter().chain(fallen);
-        let samples = all.filter_map(|(pid, entry)| sample(*pid, entry, &clock)).collect();
+        let mut samples: Vec<Sample> =
+            fallen.filter_map(|(pid, entry)| sample(*pid, entry, &clock)).collect();
+        samples.extend(processes.awake.iter_mut().filter_map(|(pid, awake)| {
+            let now = sample(*pid, &awake.entry, &clock)?;
+            let told = awake.told.replace(now);
+            (told != Some(now)).then_some(now)
+        }));
         drop(processes);
         ordered(samples)
     }

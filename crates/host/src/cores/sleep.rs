@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use peripatos_engine::{Outcome, awake};
 
 use super::board::Board;
+use super::core::{Core, Nap};
 use super::execution::Execution;
 use super::tag::Wish;
 use super::{here, turns};
@@ -84,7 +85,12 @@ impl Sleep {
 fn lull(board: &Arc<Board>, now: Instant, idle: Duration, count: usize) -> usize {
     let before_ns = board.time_ns(now.checked_sub(idle).unwrap_or(now));
     let programs = (0..count).map_while(|_| lull_program(board, now, before_ns));
-    let programs = programs.filter(|fell| *fell).count();
+    let mut programs = programs.filter(|fell| *fell).count();
+    if idle.is_zero() {
+        // Too many are awake, and none of them only waits: those whose turn comes late sleep until then.
+        let late = (programs..count).map_while(|_| lull_late(board));
+        programs += late.filter(|fell| *fell).count();
+    }
     let handlers = (0..count).map_while(|_| talk::lull_handler(before_ns));
     let handlers = handlers.filter(|fell| *fell).count();
     note_sleepers(board);
@@ -104,33 +110,43 @@ pub(super) fn note_sleepers(board: &Board) {
 
 /// Whether one fell asleep. `None`: nobody has waited since `before_ns`.
 fn lull_program(board: &Arc<Board>, now: Instant, before_ns: u64) -> Option<bool> {
-    let mut nap = here::with(|core| core.next_idle(before_ns))?;
+    let nap = here::with(|core| core.next_idle(before_ns))?;
     let pid = nap.tag.pid();
     if !talk::is_blocked(pid) {
         here::with(|core| core.stays_awake(nap, board.time_ns(now)));
         return Some(false);
     }
+    Some(put_to_sleep(board, nap, || talk::is_blocked(pid)))
+}
+
+/// Whether one fell asleep that could run. `None`: there is none whose turn comes late.
+fn lull_late(board: &Arc<Board>) -> Option<bool> {
+    let nap = here::with(Core::next_late)?;
+    Some(put_to_sleep(board, nap, || true))
+}
+
+/// Whether it fell asleep. It does only if it may, being frozen.
+fn put_to_sleep(board: &Arc<Board>, mut nap: Nap, may: impl Fn() -> bool) -> bool {
+    let pid = nap.tag.pid();
     // To ask for the freeze calls its waker, which comes back here: nothing is borrowed. Should its answer have come in
     // this moment, it runs to its next check.
     nap.control.freeze();
     match nap.execution.poll() {
         // A wish is noted before the freeze is asked for: if there is none yet, its freeze is still to come.
-        Poll::Ready(Ok((process, Outcome::Frozen)))
-            if nap.tag.wish() == Wish::None && talk::is_blocked(pid) =>
-        {
+        Poll::Ready(Ok((process, Outcome::Frozen))) if nap.tag.wish() == Wish::None && may() => {
             nap.execution = Execution::asleep(*process, &nap.tag, Arc::downgrade(board));
             let fell = nap.execution.is_asleep();
             if fell {
                 board.registry.fell_asleep(pid);
             }
             here::with(|core| core.lies_down(nap));
-            Some(fell)
+            fell
         }
         polled => {
             if let Some(departure) = here::with(|core| core.end_nap(nap, polled)) {
                 board.tell(turns::leave(board, departure));
             }
-            Some(false)
+            false
         }
     }
 }

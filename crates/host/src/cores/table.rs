@@ -42,6 +42,12 @@ impl Seat {
         let awake = matches!(&self.stand, Stand::Waiting(execution) if !execution.is_asleep());
         awake && !self.restless && self.tag.wish() == Wish::None && !self.tag.is_woken()
     }
+
+    /// Whether it could sleep until its turn comes.
+    fn may_nap(&self) -> bool {
+        let awake = matches!(&self.stand, Stand::Ready(execution) if !execution.is_asleep());
+        awake && !self.restless && self.tag.wish() == Wish::None
+    }
 }
 
 /// How it stands with a process.
@@ -102,6 +108,24 @@ impl Table {
             }
         }
         idle.map(|(_, at)| at)
+    }
+
+    /// One of those in the queue whose turn comes late: of some, the one that has run last.
+    pub(super) fn next_late(&mut self) -> Option<usize> {
+        let mut late: Option<(u64, usize)> = None;
+        let mut compared = 0;
+        for _ in 0..self.seats.len() {
+            self.hand = if self.hand + 1 < self.seats.len() { self.hand + 1 } else { 0 };
+            let Some(seat) = &self.seats[self.hand] else { continue };
+            if seat.may_nap() {
+                late = late.max(Some((seat.since_ns, self.hand)));
+                compared += 1;
+            }
+            if compared == COMPARED_MAX {
+                break;
+            }
+        }
+        late.map(|(_, at)| at)
     }
 
     pub(super) fn get(&self, at: usize) -> &Seat {

@@ -10,10 +10,13 @@
 //! * There is at most one packet a wish, one a shift, and one a wake that the process has not seen yet: what lies
 //!   in the inboxes is bounded by the number of processes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
+
+use crate::talk::Share;
 
 /// See the module.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(super) struct Tag {
     woken: AtomicBool,
     /// It runs, or could.
     runnable: AtomicBool,
+    /// What its family may use of the CPUs; `None`: all there is.
+    share: Option<Arc<Share>>,
     /// A handler: the core that it is to go to. [`GONE`]: none.
     shift: AtomicUsize,
     /// CPU time of its slices that are over.
@@ -50,7 +55,7 @@ pub(super) enum Wish {
 
 impl Tag {
     /// Of a process that is about to be sent to a core.
-    pub(super) fn new(pid: Pid, core: usize) -> Tag {
+    pub(super) fn new(pid: Pid, core: usize, share: Option<Arc<Share>>) -> Tag {
         Tag {
             pid,
             handler: false,
@@ -58,6 +63,7 @@ impl Tag {
             wish: AtomicU8::new(Wish::None as u8),
             woken: AtomicBool::new(false),
             runnable: AtomicBool::new(true),
+            share,
             shift: AtomicUsize::new(GONE),
             used_ns: AtomicU64::new(0),
             slice_ns: AtomicU64::new(NO_SLICE),
@@ -66,7 +72,7 @@ impl Tag {
 
     /// Of a handler, which runs on others' slices.
     pub(super) fn of_handler(pid: Pid, core: usize) -> Tag {
-        let tag = Tag::new(pid, core);
+        let tag = Tag::new(pid, core, None);
         tag.set_runnable(false);
         Tag { handler: true, ..tag }
     }
@@ -77,6 +83,10 @@ impl Tag {
 
     pub(super) fn pid(&self) -> Pid {
         self.pid
+    }
+
+    pub(super) fn share(&self) -> Option<&Share> {
+        self.share.as_deref()
     }
 
     /// Where it is, or will be when all packets have arrived. `None`: it has left the cores.
@@ -149,6 +159,9 @@ impl Tag {
         let used_ns = self.used_ns.load(Ordering::Relaxed);
         self.used_ns.store(used_ns + ns(used), Ordering::Release);
         self.slice_ns.store(NO_SLICE, Ordering::Release);
+        if let Some(share) = &self.share {
+            share.charge(used);
+        }
     }
 
     /// CPU time of its slices that are over.
@@ -186,7 +199,7 @@ mod tests {
 
     #[test]
     fn time_is_counted_once() {
-        let tag = Tag::new(Pid::new(1, 0), 0);
+        let tag = Tag::new(Pid::new(1, 0), 0, None);
         for (clock, used) in [(5, 3), (100, 20)] {
             let before = tag.used();
             tag.begin_slice(us(clock));
@@ -201,7 +214,7 @@ mod tests {
 
     #[test]
     fn wishes_and_wakes_are_told_once() {
-        let tag = Tag::new(Pid::new(1, 0), 0);
+        let tag = Tag::new(Pid::new(1, 0), 0, None);
         let raised = [Wish::Freeze, Wish::Freeze, Wish::Kill, Wish::Freeze].map(|w| tag.raise(w));
         assert_eq!((raised, tag.wish()), ([true, false, true, false], Wish::Kill));
         assert!(tag.wake() && !tag.wake() && tag.is_woken());

@@ -93,7 +93,7 @@ fn ends(board: &Board, core: usize, (told_ns, at_ns): (u64, u64)) -> Option<(u64
     let post = board.post(core);
     let began_ns = post.slice_began_ns()?;
     let pressed = (post.load() >= 2).then_some(began_ns + SLICE_NS);
-    let due_ns = pressed.into_iter().chain(post.deadline_ns()).min()?;
+    let due_ns = pressed.into_iter().chain(post.deadline_ns()).chain(post.share_ns()).min()?;
     let again = if began_ns == told_ns { at_ns + SLICE_NS } else { 0 };
     Some((began_ns, due_ns.max(again)))
 }

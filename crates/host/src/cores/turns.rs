@@ -32,7 +32,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     }
     board.post(number).open();
     here::enter(Core::new(Arc::clone(board), number));
-    let [bring, kill, settle, named] = [(); 4].map(|()| Arc::clone(board));
+    let [bring, kill, settle, named, deadlock] = [(); 5].map(|()| Arc::clone(board));
     talk::open(Surroundings {
         place: board.place(number),
         names: Arc::clone(&board.names),
@@ -43,6 +43,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
             let _ = kill.kill(pid);
         }),
         settle: Rc::new(move |newcomer| self::settle(&settle, number, newcomer)),
+        deadlock: Box::new(move |circle| deadlock.deadlock(circle)),
         calls: Arc::clone(&board.post(number).calls),
         turn: here::turn,
     });
@@ -58,11 +59,11 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
 /// Lets a new process run on this core, on which its parent does.
 fn settle(board: &Arc<Board>, number: usize, newcomer: Newcomer) -> Result<(), Status> {
     talk::make_room();
-    let Newcomer { body, parent } = newcomer;
+    let Newcomer { body, parent, share } = newcomer;
     match body {
         Body::Process(process) => {
             let pid = process.pid();
-            let parcel = board.enter(*process, number).map_err(|_| Status::TooMany)?;
+            let parcel = board.enter(*process, number, share).map_err(|_| Status::TooMany)?;
             talk::adopt(pid, Some(parent));
             here::take(board, parcel);
         }
@@ -128,7 +129,9 @@ fn run(board: &Arc<Board>, number: usize) {
             Next::Wait => {
                 board.idle.offer(number);
                 board.ask(number);
-                let until = talk::next_deadline().into_iter().chain(sleep.next_look()).min();
+                let held = here::with(|core| core.held_until_ns()).map(|ns| board.instant(ns));
+                let until = talk::next_deadline().into_iter().chain(sleep.next_look()).chain(held);
+                let until = until.min();
                 board.post(number).inbox.wait(board.spin, until);
                 board.idle.withdraw(number);
                 watch.skip();
@@ -177,6 +180,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Unreachable(node) => talk::unreachable(node),
         Packet::Visit(visit) => talk::visit(*visit),
         Packet::Leave(pid) => talk::leave(pid),
+        Packet::Survey(survey) => survey.answer(|pid| here::with(|core| core.doing(pid))),
         Packet::Serve(station) => handlers::take(board, number, station),
         Packet::Resume(tag) => handlers::resume(board, number, tag),
         Packet::Shift(tag) => handlers::attend(board, number, tag),

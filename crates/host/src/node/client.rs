@@ -317,6 +317,10 @@ impl Attached {
                                 services.ended(Pid::from_bits(pid), &program, end);
                                 Vec::new()
                             }
+                            FromNode::Notice(text) => {
+                                services.notice(&text);
+                                Vec::new()
+                            }
                             FromNode::Ended(end) => return Ok(end),
                             other => return Err(unexpected(&other)),
                         },

@@ -3,10 +3,11 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::NodeError;
 use super::host::{Input, Inputs};
@@ -14,6 +15,10 @@ use super::programs::PROGRAM_BYTES_MAX;
 use super::protocol::{FromNode, ToNode, VERSION};
 use crate::link::frame::{FrameError, FrameReader, FrameWriter};
 use crate::link::{Frame, Reader, Writer};
+
+/// Questions of one command that have no answer yet, or whose answers it has not taken: it is not heard further until it has.
+/// What needs no answer, as the replies of an origin, is never held up by that: who has started a program asks nothing else.
+const ASKED_MAX: usize = 16;
 
 /// What a command says.
 #[derive(Debug)]
@@ -59,18 +64,25 @@ pub(super) async fn accept(listener: UnixListener, inputs: Inputs) {
 pub(super) async fn serve(mut reader: Reader, writer: Writer, inputs: Inputs) {
     static NUMBERS: AtomicU64 = AtomicU64::new(1);
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-    // What waits is bounded by its own questions and by its processes, each of which has one request under way.
+    // What waits is bounded: answers by what it may have asked, and the rest by its processes, each of which has one request
+    // under way and one end.
     let (sender, receiver) = mpsc::unbounded_channel();
-    let writing = tokio::spawn(write(writer, receiver));
+    let asks = Arc::new(Semaphore::new(ASKED_MAX));
+    let writing = tokio::spawn(write(writer, receiver, Arc::clone(&asks)));
     inputs.offer(Input::Client(number, FromClient::Connected(sender))).await;
-    if let Err(reason) = read(&mut reader, number, &inputs).await {
+    if let Err(reason) = read(&mut reader, number, &asks, &inputs).await {
         inputs.send(Input::Log(format!("a command was cut off: {reason}")));
     }
     inputs.offer(Input::Client(number, FromClient::Gone)).await;
     let _ = writing.await;
 }
 
-async fn read(reader: &mut Reader, number: u64, inputs: &Inputs) -> Result<(), String> {
+async fn read(
+    reader: &mut Reader,
+    number: u64,
+    asks: &Semaphore,
+    inputs: &Inputs,
+) -> Result<(), String> {
     let mut program = Vec::new();
     loop {
         let frame = match reader.next().await {
@@ -89,6 +101,13 @@ async fn read(reader: &mut Reader, number: u64, inputs: &Inputs) -> Result<(), S
                 {
                     return Err(format!("it speaks version {version}, this node {VERSION}"));
                 }
+                if is_question(&message) {
+                    match asks.acquire().await {
+                        Ok(permit) => permit.forget(),
+                        // It takes nothing any more.
+                        Err(_) => return Ok(()),
+                    }
+                }
                 FromClient::Message(Box::new(message))
             }
             Frame::Bulk { last, bytes, .. } => {
@@ -106,8 +125,51 @@ async fn read(reader: &mut Reader, number: u64, inputs: &Inputs) -> Result<(), S
     }
 }
 
-async fn write(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<FromNode>) {
+/// Whether it will be answered.
+fn is_question(message: &ToNode) -> bool {
+    match message {
+        ToNode::Reply { .. } | ToNode::Kill => false,
+        ToNode::Hello { .. }
+        | ToNode::Nodes
+        | ToNode::Processes
+        | ToNode::Command { .. }
+        | ToNode::Call { .. }
+        | ToNode::Down { .. }
+        | ToNode::Start(_) => true,
+    }
+}
+
+/// Whether it was asked for.
+fn is_answer(message: &FromNode) -> bool {
+    match message {
+        FromNode::Request { .. }
+        | FromNode::ChildEnded { .. }
+        | FromNode::Notice(_)
+        | FromNode::Ended(_) => false,
+        FromNode::Hello { .. }
+        | FromNode::Nodes(_)
+        | FromNode::Processes { .. }
+        | FromNode::Answer(_)
+        | FromNode::Called(_)
+        | FromNode::WantProgram { .. }
+        | FromNode::BadProgram { .. }
+        | FromNode::Started => true,
+    }
+}
+
+/// Writes what a command is told, until it takes nothing any more.
+async fn write(writer: Writer, messages: mpsc::UnboundedReceiver<FromNode>, asks: Arc<Semaphore>) {
+    write_all(writer, messages, &asks).await;
+    asks.close();
+}
+
+async fn write_all(
+    mut writer: Writer,
+    mut messages: mpsc::UnboundedReceiver<FromNode>,
+    asks: &Semaphore,
+) {
     while let Some(message) = messages.recv().await {
+        let is_answer = is_answer(&message);
         // These types always have a form in postcard.
         let bytes = postcard::to_stdvec(&message).unwrap_or_default();
         let sent = writer.send(&Frame::Message(bytes)).await;
@@ -117,6 +179,10 @@ async fn write(mut writer: Writer, mut messages: mpsc::UnboundedReceiver<FromNod
         };
         if flushed.is_err() {
             return;
+        }
+        // To start a program may take several answers.
+        if is_answer && asks.available_permits() < ASKED_MAX {
+            asks.add_permits(1);
         }
     }
     let _ = writer.close().await;

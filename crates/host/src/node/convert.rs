@@ -1,12 +1,13 @@
 //! The engine's words in the cluster's.
 
 use peripatos_abi::Signal;
-use peripatos_cluster::message::{End, FailureKind};
+use peripatos_cluster::message::{Doing, End, FailureKind};
 use peripatos_engine::{ProcessError, TrapKind};
 
 use super::programs::ProgramError;
 use super::protocol::BadProgram;
 use crate::cores::ProcessEnd;
+use crate::talk;
 
 /// How a process ended, for whoever waits for it.
 pub(super) fn end(end: ProcessEnd) -> End {
@@ -17,6 +18,19 @@ pub(super) fn end(end: ProcessEnd) -> End {
         ProcessEnd::Failed(error) => {
             End::Failed { kind: failure_kind(&error), message: error.to_string() }
         }
+    }
+}
+
+/// What a process does, for whoever lists it.
+pub(super) fn doing(doing: talk::Doing) -> Doing {
+    match doing {
+        talk::Doing::Running => Doing::Running,
+        talk::Doing::Ready => Doing::Ready,
+        talk::Doing::Sends(to) => Doing::Send(to),
+        talk::Doing::WaitsForReply(of) => Doing::Reply(of),
+        talk::Doing::Receives(None) => Doing::Receive,
+        talk::Doing::Receives(Some(from)) => Doing::ReceiveFrom(from),
+        talk::Doing::Asks => Doing::Device,
     }
 }
 

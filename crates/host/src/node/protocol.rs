@@ -14,10 +14,10 @@ use peripatos_cluster::{NodeId, RowOfNode};
 use peripatos_engine::Limits;
 use serde::{Deserialize, Serialize};
 
-use crate::talk::FAMILY_PROCESSES_MAX;
+use crate::talk::{FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX};
 
 /// Version of this protocol.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// From a command to the node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -88,6 +88,10 @@ pub struct Start {
     pub programs: Vec<(String, [u8; 32])>,
     /// Processes that it and all that it spawns may be on a node.
     pub processes_max: u32,
+    /// Bytes of messages of theirs that may wait on a node.
+    pub messages_bytes_max: u64,
+    /// How much of a node's CPUs they may use, in thousandths of one. `None`: all there is.
+    pub cpu_permille_max: Option<u32>,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
     /// Who answers what they ask of their devices: whoever has this name. `None`: this command.
@@ -153,6 +157,8 @@ pub enum FromNode {
         /// How.
         end: End,
     },
+    /// Something about the process, or those that it has spawned, that its user should know: in words.
+    Notice(String),
     /// The process has ended.
     Ended(End),
 }
@@ -187,6 +193,8 @@ impl Start {
             started_unix_seconds: since_1970.map_or(0, |since| since.as_secs()),
             programs: Vec::new(),
             processes_max: FAMILY_PROCESSES_MAX,
+            messages_bytes_max: FAMILY_MESSAGES_BYTES_MAX,
+            cpu_permille_max: None,
             name_prefix: String::new(),
             devices: None,
         };

@@ -17,10 +17,14 @@ pub struct Services<E> {
     ready: Arc<Mutex<Vec<Pid>>>,
     notify: Arc<dyn Fn() + Send + Sync>,
     ended: Box<Told<E>>,
+    notice: Option<Box<Notice>>,
 }
 
 /// Is told of the end of a process, and what its program was called.
 type Told<E> = dyn FnMut(Pid, &str, E) + Send;
+
+/// Is told what the user should know.
+type Notice = dyn FnMut(&str) + Send;
 
 /// A reply, to which request of which process.
 pub type Answered = (Pid, u64, Reply);
@@ -42,6 +46,19 @@ impl<E> Services<E> {
             ready: Arc::default(),
             notify: Arc::new(notify),
             ended: Box::new(ended),
+            notice: None,
+        }
+    }
+
+    /// `tell` is told what the user of the processes should know, in words.
+    pub fn on_notice(&mut self, tell: impl FnMut(&str) + Send + 'static) {
+        self.notice = Some(Box::new(tell));
+    }
+
+    /// There is something that the user should know.
+    pub fn notice(&mut self, text: &str) {
+        if let Some(tell) = &mut self.notice {
+            tell(text);
         }
     }
 

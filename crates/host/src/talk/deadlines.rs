@@ -104,6 +104,7 @@ mod tests {
     #[test]
     fn an_empty_kernel_is_told_the_time_when_somebody_comes() {
         open(Surroundings {
+            deadlock: Box::new(|_| ()),
             place: Place { node: 1, core: 0 },
             names: Arc::default(),
             post: Box::new(Some),

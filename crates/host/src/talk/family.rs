@@ -4,23 +4,36 @@
 //! in common. Each process that talks is a [`Member`] of one.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use peripatos_abi::Pid;
 use peripatos_abi::device::Devices;
 use peripatos_abi::message::{ARGUMENT_BYTES_MAX, Status};
 use peripatos_engine::{Code, Form, Handler, Limits, Process, ProcessOptions, SpawnError};
+use peripatos_kernel::Budget;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::Line;
+use super::{Line, Share};
 
 /// Processes of a family on one node, unless its starter says otherwise.
 pub const FAMILY_PROCESSES_MAX: u32 = 1_000_000;
+/// Bytes of messages of a family that wait on one node, unless its starter says otherwise.
+pub const FAMILY_MESSAGES_BYTES_MAX: u64 = 256 << 20;
 /// Between the numbers of two families' members, so that people see who belongs to whom.
 const NUMBERS: u64 = 1_000_000;
+
+/// Programs that a family lacks and of which its home is told; and bytes of each one's name.
+const LACKING_MAX: usize = 16;
+const LACKING_BYTES_MAX: usize = 64;
+
+/// What its user is told if a family lacks a program.
+#[must_use]
+pub fn no_program(name: &str) -> String {
+    format!("no program `{name}` to spawn: give it with --with {name}=FILE.wasm")
+}
 
 /// See the module.
 pub struct Family {
@@ -31,6 +44,10 @@ pub struct Family {
     home: Arc<dyn Home>,
     alive: AtomicU32,
     last_number: AtomicU64,
+    messages: Arc<Budget>,
+    share: Option<Arc<Share>>,
+    /// Programs that were wanted and are not there, as they are called.
+    lacking: Mutex<BTreeSet<String>>,
 }
 
 /// What the starter of a family allows it.
@@ -40,6 +57,10 @@ pub struct Rules {
     pub limits: Limits,
     /// Processes that may be there at a time.
     pub processes_max: u32,
+    /// Bytes of messages that may wait for their receivers on a node, short ones not counted ([`Budget`]).
+    pub messages_bytes_max: u64,
+    /// How much of a node's CPUs they may use, in thousandths of one. `None`: all there is.
+    pub cpu_permille_max: Option<u32>,
     /// Names that its processes register, look up or list begin so.
     pub name_prefix: Vec<u8>,
     /// Environment of each, `NAME=VALUE`.
@@ -53,6 +74,8 @@ impl Default for Rules {
         Rules {
             limits: Limits::default(),
             processes_max: FAMILY_PROCESSES_MAX,
+            messages_bytes_max: FAMILY_MESSAGES_BYTES_MAX,
+            cpu_permille_max: None,
             name_prefix: Vec::new(),
             env: Vec::new(),
             freeze_every: None,
@@ -64,6 +87,11 @@ impl Default for Rules {
 pub trait Home: Send + Sync {
     /// The devices of a new process, which has those of the family's root.
     fn devices(&self, pid: Pid) -> Box<dyn Devices>;
+    /// One of the family wants to spawn a program of this name, which the family does not have. Told once of each name, and
+    /// not of many.
+    fn lacks(&self, program: &str) {
+        let _ = program;
+    }
     /// A process is there, and has not run. Called on its core, which does nothing meanwhile.
     fn born(&self, birth: Birth<'_>);
 }
@@ -89,6 +117,8 @@ pub struct Newcomer {
     pub body: Body,
     /// Who has spawned it.
     pub parent: Pid,
+    /// What its family may use of the CPUs.
+    pub share: Option<Arc<Share>>,
 }
 
 /// What a new process is.
@@ -109,7 +139,31 @@ impl Family {
         home: Arc<dyn Home>,
     ) -> Arc<Family> {
         let last_number = AtomicU64::new(root.number().wrapping_mul(NUMBERS));
-        Arc::new(Family { root, rules, programs, home, alive: AtomicU32::new(0), last_number })
+        let messages = Budget::new(rules.messages_bytes_max);
+        let share = rules.cpu_permille_max.map(Share::new);
+        let (alive, lacking) = (AtomicU32::new(0), Mutex::default());
+        Arc::new(Family {
+            root,
+            rules,
+            programs,
+            home,
+            alive,
+            last_number,
+            messages,
+            share,
+            lacking,
+        })
+    }
+
+    /// What its messages are charged to while they wait.
+    pub(super) fn messages(&self) -> &Arc<Budget> {
+        &self.messages
+    }
+
+    /// What its processes may use of this node's CPUs.
+    #[must_use]
+    pub fn share(&self) -> Option<Arc<Share>> {
+        self.share.clone()
     }
 
     /// The process that was started first.
@@ -143,6 +197,19 @@ impl Family {
         let mut programs = self.programs.iter();
         let found = programs.find(|(known, code)| known.as_bytes() == name || code.hash() == name);
         found.map(|(name, code)| (name.as_str(), code))
+    }
+
+    /// A program that is not there was wanted.
+    fn lacks(&self, name: &[u8]) -> Status {
+        let shown = String::from_utf8_lossy(&name[..name.len().min(LACKING_BYTES_MAX)]);
+        let shown = shown.chars().map(|c| if c.is_control() { '?' } else { c });
+        let shown: String = shown.collect();
+        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        if lacking.len() < LACKING_MAX && lacking.insert(shown.clone()) {
+            drop(lacking);
+            self.home.lacks(&shown);
+        }
+        Status::NoProgram
     }
 
     fn draw(&self) -> io::Result<Pid> {
@@ -259,7 +326,7 @@ impl Member {
         let (name, code) = match program {
             b"" => own,
             hash if *hash == self.code.hash() => own,
-            name => family.program(name).ok_or(Status::NoProgram)?,
+            name => family.program(name).ok_or_else(|| family.lacks(name))?,
         };
         let argument: Arc<[u8]> = argument.into();
         let given = Arc::clone(&argument);
@@ -280,7 +347,7 @@ impl Member {
             _ => Status::NoProgram,
         })?;
         let body = body.with_line(Line::of(pid, member));
-        settle(Newcomer { body, parent })?;
+        settle(Newcomer { body, parent, share: family.share() })?;
         family.home.born(Birth { pid, parent, code, program: name, argument: &argument });
         Ok(pid)
     }

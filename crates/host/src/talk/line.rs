@@ -39,11 +39,14 @@ impl Line {
 
     /// Its slot in this thread's kernel.
     #[inline]
-    fn slot(&mut self, talk: &Talk) -> Result<Slot, Status> {
+    fn slot(&mut self, talk: &mut Talk) -> Result<Slot, Status> {
         if let Some(slot) = self.slot.filter(|slot| talk.kernel.pid(*slot) == Some(self.pid)) {
             return Ok(slot);
         }
         self.slot = talk.kernel.find(self.pid);
+        if let (Some(slot), Some(member)) = (self.slot, &self.member) {
+            talk.kernel.set_budget(slot, member.family().messages());
+        }
         self.slot.ok_or(Status::NoProcess)
     }
 
@@ -106,7 +109,16 @@ impl Messages for Line {
             }
             Ok(slot)
         });
-        let me = sent.unwrap_or(Err(Status::NoProcess))?;
+        let me = match sent.unwrap_or(Err(Status::NoProcess)) {
+            Ok(me) => me,
+            Err(status) => {
+                if status == Status::Deadlock {
+                    // It is told of.
+                    deliver();
+                }
+                return Err(status);
+            }
+        };
         if let Some(begun) = begun {
             return handlers::call(me, begun, memory, message);
         }

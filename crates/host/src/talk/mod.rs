@@ -15,7 +15,9 @@ mod devices;
 mod family;
 mod handlers;
 mod line;
+mod share;
 mod sleep;
+mod survey;
 mod turn;
 mod visitor;
 
@@ -30,20 +32,27 @@ use deadlines::Deadlines;
 use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::{self as engine, Handler, Process, SleepingHandler};
-use peripatos_kernel::{DecodeError, Form, Kernel, Moving, Names, Packet, Place, Slot, Woken};
+use peripatos_kernel::{
+    Circle, DecodeError, Form, Kernel, Moving, Names, Packet, Place, Slot, Woken,
+};
 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
 pub use devices::ServedDevices;
-pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer, Rules};
+pub use family::{
+    Birth, Body, FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer,
+    Rules, no_program,
+};
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
 pub(crate) use handlers::{adopt_server, extract_awake, extract_handler};
 pub use line::Line;
+pub use share::Share;
 pub(crate) use sleep::{
     Server, is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
 };
+pub use survey::{Doing, Survey};
 pub use visitor::{Done, Visit, leave, visit};
 
 thread_local! {
@@ -64,6 +73,8 @@ pub struct Surroundings {
     pub kill: Box<dyn Fn(Pid)>,
     /// Lets a new process run, on this thread; it is to be adopted. Called while its parent runs.
     pub settle: Rc<dyn Fn(Newcomer) -> Result<(), Status>>,
+    /// Is told of processes that were waiting for each other in a circle. Must not wait, or call back.
+    pub deadlock: Box<dyn Fn(Circle)>,
     /// Shows others which handler runs.
     pub calls: Arc<Calls>,
     /// Lets a process that can go on run at once, within the slice of the one that runs, until it waits again or gives
@@ -300,6 +311,9 @@ fn carry_out(out: Out) {
         Out::Kill(pid) => TALK.with_borrow(|talk| {
             talk.iter().for_each(|talk| (talk.surroundings.kill)(pid));
         }),
+        Out::Circle(circle) => TALK.with_borrow(|talk| {
+            talk.iter().for_each(|talk| (talk.surroundings.deadlock)(circle.clone()));
+        }),
         Out::Packet(packet) => {
             let back = post(packet);
             let _ = back.map(|packet| with(|talk| talk.kernel.nobody(packet)));
@@ -315,6 +329,7 @@ enum Out {
     Wake(Waker),
     Kill(Pid),
     Packet(Packet),
+    Circle(Circle),
 }
 
 impl Talk {
@@ -380,6 +395,7 @@ impl Talk {
                 }
             }
         }
-        self.kernel.next_packet().map(Out::Packet)
+        let packet = self.kernel.next_packet().map(Out::Packet);
+        packet.or_else(|| self.kernel.next_circle().map(Out::Circle))
     }
 }

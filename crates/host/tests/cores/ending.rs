@@ -101,6 +101,7 @@ fn events_may_call_the_cores() {
                 assert_eq!(cores.sample().len(), 1);
                 cores.kill(pid).unwrap();
             }
+            CoreEvent::Deadlock(circle) => panic!("{circle:?}"),
             CoreEvent::Ended { end, .. } => {
                 drop(owner.lock().unwrap().recv().unwrap());
                 // The last one is dropped here.

@@ -6,6 +6,7 @@ mod desk;
 mod ending;
 mod families;
 mod freezing;
+mod shares;
 mod sharing;
 mod sleeping;
 mod storms;

@@ -171,6 +171,7 @@ impl Dormitory {
             Ok(CoreEvent::Ended { pid, end, .. }) => {
                 assert!(self.ended.insert(pid, end).is_none(), "{pid} ended twice");
             }
+            Ok(CoreEvent::Deadlock(circle)) => panic!("{circle:?}"),
             Err(RecvTimeoutError::Timeout) => {}
             Err(error) => panic!("{error}"),
         }

@@ -281,5 +281,6 @@ fn of(event: &CoreEvent) -> Pid {
     match event {
         CoreEvent::Stopped { process, .. } => process.pid(),
         CoreEvent::Ended { pid, .. } => *pid,
+        CoreEvent::Deadlock(circle) => circle.pids[0],
     }
 }

@@ -50,6 +50,7 @@ impl Town {
         let cores = Cores::start(cores, move |event| match event {
             CoreEvent::Ended { pid, end, .. } => drop(to.send((pid, end))),
             CoreEvent::Stopped { process, .. } => drop(to_stopped.send(process)),
+            CoreEvent::Deadlock(_) => {}
         });
         let settings = Settings { stack_bytes: 1 << 20, ..Settings::default() };
         let runtime = Runtime::new(settings).unwrap();

@@ -1,7 +1,9 @@
 //! Kernels and their processes, without an engine: memories are vectors, programs are scripts.
 
 mod ask;
+mod budget;
 mod calls;
+mod circle;
 mod group;
 mod lease;
 mod random;

@@ -85,8 +85,12 @@ impl World {
                     self.violated("origins", format!("n{node} is told twice that p{id} begins"));
                 }
             }
+            // What processes do just now is nothing that a property is about: no core knows.
+            Action::Survey { survey, .. } => {
+                self.tell(node, Told::Surveyed { survey, doings: Vec::new() });
+            }
             // Its `peri run` is not simulated.
-            Action::OriginGone(_) => {}
+            Action::OriginGone(_) | Action::TellDeadlock { .. } => {}
             Action::TellOrigin { pid, end } => checkers::origins::told(self, node, pid, &end),
             Action::Respond { id, .. } => {
                 if !self.cluster().hosts[node].asked.remove(&id) {

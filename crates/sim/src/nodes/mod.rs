@@ -228,6 +228,8 @@ pub(crate) fn description(actor: &Actor, root: &Actor) -> Description {
         parent,
         programs: Vec::new(),
         processes_max: 1_000,
+        messages_bytes_max: u64::MAX,
+        cpu_permille_max: None,
         name_prefix: String::new(),
         devices: None,
         handler: actor.role == crate::actor::Role::Handler,

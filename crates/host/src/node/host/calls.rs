@@ -65,7 +65,8 @@ impl Host {
 /// Names that are shown to who has asked for another one.
 const SHOWN_MAX: usize = 10;
 
-fn no_such_name(names: &Names) -> String {
+/// Why a name is not found, for people.
+pub(super) fn no_such_name(names: &Names) -> String {
     let mut known: Vec<String> = Vec::new();
     let mut after = Vec::new();
     while let Ok((name, _)) = names.next(b"", &after)

@@ -173,16 +173,27 @@ impl Host {
         if start.programs.len() > FAMILY_PROGRAMS_MAX {
             return Err(format!("more than {FAMILY_PROGRAMS_MAX} programs to spawn"));
         }
+        if let Some(name) = &start.devices
+            && self.letterbox.names().lookup(name.as_bytes()).is_err()
+        {
+            let why = super::calls::no_such_name(&self.letterbox.names());
+            return Err(format!("--devices {name}: {why}"));
+        }
         let exchange = self.exchange(pid);
         let text = |arg: &Vec<u8>| String::from_utf8_lossy(arg).into_owned();
         let name_of = |(name, wasm_hash): &(String, [u8; 32])| {
             (name.clone(), Programs::name(*wasm_hash, start.canonical_nan))
         };
-        let kin = (program.talks() || start.devices.is_some()).then(|| Kin {
+        // One that does not talk is a family of its own, if there is something to be kept to.
+        let of_family =
+            program.talks() || start.devices.is_some() || start.cpu_permille_max.is_some();
+        let kin = of_family.then(|| Kin {
             root: pid,
             parent: Pid::from_bits(0),
             programs: start.programs.iter().map(name_of).collect(),
             processes_max: start.processes_max,
+            messages_bytes_max: start.messages_bytes_max,
+            cpu_permille_max: start.cpu_permille_max,
             name_prefix: start.name_prefix.clone(),
             devices: start.devices.clone(),
             handler: program.form() == Form::Handler,
@@ -325,6 +336,13 @@ impl Clients {
             let _ = client.to.send(end);
         }
         self.forget_origin(pid);
+    }
+
+    /// Tells the origin of a process something for its user.
+    pub(super) fn notice(&mut self, pid: Pid, text: String) {
+        if let Some(client) = self.origin(pid) {
+            let _ = client.to.send(FromNode::Notice(text));
+        }
     }
 
     pub(super) fn forget_origin(&mut self, pid: Pid) {

@@ -15,7 +15,7 @@ use super::super::programs::Programs;
 use super::super::stills;
 use super::origins::exchange;
 use super::{Host, Input, Inputs};
-use crate::talk::{Birth, Family, Home, Rules, ServedDevices};
+use crate::talk::{Birth, Family, Home, Rules, ServedDevices, Share};
 
 /// A process that another one has spawned here.
 pub(in crate::node) struct Born {
@@ -52,6 +52,8 @@ impl Host {
         let rules = Rules {
             limits: stills::limits_of(description.memory_bytes_max),
             processes_max: kin.processes_max,
+            messages_bytes_max: kin.messages_bytes_max,
+            cpu_permille_max: kin.cpu_permille_max,
             name_prefix: kin.name_prefix.clone().into_bytes(),
             env: env.to_vec(),
             freeze_every: None,
@@ -62,6 +64,12 @@ impl Host {
         self.families.retain(|_, (family, _)| family.strong_count() > 0);
         self.families.insert(kin.root, (Arc::downgrade(&family), description.clone()));
         Ok(family)
+    }
+
+    /// What the family of a process may use of this node's CPUs.
+    pub(super) fn share_of(&self, pid: Pid) -> Option<Arc<Share>> {
+        let (family, _) = self.families.get(&self.node.root_of(pid)?)?;
+        family.upgrade()?.share()
     }
 
     /// A process has been spawned here.
@@ -79,7 +87,10 @@ impl Host {
         if !born.argument.is_empty() {
             self.arguments.insert(born.pid, born.argument);
         }
+        let pid = description.pid;
         self.tell(Event::Born(description));
+        // It may have been sampled before it was known.
+        self.cores.sample_again(pid);
     }
 
     /// A process has begun to ask its origin.
@@ -105,6 +116,10 @@ impl Home for NodeHome {
             return Box::new(ServedDevices::new(name));
         }
         Box::new(LateDevices { pid, inputs: self.inputs.clone(), devices: OnceLock::new() })
+    }
+
+    fn lacks(&self, program: &str) {
+        self.inputs.send(Input::NoProgram(self.root, program.to_owned()));
     }
 
     fn born(&self, birth: Birth<'_>) {

@@ -31,9 +31,10 @@ use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
 use super::roads::{Roads, Surroundings};
 use super::stills::{self, Arrived, Frozen, Rooms};
-use super::{MakeRuntime, NodeDirectory, NodeError, clients};
+use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert};
 use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
 use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
+use crate::talk::{Doing, Survey, no_program};
 
 use calls::Calls;
 use commands::Clients;
@@ -45,7 +46,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Between two looks whether a node that cannot be reached is known to be gone.
 const GONE_EVERY: u32 = 10;
 /// Ticks between two looks at all processes, those that sleep included.
-const SAMPLE_ALL_EVERY: u32 = 100;
+const SAMPLE_ALL_EVERY: u32 = 600;
 /// Inputs from peers and commands that wait; whoever sends more waits.
 const INPUTS_MAX: usize = 4_096;
 /// Lines that are logged once only.
@@ -100,6 +101,10 @@ pub(super) enum Input {
     Born(Box<Born>),
     /// A packet of a message kernel, for a process that is not on the cores.
     Stray(Box<Packet>),
+    /// A local process of this family wants to spawn a program of this name, which the family does not have.
+    NoProgram(Pid, String),
+    /// What the cores know of processes.
+    Surveyed(u64, Vec<(Pid, Doing)>),
     /// Names of local processes have changed.
     Named,
     /// A command's message has its reply, or will have none.
@@ -305,6 +310,11 @@ impl Host {
             Input::Captured(migration, captured) => self.captured(migration, captured),
             Input::Born(born) => self.born(*born),
             Input::Stray(packet) => self.stray(*packet),
+            Input::NoProgram(root, name) => self.clients.notice(root, no_program(&name)),
+            Input::Surveyed(survey, found) => {
+                let doings = found.into_iter().map(|(pid, doing)| (pid, convert::doing(doing)));
+                self.tell(Event::Surveyed { survey, doings: doings.collect() });
+            }
             Input::Named => self.named(),
             Input::Called(pid, answer) => self.called(pid, answer),
             Input::Asks(pid, exchange) => self.asks(pid, exchange),
@@ -390,6 +400,13 @@ impl Host {
             }
             Action::Adopt { pid, root, program } => self.clients.adopt(pid, root, program),
             Action::TellOrigin { pid, end } => self.clients.tell_end(pid, end),
+            Action::Survey { survey, pids } => {
+                let inputs = self.inputs.clone();
+                self.letterbox.survey(Survey::new(pids, move |found| {
+                    inputs.send(Input::Surveyed(survey, found));
+                }));
+            }
+            Action::TellDeadlock { pid, text } => self.clients.notice(pid, text),
             Action::Respond { id, response } => self.respond(id, response),
             Action::Log(line) => (self.log)(&line),
         }
@@ -398,9 +415,9 @@ impl Host {
     fn tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
         let before = |pid: &Pid| self.cpu_before.get(pid).copied().unwrap_or_default();
-        // Who sleeps is as it was when it fell asleep. The state machine may have heard of that before it knew of the process.
+        // Who only waits is as it was. That the state machine knows of all of them is not left to a chain of changes alone.
         let all = self.ticks.is_multiple_of(SAMPLE_ALL_EVERY);
-        let samples = if all { self.cores.sample() } else { self.cores.sample_awake() };
+        let samples = if all { self.cores.sample() } else { self.cores.sample_changed() };
         let samples = samples.into_iter().map(|one| sample(one, before(&one.pid))).collect();
         self.tell(Event::Samples(samples));
         self.tell(Event::Tick);

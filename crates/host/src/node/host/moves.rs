@@ -41,6 +41,9 @@ impl Host {
                     self.log_once(&format!("{name} is lost: no thread to move it: {error}"));
                 }
             }
+            CoreEvent::Deadlock(circle) => {
+                self.tell(Event::Deadlock { circle: circle.pids, len: circle.len });
+            }
             CoreEvent::Ended { pid, end, .. } => {
                 self.leaving.remove(&pid);
                 self.exchanges.remove(&pid);
@@ -109,7 +112,8 @@ impl Host {
 
     pub(super) fn run_again(&mut self, process: Process, talking: Option<Box<Leaving>>) {
         let pid = process.pid();
-        let run = self.cores.run_on(process, talking);
+        let share = self.share_of(pid);
+        let run = self.cores.run_within(process, talking, share);
         for packet in self.strays.comes(self.now(), pid) {
             self.letterbox.bring(packet);
         }

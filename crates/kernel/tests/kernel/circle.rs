@@ -1,0 +1,92 @@
+//! Circles are not only answered, but told of.
+
+use peripatos_abi::Pid;
+use peripatos_abi::message::Status;
+use peripatos_kernel::{Circle, Form};
+
+use crate::world::{Id, World};
+
+/// Processes on these cores, each of which sends to the next one, and what the last one hears when it sends to the first.
+fn ring(cores: &[usize]) -> (World, Vec<Id>, Result<(), Status>) {
+    let mut world = World::new(2);
+    let ids: Vec<Id> = cores.iter().map(|core| world.add(*core, Form::Fiber)).collect();
+    let mut last = Ok(());
+    for (at, id) in ids.iter().enumerate() {
+        let to = world.pid(ids[(at + 1) % ids.len()]);
+        last = world.send(*id, to, b"?").map(drop);
+    }
+    world.deliver_all();
+    (world, ids, last)
+}
+
+fn circles(world: &mut World) -> Vec<Circle> {
+    let kernels = world.kernels.iter_mut();
+    kernels.flat_map(|kernel| std::iter::from_fn(|| kernel.next_circle())).collect()
+}
+
+/// As it is told, beginning with that one.
+fn from_there(circle: &Circle, first: Pid) -> Vec<Pid> {
+    let at = circle.pids.iter().position(|pid| *pid == first).expect("it is in the circle");
+    circle.pids.iter().cycle().skip(at).take(circle.pids.len()).copied().collect()
+}
+
+#[test]
+fn one_within_a_kernel_is_told_of_with_all_that_are_in_it() {
+    for len in [2, 3, 16] {
+        let (mut world, ids, last) = ring(&vec![0; len]);
+        assert_eq!(last, Err(Status::Deadlock));
+        let pids: Vec<Pid> = ids.iter().map(|id| world.pid(*id)).collect();
+        let found = circles(&mut world);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].pids[0], pids[len - 1], "it begins with who was told");
+        assert_eq!((from_there(&found[0], pids[0]), found[0].len), (pids, len as u32));
+        assert!(circles(&mut world).is_empty());
+    }
+}
+
+#[test]
+fn of_a_long_one_the_first_are_named() {
+    let (mut world, _, _) = ring(&[0; 40]);
+    let found = circles(&mut world);
+    assert_eq!((found[0].pids.len(), found[0].len), (16, 40));
+}
+
+#[test]
+fn one_over_kernels_is_told_of_once() {
+    let (mut world, ids, last) = ring(&[0, 0, 1, 0, 1, 1]);
+    assert_eq!(last, Ok(()));
+    assert!(circles(&mut world).is_empty());
+    for seconds in 1..10_u64 {
+        for core in [0, 1] {
+            world.kernels[core].tick(seconds * 1_000_000_000);
+        }
+        world.deliver_all();
+    }
+    let pids: Vec<Pid> = ids.iter().map(|id| world.pid(*id)).collect();
+    let found = circles(&mut world);
+    assert_eq!(found.len(), 1);
+    assert_eq!((from_there(&found[0], pids[0]), found[0].len), (pids, 6));
+}
+
+#[test]
+fn one_through_a_group_is_told_of() {
+    let mut world = World::new(1);
+    let [principal, member, other] = [0; 3].map(|core| world.add(core, Form::Fiber));
+    let pids = [principal, member, other].map(|id| world.pid(id));
+    world.send_all(principal, &pids[1..], b"?", true).unwrap();
+    assert_eq!(world.send(member, pids[0], b"?"), Err(Status::Deadlock));
+    let found = circles(&mut world);
+    assert_eq!((found[0].pids.as_slice(), found[0].len), (&[pids[1], pids[0]][..], 2));
+}
+
+#[test]
+fn nobody_need_ask() {
+    let mut world = World::new(1);
+    let [one, two] = [0; 2].map(|core| world.add(core, Form::Fiber));
+    let (first, second) = (world.pid(one), world.pid(two));
+    world.send(one, second, b"?").unwrap();
+    for _ in 0..1_000 {
+        assert_eq!(world.send(two, first, b"?"), Err(Status::Deadlock));
+    }
+    assert_eq!(circles(&mut world).len(), 16);
+}
