@@ -210,6 +210,10 @@ impl Kernel {
             return;
         }
         sender.out.kept = None;
+        if sender.out.claim.place != Some(source) {
+            // The answer comes from where the claim has it by then, and teaches nothing.
+            self.routes.heard(from, source);
+        }
         sender.out.claim.acknowledged(source, now);
         if let Some(due) = sender.out.claim.arm(here, now) {
             let concern = Concern::Send { transaction: send.0, hop: send.1 };
