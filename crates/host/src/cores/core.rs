@@ -25,6 +25,7 @@ use super::packet::{Packet, Parcel};
 use super::post::Post;
 use super::table::{Seat, Stand, Table};
 use super::tag::{Tag, Wish};
+use super::ticker::WATCH_NS;
 use super::watch::Watch;
 
 /// See the module.
@@ -142,6 +143,9 @@ impl Core {
         }
         if !self.queue.is_empty() {
             self.board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
+        }
+        if self.post().is_wired() {
+            self.board.ticker.look_at(now_ns + WATCH_NS);
         }
         self.running = Some(seat);
         let process = self.table.get_mut(seat);
@@ -301,6 +305,7 @@ impl Core {
             | Packet::Talk(_)
             | Packet::Nobody(_)
             | Packet::Unreachable(_)
+            | Packet::Wire(_)
             | Packet::Visit(_)
             | Packet::Leave(_) => {}
         }

@@ -7,6 +7,7 @@ use peripatos_engine::{Control, Handler};
 
 use super::execution::Execution;
 use super::tag::Tag;
+use super::wires::Wire;
 use crate::talk::{Leaving, Visit};
 
 /// One message to a core.
@@ -30,6 +31,8 @@ pub(super) enum Packet {
     Nobody(Box<peripatos_kernel::Packet>),
     /// A node is gone.
     Unreachable(u128),
+    /// A wire: from now on it is this core's.
+    Wire(Box<Wire>),
     /// Somebody who is no process sends a message.
     Visit(Box<Visit>),
     /// He waits for the reply no more.
@@ -48,6 +51,7 @@ impl Packet {
             | Packet::Resume(_)
             | Packet::Talk(_)
             | Packet::Unreachable(_)
+            | Packet::Wire(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
             | Packet::Nobody(_) => false,

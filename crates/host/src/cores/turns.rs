@@ -17,7 +17,7 @@ use super::packet::Packet;
 use super::sleep::Sleep;
 use super::tag::{Tag, Wish};
 use super::watch::Watch;
-use super::{CoreEvent, ProcessEnd, SLICE, cpus, here};
+use super::{CoreEvent, ProcessEnd, SLICE, cpus, here, wires};
 use crate::talk::{self, Body, HandlerEnd, Newcomer, Surroundings};
 
 /// In place of a seat: handlers run, on no process's slice.
@@ -51,6 +51,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     // In this order: what is dropped may still wake others.
     let late = board.post(number).inbox.close();
     let core = here::leave();
+    wires::close();
     drop((core, late));
     talk::close();
 }
@@ -126,7 +127,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 board.idle.offer(number);
                 board.ask(number);
                 let until = talk::next_deadline().into_iter().chain(sleep.next_look()).min();
-                board.post(number).inbox.wait(board.spin, until);
+                wires::wait(board, number, until);
                 board.idle.withdraw(number);
                 watch.skip();
             }
@@ -135,8 +136,9 @@ fn run(board: &Arc<Board>, number: usize) {
     }
 }
 
-/// Empties the inbox.
+/// Empties the inbox, and takes in what has come by wires.
 fn receive(board: &Arc<Board>, number: usize, packets: &mut VecDeque<Packet>) {
+    wires::receive(board, number);
     board.post(number).inbox.take_all(packets);
     while let Some(packet) = packets.pop_front() {
         let Some(packet) = hear(board, number, packet) else { continue };
@@ -152,6 +154,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Talk(packet) => talk::arrived(*packet),
         Packet::Nobody(packet) => talk::nobody(*packet),
         Packet::Unreachable(node) => talk::unreachable(node),
+        Packet::Wire(wire) => wires::open(board, number, *wire),
         Packet::Visit(visit) => talk::visit(*visit),
         Packet::Leave(pid) => talk::leave(pid),
         Packet::Resume(pid) => talk::resume_handler(pid),
