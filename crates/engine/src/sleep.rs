@@ -19,7 +19,7 @@ use crate::messages::Messages;
 use crate::process::Status;
 use crate::state::NoDevices;
 use crate::{
-    CaptureOptions, Code, Form, Handler, Image, ImageError, ImageLimits, Limits, Process,
+    CaptureOptions, Code, Control, Form, Handler, Image, ImageError, ImageLimits, Limits, Process,
     SpawnError, ThawOptions,
 };
 
@@ -172,6 +172,12 @@ impl SleepingHandler {
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.process.pid()
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.process.shared))
     }
 
     /// What its image takes, bytes.

@@ -18,18 +18,21 @@ use std::time::Instant;
 
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Handler, Process};
-use peripatos_kernel::{Names, Place, principal};
+use peripatos_kernel::{Body, Names, Place, principal};
 
 use super::execution::Execution;
+use super::habits::Habits;
+use super::handlers;
+use super::here;
 use super::idle::Idle;
 use super::outside::Outside;
-use super::packet::{Packet, Parcel};
+use super::packet::{Packet, Parcel, Station};
 use super::post::Post;
 use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
 use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError, VISITED, wires};
-use crate::talk::Leaving;
+use crate::talk::{Leaving, Server};
 
 /// See the module.
 pub(super) struct Board {
@@ -123,9 +126,14 @@ impl Board {
     }
 
     /// Somebody has come to wait at this core.
-    pub(super) fn pressed(&self, core: usize) {
+    fn pressed(&self, core: usize) {
+        self.pressed_by(core, true);
+    }
+
+    /// The same; `spare`: it may be that it could be given away.
+    pub(super) fn pressed_by(&self, core: usize, spare: bool) {
         let Some(began_ns) = self.posts[core].slice_began_ns() else { return };
-        if self.idle.any() {
+        if spare && self.idle.any() {
             self.posts[core].preempt(None);
         } else {
             self.ticker.look_at(began_ns + SLICE.as_nanos() as u64);
@@ -190,14 +198,16 @@ impl Board {
             return Err(RunError { process: Box::new(process), talking: None, refusal });
         }
         let execution = Execution::new(process, &tag, Arc::downgrade(self));
-        Ok(Parcel { tag, control, execution, talking: None })
+        Ok(Parcel { tag, control, execution, talking: None, habits: Habits::default() })
     }
 
-    pub(super) fn serve(self: &Arc<Self>, handler: Box<Handler>) -> Result<(), ServeError> {
+    pub(super) fn serve(self: &Arc<Self>, mut handler: Box<Handler>) -> Result<(), ServeError> {
         let core = self.least_loaded();
         match self.enter_handler(&handler, core) {
             Ok(tag) => {
-                self.send(core, Packet::Serve(tag, handler));
+                handler.set_waker(handlers::waker(self, &tag));
+                let server = Server::Awake(handler);
+                self.send(core, Packet::Serve(Station { tag, server, talking: None }));
                 Ok(())
             }
             Err(refusal) => Err(ServeError { handler, refusal }),
@@ -234,6 +244,9 @@ impl Board {
         };
         match core {
             Some(core) => {
+                if matches!(packet.body, Body::Send { .. }) {
+                    here::note_far(core);
+                }
                 self.send(core, Packet::Talk(Box::new(packet)));
                 None
             }
@@ -279,7 +292,7 @@ impl Board {
     }
 
     pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
-        if self.registry.is_handler(pid) {
+        if self.registry.handler(pid).is_some() {
             return Err(NotHere(pid));
         }
         let (tag, control, new) = self.registry.wish(pid, Wish::Freeze)?;
@@ -287,6 +300,18 @@ impl Board {
             // First the request, then the turn: else the turn might be over before it.
             control.freeze();
             self.hurry(tag);
+        }
+        Ok(())
+    }
+
+    /// Asks a handler to go to another core.
+    pub(super) fn shift_handler(&self, pid: Pid, core: usize) -> Result<(), NotHere> {
+        let tag = self.registry.handler(pid).ok_or(NotHere(pid))?;
+        if core < self.posts.len()
+            && tag.ask_shift(core)
+            && let Some(at) = tag.core()
+        {
+            self.send(at, Packet::Shift(tag));
         }
         Ok(())
     }

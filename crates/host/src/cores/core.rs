@@ -28,6 +28,9 @@ use super::tag::{Tag, Wish};
 use super::ticker::WATCH_NS;
 use super::watch::Watch;
 
+/// Who could be given away is looked for among so many.
+const COMPARED_MAX: usize = 16;
+
 /// See the module.
 pub(super) struct Core {
     pub(super) board: Arc<Board>,
@@ -125,6 +128,9 @@ impl Core {
         if let Some((at, core)) = spare.and_then(|at| Some((at, self.board.idle.claim()?))) {
             return Next::Give(core, self.give(at, core));
         }
+        if let Some(core) = self.queue.front().and_then(|seat| self.longs_for(*seat)) {
+            return Next::Give(core, self.give(0, core));
+        }
         if mem::take(&mut self.asked) && !self.queue.is_empty() {
             return Next::AskOn;
         }
@@ -161,31 +167,49 @@ impl Core {
         }
     }
 
-    /// Who of the queue could be given away: not the only one, and nobody who has to hurry.
+    /// Who of the queue could be given away: not the only one, nobody who has to hurry, and nobody who talks so much with
+    /// others here that it would not pay.
     fn spare(&self) -> Option<usize> {
         if self.queue.len() < 2 {
             return None;
         }
-        self.queue.iter().position(|seat| self.table.get(*seat).tag.wish() == Wish::None)
+        let is_spare = |seat: &Seat| seat.tag.wish() == Wish::None && !seat.habits.is_bound();
+        let queue = self.queue.iter().take(COMPARED_MAX);
+        queue.map(|seat| self.table.get(*seat)).position(is_spare)
+    }
+
+    /// On which other core a process would rather be.
+    fn longs_for(&self, seat: usize) -> Option<usize> {
+        let Seat { tag, habits, .. } = self.table.get(seat);
+        habits.longs_for(tag.pid()).filter(|core| *core != self.number && tag.wish() == Wish::None)
+    }
+
+    /// What runs has called somebody on that core.
+    pub(super) fn note_far(&mut self, core: usize) {
+        if let Some(seat) = self.running.filter(|_| core != self.number) {
+            self.table.get_mut(seat).habits.note_far(core);
+        }
     }
 
     fn give(&mut self, at: usize, core: usize) -> Parcel {
         let seat = self.queue.remove(at).expect("found by its place");
         self.show_ready();
-        let Seat { tag, control, stand, .. } = self.remove(seat);
+        let Seat { tag, control, stand, mut habits, .. } = self.remove(seat);
+        habits.moves(self.number, core);
         let Stand::Ready(execution) = stand else {
             unreachable!("a process in the queue is ready")
         };
         tag.move_to(core);
-        Parcel { tag, control, execution, talking: None }
+        Parcel { tag, control, execution, talking: None, habits }
     }
 
-    /// A slice is over: the process is ready again, waits, or leaves.
+    /// A slice is over, with so many calls that stayed here: the process is ready again, waits, or leaves.
     pub(super) fn end_slice(
         &mut self,
         turn: Turn,
         polled: Poll<RunEnd>,
         used: Duration,
+        near: u64,
     ) -> Option<Departure> {
         let Turn { seat, execution, began_ns, .. } = turn;
         assert_eq!(self.running.take(), Some(seat));
@@ -193,6 +217,7 @@ impl Core {
         let process = self.table.get_mut(seat);
         process.since_ns = began_ns;
         process.tag.end_slice(used);
+        process.habits.note_slice(used, near);
         self.stand_again(seat, execution, polled)
     }
 
@@ -300,8 +325,9 @@ impl Core {
             }
             Packet::Close => self.closing = true,
             // The loop has taken these out.
-            Packet::Serve(..)
+            Packet::Serve(_)
             | Packet::Resume(_)
+            | Packet::Shift(_)
             | Packet::Talk(_)
             | Packet::Nobody(_)
             | Packet::Unreachable(_)
@@ -325,10 +351,11 @@ impl Core {
     }
 
     fn take(&mut self, parcel: Parcel) {
-        let Parcel { tag, control, execution, talking: _ } = parcel;
+        let Parcel { tag, control, execution, talking: _, habits } = parcel;
         let entry = (tag.pid(), control.clone());
         let stand = Stand::Waiting(execution);
-        let seat = self.table.insert(Seat { tag, control, stand, since_ns: 0, restless: false });
+        let seat =
+            self.table.insert(Seat { tag, control, stand, since_ns: 0, restless: false, habits });
         self.post().show_control(seat, Some(entry));
         self.make_ready(seat);
     }
@@ -343,12 +370,13 @@ impl Core {
         }
     }
 
-    /// A waker was called on this thread. `None`: the process is not here. Whether it is ready now, and
-    /// was not before.
-    pub(super) fn wake(&mut self, tag: &Arc<Tag>) -> Option<bool> {
+    /// A waker was called on this thread. `None`: the process is not here. If it is ready now, and was not before:
+    /// whether it could be given away.
+    pub(super) fn wake(&mut self, tag: &Arc<Tag>) -> Option<Option<bool>> {
         let running = self.running.filter(|seat| Arc::ptr_eq(&self.table.get(*seat).tag, tag));
         let seat = running.or_else(|| self.table.find(tag))?;
-        Some(self.wake_seat(seat))
+        let ready = self.wake_seat(seat);
+        Some(ready.then(|| !self.table.get(seat).habits.is_bound()))
     }
 
     /// Whether the core is one of this board's, and which.

@@ -34,12 +34,21 @@ pub(super) fn with<T>(act: impl FnOnce(&mut Core) -> T) -> T {
     CORE.with_borrow_mut(|core| act(core.as_mut().expect("only the loop calls this")))
 }
 
+/// What runs on this thread, if anything does, has called somebody on that core.
+pub(super) fn note_far(number: usize) {
+    let _ = CORE.try_with(|core| {
+        if let Ok(Some(core)) = core.try_borrow_mut().as_deref_mut() {
+            core.note_far(number);
+        }
+    });
+}
+
 /// Takes a new process in, while another one runs.
 pub(super) fn take(board: &Board, parcel: Parcel) {
     let number = with(|core| core.adopt(parcel));
     // As in `wake`.
     fence(Ordering::SeqCst);
-    board.pressed(number);
+    board.pressed_by(number, true);
 }
 
 /// Lets a process of this thread run nested. `false`: it could not, and has not.
@@ -51,7 +60,7 @@ pub(super) fn turn(pid: Pid) -> bool {
     if let Some((board, number)) = pressed {
         // As below.
         fence(Ordering::SeqCst);
-        board.pressed(number);
+        board.pressed_by(number, false);
     }
     if let Some(control) = preempt {
         control.preempt();
@@ -65,14 +74,14 @@ pub(super) fn wake(board: &Arc<Board>, tag: &Arc<Tag>) -> bool {
         let mut core = core.try_borrow_mut().ok()?;
         let core = core.as_mut()?;
         let number = core.number_at(board)?;
-        core.wake(tag).map(|ready| ready.then_some(number))
+        core.wake(tag).map(|spare| spare.map(|spare| (number, spare)))
     });
     // A thread that ends has no core any more.
     let Some(ready) = woken.ok().flatten() else { return false };
-    if let Some(number) = ready {
+    if let Some((number, spare)) = ready {
         // Between what was just written and what is looked at now: see `board`.
         fence(Ordering::SeqCst);
-        board.pressed(number);
+        board.pressed_by(number, spare);
     }
     true
 }

@@ -38,6 +38,8 @@ mod board;
 mod core;
 mod cpus;
 mod execution;
+mod habits;
+mod handlers;
 mod here;
 mod idle;
 mod inbox;
@@ -277,6 +279,15 @@ impl Cores {
     /// The handler comes back if it cannot be taken.
     pub fn serve(&self, handler: Handler) -> Result<(), ServeError> {
         self.board.serve(Box::new(handler))
+    }
+
+    /// Asks a handler to go to this one of the cores, with all that it has under way: nobody can tell. One that is being
+    /// called goes when it has answered, or waits.
+    ///
+    /// # Errors
+    /// No handler of this pid is here.
+    pub fn shift_handler(&self, pid: Pid, core: usize) -> Result<(), NotHere> {
+        self.board.shift_handler(pid, core)
     }
 
     /// Asks a process to freeze, ahead of all that its core has to do otherwise. Returns at once; the

@@ -77,6 +77,7 @@ impl Core {
         let mut after = After::default();
         let process = self.table.get_mut(turn.seat);
         process.since_ns = turn.began_ns;
+        process.habits.note_near();
         if polled.is_pending() && process.tag.wish() != Wish::Kill {
             let woken = matches!(process.stand, Stand::Running { woken: true });
             process.stand = Stand::Waiting(turn.execution);

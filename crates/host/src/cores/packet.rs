@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use peripatos_abi::Pid;
-use peripatos_engine::{Control, Handler};
+use peripatos_engine::Control;
 
 use super::execution::Execution;
+use super::habits::Habits;
 use super::tag::Tag;
 use super::wires::Wire;
-use crate::talk::{Leaving, Visit};
+use crate::talk::{Leaving, Server, Visit};
 
 /// One message to a core.
 pub(super) enum Packet {
@@ -22,9 +23,11 @@ pub(super) enum Packet {
     /// A core is idle: give it a process, or ask on. There is at most one such packet in an inbox.
     Ask,
     /// A handler, whole: from now on it is this core's.
-    Serve(Arc<Tag>, Box<Handler>),
+    Serve(Station),
     /// What a parked handler of this core waited for may be there.
-    Resume(Pid),
+    Resume(Arc<Tag>),
+    /// A handler of this core is to go to another one.
+    Shift(Arc<Tag>),
     /// A word from another core's kernel.
     Talk(Box<peripatos_kernel::Packet>),
     /// The same, back from where nobody has the process that it is for.
@@ -47,8 +50,9 @@ impl Packet {
         match self {
             Packet::Take(_)
             | Packet::Wake(_)
-            | Packet::Serve(..)
+            | Packet::Serve(_)
             | Packet::Resume(_)
+            | Packet::Shift(_)
             | Packet::Talk(_)
             | Packet::Unreachable(_)
             | Packet::Wire(_)
@@ -66,5 +70,14 @@ pub(super) struct Parcel {
     pub(super) control: Control,
     pub(super) execution: Execution,
     /// What it has under way with others, if it comes from another core.
+    pub(super) talking: Option<Box<Leaving>>,
+    pub(super) habits: Habits,
+}
+
+/// A handler and all that goes with it.
+pub(super) struct Station {
+    pub(super) tag: Arc<Tag>,
+    pub(super) server: Server,
+    /// What it has under way with others, if it does not begin here.
     pub(super) talking: Option<Box<Leaving>>,
 }

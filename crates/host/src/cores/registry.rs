@@ -78,14 +78,15 @@ impl Registry {
         self.lock().get(pid).and_then(|(tag, _)| tag.core())
     }
 
-    pub(super) fn is_handler(&self, pid: Pid) -> bool {
-        self.lock().get(pid).is_some_and(|(tag, _)| tag.is_handler())
+    /// The tag of a handler. `None`: no handler of this pid is here.
+    pub(super) fn handler(&self, pid: Pid) -> Option<Arc<Tag>> {
+        let processes = self.lock();
+        processes.get(pid).map(|(tag, _)| Arc::clone(tag)).filter(|tag| tag.is_handler())
     }
 
     /// A handler leaves.
     pub(super) fn leave_handler(&self, pid: Pid) -> Wish {
-        let tag = self.lock().get(pid).map(|(tag, _)| Arc::clone(tag));
-        tag.map_or(Wish::None, |tag| self.leave(&tag))
+        self.handler(pid).map_or(Wish::None, |tag| self.leave(&tag))
     }
 
     /// A process leaves: from here on nothing more can be wished of it. What was wished by then is

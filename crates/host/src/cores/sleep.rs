@@ -92,7 +92,7 @@ fn lull(board: &Arc<Board>, now: Instant, idle: Duration, count: usize) -> usize
 }
 
 /// Notes which handlers sleep.
-fn note_sleepers(board: &Board) {
+pub(super) fn note_sleepers(board: &Board) {
     for (pid, asleep) in talk::take_sleepers() {
         if asleep {
             board.registry.fell_asleep(pid);

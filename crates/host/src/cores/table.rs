@@ -8,6 +8,7 @@ use peripatos_engine::Control;
 use peripatos_kernel::PidMap;
 
 use super::execution::Execution;
+use super::habits::Habits;
 use super::tag::{Tag, Wish};
 
 /// Of so many that wait the one that has waited longest falls asleep: not many are better off than the one that has waited
@@ -33,6 +34,7 @@ pub(super) struct Seat {
     pub(super) since_ns: u64,
     /// It cannot sleep.
     pub(super) restless: bool,
+    pub(super) habits: Habits,
 }
 
 impl Seat {

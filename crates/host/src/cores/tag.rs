@@ -5,9 +5,9 @@
 //! Invariants:
 //! * Only the core that has the process writes where it is and what it has used; who gives it away
 //!   writes the new core first, then sends it.
-//! * Wishes and wakes are noted here before a packet tells of them. A packet is only a hint to look, and
+//! * Wishes, shifts and wakes are noted here before a packet tells of them. A packet is only a hint to look, and
 //!   may come too late, or overtake its process on the way to another core: nothing is lost by it.
-//! * There is at most one packet a wish, and one a wake that the process has not seen yet: what lies
+//! * There is at most one packet a wish, one a shift, and one a wake that the process has not seen yet: what lies
 //!   in the inboxes is bounded by the number of processes.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -28,6 +28,8 @@ pub(super) struct Tag {
     woken: AtomicBool,
     /// It runs, or could.
     runnable: AtomicBool,
+    /// A handler: the core that it is to go to. [`GONE`]: none.
+    shift: AtomicUsize,
     /// CPU time of its slices that are over.
     used_ns: AtomicU64,
     /// While it runs: its core's clock when the slice began, less what it had used by then, so that
@@ -56,6 +58,7 @@ impl Tag {
             wish: AtomicU8::new(Wish::None as u8),
             woken: AtomicBool::new(false),
             runnable: AtomicBool::new(true),
+            shift: AtomicUsize::new(GONE),
             used_ns: AtomicU64::new(0),
             slice_ns: AtomicU64::new(NO_SLICE),
         }
@@ -103,6 +106,16 @@ impl Tag {
     /// Notes a wish. False: it was known already, and a packet tells of it.
     pub(super) fn raise(&self, wish: Wish) -> bool {
         self.wish.fetch_max(wish as u8, Ordering::SeqCst) < wish as u8
+    }
+
+    /// Notes to which core it is to go. False: there was such a note already, and a packet tells of it.
+    pub(super) fn ask_shift(&self, core: usize) -> bool {
+        self.shift.swap(core, Ordering::SeqCst) == GONE
+    }
+
+    /// To which core it is to go, asked once.
+    pub(super) fn take_shift(&self) -> Option<usize> {
+        Some(self.shift.swap(GONE, Ordering::SeqCst)).filter(|core| *core != GONE)
     }
 
     /// Notes a wake. False: it was noted already, and a packet tells of it or the process runs.

@@ -3,22 +3,21 @@
 use std::collections::VecDeque;
 use std::iter;
 use std::rc::Rc;
-use std::sync::{Arc, Weak};
-use std::task::{Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
 
-use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
-use peripatos_engine::{Outcome, ProcessError};
+use peripatos_engine::Outcome;
 
 use super::board::Board;
 use super::core::{Core, Departure, Next};
 use super::packet::Packet;
 use super::sleep::Sleep;
-use super::tag::{Tag, Wish};
+use super::tag::Wish;
 use super::watch::Watch;
-use super::{CoreEvent, ProcessEnd, SLICE, cpus, here, wires};
-use crate::talk::{self, Body, HandlerEnd, Newcomer, Surroundings};
+use super::{CoreEvent, ProcessEnd, SLICE, cpus, handlers, here, wires};
+use crate::talk::{self, Body, Newcomer, Surroundings};
 
 /// In place of a seat: handlers run, on no process's slice.
 const HANDLERS: usize = usize::MAX - 1;
@@ -69,7 +68,7 @@ fn settle(board: &Arc<Board>, number: usize, newcomer: Newcomer) -> Result<(), S
         }
         Body::Handler(handler) => {
             let tag = board.enter_handler(&handler, number).map_err(|_| Status::TooMany)?;
-            let waker = handler_waker(board, &tag);
+            let waker = handlers::waker(board, &tag);
             // Its pid was free.
             let _ = talk::adopt_handler(handler, waker, Some(parent));
         }
@@ -96,6 +95,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 if let Some(pid) = here::with(|core| turn.wakes(core)) {
                     board.registry.woke(pid);
                 }
+                let calls = talk::calls();
                 let polled = turn.run();
                 // Those who came meanwhile are ahead of one who gives way.
                 receive(board, number, &mut packets);
@@ -103,8 +103,9 @@ fn run(board: &Arc<Board>, number: usize) {
                     return;
                 }
                 let used = watch.lap();
-                let departure = here::with(|core| core.end_slice(turn, polled, used));
-                tell_over(board);
+                let near = talk::calls() - calls;
+                let departure = here::with(|core| core.end_slice(turn, polled, used, near));
+                handlers::tell_over(board);
                 let nested = iter::from_fn(|| here::with(Core::next_departure));
                 for departure in departure.into_iter().chain(nested) {
                     board.tell(leave(board, departure));
@@ -157,21 +158,10 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Wire(wire) => wires::open(board, number, *wire),
         Packet::Visit(visit) => talk::visit(*visit),
         Packet::Leave(pid) => talk::leave(pid),
-        Packet::Resume(pid) => talk::resume_handler(pid),
-        Packet::Serve(tag, handler) => {
-            let waker = handler_waker(board, &tag);
-            // Its pid was free.
-            let _ = talk::adopt_handler(handler, waker, None);
-            if tag.wish() == Wish::Kill {
-                end_handler(board, tag.pid());
-            }
-        }
-        Packet::Hurry(ref tag) if tag.is_handler() => {
-            // One that is not here yet is looked at when it comes.
-            if tag.core() == Some(number) && talk::is_handler(tag.pid()) {
-                end_handler(board, tag.pid());
-            }
-        }
+        Packet::Serve(station) => handlers::take(board, number, station),
+        Packet::Resume(tag) => handlers::resume(board, number, tag),
+        Packet::Shift(tag) => handlers::attend(board, number, tag),
+        Packet::Hurry(tag) if tag.is_handler() => handlers::attend(board, number, tag),
         Packet::Take(ref mut parcel) => {
             match parcel.talking.take() {
                 Some(leaving) => talk::adopt_leaving(*leaving),
@@ -182,13 +172,6 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         other => return Some(other),
     }
     None
-}
-
-/// Ends a handler that somebody wants to end. It runs on nobody's slice while the core looks into its inbox.
-fn end_handler(board: &Board, pid: Pid) {
-    talk::end_handler(pid);
-    board.registry.leave_handler(pid);
-    board.tell(CoreEvent::Ended { pid, end: ProcessEnd::Killed, cpu: Duration::ZERO });
 }
 
 /// Lets handlers do what they have to do on no sender's stack, and tells those who have waited long enough. Whether
@@ -214,40 +197,9 @@ fn handle(board: &Board, number: usize, watch: &mut Watch) -> bool {
         }
     }
     post.show_nothing();
-    tell_over(board);
+    handlers::tell_over(board);
     watch.skip();
     true
-}
-
-/// Tells of handlers that have ended.
-fn tell_over(board: &Board) {
-    while let Some((pid, end)) = talk::next_over() {
-        let killed = board.registry.leave_handler(pid) == Wish::Kill;
-        let end = match end {
-            _ if killed => ProcessEnd::Killed,
-            HandlerEnd::Ended(Outcome::Exited(code)) => ProcessEnd::Exited(code),
-            HandlerEnd::Ended(Outcome::Raised(signal)) => ProcessEnd::Raised(signal),
-            HandlerEnd::Ended(Outcome::Frozen) => ProcessEnd::Failed(ProcessError::Ended),
-            HandlerEnd::Failed(error) => ProcessEnd::Failed(error),
-        };
-        board.tell(CoreEvent::Ended { pid, end, cpu: Duration::ZERO });
-    }
-}
-
-/// Makes a handler's core resume it.
-fn handler_waker(board: &Arc<Board>, tag: &Arc<Tag>) -> Waker {
-    struct Bell {
-        board: Weak<Board>,
-        tag: Arc<Tag>,
-    }
-    impl Wake for Bell {
-        fn wake(self: Arc<Self>) {
-            if let (Some(board), Some(core)) = (self.board.upgrade(), self.tag.core()) {
-                board.send(core, Packet::Resume(self.tag.pid()));
-            }
-        }
-    }
-    Waker::from(Arc::new(Bell { board: Arc::downgrade(board), tag: Arc::clone(tag) }))
 }
 
 /// The event of a process that leaves. It is dropped before its end is told.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use peripatos_kernel::Slot;
 
-use super::{deliver, with};
+use super::{Talk, deliver, with};
 
 /// Who waits until when.
 #[derive(Debug, Default)]
@@ -64,14 +64,59 @@ pub fn next_deadline() -> Option<Instant> {
     .flatten()
 }
 
+impl Talk {
+    /// A kernel without processes is told no time: before it gets one, or a packet, it is. What it notes would seem to be as
+    /// old as its last look at the clock, and be given up.
+    pub(super) fn look_at_clock(&mut self) {
+        if self.kernel.is_empty() {
+            self.tick(Instant::now());
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.ticked = now;
+        self.kernel.tick(now.saturating_duration_since(epoch()).as_nanos() as u64);
+    }
+}
+
 /// Tells those who have waited until now that nothing has come in time, and the kernel how late it is.
 pub fn expire(now: Instant) {
     let _ = with(|talk| {
-        talk.ticked = now;
-        talk.kernel.tick(now.saturating_duration_since(epoch()).as_nanos() as u64);
+        talk.tick(now);
         while let Some(slot) = talk.deadlines.take_due(now) {
             talk.kernel.time_out(slot);
         }
     });
     deliver();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use peripatos_abi::Pid;
+    use peripatos_kernel::Place;
+
+    use super::*;
+    use crate::talk::{Surroundings, adopt, close, open};
+
+    #[test]
+    fn an_empty_kernel_is_told_the_time_when_somebody_comes() {
+        open(Surroundings {
+            place: Place { node: 1, core: 0 },
+            names: Arc::default(),
+            post: Box::new(Some),
+            named: Box::new(|| {}),
+            kill: Box::new(|_| {}),
+            settle: Rc::new(|_| Ok(())),
+            calls: Arc::default(),
+            turn: |_| false,
+        });
+        let before = Instant::now();
+        adopt(Pid::new(1, 2), None);
+        let ticked = with(|talk| talk.ticked);
+        close();
+        assert!(ticked.is_some_and(|at| at >= before));
+    }
 }

@@ -5,10 +5,10 @@ use std::task::Waker;
 use peripatos_abi::message::{Envelope, Status};
 use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
-use peripatos_kernel::{Form, Outcome, Slot};
+use peripatos_kernel::{Form, Outcome, Place, Slot};
 
 use super::sleep::Server;
-use super::{Talk, Work, deliver, ended, with};
+use super::{Leaving, Seat, Talk, Work, deliver, ended, extract, with};
 
 /// How a handler came to its end.
 #[derive(Debug)]
@@ -44,6 +44,50 @@ pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker, parent: Option<Pid
         Some(())
     });
     adopted.flatten().is_some()
+}
+
+/// A handler leaves for another kernel, with what it has under way: at rest or parked. `None`: it is not here, or is being
+/// called.
+pub(crate) fn extract_handler(pid: Pid, to: Place) -> Option<(Server, Leaving)> {
+    let server = with(|talk| {
+        let slot = talk.kernel.find(pid)?;
+        let seat = talk.seat(slot);
+        if seat.handler.is_none() && seat.asleep.is_none() {
+            return None;
+        }
+        let Seat { handler, asleep, .. } = std::mem::take(seat);
+        talk.surroundings.calls.set(slot.index(), None);
+        handler.map(Server::Awake).or(asleep.map(Server::Asleep))
+    });
+    let server = server.flatten()?;
+    // It was found a moment ago.
+    Some((server, extract(pid, to)?))
+}
+
+/// A handler is here from now on; it comes from another kernel, unless it has nothing under way.
+pub(crate) fn adopt_server(server: Server, talking: Option<Leaving>) {
+    let _ = with(|talk| {
+        let slot = match talking {
+            Some(leaving) => talk.take_in(leaving),
+            None => talk.add(server.pid(), Form::Handler, None),
+        }?;
+        talk.surroundings.calls.set(slot.index(), Some(server.control()));
+        if let Server::Awake(handler) = &server {
+            talk.kernel.set_room(slot, handler.room());
+            if handler.is_parked() {
+                // What it waits for may have come meanwhile.
+                talk.work.push_back(Work::Resume(slot));
+            }
+        }
+        let since_ns = talk.now_ns;
+        let (handler, asleep) = match server {
+            Server::Awake(handler) => (Some(handler), None),
+            Server::Asleep(sleeping) => (None, Some(sleeping)),
+        };
+        *talk.seat(slot) = Seat { handler, asleep, since_ns, ..Seat::default() };
+        Some(())
+    });
+    deliver();
 }
 
 /// A handler's waker was called: what it waited for may be there.
@@ -94,6 +138,7 @@ impl Talk {
     /// Begins a call, for a sender whose message this is: puts it into the handler's memory, if that is awake.
     #[inline]
     pub(super) fn begin(&mut self, to: Slot, message: &[u8]) -> Begun {
+        self.calls += 1;
         let before = self.surroundings.calls.enter(to.index());
         let mut server = self.take_handler(to);
         let envelope = self.kernel.envelope(to, message.len() as u32);

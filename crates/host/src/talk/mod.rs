@@ -39,9 +39,10 @@ pub use family::{Birth, Body, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcom
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
 };
+pub(crate) use handlers::{adopt_server, extract_handler};
 pub use line::Line;
 pub(crate) use sleep::{
-    is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
+    Server, is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
 };
 pub use visitor::{Done, Visit, leave, visit};
 
@@ -85,6 +86,8 @@ struct Talk {
     ticked: Instant,
     /// Of what is called on no sender's stack.
     message: Box<[u8]>,
+    /// Calls that stayed within this kernel.
+    calls: u64,
     /// About now, nanoseconds of the host's time.
     now_ns: u64,
     /// The seat at which the search for one that has nothing to do goes on.
@@ -126,6 +129,7 @@ pub fn open(surroundings: Surroundings) {
         deadlines: Deadlines::default(),
         ticked: Instant::now(),
         message: vec![0; peripatos_abi::message::MESSAGE_BYTES_MAX].into(),
+        calls: 0,
         now_ns: 0,
         hand: 0,
         awake_max: usize::MAX,
@@ -190,13 +194,7 @@ impl Leaving {
 
 /// A process that has come from another kernel is here from now on.
 pub fn adopt_leaving(leaving: Leaving) {
-    let _ = with(|talk| {
-        let Leaving { mut moving, deadline, since } = leaving;
-        moving.has_waited(since.elapsed().as_nanos() as u64);
-        let slot = talk.kernel.adopt(moving)?;
-        talk.seat(slot).waker = None;
-        deadline.map(|at| talk.deadlines.set(slot, at))
-    });
+    let _ = with(|talk| talk.take_in(leaving).map(|slot| talk.seat(slot).waker = None));
     deliver();
 }
 
@@ -235,9 +233,17 @@ pub fn ended(pid: Pid, reason: EndReason) {
     deliver();
 }
 
+/// How many calls processes of this thread have made of each other here: each ran in its sender's slice.
+pub(crate) fn calls() -> u64 {
+    with(|talk| talk.calls).unwrap_or_default()
+}
+
 /// A packet has come.
 pub fn arrived(packet: Packet) {
-    let _ = with(|talk| talk.kernel.arrived(packet));
+    let _ = with(|talk| {
+        talk.look_at_clock();
+        talk.kernel.arrived(packet);
+    });
     deliver();
 }
 
@@ -297,10 +303,19 @@ impl Talk {
     }
 
     fn add(&mut self, pid: Pid, form: Form, parent: Option<Pid>) -> Option<Slot> {
+        self.look_at_clock();
         match parent {
             Some(parent) => self.kernel.add_child(pid, form, parent),
             None => self.kernel.add(pid, form),
         }
+    }
+
+    fn take_in(&mut self, leaving: Leaving) -> Option<Slot> {
+        let Leaving { mut moving, deadline, since } = leaving;
+        moving.has_waited(since.elapsed().as_nanos() as u64);
+        let slot = self.kernel.adopt(moving)?;
+        deadline.into_iter().for_each(|at| self.deadlines.set(slot, at));
+        Some(slot)
     }
 
     fn names(&self) -> std::sync::MutexGuard<'_, Names> {

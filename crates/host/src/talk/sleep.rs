@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use peripatos_abi::Pid;
-use peripatos_engine::{Handler, ProcessError, SleepingHandler, awake};
+use peripatos_engine::{Control, Handler, ProcessError, SleepingHandler, awake};
 use peripatos_kernel::{Slot, State};
 
 use super::{Talk, with};
@@ -12,12 +12,26 @@ use super::{Talk, with};
 const COMPARED_MAX: usize = 16;
 
 /// A handler, taken out of its seat.
-pub(super) enum Server {
+pub(crate) enum Server {
     Awake(Box<Handler>),
     Asleep(Box<SleepingHandler>),
 }
 
 impl Server {
+    pub(super) fn pid(&self) -> Pid {
+        match self {
+            Server::Awake(handler) => handler.pid(),
+            Server::Asleep(sleeping) => sleeping.pid(),
+        }
+    }
+
+    pub(super) fn control(&self) -> Control {
+        match self {
+            Server::Awake(handler) => handler.control(),
+            Server::Asleep(sleeping) => sleeping.control(),
+        }
+    }
+
     /// The handler, awake.
     pub(super) fn ready(self) -> Result<Box<Handler>, ProcessError> {
         let mut sleeping = match self {

@@ -11,6 +11,7 @@ mod sleeping;
 mod storms;
 mod support;
 mod talking;
+mod walking;
 
 #[path = "../talk/programs.rs"]
 #[allow(dead_code, reason = "shared with the tests of talk")]

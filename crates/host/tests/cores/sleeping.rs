@@ -18,13 +18,13 @@ use crate::desk::Dice;
 use crate::programs::{ADD, PASS_ON, SERVE, handler, program};
 use crate::support::PATIENCE;
 
-const NOBODY: Pid = Pid::new(9, 9);
+pub(crate) const NOBODY: Pid = Pid::new(9, 9);
 /// Questions of a client.
 const QUESTIONS: u32 = 60;
 
 /// Asks so many times for the same counter's next number, computing between, and exits with 42 if none was left out and
 /// none came twice.
-const COUNT_ON: &str = "
+pub(crate) const COUNT_ON: &str = "
   (local.set $count (i32.const 0))
   (loop $again
     (i32.store (i32.const 64) (local.get $count))
@@ -64,17 +64,17 @@ impl Outside for Shelf {
 }
 
 /// Cores on which so many may be awake.
-struct Dormitory {
-    cores: Cores,
+pub(crate) struct Dormitory {
+    pub(crate) cores: Cores,
     runtime: Runtime,
     shelf: Shelf,
     events: Receiver<CoreEvent>,
-    ended: BTreeMap<Pid, ProcessEnd>,
+    pub(crate) ended: BTreeMap<Pid, ProcessEnd>,
     last: u64,
 }
 
 impl Dormitory {
-    fn new(cores: usize, awake_max: usize) -> Dormitory {
+    pub(crate) fn new(cores: usize, awake_max: usize) -> Dormitory {
         let (to, events) = channel();
         let shelf = Shelf::default();
         let outside = Box::new(shelf.clone());
@@ -121,13 +121,13 @@ impl Dormitory {
         pid
     }
 
-    fn program(&mut self, text: &str) -> Pid {
+    pub(crate) fn program(&mut self, text: &str) -> Pid {
         let code = self.load(text);
         self.spawn(&code)
     }
 
     /// Lets time pass; processes that stop go on.
-    fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         match self.events.recv_timeout(time) {
             Ok(CoreEvent::Stopped { process, talking, .. }) => {
                 self.cores.run_on(process, talking).unwrap();
@@ -142,7 +142,7 @@ impl Dormitory {
         kept.into_iter().for_each(|packet| self.cores.letterbox().bring(packet));
     }
 
-    fn exit_code(&mut self, pid: Pid) -> u32 {
+    pub(crate) fn exit_code(&mut self, pid: Pid) -> u32 {
         let begun = Instant::now();
         while !self.ended.contains_key(&pid) {
             self.pass(Duration::from_millis(5));
@@ -155,7 +155,7 @@ impl Dormitory {
     }
 
     /// Waits until all processes are as wanted.
-    fn wait_until(&mut self, wanted: impl Fn(&[Sample]) -> bool) {
+    pub(crate) fn wait_until(&mut self, wanted: impl Fn(&[Sample]) -> bool) {
         let begun = Instant::now();
         while !wanted(&self.cores.sample()) {
             self.pass(Duration::from_millis(5));

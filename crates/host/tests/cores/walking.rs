@@ -1,0 +1,95 @@
+//! Handlers that go from core to core all the time, at rest, asleep or parked, while others call them.
+
+use std::time::{Duration, Instant};
+
+use peripatos_abi::Pid;
+
+use crate::desk::Dice;
+use crate::programs::{PAIR_UP, PASS_ON, handler, program};
+use crate::sleeping::{COUNT_ON, Dormitory, NOBODY};
+use crate::support::PATIENCE;
+
+/// A handler's: computes, replies with the word plus 7, and traps if one client's questions do not come in order, each
+/// once. Keeps what each asks next by its pid.
+const COUNT: &str = "
+  ;; Its pid's number is in the upper half.
+  (local.set $count (i32.add (i32.const 8192) (i32.shl (i32.and (i32.load (i32.const 4104)) (i32.const 1023)) (i32.const 2))))
+  (if (i32.ne (i32.load (local.get $count)) (i32.load (i32.const 4128))) (then unreachable))
+  (i32.store (local.get $count) (i32.add (i32.load (local.get $count)) (i32.const 1)))
+  (local.set $r (i32.const 2000))
+  (loop $compute
+    (br_if $compute (local.tee $r (i32.sub (local.get $r) (i32.const 1)))))
+  (i32.store (i32.const 4128) (i32.add (i32.load (i32.const 4128)) (i32.const 7)))
+  (local.get $len)";
+
+/// The same, whoever passes it on.
+const ECHO: &str = "
+  (local.set $r (i32.const 2000))
+  (loop $compute
+    (br_if $compute (local.tee $r (i32.sub (local.get $r) (i32.const 1)))))
+  (i32.store (i32.const 4128) (i32.add (i32.load (i32.const 4128)) (i32.const 7)))
+  (local.get $len)";
+
+/// Asks so often for the sum of its word and its partner's, and exits with 42.
+const PAIR_ON: &str = "
+  (local.set $count (i32.const QUESTIONS))
+  (loop $again
+    (i32.store (i32.const 64) (local.get $count))
+    (local.set $r (call $send (i32.const 16) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
+    (if (i32.ne (local.get $r) (i32.const 4)) (then (call $exit (i32.sub (i32.const 0) (local.get $r)))))
+    (if (i32.ne (i32.load (i32.const 80)) (i32.mul (local.get $count) (i32.const 2))) (then unreachable))
+    (br_if $again (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
+  (call $exit (i32.const 42))";
+
+/// On one core they have nowhere to go. Each question is answered once: by one that counts, by one that asks another one
+/// first, and by one that replies later.
+#[test]
+fn handlers_that_walk_miss_nothing_and_hear_nothing_twice() {
+    for (cores, awake_max) in [(1, 6_000), (2, 6_000), (4, 6_000), (2, 0)] {
+        let mut house = Dormitory::new(cores, awake_max);
+        let counter = house.program(&handler(NOBODY, COUNT));
+        let back = house.program(&handler(NOBODY, ECHO));
+        let front = house.program(&handler(back, PASS_ON));
+        let pairs = house.program(&handler(NOBODY, PAIR_UP));
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            clients.push(house.program(&program(counter, COUNT_ON)));
+            clients.push(house.program(&program(front, COUNT_ON)));
+        }
+        // They are partners: each waits for the other one.
+        clients.extend([(); 2].map(|()| house.program(&program(pairs, PAIR_ON))));
+        let servers = [counter, back, front, pairs];
+        let begun = Instant::now();
+        let (mut dice, mut seen) = (Dice(7), vec![0_u32; cores]);
+        while clients.iter().any(|client| !house.ended.contains_key(client)) {
+            let server = servers[dice.roll(4) as usize];
+            let _ = house.cores.shift_handler(server, dice.roll(cores as u64) as usize);
+            let samples = house.cores.sample();
+            samples.iter().filter(|one| one.pid == counter).for_each(|one| seen[one.core] += 1);
+            house.pass(Duration::from_micros(50));
+            assert!(begun.elapsed() < PATIENCE, "an answer that does not come");
+        }
+        for client in clients {
+            assert_eq!(house.exit_code(client), 42, "{cores} cores");
+        }
+        assert!(seen.iter().all(|times| *times > 0), "{seen:?}");
+        for server in servers {
+            house.cores.kill(server).unwrap();
+            house.wait_until(|samples| samples.iter().all(|sample| sample.pid != server));
+        }
+    }
+}
+
+/// It goes where it is told, and is killed wherever it is by then.
+#[test]
+fn a_handler_is_killed_on_its_way() {
+    let mut house = Dormitory::new(3, 6_000);
+    for core in 0..50 {
+        let server = house.program(&handler(NOBODY, ECHO));
+        house.cores.shift_handler(server, core % 3).unwrap();
+        house.cores.shift_handler(server, (core + 1) % 3).unwrap();
+        house.cores.kill(server).unwrap();
+        house.wait_until(|samples| samples.is_empty());
+    }
+    assert!(house.cores.shift_handler(Pid::new(1, 1), 0).is_err());
+}
