@@ -18,3 +18,4 @@ mod strangers;
 mod support;
 mod talking;
 mod targets;
+mod wires;

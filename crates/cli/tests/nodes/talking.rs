@@ -38,7 +38,7 @@ const COMMON: &str = r#"
                 (then (drop (call $receive (i64.const 10000000))) (br $again)))))"#;
 
 /// Counts messages; each reply is the count.
-const COUNTER: &str = r#"
+pub(crate) const COUNTER: &str = r#"
     (func (export "_start")
         (local $count i32)
         (call $done (call $register (i32.const 0) (i32.const 7)))
@@ -50,7 +50,7 @@ const COUNTER: &str = r#"
             (br $next)))"#;
 
 /// Has 20,000 messages counted, one after the other, and computes between them.
-const CUSTOMER: &str = r#"
+pub(crate) const CUSTOMER: &str = r#"
     (func (export "_start")
         (local $count i32) (local $r i32)
         (call $find)
@@ -106,7 +106,7 @@ fn assembled(cluster: &Cluster, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
-fn run(cluster: &Cluster, at: &str, name: &str, text: &str, with: &[&str]) -> Program {
+pub(crate) fn run(cluster: &Cluster, at: &str, name: &str, text: &str, with: &[&str]) -> Program {
     let program = assembled(cluster, name, text);
     let mut command = cluster.peri(["run", "--at", at]);
     for with in with {
@@ -117,7 +117,7 @@ fn run(cluster: &Cluster, at: &str, name: &str, text: &str, with: &[&str]) -> Pr
 }
 
 #[track_caller]
-fn exits(cluster: &Cluster, mut program: Program, code: i32) {
+pub(crate) fn exits(cluster: &Cluster, mut program: Program, code: i32) {
     let ended = program.ended();
     assert_eq!(ended.code(), Some(code), "{}{}", program.errors.text(), cluster.logs());
 }

@@ -20,7 +20,7 @@ use super::post::Post;
 const SLICE_NS: u64 = SLICE.as_nanos() as u64;
 /// How long a core with wires runs a process until the ticker looks after them. Processes that talk have waited again long
 /// before, and cost nothing.
-pub(super) const WATCH_NS: u64 = 2_000_000;
+pub(super) const WATCH_NS: u64 = 4_000_000;
 /// No time.
 const NEVER: u64 = u64::MAX;
 
