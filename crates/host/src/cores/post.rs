@@ -1,6 +1,6 @@
 //! What one core shows to all others, and where they reach it.
 //!
-//! Only the core's own thread writes here, but for the inbox and `asked`.
+//! Only the core's own thread writes here, but for the inbox, `asked` and `came_ns`.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
@@ -41,6 +41,8 @@ pub(super) struct Post {
     wired: AtomicBool,
     /// Packets wait to leave by them until the slice is over.
     unsent: AtomicBool,
+    /// When something came by them while a process ran, nanoseconds of the board's time; 0: it has been read.
+    came_ns: AtomicU64,
     /// The thread's clock, once it has started; nothing, where the system does not tell.
     clock: OnceLock<ThreadClock>,
 }
@@ -100,6 +102,14 @@ impl Post {
         self.unsent.store(unsent, Ordering::Relaxed);
     }
 
+    /// It looks at its wires: since when something lies there, if the ticker saw that.
+    pub(super) fn take_came_ns(&self) -> Option<u64> {
+        match self.came_ns.load(Ordering::Relaxed) {
+            0 => None,
+            _ => Some(self.came_ns.swap(0, Ordering::Relaxed)),
+        }
+    }
+
     /// Enters a process, or strikes it out.
     pub(super) fn show_control(&self, seat: usize, entry: Option<(Pid, Control)>) {
         let mut controls = self.controls();
@@ -140,6 +150,12 @@ impl Post {
     /// By which sockets.
     pub(super) fn wires(&self) -> Vec<Arc<TcpStream>> {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something has come by them.
+    pub(super) fn note_came(&self, now_ns: u64) {
+        // Since when matters: it may have been noted before.
+        let _ = self.came_ns.compare_exchange(0, now_ns, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether packets wait to leave.

@@ -91,7 +91,9 @@ pub(super) fn serve(board: &Board) {
         if next(board, &told, now_ns) >= until_ns && !ticker.closing.load(Ordering::SeqCst) {
             let watched = if wired { watched(board, &told, now_ns) } else { Vec::new() };
             for (core, began_ns) in sleep(&ticker.bell, &watched, until_ns - now_ns) {
-                told[core] = (began_ns, board.time_ns(Instant::now()));
+                let now_ns = board.time_ns(Instant::now());
+                told[core] = (began_ns, now_ns);
+                board.post(core).note_came(now_ns);
                 board.post(core).preempt(None);
             }
         }

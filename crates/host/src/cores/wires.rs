@@ -6,12 +6,14 @@
 //! * What was gathered leaves when the core has nothing else to do, or after [`GATHER_MAX`]; behind a process that does not
 //!   give way, when the ticker makes it ([`super::ticker`]).
 //! * A wire that breaks, or on which comes what does not belong there, is closed, and whoever has opened it is told why.
-//! * No packet is older than kernels expect: what was not sent or looked at for [`STALE`] is dropped, with its wire.
+//! * No packet is older than kernels expect: what could not be sent, or was not read although it had come, for [`STALE`] is
+//!   dropped, with its wire.
 
 use std::cell::RefCell;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{io, mem};
@@ -24,6 +26,7 @@ use tokio::sync::oneshot;
 
 use super::board::Board;
 use super::inbox::{Inbox, SPIN};
+use super::ticker::WATCH_NS;
 use crate::link::wire::{Receiving, Sending, WireError};
 use crate::talk;
 
@@ -221,6 +224,11 @@ impl Wires {
             None => {
                 self.unsent = Some(now);
                 self.show_unsent(true);
+                if let Some(Shore { board, .. }) = &self.shore {
+                    // Whoever sends may compute on, for ever.
+                    fence(Ordering::SeqCst);
+                    board.ticker.look_at(board.time_ns(now) + WATCH_NS);
+                }
             }
             Some(since) if now - since >= GATHER_MAX => self.flush(),
             Some(_) => {}
@@ -281,12 +289,7 @@ impl Wires {
             return None;
         }
         let now = Instant::now();
-        let age = self.looked.map_or(Duration::ZERO, |looked| now - looked);
-        if age > STALE {
-            while let Some(last) = self.all.len().checked_sub(1) {
-                self.close(last, &WireError::Broken("this core has not looked at it for long"));
-            }
-        }
+        let age = self.looked.map_or(Duration::MAX, |looked| now - looked);
         if !self.came && age >= LOOK_EVERY {
             self.look(now);
         }
@@ -305,9 +308,21 @@ impl Wires {
         Some(packets)
     }
 
+    /// If the core has not looked at its wires for long although something had come, it is not looked at any more.
+    fn drop_stale(&mut self, now: Instant) {
+        let Some(Shore { board, core, .. }) = &self.shore else { return };
+        let came_ns = board.post(*core).take_came_ns().unwrap_or(u64::MAX);
+        if board.time_ns(now).saturating_sub(came_ns) > STALE.as_nanos() as u64 {
+            while let Some(last) = self.all.len().checked_sub(1) {
+                self.close(last, &WireError::Broken("its core has not read it for long"));
+            }
+        }
+    }
+
     /// Reads what has come. Whether anything has.
     fn look(&mut self, now: Instant) -> bool {
         self.looked = Some(now);
+        self.drop_stale(now);
         if self.all.len() <= DIRECT_MAX {
             (0..self.all.len()).rev().for_each(|at| self.read(at));
             return self.came;
