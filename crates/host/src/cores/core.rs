@@ -12,7 +12,7 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
 use peripatos_engine::{Control, Outcome};
@@ -20,6 +20,7 @@ use peripatos_engine::{Control, Outcome};
 use super::SLICE;
 use super::board::Board;
 use super::execution::{Execution, RunEnd};
+use super::habits::Habits;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
 use super::post::Post;
@@ -30,6 +31,8 @@ use super::watch::Watch;
 
 /// Who could be given away is looked for among so many.
 const COMPARED_MAX: usize = 16;
+/// A group that could be given away is looked for so often at most: that takes some 100 us for a thousand.
+const PART_AFTER: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub(super) struct Core {
@@ -43,6 +46,8 @@ pub(super) struct Core {
     pub(super) nested: Nested,
     /// An idle core asked for a process.
     asked: bool,
+    /// When it was last looked for a group to give away.
+    parted_at: Option<Instant>,
     pub(super) closing: bool,
 }
 
@@ -56,6 +61,8 @@ pub(super) enum Next {
     Receive,
     /// Ask another core, for those that are idle.
     AskOn,
+    /// See whether some who talk with each other can go to an idle core together.
+    Part,
     /// Wait for a packet.
     Wait,
     /// End.
@@ -110,6 +117,7 @@ impl Core {
             running: None,
             nested: Nested::default(),
             asked: false,
+            parted_at: None,
             closing: false,
         }
     }
@@ -128,10 +136,14 @@ impl Core {
         if let Some((at, core)) = spare.and_then(|at| Some((at, self.board.idle.claim()?))) {
             return Next::Give(core, self.give(at, core));
         }
+        if spare.is_none() && self.may_part(watch) {
+            return Next::Part;
+        }
         if let Some(core) = self.queue.front().and_then(|seat| self.longs_for(*seat)) {
             return Next::Give(core, self.give(0, core));
         }
-        if mem::take(&mut self.asked) && !self.queue.is_empty() {
+        // Who has others to give away sees who is idle without being asked.
+        if mem::take(&mut self.asked) && self.queue.len() == 1 {
             return Next::AskOn;
         }
         let Some(&seat) = self.queue.front() else { return Next::Wait };
@@ -189,6 +201,33 @@ impl Core {
         if let Some(seat) = self.running.filter(|_| core != self.number) {
             self.table.get_mut(seat).habits.note_far(core);
         }
+    }
+
+    /// Whether it is time to look for a group that an idle core could have.
+    fn may_part(&mut self, watch: &Watch) -> bool {
+        let due = self.parted_at.is_none_or(|at| watch.at().duration_since(at) >= PART_AFTER);
+        let parts = due && self.queue.len() >= 2 && self.board.idle.any();
+        if parts {
+            self.parted_at = Some(watch.at());
+        }
+        parts
+    }
+
+    /// Those that are ready, and nobody wants anything of.
+    pub(super) fn ready(&self) -> Vec<(Pid, Habits)> {
+        let seats = self.queue.iter().map(|seat| self.table.get(*seat));
+        let free = seats.filter(|seat| seat.tag.wish() == Wish::None);
+        free.map(|seat| (seat.tag.pid(), seat.habits)).collect()
+    }
+
+    /// Takes one that is ready or waits out, who goes to another core together with those whom it calls. `None`: it is not
+    /// here.
+    pub(super) fn part_with(&mut self, pid: Pid, core: usize) -> Option<Parcel> {
+        let seat = self.table.seat_of(pid)?;
+        self.wake_seat(seat);
+        let at = self.queue.iter().position(|queued| *queued == seat)?;
+        let habits = self.table.get(seat).habits;
+        Some(Parcel { habits, ..self.give(at, core) })
     }
 
     fn give(&mut self, at: usize, core: usize) -> Parcel {

@@ -87,6 +87,16 @@ impl Habits {
         self.near * NEAR_NS > self.used_ns
     }
 
+    /// What it has computed in the window.
+    pub(super) fn used_ns(&self) -> u64 {
+        self.used_ns
+    }
+
+    /// What it would lose in the window if all whom it calls here were elsewhere.
+    pub(super) fn parting_ns(&self) -> u64 {
+        self.near * FAR_NS
+    }
+
     /// The core where this process would rather be.
     pub(super) fn longs_for(&self, pid: Pid) -> Option<usize> {
         let patience = FAR_MIN + (pid.bits() as u64 ^ pid.number()) % FAR_MIN;

@@ -46,6 +46,7 @@ mod inbox;
 mod nested;
 mod outside;
 mod packet;
+mod parting;
 mod post;
 mod registry;
 mod sleep;

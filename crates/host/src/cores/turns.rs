@@ -13,6 +13,7 @@ use peripatos_engine::Outcome;
 use super::board::Board;
 use super::core::{Core, Departure, Next};
 use super::packet::Packet;
+use super::parting::{self, Talker};
 use super::sleep::Sleep;
 use super::tag::Wish;
 use super::watch::Watch;
@@ -117,6 +118,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 parcel.talking = talk::extract(parcel.tag.pid(), board.place(core)).map(Box::new);
                 board.send(core, Packet::Take(parcel));
             }
+            Next::Part => part(board, number),
             Next::Receive => {}
             Next::AskOn => {
                 if board.idle.any() {
@@ -133,6 +135,26 @@ fn run(board: &Arc<Board>, number: usize) {
                 watch.skip();
             }
             Next::Close => return,
+        }
+    }
+}
+
+/// Gives an idle core some of those who talk with each other, if that pays.
+fn part(board: &Board, number: usize) {
+    let ready = here::with(|core| core.ready());
+    let talkers = ready.into_iter().map(|(pid, habits)| {
+        let partners = talk::partners(pid);
+        Talker { pid, habits, partners }
+    });
+    let Some(group) = parting::part(&talkers.collect::<Vec<_>>()) else { return };
+    let Some(core) = board.idle.claim() else { return };
+    // First those who are called: so their callers find them there.
+    for pid in group.servers.into_iter().chain(group.talkers) {
+        if let Some(tag) = board.registry.handler(pid) {
+            handlers::give(board, number, &tag, core);
+        } else if let Some(mut parcel) = here::with(|here| here.part_with(pid, core)) {
+            parcel.talking = talk::extract(pid, board.place(core)).map(Box::new);
+            board.send(core, Packet::Take(parcel));
         }
     }
 }

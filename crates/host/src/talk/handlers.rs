@@ -138,7 +138,6 @@ impl Talk {
     /// Begins a call, for a sender whose message this is: puts it into the handler's memory, if that is awake.
     #[inline]
     pub(super) fn begin(&mut self, to: Slot, message: &[u8]) -> Begun {
-        self.calls += 1;
         let before = self.surroundings.calls.enter(to.index());
         let mut server = self.take_handler(to);
         let envelope = self.kernel.envelope(to, message.len() as u32);

@@ -99,6 +99,7 @@ impl Messages for Line {
             match talk.kernel.send(slot, memory, to, message, reply)? {
                 Sent::Waits => turn = talk.turn(slot),
                 Sent::Call(to) => {
+                    talk.note_call(slot, to);
                     // It is there: the kernel has looked.
                     begun = Some(talk.begin(to, part(memory, message).unwrap_or_default()));
                 }

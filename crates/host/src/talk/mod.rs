@@ -110,6 +110,8 @@ struct Seat {
     asleep: Option<Box<SleepingHandler>>,
     /// When the handler was taken last.
     since_ns: u64,
+    /// Whom it called last within this kernel, two of them.
+    partners: [Option<Slot>; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,6 +240,16 @@ pub(crate) fn calls() -> u64 {
     with(|talk| talk.calls).unwrap_or_default()
 }
 
+/// Whom a process called last among those here.
+pub(crate) fn partners(pid: Pid) -> [Option<Pid>; 2] {
+    let partners = with(|talk| {
+        let slot = talk.kernel.find(pid)?;
+        let partners = talk.seat(slot).partners;
+        Some(partners.map(|partner| talk.kernel.pid(partner?)))
+    });
+    partners.flatten().unwrap_or_default()
+}
+
 /// A packet has come.
 pub fn arrived(packet: Packet) {
     let _ = with(|talk| {
@@ -302,18 +314,32 @@ impl Talk {
         &mut self.seats[slot.index()]
     }
 
+    /// A process calls another one, which runs within its slice.
+    #[inline]
+    fn note_call(&mut self, from: Slot, to: Slot) {
+        self.calls += 1;
+        let partners = &mut self.seat(from).partners;
+        if partners[0] != Some(to) {
+            *partners = [Some(to), partners[0]];
+        }
+    }
+
     fn add(&mut self, pid: Pid, form: Form, parent: Option<Pid>) -> Option<Slot> {
         self.look_at_clock();
-        match parent {
-            Some(parent) => self.kernel.add_child(pid, form, parent),
-            None => self.kernel.add(pid, form),
-        }
+        let slot = match parent {
+            Some(parent) => self.kernel.add_child(pid, form, parent)?,
+            None => self.kernel.add(pid, form)?,
+        };
+        self.seat(slot).partners = [None; 2];
+        Some(slot)
     }
 
     fn take_in(&mut self, leaving: Leaving) -> Option<Slot> {
         let Leaving { mut moving, deadline, since } = leaving;
         moving.has_waited(since.elapsed().as_nanos() as u64);
+        self.look_at_clock();
         let slot = self.kernel.adopt(moving)?;
+        self.seat(slot).partners = [None; 2];
         deadline.into_iter().for_each(|at| self.deadlines.set(slot, at));
         Some(slot)
     }

@@ -32,7 +32,7 @@ impl Talk {
         self.seat(receiver).waker.as_ref()?;
         self.kernel.next_woken();
         self.seat(sender).looks = true;
-        self.calls += 1;
+        self.note_call(sender, receiver);
         Some(Turn { sender, receiver, run: self.surroundings.turn, pid })
     }
 
