@@ -210,8 +210,8 @@ impl Kernel {
             return;
         }
         sender.out.kept = None;
-        if sender.out.claim.place != Some(source) {
-            // The answer comes from where the claim has it by then, and teaches nothing.
+        if source.node != here.node && sender.out.claim.place != Some(source) {
+            // The answer comes from where the claim has it by then, and teaches nothing. (Within the node the host knows.)
             self.routes.heard(from, source);
         }
         sender.out.claim.acknowledged(source, now);

@@ -1,7 +1,7 @@
 //! What hosts are asked, and ask on behalf of their processes.
 
 use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{Form, Moving, Sent};
+use peripatos_kernel::{Form, Kernel, Moving, Place, Sent};
 
 use crate::world::World;
 
@@ -62,6 +62,8 @@ fn a_reply_to_the_host_travels_in_an_image() {
 fn whoever_was_found_is_not_looked_for_again() {
     for acknowledged in [false, true] {
         let mut world = World::new(2);
+        let far = Place { node: 2, core: 1 };
+        world.kernels[1] = Kernel::new(far);
         let (client, server) = (world.add(0, Form::Fiber), world.add(1, Form::Fiber));
         let to = world.pid(server);
         assert_eq!(world.send(client, to, b"1"), Ok(Sent::Waits));
@@ -79,6 +81,6 @@ fn whoever_was_found_is_not_looked_for_again() {
         assert_eq!(world.send(client, to, b"2"), Ok(Sent::Waits));
         world.collect_packets();
         let packet = world.packets.pop_front().expect("it is on its way");
-        assert_eq!(packet.target, Some(crate::world::place(1)), "acknowledged: {acknowledged}");
+        assert_eq!(packet.target, Some(far), "acknowledged: {acknowledged}");
     }
 }
