@@ -149,6 +149,20 @@ impl std::fmt::Debug for Lane {
     }
 }
 
+/// What the two ends of a link must know to open a wire beside it: a connection for packets of kernels, from one core to
+/// one core, both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wire {
+    /// By which the connection is recognised, and how what the speaker sends is sealed.
+    pub lane: Lane,
+    /// How what the hearer sends is sealed.
+    pub back: Lane,
+    /// The speaker's core.
+    pub own_core: u32,
+    /// The hearer's.
+    pub peer_core: u32,
+}
+
 /// How a lane's bytes are sealed: the sender's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LaneCipher {
@@ -434,6 +448,9 @@ pub enum Message {
         /// It comes over a connection of its own, not in pieces over the link.
         lane: Option<Lane>,
     },
+
+    /// The speaker is about to open this wire.
+    Wire(Wire),
 
     /// A process's request, to its origin.
     Request {

@@ -236,6 +236,7 @@ impl Node {
             Message::Answer { request, answer } => self.answered(from, request, answer, out),
             // The host carries these past the node.
             Message::Bulk { .. }
+            | Message::Wire(_)
             | Message::Request { .. }
             | Message::Reply { .. }
             | Message::Talk(_)

@@ -215,6 +215,13 @@ impl Kernel {
             return;
         }
         sender.out.kept = None;
+        if source.node != here.node
+            && place == Some(source)
+            && sender.out.claim.place != Some(source)
+        {
+            // The answer comes from where the claim has it by then, and teaches nothing. (Within the node the host knows.)
+            self.routes.heard(from, source);
+        }
         sender.out.claim.acknowledged(place, now);
         if let Some(due) = sender.out.claim.arm(here, now) {
             let concern = Concern::Send { transaction: send.0, hop: send.1 };

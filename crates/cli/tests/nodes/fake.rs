@@ -89,6 +89,7 @@ impl Fake {
             incarnation: Incarnation(7),
             name: name.to_owned(),
             address: String::new(),
+            cores: 0,
             host: HostIdentity::own().unwrap(),
         };
         let address = String::new();

@@ -19,3 +19,4 @@ mod strangers;
 mod support;
 mod talking;
 mod targets;
+mod wires;

@@ -27,6 +27,7 @@ pub(crate) fn dial(address: &str, as_node: &Fake) -> Stream {
         hello.incarnation.0,
         &hello.name,
         &hello.address,
+        hello.cores,
         &host.boot_id,
         host.pid_namespace,
         host.os_process,

@@ -39,7 +39,7 @@ const COMMON: &str = r#"
                 (then (drop (call $receive (i64.const 10000000))) (br $again)))))"#;
 
 /// Counts messages; each reply is the count.
-const COUNTER: &str = r#"
+pub(crate) const COUNTER: &str = r#"
     (func (export "_start")
         (local $count i32)
         (call $done (call $register (i32.const 0) (i32.const 7)))
@@ -51,7 +51,7 @@ const COUNTER: &str = r#"
             (br $next)))"#;
 
 /// Has 20,000 messages counted, one after the other, and computes between them.
-const CUSTOMER: &str = r#"
+pub(crate) const CUSTOMER: &str = r#"
     (func (export "_start")
         (local $count i32) (local $r i32)
         (call $find)
@@ -165,7 +165,7 @@ pub(crate) fn run(cluster: &Cluster, at: &str, name: &str, text: &str, with: &[&
 }
 
 #[track_caller]
-fn exits(cluster: &Cluster, mut program: Program, code: i32) {
+pub(crate) fn exits(cluster: &Cluster, mut program: Program, code: i32) {
     let ended = program.ended();
     assert_eq!(ended.code(), Some(code), "{}{}", program.errors.text(), cluster.logs());
 }

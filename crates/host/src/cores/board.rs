@@ -10,6 +10,7 @@
 //!   then ([`super::core`]); an idle core shows that it is, and looks at the others' loads then. Each
 //!   has a sequentially consistent fence between the two, so of any two that meet one sees the other.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -30,7 +31,7 @@ use super::post::Post;
 use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
-use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError};
+use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError, VISITED, wires};
 use crate::talk::{Leaving, Server, Share, Survey};
 
 /// Of circles that are found sooner after each other only the first is told of.
@@ -68,14 +69,14 @@ impl Board {
         outside: Box<dyn Outside>,
         awake_max: usize,
         events: Box<dyn Fn(CoreEvent) + Send + Sync>,
-    ) -> Board {
-        Board {
+    ) -> io::Result<Board> {
+        Ok(Board {
             node,
             outside,
             posts: (0..cores).map(|_| Post::default()).collect(),
             idle: Idle::new(cores),
             registry: Registry::default(),
-            ticker: Ticker::default(),
+            ticker: Ticker::new()?,
             names: Arc::default(),
             // Asked before the cores are pinned: it counts what a thread may use.
             spin: thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
@@ -83,7 +84,7 @@ impl Board {
             deadlock_ns: AtomicU64::new(0),
             epoch: Instant::now(),
             events,
-        }
+        })
     }
 
     pub(super) fn post(&self, core: usize) -> &Post {
@@ -92,11 +93,6 @@ impl Board {
 
     pub(super) fn posts(&self) -> &[Post] {
         &self.posts
-    }
-
-    /// The node, as kernels name it.
-    pub(super) fn node(&self) -> u128 {
-        self.node
     }
 
     /// The kernel of a core.
@@ -281,7 +277,9 @@ impl Board {
         packet: peripatos_kernel::Packet,
     ) -> Option<peripatos_kernel::Packet> {
         let core = match packet.target {
-            Some(place) if place.node != self.node => return self.outside.packet(packet),
+            Some(place) if place.node != self.node => {
+                return wires::send(packet).and_then(|packet| self.outside.packet(packet));
+            }
             Some(place) if (place.core as usize) < self.posts.len() => Some(place.core as usize),
             _ => self.registry.core_of(principal(packet.to)),
         };
@@ -294,6 +292,26 @@ impl Board {
                 None
             }
             None => self.outside.packet(packet),
+        }
+    }
+
+    /// The core that has the process which a packet from outside is for.
+    pub(super) fn core_for(&self, packet: &peripatos_kernel::Packet) -> Option<usize> {
+        let core = self.registry.core_of(principal(packet.to));
+        // A visitor is on no board, and where its sender believes it to be.
+        let visits = |place: Place| place.core as usize == VISITED && place.node == self.node;
+        core.or_else(|| packet.target.is_some_and(visits).then_some(VISITED))
+    }
+
+    /// Brings a packet from outside to the process that it is for. If it is not here, the packet goes outside again.
+    ///
+    /// Whether its sender knew where the process is matters to the kernel: what the packet says of that stays.
+    pub(super) fn bring_in(&self, packet: peripatos_kernel::Packet) {
+        if let Some(core) = self.core_for(&packet) {
+            return self.send(core, Packet::Talk(Box::new(packet)));
+        }
+        if let Some(packet) = self.bring(peripatos_kernel::Packet { target: None, ..packet }) {
+            self.nobody(packet);
         }
     }
 

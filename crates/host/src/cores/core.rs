@@ -27,6 +27,7 @@ use super::packet::{Packet, Parcel};
 use super::post::Post;
 use super::table::{Seat, Stand, Table};
 use super::tag::{Tag, Wish};
+use super::ticker::WATCH_NS;
 use super::watch::Watch;
 use crate::talk::Doing;
 
@@ -169,6 +170,9 @@ impl Core {
         self.show_share(seat, now_ns);
         if !self.queue.is_empty() {
             self.board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
+        }
+        if self.post().is_wired() {
+            self.board.ticker.look_at(now_ns + WATCH_NS);
         }
         self.running = Some(seat);
         let process = self.table.get_mut(seat);
@@ -400,6 +404,7 @@ impl Core {
             | Packet::Talk(_)
             | Packet::Nobody(_)
             | Packet::Unreachable(_)
+            | Packet::Wire(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
             | Packet::Survey(_) => {}

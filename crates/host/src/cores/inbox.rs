@@ -7,26 +7,32 @@
 //!   pushes does so first, and then looks whether the core sleeps. Between the two steps each has
 //!   a sequentially consistent fence: at least one of them sees what the other has written. Either
 //!   the core does not go to sleep, or it is roused; and being roused before it sleeps makes it wake
-//!   at once ([`std::thread::park`]).
+//!   at once ([`std::thread::park`], or the bell, for a core that waits for wires as well).
 //! * Its length is bounded: see [`super::tag`].
 //!
 //! A lock-free queue would save its user the lock, some 20 ns of what a packet costs, which is beside
 //! the wait for whatever the core runs not worth a dependency.
 
 use std::collections::VecDeque;
-use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
+use super::bell::Bell;
 use super::packet::Packet;
 
 /// How long a core looks for a packet before it sleeps: less than to be put to sleep and roused costs (some 36 us), and
 /// little where others want the CPU.
-const SPIN: Duration = Duration::from_micros(5);
+pub(super) const SPIN: Duration = Duration::from_micros(5);
 /// Looks between two looks at the clock, which takes as long as several of them.
 const LOOKS: u32 = 32;
+
+/// How the core sleeps: not at all, in [`std::thread::park`], or until the bell is rung.
+const AWAKE: u8 = 0;
+const PARKED: u8 = 1;
+const LISTENS: u8 = 2;
 
 /// See the module.
 #[derive(Default)]
@@ -34,9 +40,11 @@ pub(super) struct Inbox {
     queue: Mutex<Queue>,
     /// Of packets in the queue, to look without the lock.
     len: AtomicUsize,
-    sleeping: AtomicBool,
+    sleeping: AtomicU8,
     /// Whose it is; known before it sleeps for the first time.
     owner: OnceLock<Thread>,
+    /// Known before the core listens for the first time.
+    bell: OnceLock<Bell>,
 }
 
 #[derive(Default)]
@@ -70,8 +78,12 @@ impl Inbox {
         self.len.store(queue.packets.len(), Ordering::SeqCst);
         drop(queue);
         fence(Ordering::SeqCst);
-        if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::SeqCst) {
-            self.owner.get().expect("who sleeps has opened it").unpark();
+        if self.sleeping.load(Ordering::Relaxed) != AWAKE {
+            match self.sleeping.swap(AWAKE, Ordering::SeqCst) {
+                PARKED => self.owner.get().expect("who sleeps has opened it").unpark(),
+                LISTENS => self.bell.get().expect("who listens has one").ring(),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -95,16 +107,39 @@ impl Inbox {
         }
         let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
         while self.len() == 0 && left() != Some(Duration::ZERO) {
-            self.sleeping.store(true, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
-            if self.len() == 0 {
-                match left() {
-                    None => thread::park(),
-                    Some(left) => thread::park_timeout(left),
-                }
-            }
-            self.sleeping.store(false, Ordering::SeqCst);
+            self.sleep(PARKED, || match left() {
+                None => thread::park(),
+                Some(left) => thread::park_timeout(left),
+            });
         }
+    }
+
+    /// What is rung when a packet comes while the core listens.
+    ///
+    /// # Errors
+    /// The system has no more of them.
+    pub(super) fn bell(&self) -> io::Result<&Bell> {
+        if self.bell.get().is_none() {
+            // Only the core's thread does this.
+            let _ = self.bell.set(Bell::new()?);
+        }
+        Ok(self.bell.get().expect("it was set"))
+    }
+
+    /// Waits in `wait`, which has to end when the bell is rung, unless there is a packet.
+    pub(super) fn listen(&self, wait: impl FnOnce()) {
+        self.sleep(LISTENS, wait);
+        // It may be rung once more by somebody who is late: the next wait ends for nothing.
+        self.bell.get().expect("who listens has one").quiet();
+    }
+
+    fn sleep(&self, how: u8, sleep: impl FnOnce()) {
+        self.sleeping.store(how, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.len() == 0 {
+            sleep();
+        }
+        self.sleeping.store(AWAKE, Ordering::SeqCst);
     }
 
     /// Looks for a packet a few times.

@@ -33,6 +33,7 @@
 //! What it does not do: move processes between nodes, or decide who should go ([`Cores::sample`] is what
 //! the balancer decides by).
 
+mod bell;
 mod board;
 mod core;
 mod cpus;
@@ -55,6 +56,7 @@ mod tag;
 mod ticker;
 mod turns;
 mod watch;
+mod wires;
 
 use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -66,11 +68,12 @@ use peripatos_engine::{Handler, Process, ProcessError};
 
 pub use outside::Outside;
 pub use sleep::{AWAKE_MAX, IDLE_MAX};
+pub(crate) use wires::Wire;
 
 use board::Board;
 use outside::Nowhere;
 use peripatos_abi::EndReason;
-use peripatos_kernel::{Circle, Names, Packet, Place, principal};
+use peripatos_kernel::{Circle, Names, Packet};
 
 use crate::talk::{Leaving, Share, Survey, Visit};
 
@@ -231,7 +234,7 @@ impl Cores {
             let message = format!("a node has 1 to {CORES_MAX} cores, not {count}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let board = Arc::new(Board::new(count, node, outside, awake_max, Box::new(events)));
+        let board = Arc::new(Board::new(count, node, outside, awake_max, Box::new(events))?);
         let cpus = cpus::claim(count);
         let numbers: Vec<_> = cpus.iter().map(cpus::Claim::cpu).collect();
         // If a thread cannot be started, dropping this ends those that were.
@@ -354,16 +357,12 @@ impl Letterbox {
     ///
     /// Whether its sender knew where the process is matters to the kernel: what the packet says of that stays.
     pub fn bring(&self, packet: Packet) {
-        // A visitor is on no board, and where its sender believes it to be.
-        let visits = |place: Place| place.core as usize == VISITED && place.node == self.0.node();
-        let visited = packet.target.is_some_and(visits).then_some(VISITED);
-        let core = self.0.registry.core_of(principal(packet.to)).or(visited);
-        if let Some(core) = core {
-            return self.0.send(core, packet::Packet::Talk(Box::new(packet)));
-        }
-        if let Some(packet) = self.0.bring(Packet { target: None, ..packet }) {
-            self.0.nobody(packet);
-        }
+        self.0.bring_in(packet);
+    }
+
+    /// Gives a core a wire to another node.
+    pub(crate) fn wire(&self, core: usize, wire: Wire) {
+        self.0.send(core, packet::Packet::Wire(Box::new(wire)));
     }
 
     /// A packet comes back: nobody has the process that it is for.

@@ -8,6 +8,7 @@ use peripatos_engine::Control;
 use super::execution::Execution;
 use super::habits::Habits;
 use super::tag::Tag;
+use super::wires::Wire;
 use crate::talk::{Leaving, Server, Survey, Visit};
 
 /// One message to a core.
@@ -33,6 +34,8 @@ pub(super) enum Packet {
     Nobody(Box<peripatos_kernel::Packet>),
     /// A node is gone.
     Unreachable(u128),
+    /// A wire: from now on it is this core's.
+    Wire(Box<Wire>),
     /// Somebody who is no process sends a message.
     Visit(Box<Visit>),
     /// He waits for the reply no more.
@@ -54,6 +57,7 @@ impl Packet {
             | Packet::Shift(_)
             | Packet::Talk(_)
             | Packet::Unreachable(_)
+            | Packet::Wire(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
             | Packet::Survey(_)

@@ -1,7 +1,8 @@
 //! What one core shows to all others, and where they reach it.
 //!
-//! Only the core's own thread writes here, but for the inbox and `asked`.
+//! Only the core's own thread writes here, but for the inbox, `asked` and `came_ns`.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,6 +37,14 @@ pub(super) struct Post {
     slice_began_ns: AtomicU64,
     /// What the thread had used then.
     slice_cpu_ns: AtomicU64,
+    /// The sockets of its wires.
+    wires: Mutex<Vec<Arc<TcpStream>>>,
+    /// Whether there are any.
+    wired: AtomicBool,
+    /// Packets wait to leave by them until the slice is over.
+    unsent: AtomicBool,
+    /// When something came by them while a process ran, nanoseconds of the board's time; 0: it has been read.
+    came_ns: AtomicU64,
     /// The thread's clock, once it has started; nothing, where the system does not tell.
     clock: OnceLock<ThreadClock>,
 }
@@ -94,6 +103,25 @@ impl Post {
         self.running.store(0, Ordering::Release);
     }
 
+    /// Shows the wires.
+    pub(super) fn show_wires(&self, wires: Vec<Arc<TcpStream>>) {
+        self.wired.store(!wires.is_empty(), Ordering::SeqCst);
+        *self.wires.lock().unwrap_or_else(PoisonError::into_inner) = wires;
+    }
+
+    /// Shows whether packets wait to leave.
+    pub(super) fn show_unsent(&self, unsent: bool) {
+        self.unsent.store(unsent, Ordering::Relaxed);
+    }
+
+    /// It looks at its wires: since when something lies there, if the ticker saw that.
+    pub(super) fn take_came_ns(&self) -> Option<u64> {
+        match self.came_ns.load(Ordering::Relaxed) {
+            0 => None,
+            _ => Some(self.came_ns.swap(0, Ordering::Relaxed)),
+        }
+    }
+
     /// Enters a process, or strikes it out.
     pub(super) fn show_control(&self, seat: usize, entry: Option<(Pid, Control)>) {
         let mut controls = self.controls();
@@ -124,6 +152,27 @@ impl Post {
     /// When the slice began, as nanoseconds of the board's time; `None`: nothing runs.
     pub(super) fn slice_began_ns(&self) -> Option<u64> {
         self.is_running().then(|| self.slice_began_ns.load(Ordering::Relaxed))
+    }
+
+    /// Whether packets may come without a word to the inbox.
+    pub(super) fn is_wired(&self) -> bool {
+        self.wired.load(Ordering::Relaxed)
+    }
+
+    /// By which sockets.
+    pub(super) fn wires(&self) -> Vec<Arc<TcpStream>> {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something has come by them.
+    pub(super) fn note_came(&self, now_ns: u64) {
+        // Since when matters: it may have been noted before.
+        let _ = self.came_ns.compare_exchange(0, now_ns, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether packets wait to leave.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed)
     }
 
     /// Lets what runs give way, unless it is this process. If another one runs by the time that this

@@ -17,7 +17,7 @@ use super::parting::{self, Talker};
 use super::sleep::Sleep;
 use super::tag::Wish;
 use super::watch::Watch;
-use super::{CoreEvent, ProcessEnd, SLICE, cpus, handlers, here};
+use super::{CoreEvent, ProcessEnd, SLICE, cpus, handlers, here, wires};
 use crate::talk::{self, Body, Newcomer, Surroundings};
 
 /// In place of a seat: handlers run, on no process's slice.
@@ -52,6 +52,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     // In this order: what is dropped may still wake others.
     let late = board.post(number).inbox.close();
     let core = here::leave();
+    wires::close();
     drop((core, late));
     talk::close();
 }
@@ -131,8 +132,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 board.ask(number);
                 let held = here::with(|core| core.held_until_ns()).map(|ns| board.instant(ns));
                 let until = talk::next_deadline().into_iter().chain(sleep.next_look()).chain(held);
-                let until = until.min();
-                board.post(number).inbox.wait(board.spin, until);
+                wires::wait(board, number, until.min());
                 board.idle.withdraw(number);
                 watch.skip();
             }
@@ -161,8 +161,9 @@ fn part(board: &Board, number: usize) {
     }
 }
 
-/// Empties the inbox.
+/// Empties the inbox, and takes in what has come by wires.
 fn receive(board: &Arc<Board>, number: usize, packets: &mut VecDeque<Packet>) {
+    wires::receive(board, number);
     board.post(number).inbox.take_all(packets);
     while let Some(packet) = packets.pop_front() {
         let Some(packet) = hear(board, number, packet) else { continue };
@@ -178,6 +179,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Talk(packet) => talk::arrived(*packet),
         Packet::Nobody(packet) => talk::nobody(*packet),
         Packet::Unreachable(node) => talk::unreachable(node),
+        Packet::Wire(wire) => wires::open(board, number, *wire),
         Packet::Visit(visit) => talk::visit(*visit),
         Packet::Leave(pid) => talk::leave(pid),
         Packet::Survey(survey) => survey.answer(|pid| here::with(|core| core.doing(pid))),

@@ -7,6 +7,7 @@
 
 use super::frame::HELLO_BYTES_MAX;
 use super::host_identity::HostIdentity;
+use crate::cores::CORES_MAX;
 use peripatos_cluster::Incarnation;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,8 @@ pub struct Hello {
     pub name: String,
     /// `HOST:PORT` on which it listens and others can reach it; empty if there is none.
     pub address: String,
+    /// Kernel threads that run its processes, up to [`CORES_MAX`]; a command has none.
+    pub cores: u32,
     /// Its OS process.
     pub host: HostIdentity,
 }
@@ -68,6 +71,7 @@ struct Wire {
     incarnation: u64,
     name: String,
     address: String,
+    cores: u32,
     boot_id: String,
     pid_namespace: u64,
     os_process: u32,
@@ -88,6 +92,7 @@ impl Hello {
             incarnation: self.incarnation.0,
             name: self.name.clone(),
             address: self.address.clone(),
+            cores: self.cores,
             boot_id: self.host.boot_id.clone(),
             pid_namespace: self.host.pid_namespace,
             os_process: self.host.os_process,
@@ -121,6 +126,7 @@ impl Hello {
             incarnation: Incarnation(wire.incarnation),
             name: wire.name,
             address: wire.address,
+            cores: wire.cores,
             host: HostIdentity {
                 boot_id: wire.boot_id,
                 pid_namespace: wire.pid_namespace,
@@ -141,6 +147,7 @@ impl Hello {
             () if !self.address.is_empty() && !is_address(&self.address) => {
                 Err(HelloError::Field("address"))
             }
+            () if self.cores as usize > CORES_MAX => Err(HelloError::Field("number of cores")),
             () if !boot_id_good => Err(HelloError::Field("boot id")),
             () => Ok(()),
         }
@@ -178,6 +185,7 @@ mod tests {
             incarnation: Incarnation(u64::MAX),
             name: "atlas-2".into(),
             address: "[::1]:7000".into(),
+            cores: CORES_MAX as u32,
             host: HostIdentity::own().unwrap(),
         }
     }
@@ -207,6 +215,7 @@ mod tests {
             check(Hello { address: address.into(), ..hello() }, "address");
         }
         check(Hello { address: long, ..hello() }, "address");
+        check(Hello { cores: CORES_MAX as u32 + 1, ..hello() }, "cores");
         let host = HostIdentity { boot_id: "\u{1b}[2J".into(), ..hello().host };
         check(Hello { host, ..hello() }, "boot id");
     }

@@ -22,10 +22,11 @@ use std::io::{self, IoSlice, Read, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use peripatos_cluster::message::{Lane, LaneCipher};
+use peripatos_cluster::message::{Lane, LaneCipher, Wire};
 use ring::aead::{
     AES_128_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, Tag, UnboundKey,
 };
+use ring::hkdf::{HKDF_SHA256, Prk};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::BULK_CHUNK_BYTES;
@@ -40,7 +41,9 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of one record: a piece of bulk, and what an image has behind its last one.
 const RECORD_BYTES_MAX: usize = BULK_CHUNK_BYTES + 64;
 const HEAD_BYTES: usize = 5;
-const TAG_BYTES: usize = 16;
+pub(super) const TAG_BYTES: usize = 16;
+/// Records that one key seals; then both ends derive the next one. Far fewer than AES-GCM is good for.
+const KEY_RECORDS_MAX: u64 = 1 << 24;
 
 /// Draws name and key of a new lane.
 pub(crate) fn draw() -> io::Result<Lane> {
@@ -52,13 +55,23 @@ pub(crate) fn draw() -> io::Result<Lane> {
     Ok(lane)
 }
 
+/// Draws a new wire, from this core of ours to that one of the other side.
+pub(crate) fn draw_wire(own_core: u32, peer_core: u32) -> io::Result<Wire> {
+    Ok(Wire { lane: draw()?, back: draw()?, own_core, peer_core })
+}
+
+/// What a connection says first: which lane it is.
+pub(crate) fn opening(lane: &Lane) -> Vec<u8> {
+    [&LANE_MAGIC[..], &lane.name].concat()
+}
+
 /// Connects to a node's address and says which lane this is.
 pub(crate) fn call(address: &str, lane: &Lane) -> io::Result<TcpStream> {
     let mut refused = io::Error::other(format!("{address} is no address"));
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, SILENCE_MAX) {
             Ok(mut stream) => {
-                stream.write_all(&[&LANE_MAGIC[..], &lane.name].concat())?;
+                stream.write_all(&opening(lane))?;
                 return Ok(stream);
             }
             Err(error) => refused = error,
@@ -84,9 +97,7 @@ impl LaneWriter {
     pub(crate) fn send(&mut self, last: bool, bytes: &mut [u8]) -> io::Result<()> {
         assert!(bytes.len() <= RECORD_BYTES_MAX, "a piece fits into a record");
         let head = head(bytes.len(), last);
-        let nonce = self.sealer.nonce();
-        let sealed = self.sealer.key.seal_in_place_separate_tag(nonce, Aad::from(head), bytes);
-        let tag = sealed.map_err(|_| io::Error::other("too much for one lane"))?;
+        let tag = self.sealer.seal(&head, bytes)?;
         let mut parts = [IoSlice::new(&head), IoSlice::new(bytes), IoSlice::new(tag.as_ref())];
         let mut rest = &mut parts[..];
         while !rest.is_empty() {
@@ -133,11 +144,9 @@ impl LaneReader {
         self.from.read_exact(bytes)?;
         let mut tag = [0; TAG_BYTES];
         self.from.read_exact(&mut tag)?;
-        let nonce = self.sealer.nonce();
-        let (aad, tag) = (Aad::from(head), Tag::from(tag));
-        let opened = self.sealer.key.open_in_place_separate_tag(nonce, aad, tag, bytes, 0..);
-        let forged = |_| io::Error::new(io::ErrorKind::InvalidData, "a forged record came");
-        opened.map(drop).map_err(forged)
+        let opened = self.sealer.open(&head, bytes, tag);
+        let forged = || io::Error::new(io::ErrorKind::InvalidData, "a forged record came");
+        opened.then_some(()).ok_or_else(forged)
     }
 }
 
@@ -173,29 +182,83 @@ fn head(length: usize, last: bool) -> [u8; HEAD_BYTES] {
 
 /// A key and the number of its next record.
 #[derive(Debug)]
-struct Sealer {
+pub(super) struct Sealer {
     key: LessSafeKey,
     records: u64,
+    cipher: LaneCipher,
+    secret: Secret,
+}
+
+/// Does not show itself.
+struct Secret([u8; 32]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 impl Sealer {
-    fn new(lane: &Lane) -> io::Result<Sealer> {
-        let algorithm = match lane.cipher {
-            LaneCipher::Aes128Gcm => &AES_128_GCM,
-            LaneCipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
-        };
-        let key = UnboundKey::new(algorithm, &lane.key[..algorithm.key_len()]);
-        let key = key.map_err(|_| io::Error::other("a lane's key is not one"))?;
-        Ok(Sealer { key: LessSafeKey::new(key), records: 0 })
+    pub(super) fn new(lane: &Lane) -> io::Result<Sealer> {
+        let key = key(lane.cipher, &lane.key)?;
+        Ok(Sealer { key, records: 0, cipher: lane.cipher, secret: Secret(lane.key) })
+    }
+
+    /// Records that were sealed or opened.
+    #[cfg(test)]
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Seals a record where it is. Its tag is to follow it.
+    pub(super) fn seal(&mut self, head: &[u8], bytes: &mut [u8]) -> io::Result<Tag> {
+        let nonce = self.nonce()?;
+        let sealed = self.key.seal_in_place_separate_tag(nonce, Aad::from(head), bytes);
+        sealed.map_err(|_| io::Error::other("too much for one lane"))
+    }
+
+    /// Opens the next record where it is. `false`: it was not sealed so.
+    pub(super) fn open(&mut self, head: &[u8], bytes: &mut [u8], tag: [u8; TAG_BYTES]) -> bool {
+        let Ok(nonce) = self.nonce() else { return false };
+        let (aad, tag) = (Aad::from(head), Tag::from(tag));
+        self.key.open_in_place_separate_tag(nonce, aad, tag, bytes, 0..).is_ok()
     }
 
     /// Each is given out once: 2^64 records do not come.
-    fn nonce(&mut self) -> Nonce {
-        let mut nonce = [0; NONCE_LEN];
-        nonce[..8].copy_from_slice(&self.records.to_le_bytes());
+    fn nonce(&mut self) -> io::Result<Nonce> {
+        if self.records > 0 && self.records.is_multiple_of(KEY_RECORDS_MAX) {
+            self.renew()?;
+        }
+        let nonce = nonce_of(self.records);
         self.records += 1;
-        Nonce::assume_unique_for_key(nonce)
+        Ok(Nonce::assume_unique_for_key(nonce))
     }
+
+    /// The next key: whoever learns it does not learn the ones before.
+    fn renew(&mut self) -> io::Result<()> {
+        let secret = Prk::new_less_safe(HKDF_SHA256, &self.secret.0);
+        let derived = secret.expand(&[b"the next key of a lane"], HKDF_SHA256);
+        let mut next = [0; 32];
+        let filled = derived.and_then(|derived| derived.fill(&mut next));
+        filled.map_err(|_| io::Error::other("a lane's next key could not be derived"))?;
+        (self.key, self.secret) = (key(self.cipher, &next)?, Secret(next));
+        Ok(())
+    }
+}
+
+fn nonce_of(record: u64) -> [u8; NONCE_LEN] {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[..8].copy_from_slice(&record.to_le_bytes());
+    nonce
+}
+
+fn key(cipher: LaneCipher, secret: &[u8; 32]) -> io::Result<LessSafeKey> {
+    let algorithm = match cipher {
+        LaneCipher::Aes128Gcm => &AES_128_GCM,
+        LaneCipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+    };
+    let key = UnboundKey::new(algorithm, &secret[..algorithm.key_len()]);
+    key.map(LessSafeKey::new).map_err(|_| io::Error::other("a lane's key is not one"))
 }
 
 #[cfg(test)]
@@ -243,6 +306,26 @@ mod tests {
             let got = opened(&lane, &bytes).unwrap();
             assert!(got == [b"abc", &long[..], b"z"].concat());
             assert!(!bytes.windows(8).any(|window| window == [7; 8]), "it is sealed");
+        }
+    }
+
+    #[test]
+    fn both_ends_change_the_key() {
+        let lane = draw().unwrap();
+        let [mut one, mut two, old] = [(); 3].map(|()| Sealer::new(&lane).unwrap());
+        [&mut one, &mut two].into_iter().for_each(|end| end.records = KEY_RECORDS_MAX - 1);
+        for at in 0..3_u8 {
+            let mut bytes = [at; 4];
+            let tag = one.seal(b"head", &mut bytes).unwrap();
+            let tag = tag.as_ref().try_into().unwrap();
+            // Whoever goes on with the first key can open what was sealed with it only.
+            let (mut copy, nonce) = (bytes, nonce_of(KEY_RECORDS_MAX - 1 + u64::from(at)));
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            let (aad, sealed) = (Aad::from(b"head"), Tag::from(tag));
+            let stale = old.key.open_in_place_separate_tag(nonce, aad, sealed, &mut copy, 0..);
+            assert_eq!(stale.is_ok(), at == 0);
+            assert!(two.open(b"head", &mut bytes, tag));
+            assert_eq!(bytes, [at; 4]);
         }
     }
 

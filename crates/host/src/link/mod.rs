@@ -16,6 +16,7 @@ mod host_identity;
 mod identity;
 pub(crate) mod lane;
 mod token;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

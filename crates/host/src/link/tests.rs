@@ -27,6 +27,7 @@ fn hello(name: &str) -> Hello {
         incarnation: Incarnation(7),
         name: name.into(),
         address: String::new(),
+        cores: 1,
         host: HostIdentity::own().unwrap(),
     }
 }

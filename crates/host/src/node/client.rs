@@ -112,6 +112,7 @@ impl NodeClient {
                 incarnation: COMMAND,
                 name: "command".to_owned(),
                 address: String::new(),
+                cores: 0,
                 host: HostIdentity::own()?,
             };
             Ok(runtime.block_on(link::connect(address, &credentials, &own))?)

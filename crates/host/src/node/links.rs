@@ -102,7 +102,7 @@ async fn answer(stream: TcpStream, own: Own, inputs: Inputs) {
         Ok(Ok(1)) if first[0] == LANE_MAGIC[0] => {
             if !take_lane(stream, &own.lanes).await.is_ok_and(|taken| taken) {
                 inputs.send(Input::Log(format!(
-                    "a connection from {from} was refused: no move has this lane"
+                    "a connection from {from} was refused: nobody waits for this lane"
                 )));
             }
             return;
@@ -119,7 +119,7 @@ async fn answer(stream: TcpStream, own: Own, inputs: Inputs) {
     }
 }
 
-/// Brings a lane to whoever waits for it. `false`: nobody does.
+/// Brings a lane or wire to whoever waits for it. `false`: nobody does.
 async fn take_lane(mut stream: TcpStream, lanes: &Lanes) -> io::Result<bool> {
     let mut said = [0; LANE_MAGIC.len() + 16];
     timeout(FIRST_BYTE_MAX, stream.read_exact(&mut said)).await??;

@@ -23,6 +23,7 @@ mod programs;
 pub mod protocol;
 mod roads;
 mod stills;
+mod wires;
 
 pub mod client;
 
@@ -38,6 +39,7 @@ pub use client::{ClientError, NodeClient};
 pub use directory::{NodeDirectory, NodeLock};
 
 use crate::control::{ControlError, RuntimeDirectory};
+use crate::cores::CORES_MAX;
 use crate::link::{Credentials, Hello, HostIdentity, IdentityError, LINK_VERSION, NodeKey, Token};
 
 /// How a node is started.
@@ -142,6 +144,7 @@ impl NodeServer {
             incarnation: Incarnation(random()?.max(1)),
             name: options.name,
             address: address.to_string(),
+            cores: options.cores.min(CORES_MAX) as u32,
             host: HostIdentity::own()?,
         };
         let parts = host::Parts {

@@ -1,7 +1,7 @@
-//! What hosts ask on behalf of their processes.
+//! What hosts are asked, and ask on behalf of their processes.
 
 use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{Form, Moving, Sent};
+use peripatos_kernel::{Form, Kernel, Moving, Place, Sent};
 
 use crate::world::World;
 
@@ -55,4 +55,32 @@ fn a_reply_to_the_host_travels_in_an_image() {
     let moving = Moving::decode(&moving, 0).expect("nothing is wrong with it");
     let slot = world.kernels[0].adopt(moving).expect("it is free");
     assert_eq!(world.kernels[0].asked(slot), Some(Ok(vec![7; 60_000])));
+}
+
+/// However the first send found its receiver, the next one goes straight there.
+#[test]
+fn whoever_was_found_is_not_looked_for_again() {
+    for acknowledged in [false, true] {
+        let mut world = World::new(2);
+        let far = Place { node: 2, core: 1 };
+        world.kernels[1] = Kernel::new(far);
+        let (client, server) = (world.add(0, Form::Fiber), world.add(1, Form::Fiber));
+        let to = world.pid(server);
+        assert_eq!(world.send(client, to, b"1"), Ok(Sent::Waits));
+        world.collect_packets();
+        let packet = world.packets.pop_front().expect("it is on its way");
+        assert_eq!(packet.target, None);
+        world.deliver(packet);
+        if acknowledged {
+            world.deliver_all();
+        }
+        assert_eq!(world.receive(server, None, 100), Ok(1));
+        world.reply(server, b"one").expect("it waits");
+        world.deliver_all();
+        assert_eq!(world.wait(client), Some(Ok(3)));
+        assert_eq!(world.send(client, to, b"2"), Ok(Sent::Waits));
+        world.collect_packets();
+        let packet = world.packets.pop_front().expect("it is on its way");
+        assert_eq!(packet.target, Some(far), "acknowledged: {acknowledged}");
+    }
 }

@@ -11,6 +11,7 @@ use super::super::NodeError;
 use super::super::bulk::Inbox;
 use super::super::lanes::Way;
 use super::super::links;
+use super::super::wires::Wires;
 use super::{Host, Input, Standing};
 use crate::link::{HostIdentity, Link, LinkError, is_address};
 
@@ -62,14 +63,19 @@ impl Host {
             address: reachable(&hello.address, link.remote),
         };
         (self.log)(&format!("node {} ({}) is linked", peer.name, peer.address));
-        let host = hello.host.clone();
+        let (host, peer_cores) = (hello.host.clone(), hello.cores);
         self.links_made += 1;
         let way = Way::new(dialled.as_deref(), &self.us.lanes);
         let (number, inbox) = (self.links_made, Inbox::new(node, self.expected.clone(), way));
         let letterbox = self.letterbox.clone();
         let sender = links::start(link, number, inbox, letterbox, self.inputs.clone());
         self.roads.open(node, sender.clone());
-        self.links.insert(node, Standing { number, sender, incarnation, host, dialled });
+        let cores = [self.us.hello.cores, peer_cores];
+        let mut wires = Wires::new(node, cores, self.letterbox.clone(), self.inputs.clone());
+        if let Some(address) = &dialled {
+            wires.open(address, &sender);
+        }
+        self.links.insert(node, Standing { number, sender, incarnation, host, dialled, wires });
         self.strays.linked(node);
         self.tell_names(node);
         self.tell(Event::LinkUp(peer));
@@ -137,6 +143,15 @@ impl Host {
             Message::Reply { pid, sequence, reply } => {
                 if self.node.origin_of(pid) == Some(from) {
                     self.deliver(pid, sequence, &reply);
+                }
+            }
+            Message::Wire(wire) => {
+                let lanes = &self.us.lanes;
+                let standing = self.links.get_mut(&from);
+                let answered = standing.map_or(Ok(()), |one| one.wires.announced(wire, lanes));
+                if let Err(reason) = answered {
+                    let name = self.node.name_of(from);
+                    self.log_once(&format!("a wire of node {name} is not waited for: {reason}"));
                 }
             }
             Message::Seek { pid } => self.sought(from, pid),

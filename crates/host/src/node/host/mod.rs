@@ -31,6 +31,7 @@ use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
 use super::roads::{Roads, Surroundings};
 use super::stills::{self, Arrived, Frozen, Rooms};
+use super::wires::Wires;
 use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert};
 use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
 use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
@@ -287,6 +288,7 @@ struct Standing {
     host: HostIdentity,
     /// The address under which we called; to be called again when it breaks.
     dialled: Option<String>,
+    wires: Wires,
 }
 
 impl Host {
