@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use peripatos_abi::Pid;
+
 use crate::event::Action;
 use crate::limits::{
     FAMILY_PROGRAMS_MAX, MIGRATION_WAIT_MAX, MIGRATIONS_MAX, OUTCOMES_MAX, PROCESSES_MAX,
@@ -24,6 +26,15 @@ pub(crate) struct Incoming {
     /// Programs that it needs and that are not known to be here.
     missing: BTreeSet<CodeHash>,
     pub(crate) deadline: Time,
+}
+
+impl Node {
+    /// Whether a process may be about to run here, unless it is to go on elsewhere. As long as that is not decided nobody can
+    /// be told that it is not here.
+    #[must_use]
+    pub fn may_get(&self, pid: Pid) -> bool {
+        self.incoming.values().any(|incoming| incoming.luggage.process.pid == pid)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

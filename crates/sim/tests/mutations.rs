@@ -4,7 +4,7 @@ use peripatos_kernel::Mutation;
 use peripatos_sim::{Config, Level, NodeMutation, Size, Violation, World};
 
 /// Seeds until it has to be found.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 3_000;
 
 /// Who finds it. More than one may: which does first depends on the seed.
 fn found_by(mutation: Mutation) -> &'static [&'static str] {
@@ -34,7 +34,7 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         NodeMutation::DoubtNotAsked => &["copies", "told"],
         // Two copies talk, or one that stands still is missed, before they are counted.
         NodeMutation::MovesOnUnheard => &["copies", "ends", "truth", "once", "replies"],
-        NodeMutation::GoneIgnored => &["copies", "told", "names", "ends"],
+        NodeMutation::GoneIgnored => &["copies", "told", "names", "ends", "origins"],
         NodeMutation::OutcomeKept | NodeMutation::EndNotRepeated => &["tables", "origins"],
         // A link of one that goes on may be what shows it first.
         NodeMutation::FamilyGoesOn | NodeMutation::BirthUntold | NodeMutation::KillForgotten => {

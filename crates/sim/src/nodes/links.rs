@@ -203,6 +203,10 @@ impl World {
             Message::Seek { pid } => {
                 let here = self.core_of(to, pid).is_some()
                     || self.cluster().hosts[to].strays.has(time(now), pid);
+                // As the host does.
+                if !here && self.cluster().hosts[to].node.may_get(pid) {
+                    return;
+                }
                 self.say(to, from, Item::message(Message::Sought { pid, here }));
             }
             Message::Sought { pid, here: there } => {

@@ -21,6 +21,10 @@ impl Host {
     /// Another node asks.
     pub(super) fn sought(&mut self, from: NodeId, pid: Pid) {
         let here = self.letterbox.has(pid) || self.strays.has(self.now(), pid);
+        // Who may come yet is not denied: who asks takes silence for doubt, and asks again.
+        if !here && self.node.may_get(pid) {
+            return;
+        }
         self.send(from, &Message::Sought { pid, here });
     }
 
