@@ -22,6 +22,7 @@ mod homes;
 mod peers;
 mod processes;
 mod requests;
+mod rows;
 mod source;
 mod strays;
 mod survey;

@@ -1,0 +1,89 @@
+//! What processes and nodes look like in a list. As [`crate::message`], a wire form.
+
+use peripatos_abi::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::NodeId;
+use crate::message::{Description, MoveCosts};
+
+/// A line of `peri ps`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRow {
+    /// Who it is.
+    pub process: Description,
+    /// The node that runs it.
+    pub node: NodeId,
+    /// How it is.
+    pub state: RowState,
+    /// What it does, if its core has said.
+    pub doing: Option<Doing>,
+    /// The core that last ran it.
+    pub core: Option<u32>,
+    /// Processor time so far, here and elsewhere.
+    pub cpu_ms: u64,
+    /// Memory it has.
+    pub memory_bytes: u64,
+    /// How often it has moved.
+    pub moves: u32,
+    /// What that has taken.
+    pub costs: MoveCosts,
+    /// Whether it stays where it is until it is released.
+    pub pinned: bool,
+}
+
+/// How a process is, for `peri ps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowState {
+    /// It runs or waits for a core.
+    Running,
+    /// It waits for a device.
+    Waiting,
+    /// It is on its way to another node.
+    Moving,
+    /// It has left, or not: its target cannot be asked. It stands still here until that is known.
+    InDoubt,
+    /// It waits, and was put aside until something comes for it.
+    Asleep,
+}
+
+/// What a process does, in QNX's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Doing {
+    /// It has a core.
+    Running,
+    /// It could run.
+    Ready,
+    /// It has sent, and this one has not taken the message.
+    Send(#[serde(with = "crate::message::pid_bits")] Pid),
+    /// It waits for this one's reply. If that is on another node it may not have taken the message.
+    Reply(#[serde(with = "crate::message::pid_bits")] Pid),
+    /// It waits for a message of anybody. A handler: it can be called.
+    Receive,
+    /// It waits for a message of this one.
+    ReceiveFrom(#[serde(with = "crate::message::pid_bits")] Pid),
+    /// It waits for its devices.
+    Device,
+}
+
+/// A line of `peri nodes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowOfNode {
+    /// Who.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Whether it is the one that was asked.
+    pub own: bool,
+    /// Whether there is a link to it.
+    pub reachable: bool,
+    /// Whether it is being emptied.
+    pub draining: bool,
+    /// Its kernel threads.
+    pub cores: u32,
+    /// Processes that run or wait for a core.
+    pub runnable: u32,
+    /// All its processes.
+    pub processes: u32,
+}
