@@ -38,15 +38,20 @@ fn a_list_says_who_waits_for_whom() {
         let asks = run(&cluster, at, "asks", ASKS, &[]);
         until_it(&cluster, &asks, "reply", Some(&silent));
     }
-    cluster.done(["kill", "--at", "a", &silent.pid()]);
+    let dialogue = Program::dialogue(&cluster, "a");
+    until_it(&cluster, &dialogue, "waiting", None);
+}
+
+/// On one node: on two, whoever computes might walk.
+#[test]
+fn a_list_says_whose_message_was_not_taken() {
+    let cluster = Cluster::of(&["a"]);
     let busy = run(&cluster, "a", "busy", BUSY, &[]);
     let asks = run(&cluster, "a", "asks", ASKS, &[]);
     until_it(&cluster, &asks, "send", Some(&busy));
     until_it(&cluster, &busy, "running", None);
     let list = cluster.done(["ps", "--at", "a"]);
     assert!(list.contains(&format!("SEND {}", busy.pid())), "{list}");
-    let dialogue = Program::dialogue(&cluster, "a");
-    until_it(&cluster, &dialogue, "waiting", None);
 }
 
 /// Spawns one that sends to it, and sends to that.
