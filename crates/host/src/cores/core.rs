@@ -33,7 +33,7 @@ use crate::talk::Doing;
 
 /// Who could be given away is looked for among so many.
 const COMPARED_MAX: usize = 16;
-/// A group that could be given away is looked for so often at most: that takes some 100 us for a thousand.
+/// A group that could be given away is looked for so often at most: all that are ready are looked at.
 const PART_AFTER: Duration = Duration::from_millis(20);
 
 /// See the module.

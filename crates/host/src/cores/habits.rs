@@ -12,8 +12,8 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 
 /// Who computes for less than this between two calls of others on its core stays with them. To another core a call takes
-/// 4 us if that one is looking out for it, 40 us if it has to be roused, or what is left of a slice; measured: `peri bench
-/// ipc`.
+/// 1 to 4 us if that one is looking out for it (`peri bench ipc`), some 40 us if it has to be roused, or what is left of a
+/// slice: this is between them, by judgement.
 const NEAR_NS: u64 = 12_000;
 /// Who computes for less than this between two calls to another core goes there. That is more than [`NEAR_NS`] by what
 /// such a call takes of the caller's time, or less: so nobody goes to and fro.

@@ -12,7 +12,7 @@ use peripatos_abi::Pid;
 use super::habits::Habits;
 
 /// Whom a process called last: two, for more it can hardly be said to be near to.
-pub(crate) type Partners = [Option<Pid>; 2];
+pub(super) type Partners = [Option<Pid>; 2];
 
 /// A process that is ready and talks.
 pub(super) struct Talker {
