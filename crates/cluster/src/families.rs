@@ -18,6 +18,7 @@ impl Node {
     pub(crate) fn born(&mut self, description: Description, out: &mut Vec<Action>) {
         let (origin, own) = (description.origin, self.config.node);
         self.processes.insert(Process::new(description.clone()));
+        self.is_here(description.pid);
         if origin == own {
             self.heard_of_birth(own, description, out);
         } else {

@@ -21,6 +21,8 @@ pub struct Kept {
     pub programs: usize,
     /// Questions of clients that are not answered.
     pub questions: usize,
+    /// What keepers are to be told of processes.
+    pub untold: usize,
 }
 
 impl Node {
@@ -36,6 +38,7 @@ impl Node {
             ends: self.unheard.len(),
             programs: self.fetching.len(),
             questions: self.waiting.len(),
+            untold: self.directory.untold(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod time;
 
 mod balance;
 mod deadlocks;
+mod directory;
 mod families;
 mod homes;
 mod peers;

@@ -47,7 +47,18 @@ pub const OVER_KEPT: Duration = Duration::from_secs(60);
 
 /// Packets of message kernels that wait on a node until it is known where to. More are lost: kernels send again.
 pub const STRAYS_MAX: usize = 65_536;
-/// How long nodes have to say whether they have a process.
+/// Processes of which a node knows where they are because it is their keeper: as many as a node may have, for so many fall to
+/// each. The oldest word goes first.
+pub const DIRECTORY_MAX: usize = PROCESSES_MAX;
+/// Processes of which a node tells a keeper in one message; more are not taken in.
+pub const ENTRIES_MAX: usize = 1_024;
+/// Processes of which a node tells a keeper at a tick: the others wait for the next one.
+pub const ENTRIES_AT_ONCE_MAX: usize = 8 * ENTRIES_MAX;
+/// How long a node that is asked alone has to say where a process is, before all are asked.
+pub const LEAD_WAIT_MAX: Duration = Duration::from_millis(500);
+/// Nodes that are asked alone, one after the other, before all are.
+pub const LEADS_MAX: u8 = 2;
+/// How long nodes have to say whether they have a process, when all are asked.
 pub const SEEK_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Packets that have waited longer are lost. Half of what message kernels count on: they have been on their way before.
 pub const STRAY_AGE_MAX: Duration = Duration::from_secs(15);

@@ -407,20 +407,19 @@ pub enum Message {
     /// Processes of the sender have these names, or (`None`) nobody there has them any more. After a link was made: all
     /// that it has.
     Names(Vec<(Vec<u8>, Option<u128>)>),
+    /// To their keeper: these processes are here, or have ended here. At most
+    /// [`ENTRIES_MAX`](crate::limits::ENTRIES_MAX).
+    Entries(Vec<Entry>),
     /// Where is this process?
     Seek {
         /// Which.
         #[serde(with = "pid_bits")]
         pid: Pid,
+        /// Which of the asker's questions this is.
+        question: u64,
     },
-    /// It is here, or is not.
-    Sought {
-        /// Which.
-        #[serde(with = "pid_bits")]
-        pid: Pid,
-        /// Whether it is at the sender's.
-        here: bool,
-    },
+    /// The answer.
+    Sought(Sought),
     /// From the origin's node: do you have this process, as you said? Who has it says nothing.
     HaveYou {
         /// Which.
@@ -487,6 +486,41 @@ pub enum Message {
         /// What.
         answer: Answer,
     },
+}
+
+/// What the directory is told of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Which.
+    #[serde(with = "pid_bits")]
+    pub pid: Pid,
+    /// How often it has moved: words of different nodes overtake each other.
+    pub moves: u32,
+    /// It is at the speaker's; or it has ended there.
+    pub here: bool,
+}
+
+/// The answer to who looks for a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sought {
+    /// Which.
+    #[serde(with = "pid_bits")]
+    pub pid: Pid,
+    /// To which question.
+    pub question: u64,
+    /// What is known of it.
+    pub sighting: Sighting,
+}
+
+/// What a node knows of a process that another one looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sighting {
+    /// It is here: its packets are to be sent here.
+    Here,
+    /// It is not here.
+    NotHere,
+    /// It is not here. That node has said that it has it; it may have left there since.
+    Perhaps(NodeId),
 }
 
 /// Another node, as far as a newcomer needs to know it.

@@ -41,12 +41,18 @@ pub enum Mutation {
     SoughtIgnored,
     /// A node that has not answered has nobody.
     NeverDoubtful,
+    /// Packets are sent to whom the directory names, without asking there.
+    HintBelieved,
+    /// What a node that was asked alone does not know nobody has.
+    NotKnownBelieved,
+    /// The directory names another node than was entered. Harmless: it is a hint.
+    DirectoryWrong,
 }
 
 #[cfg(feature = "mutations")]
 impl Mutation {
-    /// All of them.
-    pub const ALL: [Mutation; 16] = [
+    /// Those that do harm.
+    pub const ALL: [Mutation; 18] = [
         Mutation::RunsUncommitted,
         Mutation::DroppedAtCommit,
         Mutation::DoubtGoesOn,
@@ -63,7 +69,12 @@ impl Mutation {
         Mutation::NothingKept,
         Mutation::SoughtIgnored,
         Mutation::NeverDoubtful,
+        Mutation::HintBelieved,
+        Mutation::NotKnownBelieved,
     ];
+
+    /// Those that must not.
+    pub const HARMLESS: [Mutation; 1] = [Mutation::DirectoryWrong];
 }
 
 impl Node {

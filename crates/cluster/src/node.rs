@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use peripatos_abi::Pid;
 
+use crate::directory::Directory;
 use crate::event::{Action, Config, Event, Peer, RequestId};
 use crate::homes::Homes;
 use crate::limits::PROCESSES_MAX;
@@ -30,6 +31,7 @@ pub struct Node {
     pub(crate) processes: Processes,
     pub(crate) peers: Peers,
     pub(crate) homes: Homes,
+    pub(crate) directory: Directory,
     pub(crate) outgoing: BTreeMap<MigrationId, Outgoing>,
     pub(crate) incoming: BTreeMap<MigrationId, Incoming>,
     /// Programs that are on their way here, and from whom.
@@ -63,6 +65,7 @@ impl Node {
     #[must_use]
     pub fn new(config: Config) -> Node {
         Node {
+            directory: Directory::new(config.node),
             config,
             now: Time::default(),
             processes: Processes::default(),
@@ -88,7 +91,7 @@ impl Node {
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         self.now = self.now.max(now);
         match event {
-            Event::Tick => {}
+            Event::Tick => self.tell_keepers(out),
             Event::LinkUp(peer) => self.link_up(peer, out),
             Event::LinkDown(node) => self.link_down(node, out),
             Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
@@ -227,6 +230,7 @@ impl Node {
                     out.push(Action::OriginGone(pid));
                 }
             }
+            Message::Entries(entries) => self.heard_entries(from, entries, out),
             Message::Deadlock { circle, len } => self.heard_of_deadlock(from, &circle, len, out),
             Message::List { request } => self.survey(survey::Asker::Peer(from, request), out),
             Message::Listed { request, processes } => self.listed(from, request, processes, out),
@@ -242,7 +246,7 @@ impl Node {
             | Message::Talk(_)
             | Message::Names(_)
             | Message::Seek { .. }
-            | Message::Sought { .. } => {}
+            | Message::Sought(_) => {}
         }
     }
 
@@ -263,6 +267,7 @@ impl Node {
             out.push(Action::Log(format!("too many nodes: {node:#} is not taken")));
             return;
         }
+        self.keeper_comes(node);
         if let Some(old) = before.filter(|old| *old != incarnation) {
             self.gone(node, old, out);
         }
@@ -291,6 +296,7 @@ impl Node {
         if let Some(known) = self.peers.0.get_mut(&node) {
             (known.linked, known.load) = (false, None);
         }
+        self.keeper_goes(node);
         self.target_cut(node, out);
         self.source_cut(node, out);
         self.node_silent(node, out);
@@ -337,11 +343,14 @@ impl Node {
         if description.origin == self.config.node {
             self.homes.started(description.clone());
         }
+        let pid = description.pid;
         self.processes.insert(Process::new(description));
+        self.is_here(pid);
     }
 
     fn ended(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
         let Some(process) = self.processes.remove(pid) else { return };
+        self.is_over(&process);
         if let State::Leaving(migration) = process.state {
             self.ended_while_leaving(migration, out);
         }

@@ -26,6 +26,8 @@ pub(crate) struct Process {
     pub(crate) pinned: bool,
     /// It is to end as soon as it is not on its way any more.
     pub(crate) killed: bool,
+    /// The node that was told that it is here, or is to be.
+    pub(crate) keeper: Option<NodeId>,
 }
 
 /// Where a process is in its life here.
@@ -49,6 +51,7 @@ impl Process {
             stays_until: Time::default(),
             pinned: false,
             killed: false,
+            keeper: None,
         }
     }
 

@@ -1,15 +1,19 @@
 //! Packets of message kernels whose way is not known, and the search for the processes that they are for.
 //!
-//! What stands still here on its way out keeps its packets until it is over. Whoever has left is known for a while. Of all
-//! others the linked nodes are asked, once for all packets; a node that cannot be asked may have them.
+//! What stands still here on its way out keeps its packets until it is over. Whoever has left is known for a while. For all
+//! others nodes are asked, once for all packets: alone the one that should know, and whom that one names; if that comes to
+//! nothing, all that are linked. Only who says that it has a process gets its packets, and only of what all deny, each to the
+//! same question, nobody has it. A node that cannot be asked may have it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use peripatos_abi::Pid;
 
 use crate::limits::{
-    GONE_MAX, PEERS_MAX, SEEK_WAIT_MAX, STRAY_AGE_MAX, STRAYS_MAX, UNMET_WAIT_MAX,
+    GONE_MAX, LEAD_WAIT_MAX, LEADS_MAX, PEERS_MAX, SEEK_WAIT_MAX, STRAY_AGE_MAX, STRAYS_MAX,
+    UNMET_WAIT_MAX,
 };
+use crate::message::{Sighting, Sought};
 use crate::mutation::Mutation;
 use crate::{NodeId, Time};
 
@@ -22,8 +26,9 @@ pub enum Step<P> {
     SendOn(NodeId, P),
     /// Nobody has the process: its sender is told.
     Nobody(P),
-    /// That node is asked whether it has this process ([`Message::Seek`](crate::message::Message::Seek)).
-    Ask(NodeId, Pid),
+    /// That node is asked about this process, with this question's number
+    /// ([`Message::Seek`](crate::message::Message::Seek)).
+    Ask(NodeId, Pid, u64),
     /// More packets wait than are kept: this one is lost. Kernels send again.
     Lost(P),
 }
@@ -34,6 +39,7 @@ pub struct Strays<P> {
     /// They stand still here, on their way out; since when a packet waits for one.
     still: HashMap<Pid, Vec<(Time, P)>>,
     sought: BTreeMap<Pid, Seek<P>>,
+    questions: u64,
     /// Where those went that have left, or that they have ended here (`None`), and when. None of them has come back: who
     /// follows such words comes from each to a later one, and never in a circle.
     gone: HashMap<Pid, (Option<NodeId>, Time)>,
@@ -52,6 +58,9 @@ pub struct Strays<P> {
 #[derive(Debug)]
 struct Seek<P> {
     packets: Vec<P>,
+    asked: Asked,
+    /// What was answered to an earlier question was so before this one: a process may have moved on between the two.
+    question: u64,
     /// Nodes that have not answered.
     open: BTreeSet<NodeId>,
     /// A node that is not reached may have it.
@@ -59,11 +68,19 @@ struct Seek<P> {
     deadline: Time,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// One node, which is the so-manieth.
+    Alone(u8),
+    All,
+}
+
 impl<P> Default for Strays<P> {
     fn default() -> Strays<P> {
         Strays {
             still: HashMap::new(),
             sought: BTreeMap::new(),
+            questions: 0,
             gone: HashMap::new(),
             left: VecDeque::new(),
             packets: 0,
@@ -109,7 +126,7 @@ impl<P> Strays<P> {
             let Some(seek) = self.sought.get_mut(&pid) else { continue };
             if seek.open.remove(&node) {
                 seek.doubtful = true;
-                self.found_nowhere(now, pid, &here, out);
+                self.is_answered(now, pid, &here, out);
             }
         }
     }
@@ -197,12 +214,14 @@ impl<P> Strays<P> {
 
 /// The search.
 impl<P> Strays<P> {
-    /// A packet for this process has come whose way is not known.
+    /// A packet for this process has come whose way is not known. `lead`: who should know
+    /// ([`Node::lead`](crate::Node::lead)).
     pub fn take(
         &mut self,
         now: Time,
         pid: Pid,
         packet: P,
+        lead: Option<NodeId>,
         here: impl Fn(Pid) -> bool,
         out: &mut Vec<Step<P>>,
     ) {
@@ -228,7 +247,7 @@ impl<P> Strays<P> {
         self.packets += 1;
         match self.sought.get_mut(&pid) {
             Some(seek) => seek.packets.push(packet),
-            None => self.seek(now, pid, packet, here, out),
+            None => self.seek(now, pid, packet, lead, here, out),
         }
     }
 
@@ -237,38 +256,102 @@ impl<P> Strays<P> {
         now: Time,
         pid: Pid,
         packet: P,
+        lead: Option<NodeId>,
         here: impl Fn(Pid) -> bool,
         out: &mut Vec<Step<P>>,
     ) {
-        let open = self.linked.clone();
-        out.extend(open.iter().map(|node| Step::Ask(*node, pid)));
-        let doubtful = self.is_doubtful(now);
-        let deadline = now + SEEK_WAIT_MAX;
-        self.sought.insert(pid, Seek { packets: vec![packet], open, doubtful, deadline });
-        self.found_nowhere(now, pid, here, out);
+        let seek = Seek {
+            packets: vec![packet],
+            asked: Asked::Alone(0),
+            question: 0,
+            open: BTreeSet::new(),
+            doubtful: false,
+            deadline: now,
+        };
+        self.sought.insert(pid, seek);
+        match lead {
+            Some(lead) => self.follow(now, pid, lead, here, out),
+            None => self.ask_all(now, pid, here, out),
+        }
     }
 
-    /// Another node says whether it has this process.
+    /// That node may know more: it is asked alone, unless enough were.
+    fn follow(
+        &mut self,
+        now: Time,
+        pid: Pid,
+        lead: NodeId,
+        here: impl Fn(Pid) -> bool,
+        out: &mut Vec<Step<P>>,
+    ) {
+        let asked = match self.sought.get(&pid).map(|seek| seek.asked) {
+            Some(Asked::Alone(before)) if before < LEADS_MAX => Asked::Alone(before + 1),
+            _ => return self.is_answered(now, pid, here, out),
+        };
+        if self.linked.contains(&lead) {
+            self.ask(pid, asked, BTreeSet::from([lead]), now + LEAD_WAIT_MAX, out);
+        } else {
+            self.is_answered(now, pid, here, out);
+        }
+    }
+
+    fn ask_all(&mut self, now: Time, pid: Pid, here: impl Fn(Pid) -> bool, out: &mut Vec<Step<P>>) {
+        let doubtful = self.is_doubtful(now);
+        self.ask(pid, Asked::All, self.linked.clone(), now + SEEK_WAIT_MAX, out);
+        if let Some(seek) = self.sought.get_mut(&pid) {
+            seek.doubtful = doubtful;
+        }
+        self.is_answered(now, pid, here, out);
+    }
+
+    fn ask(
+        &mut self,
+        pid: Pid,
+        asked: Asked,
+        open: BTreeSet<NodeId>,
+        deadline: Time,
+        out: &mut Vec<Step<P>>,
+    ) {
+        self.questions += 1;
+        let question = self.questions;
+        out.extend(open.iter().map(|node| Step::Ask(*node, pid, question)));
+        if let Some(seek) = self.sought.get_mut(&pid) {
+            (seek.asked, seek.question) = (asked, question);
+            (seek.open, seek.deadline) = (open, deadline);
+        }
+    }
+
+    /// Another node says what it knows of this process.
     pub fn found(
         &mut self,
         now: Time,
         from: NodeId,
-        pid: Pid,
-        there: bool,
+        sought: Sought,
         here: impl Fn(Pid) -> bool,
         out: &mut Vec<Step<P>>,
     ) {
+        let Sought { pid, question, sighting } = sought;
         let ignores = self.does_wrong(Mutation::SoughtIgnored);
-        let Some(seek) = self.sought.get_mut(&pid) else { return };
+        let Some(seek) = self.sought.get_mut(&pid).filter(|seek| seek.question == question) else {
+            return;
+        };
         if ignores || !seek.open.remove(&from) {
             return;
         }
-        if there {
-            let packets = self.take_sought(pid);
-            out.extend(packets.into_iter().map(|packet| Step::SendOn(from, packet)));
-        } else {
-            self.found_nowhere(now, pid, here, out);
+        let alone = seek.asked != Asked::All;
+        match sighting {
+            Sighting::Here => self.send_on(pid, from, out),
+            Sighting::Perhaps(node) if alone && self.does_wrong(Mutation::HintBelieved) => {
+                self.send_on(pid, node, out);
+            }
+            Sighting::Perhaps(node) if alone => self.follow(now, pid, node, here, out),
+            _ => self.is_answered(now, pid, here, out),
         }
+    }
+
+    fn send_on(&mut self, pid: Pid, to: NodeId, out: &mut Vec<Step<P>>) {
+        let packets = self.take_sought(pid);
+        out.extend(packets.into_iter().map(|packet| Step::SendOn(to, packet)));
     }
 
     /// Time has passed: nodes that have not answered by now are left out, and may have what is looked for.
@@ -279,25 +362,27 @@ impl<P> Strays<P> {
                 seek.open.clear();
                 seek.doubtful = true;
             }
-            self.found_nowhere(now, pid, &here, out);
+            self.is_answered(now, pid, &here, out);
         }
     }
 
-    /// If everybody has answered.
-    fn found_nowhere(
+    /// If everybody has answered who was asked, and nobody has it, the search goes on, or is over.
+    fn is_answered(
         &mut self,
         now: Time,
         pid: Pid,
         here: impl Fn(Pid) -> bool,
         out: &mut Vec<Step<P>>,
     ) {
-        let Some(seek) = self.sought.get(&pid) else { return };
-        if !seek.open.is_empty() {
-            return;
+        let Some(seek) = self.sought.get(&pid).filter(|seek| seek.open.is_empty()) else { return };
+        // It may have come here meanwhile, and perhaps is about to leave again.
+        let back = here(pid) || self.still.contains_key(&pid);
+        let believes = self.does_wrong(Mutation::NotKnownBelieved);
+        if seek.asked != Asked::All && !back && !believes {
+            return self.ask_all(now, pid, here, out);
         }
         let doubtful = seek.doubtful && !self.does_wrong(Mutation::NeverDoubtful);
         for packet in self.take_sought(pid) {
-            // It may have come here meanwhile, and perhaps is about to leave again.
             if here(pid) {
                 out.push(Step::Bring(packet));
             } else if let Some(kept) = self.still.get_mut(&pid) {

@@ -31,8 +31,7 @@ pub(crate) struct Incoming {
 impl Node {
     /// Whether a process may be about to run here, unless it is to go on elsewhere. As long as that is not decided nobody can
     /// be told that it is not here.
-    #[must_use]
-    pub fn may_get(&self, pid: Pid) -> bool {
+    pub(crate) fn may_get(&self, pid: Pid) -> bool {
         self.incoming.values().any(|incoming| incoming.luggage.process.pid == pid)
     }
 }
@@ -191,6 +190,7 @@ impl Node {
         let (pid, origin, moves) = (luggage.process.pid, luggage.process.origin, luggage.moves);
         let rest = peripatos_balancer::rest_after(Duration::ZERO);
         self.processes.insert(Process::arrived(luggage, self.now, rest));
+        self.is_here(pid);
         if !self.does_wrong(Mutation::OutcomeForgotten) {
             self.committed.insert(id, pid);
         }

@@ -1,8 +1,10 @@
 //! Nodes among nodes: moves, what becomes of them when links break and nodes die, and the balance.
 
 mod chaos;
+mod directory;
 mod families;
 mod lies;
+mod looking;
 mod moves;
 mod strays;
 mod told;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use peripatos_abi::Pid;
+use peripatos_cluster::message::{Sighting, Sought};
 use peripatos_cluster::{NodeId, Step, Strays, Time};
 
 const ONE: NodeId = NodeId(1);
@@ -30,31 +31,47 @@ fn strays() -> Strays<u32> {
 
 fn take(strays: &mut Strays<u32>, now: u64) -> Vec<Step<u32>> {
     let mut steps = Vec::new();
-    strays.take(at(now), pid(), 5, nowhere, &mut steps);
+    strays.take(at(now), pid(), 5, None, nowhere, &mut steps);
     steps
+}
+
+/// That node answers the latest question.
+fn says(strays: &mut Strays<u32>, now: u64, from: NodeId, sighting: Sighting) -> Vec<Step<u32>> {
+    // Answers to other questions come to nothing.
+    let mut steps = Vec::new();
+    for question in 0..20 {
+        let sought = Sought { pid: pid(), question, sighting };
+        strays.found(at(now), from, sought, nowhere, &mut steps);
+        if !steps.is_empty() {
+            break;
+        }
+    }
+    steps
+}
+
+/// All are asked.
+fn all(question: u64) -> [Step<u32>; 2] {
+    [ONE, TWO].map(|node| Step::Ask(node, pid(), question))
 }
 
 #[test]
 fn all_are_asked_and_who_has_it_gets_the_packet() {
     let mut strays = strays();
-    assert_eq!(take(&mut strays, 0), [Step::Ask(ONE, pid()), Step::Ask(TWO, pid())]);
-    let mut steps = Vec::new();
-    strays.found(at(0), ONE, pid(), false, nowhere, &mut steps);
-    assert!(steps.is_empty(), "the other one may have it");
-    strays.found(at(0), TWO, pid(), true, nowhere, &mut steps);
-    assert_eq!(steps, [Step::SendOn(TWO, 5)]);
+    assert_eq!(take(&mut strays, 0), all(1));
+    assert!(says(&mut strays, 0, ONE, Sighting::NotHere).is_empty(), "the other one may have it");
+    assert_eq!(says(&mut strays, 0, TWO, Sighting::Here), [Step::SendOn(TWO, 5)]);
     assert!(strays.is_empty());
 }
 
 #[test]
 fn nobody_has_it_only_if_everybody_said_so() {
     let mut steps = Vec::new();
-    let mut all = strays();
-    take(&mut all, 0);
-    for node in [ONE, TWO] {
-        all.found(at(0), node, pid(), false, nowhere, &mut steps);
-    }
-    assert_eq!(steps, [Step::Nobody(5)]);
+    let mut strays_of_all = strays();
+    take(&mut strays_of_all, 0);
+    assert!(says(&mut strays_of_all, 0, ONE, Sighting::NotHere).is_empty());
+    // When all are asked a hint leads nowhere.
+    let nobody = says(&mut strays_of_all, 0, TWO, Sighting::Perhaps(ONE));
+    assert_eq!(nobody, [Step::Nobody(5)]);
     // One is cut off; one was heard of, and there is no link to it yet; one says nothing in time.
     let mut cut = strays();
     cut.unlinked(at(0), TWO, nowhere, &mut steps);
@@ -62,19 +79,68 @@ fn nobody_has_it_only_if_everybody_said_so() {
     unmet.heard_of(at(0), NodeId(3));
     let mut silent = strays();
     for strays in [&mut cut, &mut unmet, &mut silent] {
-        steps.clear();
         take(strays, 0);
-        strays.found(at(0), ONE, pid(), false, nowhere, &mut steps);
+        steps.extend(says(strays, 0, ONE, Sighting::NotHere));
     }
     cut.tick(at(3), nowhere, &mut steps);
     silent.tick(at(3), nowhere, &mut steps);
-    unmet.found(at(1), TWO, pid(), false, nowhere, &mut steps);
+    steps.extend(says(&mut unmet, 1, TWO, Sighting::NotHere));
     assert!(steps.is_empty(), "its kernel says it again: {steps:?}");
     assert!(cut.is_empty() && unmet.is_empty() && silent.is_empty());
     // Not for ever.
     assert!(unmet.is_doubtful(at(29)) && !unmet.is_doubtful(at(31)));
     cut.node_gone(TWO);
     assert!(!cut.is_doubtful(at(0)));
+}
+
+/// Who should know is asked alone first.
+fn led() -> Strays<u32> {
+    let (mut strays, mut steps) = (strays(), Vec::new());
+    strays.take(at(0), pid(), 5, Some(ONE), nowhere, &mut steps);
+    assert_eq!(steps, [Step::Ask(ONE, pid(), 1)]);
+    strays
+}
+
+#[test]
+fn who_should_know_is_asked_alone_and_so_is_whom_it_names() {
+    assert_eq!(says(&mut led(), 0, ONE, Sighting::Here), [Step::SendOn(ONE, 5)]);
+    let mut strays = led();
+    // No packet is sent on a mere hint.
+    assert_eq!(says(&mut strays, 0, ONE, Sighting::Perhaps(TWO)), [Step::Ask(TWO, pid(), 2)]);
+    assert_eq!(says(&mut strays, 0, TWO, Sighting::Here), [Step::SendOn(TWO, 5)]);
+    assert!(strays.is_empty());
+}
+
+#[test]
+fn what_hints_do_not_find_all_are_asked_for() {
+    assert_eq!(says(&mut led(), 0, ONE, Sighting::NotHere), all(2));
+    // It names a node that nobody is linked with.
+    assert_eq!(says(&mut led(), 0, ONE, Sighting::Perhaps(NodeId(3))), all(2));
+    // It names one that names it: words of the past go in circles.
+    let mut strays = led();
+    says(&mut strays, 0, ONE, Sighting::Perhaps(TWO));
+    assert_eq!(says(&mut strays, 0, TWO, Sighting::Perhaps(ONE)), all(3));
+    // Only the question to all ends the search, and what was said before it does not count.
+    assert!(says(&mut strays, 0, ONE, Sighting::NotHere).is_empty());
+    assert_eq!(says(&mut strays, 0, TWO, Sighting::NotHere), [Step::Nobody(5)]);
+}
+
+#[test]
+fn who_is_asked_alone_and_says_nothing_holds_nothing_up() {
+    let (mut strays, mut steps) = (led(), Vec::new());
+    strays.tick(at(1), nowhere, &mut steps);
+    assert_eq!(steps, all(2));
+    // That it was silent before is no doubt, if it answers now. What it was late with is not what it is asked now.
+    let late = Sought { pid: pid(), question: 1, sighting: Sighting::NotHere };
+    steps.clear();
+    strays.found(at(1), ONE, late, nowhere, &mut steps);
+    assert!(says(&mut strays, 1, TWO, Sighting::NotHere).is_empty() && steps.is_empty());
+    assert_eq!(says(&mut strays, 1, ONE, Sighting::NotHere), [Step::Nobody(5)]);
+    // It is cut off: it may have it.
+    let (mut strays, mut steps) = (led(), Vec::new());
+    strays.unlinked(at(0), ONE, nowhere, &mut steps);
+    assert_eq!(steps, [Step::Ask(TWO, pid(), 2)]);
+    assert!(says(&mut strays, 0, TWO, Sighting::NotHere).is_empty() && strays.is_empty());
 }
 
 #[test]
@@ -108,5 +174,5 @@ fn nobody_is_sent_in_circles() {
     strays.went(at(3), pid(), TWO);
     strays.node_gone(TWO);
     assert!(!strays.has(at(3), pid()));
-    assert_eq!(take(&mut strays, 3), [Step::Ask(ONE, pid()), Step::Ask(TWO, pid())]);
+    assert_eq!(take(&mut strays, 3), all(1));
 }

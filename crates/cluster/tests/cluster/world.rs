@@ -8,7 +8,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, Description, Doing, End, Message, MigrationId};
 use peripatos_cluster::{
     Action, Config, Event, Incarnation, Node, NodeId, Peer, Request, RequestId, Response, Sample,
-    Time,
+    Strays, Time,
 };
 
 pub(crate) type Index = usize;
@@ -39,6 +39,11 @@ pub(crate) struct Host {
     /// Which processes' origins were told of a circle, and how.
     pub(crate) deadlocks: Vec<(Pid, String)>,
     pub(crate) log: Vec<String>,
+    /// Packets: each is the pid of the process that it is for.
+    pub(crate) strays: Strays<Pid>,
+    pub(crate) brought: Vec<Pid>,
+    /// Of those nobody has the process.
+    pub(crate) refused: Vec<Pid>,
 }
 
 impl Host {
@@ -58,6 +63,10 @@ pub(crate) struct World {
     /// Messages under way, by direction. There is an entry while the link stands.
     links: BTreeMap<(Index, Index), VecDeque<Message>>,
     pub(crate) codes_sent: usize,
+    /// Questions where a process is, and answers.
+    pub(crate) seek_messages: usize,
+    /// Messages to keepers.
+    pub(crate) entry_messages: usize,
     incarnations: u64,
     requests: u64,
 }
@@ -70,6 +79,8 @@ impl World {
             hosts: Vec::new(),
             links: BTreeMap::new(),
             codes_sent: 0,
+            seek_messages: 0,
+            entry_messages: 0,
             incarnations: 0,
             requests: 0,
         };
@@ -110,6 +121,9 @@ impl World {
             surveys: VecDeque::new(),
             deadlocks: Vec::new(),
             log: Vec::new(),
+            strays: Strays::default(),
+            brought: Vec::new(),
+            refused: Vec::new(),
         });
     }
 
@@ -144,6 +158,7 @@ impl World {
                 name: name(other),
                 address: format!("10.0.0.{other}:1"),
             };
+            self.host(own).strays.linked(id(other));
             self.tell(own, Event::LinkUp(peer));
         }
     }
@@ -151,6 +166,7 @@ impl World {
     pub(crate) fn cut(&mut self, a: Index, b: Index) {
         for (own, other) in [(a, b), (b, a)] {
             if self.links.remove(&(own, other)).is_some() {
+                self.seek_without(own, other);
                 self.tell(own, Event::LinkDown(id(other)));
             }
         }
@@ -215,6 +231,7 @@ impl World {
             }
             Action::Freeze { pid, migration } => {
                 // Whether it has ended meanwhile is seen when the report comes.
+                host.strays.stands_still(pid);
                 if host.running.remove(&pid) {
                     host.freezing.insert(migration, pid);
                     host.reports.push_back(Event::Frozen { migration, image_bytes: 1 });
@@ -227,9 +244,11 @@ impl World {
             Action::Resume(pid) => {
                 assert!(host.frozen.remove(&pid), "{pid} is not frozen here");
                 host.running.insert(pid);
+                self.comes(index, pid);
             }
-            Action::Discard { pid, .. } => {
-                assert!(host.frozen.remove(&pid), "{pid} is not frozen here")
+            Action::Discard { pid, to } => {
+                assert!(host.frozen.remove(&pid), "{pid} is not frozen here");
+                self.went(index, pid, to);
             }
             Action::Expect { migration, luggage, .. } => {
                 host.arriving.insert(migration, luggage.process.pid);
@@ -238,6 +257,7 @@ impl World {
             Action::Activate { migration, pid } => {
                 assert_eq!(host.arriving.remove(&migration), Some(pid), "it has come");
                 host.running.insert(pid);
+                self.comes(index, pid);
             }
             Action::Drop(migration) => {
                 host.arriving.remove(&migration);
@@ -270,7 +290,12 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: Index, to: NodeId, message: Message) {
+    pub(crate) fn send(&mut self, from: Index, to: NodeId, message: Message) {
+        match message {
+            Message::Seek { .. } | Message::Sought(_) => self.seek_messages += 1,
+            Message::Entries(_) => self.entry_messages += 1,
+            _ => {}
+        }
         if let Some(queue) = self.links.get_mut(&(from, to.0 as usize)) {
             queue.push_back(message);
         }
@@ -292,6 +317,8 @@ impl World {
                     self.host(to).reports.push_back(Event::Prepared(migration));
                 }
             }
+            Message::Seek { pid, question } => self.sought(to, from, pid, question),
+            Message::Sought(sought) => self.found(to, from, sought),
             message => self.tell(to, Event::Message { from: id(from), message }),
         }
         true
@@ -319,6 +346,7 @@ impl World {
             let samples = host.running.iter().map(sample).collect();
             self.tell(index, Event::Samples(samples));
             self.tell(index, Event::Tick);
+            self.seek_no_longer(index);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Links: made again and again, until they break.
 
 use peripatos_cluster::Event as Told;
-use peripatos_cluster::message::{Content, Message};
+use peripatos_cluster::message::{Content, Message, Sought};
 use peripatos_kernel::Packet;
 use peripatos_kernel::limits::PACKET_NS_MAX;
 
@@ -200,18 +200,17 @@ impl World {
         let now = self.now;
         let id = id_of(from);
         match message {
-            Message::Seek { pid } => {
+            Message::Seek { pid, question } => {
                 let here = self.core_of(to, pid).is_some()
                     || self.cluster().hosts[to].strays.has(time(now), pid);
-                // As the host does.
-                if !here && self.cluster().hosts[to].node.may_get(pid) {
-                    return;
+                if let Some(sighting) = self.cluster().hosts[to].node.sighting(pid, here) {
+                    let sought = Sought { pid, question, sighting };
+                    self.say(to, from, Item::message(Message::Sought(sought)));
                 }
-                self.say(to, from, Item::message(Message::Sought { pid, here }));
             }
-            Message::Sought { pid, here: there } => {
+            Message::Sought(sought) => {
                 self.strays(to, |strays, here, out| {
-                    strays.found(time(now), id, pid, there, here, out);
+                    strays.found(time(now), id, sought, here, out);
                 });
             }
             Message::Names(names) => {

@@ -57,7 +57,8 @@ impl World {
     /// A packet's way is not known.
     pub(crate) fn stray(&mut self, node: usize, packet: Packet) {
         let (now, pid) = (time(self.now), principal(packet.to));
-        self.strays(node, |strays, here, out| strays.take(now, pid, packet, here, out));
+        let lead = self.cluster().hosts[node].node.lead(pid);
+        self.strays(node, |strays, here, out| strays.take(now, pid, packet, lead, here, out));
     }
 
     /// Looks for packets' ways, and does what comes of it.
@@ -78,8 +79,9 @@ impl World {
                     self.talk(node, index_of(to), &packet);
                 }
                 Step::Nobody(packet) => self.nobody_here(node, packet),
-                Step::Ask(to, pid) => {
-                    self.say(node, index_of(to), Item::message(Message::Seek { pid }));
+                Step::Ask(to, pid, question) => {
+                    let message = Message::Seek { pid, question };
+                    self.say(node, index_of(to), Item::message(message));
                 }
                 Step::Lost(packet) => {
                     self.violated("limits", format!("n{node} has no room for {packet:?}"));

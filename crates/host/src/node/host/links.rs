@@ -154,8 +154,8 @@ impl Host {
                     self.log_once(&format!("a wire of node {name} is not waited for: {reason}"));
                 }
             }
-            Message::Seek { pid } => self.sought(from, pid),
-            Message::Sought { pid, here } => self.found(from, pid, here),
+            Message::Seek { pid, question } => self.sought(from, pid, question),
+            Message::Sought(sought) => self.found(from, sought),
             Message::Names(names) => self.heard_names(from, names),
             message => {
                 if let Message::Members(members) = &message {

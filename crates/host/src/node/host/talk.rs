@@ -1,7 +1,7 @@
 //! Packets of message kernels whose way is not known, and names of processes.
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::Message;
+use peripatos_cluster::message::{Message, Sought};
 use peripatos_cluster::{NodeId, Step, Strays, Time};
 use peripatos_kernel::{Packet, principal};
 
@@ -15,23 +15,22 @@ impl Host {
     /// A packet whose way is not known, from here or from another node.
     pub(super) fn stray(&mut self, packet: Packet) {
         let (now, pid) = (self.now(), principal(packet.to));
-        self.strays(|strays, here, out| strays.take(now, pid, packet, here, out));
+        let lead = self.node.lead(pid);
+        self.strays(|strays, here, out| strays.take(now, pid, packet, lead, here, out));
     }
 
     /// Another node asks.
-    pub(super) fn sought(&mut self, from: NodeId, pid: Pid) {
+    pub(super) fn sought(&mut self, from: NodeId, pid: Pid, question: u64) {
         let here = self.letterbox.has(pid) || self.strays.has(self.now(), pid);
-        // Who may come yet is not denied: who asks takes silence for doubt, and asks again.
-        if !here && self.node.may_get(pid) {
-            return;
+        if let Some(sighting) = self.node.sighting(pid, here) {
+            self.send(from, &Message::Sought(Sought { pid, question, sighting }));
         }
-        self.send(from, &Message::Sought { pid, here });
     }
 
     /// Another node answers.
-    pub(super) fn found(&mut self, from: NodeId, pid: Pid, there: bool) {
+    pub(super) fn found(&mut self, from: NodeId, sought: Sought) {
         let now = self.now();
-        self.strays(|strays, here, out| strays.found(now, from, pid, there, here, out));
+        self.strays(|strays, here, out| strays.found(now, from, sought, here, out));
     }
 
     /// A node is not there any more: it has nobody, and answers nothing.
@@ -60,7 +59,9 @@ impl Host {
                 // Without a link it is lost: kernels send again.
                 Step::SendOn(node, packet) => drop(self.roads.send_to(node.0, packet)),
                 Step::Nobody(packet) => self.letterbox.nobody(packet),
-                Step::Ask(node, pid) => self.send(node, &Message::Seek { pid }),
+                Step::Ask(node, pid, question) => {
+                    self.send(node, &Message::Seek { pid, question });
+                }
                 Step::Lost(_) => self.log_once("more packets have no known way than are kept"),
             }
         }
