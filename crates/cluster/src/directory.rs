@@ -180,7 +180,8 @@ impl Node {
 
     fn hint(&self, pid: Pid) -> Option<NodeId> {
         let entered = self.directory.entered(pid);
-        if self.does_wrong(Mutation::DirectoryWrong) {
+        let wrong = [Mutation::DirectoryWrong, Mutation::HintBelieved];
+        if wrong.into_iter().any(|wrong| self.does_wrong(wrong)) {
             let mut others = self.directory.others.iter().copied();
             return others.find(|node| Some(*node) != entered);
         }

@@ -41,7 +41,7 @@ pub enum Mutation {
     SoughtIgnored,
     /// A node that has not answered has nobody.
     NeverDoubtful,
-    /// Packets are sent to whom the directory names, without asking there.
+    /// The directory names another node than was entered, and packets are sent there without asking.
     HintBelieved,
     /// What a node that was asked alone does not know nobody has.
     NotKnownBelieved,

@@ -43,6 +43,11 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         NodeMutation::LossUnnoticed => &["origins", "tables", "families"],
         NodeMutation::NothingKept | NodeMutation::NeverDoubtful => &["truth", "ends"],
         NodeMutation::SoughtIgnored => &["truth", "ends", "told"],
+        // Who lives is called ended.
+        NodeMutation::NotKnownBelieved => &["truth", "ends"],
+        NodeMutation::HintBelieved => &["truth", "ends", "told"],
+        // See below.
+        NodeMutation::DirectoryWrong => &[],
     }
 }
 
@@ -70,6 +75,18 @@ fn each_of_nodes_is_found_out() {
         },
         found_in_nodes_by,
     );
+}
+
+/// What the directory says is a hint.
+#[test]
+fn a_directory_that_is_always_wrong_does_no_harm() {
+    for (seed, mutation) in (1..=300).flat_map(|seed| NodeMutation::HARMLESS.map(|one| (seed, one)))
+    {
+        let mut world = World::new(Config::new(seed, Size::Small, Level::Nodes), false);
+        world.mutate_nodes(mutation);
+        let found = world.run().err();
+        assert!(found.is_none(), "{mutation:?}: {found:?}");
+    }
 }
 
 /// Runs seeds until each mutation is found by who should find it.

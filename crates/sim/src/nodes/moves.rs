@@ -151,7 +151,8 @@ impl World {
     pub(crate) fn perhaps_gone(&mut self, id: Id) {
         let actor = &self.actors[id];
         let pid = actor.pid;
-        if !actor.lives() || actor.place.is_some() {
+        // It may walk from core to core just now.
+        if !actor.lives() || actor.place.is_some() || actor.heading.is_some() {
             return;
         }
         let Some(cluster) = &self.cluster else { return };
