@@ -167,11 +167,11 @@ impl Node {
         }
     }
 
-    /// What is said to another node that looks for a process. `here`: whether it is. `None`: nothing. Who may come yet is
-    /// not denied: who asks takes silence for doubt, and asks again.
+    /// What is said to another node that looks for a process. `here`: whether it is, if that can be said. `None`: nothing.
+    /// Who may come yet is not denied: who asks takes silence for doubt, and asks again.
     #[must_use]
-    pub fn sighting(&self, pid: Pid, here: bool) -> Option<Sighting> {
-        if here {
+    pub fn sighting(&self, pid: Pid, here: Option<bool>) -> Option<Sighting> {
+        if here? {
             return Some(Sighting::Here);
         }
         let answer = self.hint(pid).map_or(Sighting::NotHere, Sighting::Perhaps);

@@ -145,14 +145,19 @@ impl<P> Strays<P> {
     }
 
     /// What is said to another node that looks for this process: whether to send its packets here. One that has just
-    /// left is here yet: where it goes they may have denied having it a moment ago.
+    /// left is here yet: where it goes they may have denied having it a moment ago. `None`: so it is, but its packets
+    /// could not follow it just now. Nothing is said.
     #[must_use]
-    pub fn has(&self, now: Time, pid: Pid) -> bool {
-        let left = self.gone.get(&pid);
-        let lately = left.is_some_and(|(to, at)| {
-            to.is_some_and(|to| self.linked.contains(&to)) && now.since(*at) <= 2 * SEEK_WAIT_MAX
-        });
-        self.still.contains_key(&pid) || lately
+    pub fn has(&self, now: Time, pid: Pid) -> Option<bool> {
+        if self.still.contains_key(&pid) {
+            return Some(true);
+        }
+        match self.gone.get(&pid) {
+            Some((Some(to), at)) if now.since(*at) <= 2 * SEEK_WAIT_MAX => {
+                self.linked.contains(to).then_some(true)
+            }
+            _ => Some(false),
+        }
     }
 
     /// It runs here from now on: what was kept for it, and is not too old.

@@ -17,7 +17,8 @@ impl World {
     pub(crate) fn sought(&mut self, index: Index, from: Index, pid: Pid, question: u64) {
         let now = self.now;
         let host = self.host(index);
-        let here = host.running.contains(&pid) || host.strays.has(now, pid);
+        let running = host.running.contains(&pid).then_some(true);
+        let here = running.or_else(|| host.strays.has(now, pid));
         if let Some(sighting) = host.node.sighting(pid, here) {
             self.send(index, id(from), Message::Sought(Sought { pid, question, sighting }));
         }

@@ -201,8 +201,9 @@ impl World {
         let id = id_of(from);
         match message {
             Message::Seek { pid, question } => {
-                let here = self.core_of(to, pid).is_some()
-                    || self.cluster().hosts[to].strays.has(time(now), pid);
+                let on_core = self.core_of(to, pid).map(|_| true);
+                let strays = &self.cluster().hosts[to].strays;
+                let here = on_core.or_else(|| strays.has(time(now), pid));
                 if let Some(sighting) = self.cluster().hosts[to].node.sighting(pid, here) {
                     let sought = Sought { pid, question, sighting };
                     self.say(to, from, Item::message(Message::Sought(sought)));

@@ -21,7 +21,8 @@ impl Host {
 
     /// Another node asks.
     pub(super) fn sought(&mut self, from: NodeId, pid: Pid, question: u64) {
-        let here = self.letterbox.has(pid) || self.strays.has(self.now(), pid);
+        let on_core = self.letterbox.has(pid).then_some(true);
+        let here = on_core.or_else(|| self.strays.has(self.now(), pid));
         if let Some(sighting) = self.node.sighting(pid, here) {
             self.send(from, &Message::Sought(Sought { pid, question, sighting }));
         }
