@@ -67,7 +67,7 @@ use peripatos_abi::{Pid, Signal};
 use peripatos_engine::{Handler, Process, ProcessError};
 
 pub use outside::Outside;
-pub use sleep::{AWAKE_MAX, IDLE_MAX};
+pub use sleep::{IDLE_MAX, awake_max};
 pub(crate) use wires::Wire;
 
 use board::Board;
@@ -203,7 +203,7 @@ impl Cores {
         count: usize,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
-        Cores::start_with(count, 0, Box::new(Nowhere), AWAKE_MAX, events)
+        Cores::start_with(count, 0, Box::new(Nowhere), awake_max(), events)
     }
 
     /// The same, for a node among others, of that name.
@@ -216,10 +216,10 @@ impl Cores {
         outside: Box<dyn Outside>,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
-        Cores::start_with(count, node, outside, AWAKE_MAX, events)
+        Cores::start_with(count, node, outside, awake_max(), events)
     }
 
-    /// The same, with another limit in place of [`AWAKE_MAX`]. With 0 whoever waits sleeps.
+    /// The same, with another limit in place of [`awake_max`]. With 0 whoever waits sleeps.
     ///
     /// # Errors
     /// As [`Cores::start`].
