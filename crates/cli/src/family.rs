@@ -95,8 +95,7 @@ pub(crate) fn run(start: Start) -> Result<End> {
         let _ = to.send(event);
     });
     let cores = cores.map_err(|error| Failure::new(Code::Resources, "cores", error))?;
-    let household =
-        Arc::new(Household { heirs: Heirs { origin, of: pid }, names: Mutex::default() });
+    let household = Arc::new(Household { heirs: Heirs::new(origin, pid), names: Mutex::default() });
     let family = Family::new(pid, rules.clone(), programs, household.clone());
     let options = ProcessOptions {
         pid,
@@ -126,7 +125,7 @@ pub(crate) fn run(start: Start) -> Result<End> {
         if of == pid {
             return of_root(&name, end);
         }
-        household.heirs.origin.close(of);
+        household.heirs.origin().close(of);
         let of_child = household.forget(of);
         if let ProcessEnd::Failed(error) = end {
             failures.tell(of, &of_child, &error);

@@ -5,7 +5,6 @@ use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use peripatos_abi::message::Status;
 use peripatos_engine::Outcome;
@@ -202,18 +201,17 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
 /// Lets handlers do what they have to do on no sender's stack, and tells those who have waited long enough. Whether
 /// there was something to do.
 fn handle(board: &Board, number: usize, watch: &mut Watch) -> bool {
-    if let Some(at) = talk::next_deadline()
-        && at <= Instant::now()
-    {
-        talk::expire(Instant::now());
+    let now_ns = board.time_ns(watch.at());
+    let mut chores = talk::chores(now_ns);
+    if chores.deadline.is_some_and(|at| at <= watch.at()) {
+        talk::expire(watch.at());
+        chores = talk::chores(now_ns);
     }
-    talk::set_time(board.time_ns(watch.at()));
     let post = board.post(number);
-    post.show_deadline(talk::next_deadline().map(|at| board.time_ns(at)));
-    if !talk::has_work() {
+    post.show_deadline(chores.deadline.map(|at| board.time_ns(at)));
+    if !chores.work {
         return false;
     }
-    let now_ns = board.time_ns(watch.at());
     post.show_running(HANDLERS, now_ns, watch.cpu());
     board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
     for _ in 0..WORK_MAX {

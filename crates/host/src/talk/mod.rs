@@ -49,9 +49,7 @@ pub use handlers::{
 pub(crate) use handlers::{adopt_server, extract_awake, extract_handler};
 pub use line::Line;
 pub use share::Share;
-pub(crate) use sleep::{
-    Server, is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
-};
+pub(crate) use sleep::{Server, is_blocked, lull_handler, make_room, set_awake_max, take_sleepers};
 pub use survey::{Doing, Survey};
 pub use visitor::{Done, Visit, leave, visit};
 
@@ -255,6 +253,24 @@ pub fn ended(pid: Pid, reason: EndReason) {
     });
     drop(seat);
     deliver();
+}
+
+/// What the kernel has for the loop of its thread to do between two slices.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chores {
+    /// When [`expire`] has something to do next.
+    pub(crate) deadline: Option<Instant>,
+    /// Whether [`work`] has.
+    pub(crate) work: bool,
+}
+
+/// It is this time, nanoseconds of the host's: what there is to do.
+pub(crate) fn chores(now_ns: u64) -> Chores {
+    let chores = with(|talk| {
+        talk.now_ns = now_ns;
+        Chores { deadline: talk.next_deadline(), work: !talk.work.is_empty() }
+    });
+    chores.unwrap_or(Chores { deadline: None, work: false })
 }
 
 /// How many calls processes of this thread have made of each other here: each ran in its sender's slice.
