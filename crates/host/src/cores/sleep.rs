@@ -2,7 +2,7 @@
 //! operating system has mappings for.
 //!
 //! A process that waits for its kernel is frozen where it waits, and its image takes the place of its run
-//! ([`Execution::fall_asleep`]); a handler, which has no run, sleeps between two calls. Whatever would have made it go on
+//! ([`Execution::asleep`]); a handler, which has no run, sleeps between two calls. Whatever would have made it go on
 //! makes it ready, and it wakes when it has its turn. The kernel's state of it is not touched: messages come, time runs out,
 //! others end as if it were awake. It is moved, killed and frozen as any other.
 //!
