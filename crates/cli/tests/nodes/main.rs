@@ -7,6 +7,7 @@
 
 mod balance;
 mod deaths;
+mod devices;
 mod fake;
 mod families;
 mod joining;

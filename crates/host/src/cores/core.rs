@@ -409,6 +409,7 @@ impl Core {
             | Packet::Wire(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
+            | Packet::Devices(_)
             | Packet::Survey(_) => {}
         }
         None

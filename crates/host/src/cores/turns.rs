@@ -17,7 +17,7 @@ use super::sleep::Sleep;
 use super::tag::Wish;
 use super::watch::Watch;
 use super::{CoreEvent, ProcessEnd, SLICE, cpus, handlers, here, wires};
-use crate::talk::{self, Body, Newcomer, Surroundings};
+use crate::talk::{self, Body, DeviceWord, Newcomer, Surroundings};
 
 /// In place of a seat: handlers run, on no process's slice.
 const HANDLERS: usize = usize::MAX - 1;
@@ -31,7 +31,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     }
     board.post(number).open();
     here::enter(Core::new(Arc::clone(board), number));
-    let [bring, kill, settle, named, deadlock] = [(); 5].map(|()| Arc::clone(board));
+    let [bring, kill, settle, named, deadlock, again] = [(); 6].map(|()| Arc::clone(board));
     talk::open(Surroundings {
         place: board.place(number),
         names: Arc::clone(&board.names),
@@ -45,6 +45,9 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
         deadlock: Box::new(move |circle| deadlock.deadlock(circle)),
         calls: Arc::clone(&board.post(number).calls),
         turn: here::turn,
+        again: Box::new(move |pid| {
+            again.send(number, Packet::Devices(Box::new(DeviceWord::Retry(pid))));
+        }),
     });
     talk::set_awake_max(board.awake_max);
     run(board, number);
@@ -181,6 +184,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Wire(wire) => wires::open(board, number, *wire),
         Packet::Visit(visit) => talk::visit(*visit),
         Packet::Leave(pid) => talk::leave(pid),
+        Packet::Devices(word) => talk::tell_devices(*word),
         Packet::Survey(survey) => survey.answer(|pid| here::with(|core| core.doing(pid))),
         Packet::Serve(station) => handlers::take(board, number, station),
         Packet::Resume(tag) => handlers::resume(board, number, tag),

@@ -11,6 +11,8 @@
 
 mod calls;
 mod deadlines;
+mod device_clients;
+mod device_process;
 mod devices;
 mod family;
 mod handlers;
@@ -29,6 +31,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use deadlines::Deadlines;
+use device_process::Receiver;
 use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::{self as engine, Handler, Process, SleepingHandler};
@@ -38,10 +41,12 @@ use peripatos_kernel::{
 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
+pub use device_clients::DEVICE_CLIENTS_MAX;
+pub use device_process::{DeviceProcess, DeviceWord, Serve, tell_devices};
 pub use devices::ServedDevices;
 pub use family::{
-    Birth, Body, FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer,
-    Rules, no_program,
+    Birth, Body, DeviceServer, FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX, Family, Home,
+    Member, Newcomer, Rules, no_program,
 };
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
@@ -78,6 +83,9 @@ pub struct Surroundings {
     /// Lets a process that can go on run at once, within the slice of the one that runs, until it waits again or gives
     /// way. `false`: it cannot be, and has not run.
     pub turn: fn(Pid) -> bool,
+    /// Brings [`DeviceWord::Retry`] about for this device process, on this thread, when others have had their turn. Must not
+    /// call back.
+    pub again: Box<dyn Fn(Pid)>,
 }
 
 /// A thread's kernel, and what belongs to its processes.
@@ -105,6 +113,8 @@ struct Talk {
     awake_max: usize,
     /// Handlers that have fallen asleep (`true`) or woken and of whom that has not been told.
     sleepers: HashMap<Pid, bool>,
+    /// Device processes of this thread.
+    devices: HashMap<Pid, Arc<Receiver>>,
 }
 
 #[derive(Default)]
@@ -145,6 +155,7 @@ pub fn open(surroundings: Surroundings) {
         hand: 0,
         awake_max: usize::MAX,
         sleepers: HashMap::new(),
+        devices: HashMap::new(),
     };
     let before = TALK.replace(Some(talk));
     // Outside of the borrow: handlers' devices may be theirs to end.
