@@ -125,6 +125,7 @@ PERI_IMPORT("notify") int32_t peri_v1_notify(const void *to, uint64_t bits);
 PERI_IMPORT("wait") int32_t peri_v1_wait(void);
 PERI_IMPORT("own_pid") int32_t peri_v1_own_pid(void *pid);
 PERI_IMPORT("parent") int32_t peri_v1_parent(void *pid);
+PERI_IMPORT("devices") int32_t peri_v1_devices(void *pid);
 PERI_IMPORT("argument") int32_t peri_v1_argument(void *buffer, uint32_t room);
 PERI_IMPORT("spawn") int32_t peri_v1_spawn(const void *program, uint32_t program_length, const void *args, uint32_t args_length,
                                            const void *argument, uint32_t argument_length, void *pid);
@@ -293,6 +294,11 @@ static inline peri_pid peri_parent(void) {
     peri_pid pid = {0, 0};
     peri_v1_parent(&pid);
     return pid;
+}
+
+/* Who serves this process's devices: its `peri run`, as a process, or whoever has the name that was given with --devices. */
+static inline int peri_devices(peri_pid *pid) {
+    return peri_v1_devices(pid);
 }
 
 /* What this process was given when it was spawned: its length. */

@@ -20,6 +20,7 @@
 //! wait() -> as above
 //! own_pid(pid: *) -> 0
 //! parent(pid: *) -> 0
+//! devices(pid: *) -> 0
 //! argument(buffer: *, room) -> length of the argument
 //! spawn(program: *, len, args: *, len, argument: *, len, pid: *) -> 0
 //! monitor(pid: *) -> 0    unmonitor(pid: *) -> 0

@@ -1,7 +1,7 @@
 //! A program that talks, with all that it spawns, on the cores of this command.
 
 use crate::exit::{Code, End, Failure, Result, say};
-use crate::{program, signals};
+use crate::{pids, program, signals};
 use peripatos_abi::Pid;
 use peripatos_abi::device::Devices;
 use peripatos_cluster::deadlock_text;
@@ -10,7 +10,7 @@ use peripatos_engine::{
 };
 use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd};
 use peripatos_host::origin::{Heirs, Origin};
-use peripatos_host::talk::{Birth, Family, Home, Line, Member, Rules, no_program};
+use peripatos_host::talk::{Birth, DeviceServer, Family, Home, Line, Member, Rules, no_program};
 use peripatos_kernel::Circle;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -95,8 +95,14 @@ pub(crate) fn run(start: Start) -> Result<End> {
         let _ = to.send(event);
     });
     let cores = cores.map_err(|error| Failure::new(Code::Resources, "cores", error))?;
-    let household =
-        Arc::new(Household { heirs: Heirs { origin, of: pid }, names: Mutex::default() });
+    let device_process =
+        pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))?;
+    cores
+        .letterbox()
+        .begin_devices_of(device_process, origin.clone(), pid)
+        .map_err(|refusal| Failure::new(Code::Internal, &name, refusal))?;
+    let heirs = Heirs::new(origin, pid);
+    let household = Arc::new(Household { heirs, device_process, names: Mutex::default() });
     let family = Family::new(pid, rules.clone(), programs, household.clone());
     let options = ProcessOptions {
         pid,
@@ -126,7 +132,7 @@ pub(crate) fn run(start: Start) -> Result<End> {
         if of == pid {
             return of_root(&name, end);
         }
-        household.heirs.origin.close(of);
+        household.heirs.origin().close(of);
         let of_child = household.forget(of);
         if let ProcessEnd::Failed(error) = end {
             failures.tell(of, &of_child, &error);
@@ -210,6 +216,8 @@ fn failure(name: &str, error: &ProcessError) -> Failure {
 /// What the members of a family get from this command.
 struct Household {
     heirs: Heirs,
+    /// Serves what is sent to it.
+    device_process: Pid,
     /// What the programs of spawned processes are called.
     names: Mutex<BTreeMap<Pid, String>>,
 }
@@ -232,6 +240,10 @@ impl Household {
 impl Home for Household {
     fn devices(&self, _: Pid) -> Box<dyn Devices> {
         Box::new(self.heirs.clone())
+    }
+
+    fn device_server(&self) -> Option<DeviceServer> {
+        Some(DeviceServer::Process(self.device_process))
     }
 
     fn lacks(&self, program: &str) {

@@ -66,6 +66,9 @@ pub struct Kin {
     pub name_prefix: String,
     /// Who answers what it asks of its devices: whoever has this name. `None`: its origin.
     pub devices: Option<String>,
+    /// The process of its origin that can be sent what it asks of its devices. Nobody: 0.
+    #[serde(with = "pid_bits")]
+    pub device_process: Pid,
     /// It is called for each message, and has no stack of its own.
     pub handler: bool,
 }

@@ -339,7 +339,11 @@ pub(crate) fn call(
                 }
                 reply => {
                     caller.data_mut().parked = reply.is_pending();
-                    hostcalls::interrupt(&mut caller, import, params)?;
+                    hostcalls::interrupt(
+                        &mut caller,
+                        import,
+                        &hostcalls::payload(function, &words),
+                    )?;
                     0
                 }
             }

@@ -15,7 +15,7 @@ use wasmtime::{Caller, Val};
 
 use crate::state::State;
 use crate::view::of_caller as memory;
-use crate::wasi::{self, Args, Function, Kind};
+use crate::wasi::{self, Args, Function, Kind, Parameter};
 
 /// How a program ends itself; travels as an error through its frames.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -43,35 +43,27 @@ enum Answer {
     Interrupted,
 }
 
-/// Serves one call on the process's fiber. `import` is the function's index in the program.
+/// Serves one call on the process's fiber: what it returns. `import` is the function's index in the program; `words` are
+/// its parameters.
 pub(crate) async fn call(
     mut caller: Caller<'_, State>,
     function: &'static Function,
     import: u32,
-    params: &[Val],
-    results: &mut [Val],
-) -> wasmtime::Result<()> {
-    let words = words(params);
-    let result = match begin(&mut caller, function, &words)? {
-        Step::Done(result) => result,
+    words: &[u64],
+) -> wasmtime::Result<u16> {
+    match begin(&mut caller, function, words)? {
+        Step::Done(result) => Ok(result),
         Step::Yield => {
             yield_now().await;
-            0
+            Ok(0)
         }
         Step::Ask(request) => match ask(&mut caller, &request).await {
             Answer::Reply(reply) if !interrupt_after_effect(&caller) => {
-                finish(&mut caller, function, &words, &reply)
+                Ok(finish(&mut caller, function, words, &reply))
             }
-            _ => {
-                interrupt(&mut caller, import, params)?;
-                0
-            }
+            _ => interrupt(&mut caller, import, &payload(function, words)).map(|()| 0),
         },
-    };
-    if let [slot] = results {
-        *slot = Val::I32(i32::from(result));
     }
-    Ok(())
 }
 
 /// First half: what can be done without the devices.
@@ -113,15 +105,15 @@ pub(crate) fn finish(
     function.finish(memory, Args::new(words), reply)
 }
 
-/// Leaves the call's frame and unwinds: it is made again after the thaw.
+/// Leaves the call's frame, its arguments, and unwinds: it is made again after the thaw.
 pub(crate) fn interrupt(
     caller: &mut Caller<'_, State>,
     import: u32,
-    params: &[Val],
+    payload: &[u8],
 ) -> wasmtime::Result<()> {
     let hot = caller.data().hot;
     let hot = hot.ok_or_else(|| wasmtime::Error::msg("a plain process cannot be interrupted"))?;
-    if !hot.save.push(&mut *caller, import, &payload(params)) {
+    if !hot.save.push(&mut *caller, import, payload) {
         return Err(wasmtime::Error::msg("the save memory has no room for a host call"));
     }
     hot.flags.clear_preempt(&*caller);
@@ -182,14 +174,13 @@ pub(crate) fn words(params: &[Val]) -> Vec<u64> {
         .collect()
 }
 
-fn payload(params: &[Val]) -> Vec<u8> {
+/// A call's arguments as its frame has them.
+pub(crate) fn payload(function: &Function, words: &[u64]) -> Vec<u8> {
     let mut payload = Vec::new();
-    for param in params {
-        match *param {
-            Val::I32(value) => payload.extend(value.to_le_bytes()),
-            Val::I64(value) => payload.extend(value.to_le_bytes()),
-            // No offered function takes anything else.
-            _ => {}
+    for (parameter, word) in function.parameters.iter().zip(words) {
+        match parameter {
+            Parameter::I32 => payload.extend((*word as u32).to_le_bytes()),
+            Parameter::I64 => payload.extend(word.to_le_bytes()),
         }
     }
     payload

@@ -3,7 +3,7 @@
 //! A program's store is asynchronous, a handler's synchronous; the imports have the same types
 //! either way.
 
-use wasmtime::{Caller, Engine, ExternType, FuncType, ImportType, Linker, Module, ValType};
+use wasmtime::{Caller, Engine, ExternType, FuncType, ImportType, Linker, Module, Val, ValType};
 
 use peripatos_abi::message;
 use peripatos_instrument::NAMESPACE;
@@ -11,7 +11,8 @@ use peripatos_instrument::NAMESPACE;
 use crate::code::{CodeKind, Form};
 use crate::engines::one_line;
 use crate::state::State;
-use crate::wasi::{self, Function, Parameter};
+use crate::wasi::Parameter::{I32, I64};
+use crate::wasi::{self, Function};
 use crate::{LoadError, checks, handler, hostcalls, messages, references};
 
 /// The functions that `module` imports, defined; or which of them nobody offers.
@@ -73,8 +74,8 @@ fn of_type(import: &ImportType<'_>, expected: FuncType) -> Result<(), LoadError>
 
 fn signature(engine: &Engine, function: &Function) -> FuncType {
     let parameters = function.parameters.iter().map(|parameter| match parameter {
-        Parameter::I32 => ValType::I32,
-        Parameter::I64 => ValType::I64,
+        I32 => ValType::I32,
+        I64 => ValType::I64,
     });
     let returns = !matches!(function.kind, wasi::Kind::Exit);
     FuncType::new(engine, parameters, returns.then_some(ValType::I32))
@@ -89,16 +90,54 @@ fn system_call(
     let ty = signature(linker.engine(), function);
     let (module, name) = (wasi::MODULE, function.name);
     match form {
-        Form::Program => {
-            linker.func_new_async(module, name, ty, move |caller, params, results| {
-                Box::new(hostcalls::call(caller, function, import, params, results))
-            })?
-        }
+        // What programs call often has typed parameters: checking values, one by one, took as long as the call.
+        Form::Program => match function.parameters {
+            [] => linker.func_wrap_async(module, name, move |caller, (): ()| {
+                typed_call(caller, function, import, [])
+            })?,
+            [I32, I32] => {
+                linker.func_wrap_async(module, name, move |caller, (a, b): (u32, u32)| {
+                    typed_call(caller, function, import, [a, b].map(u64::from))
+                })?
+            }
+            [I32, I64, I32] => linker.func_wrap_async(
+                module,
+                name,
+                move |caller, (a, b, c): (u32, u64, u32)| {
+                    typed_call(caller, function, import, [a.into(), b, c.into()])
+                },
+            )?,
+            [I32, I32, I32, I32] => {
+                type Words = (u32, u32, u32, u32);
+                linker.func_wrap_async(module, name, move |caller, (a, b, c, d): Words| {
+                    typed_call(caller, function, import, [a, b, c, d].map(u64::from))
+                })?
+            }
+            _ => linker.func_new_async(module, name, ty, move |caller, params, results| {
+                let words = hostcalls::words(params);
+                Box::new(async move {
+                    let result = hostcalls::call(caller, function, import, &words).await?;
+                    if let [slot] = results {
+                        *slot = Val::I32(result.into());
+                    }
+                    Ok(())
+                })
+            })?,
+        },
         Form::Handler => linker.func_new(module, name, ty, move |caller, params, results| {
             handler::call(caller, function, import, params, results)
         })?,
     };
     Ok(())
+}
+
+fn typed_call<'a, const N: usize>(
+    caller: Caller<'a, State>,
+    function: &'static Function,
+    import: u32,
+    words: [u64; N],
+) -> Box<dyn Future<Output = wasmtime::Result<u32>> + Send + 'a> {
+    Box::new(async move { hostcalls::call(caller, function, import, &words).await.map(u32::from) })
 }
 
 fn check(linker: &mut Linker<State>, form: Form) -> wasmtime::Result<()> {

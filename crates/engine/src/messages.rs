@@ -39,6 +39,7 @@ pub trait Messages: Send {
     -> Answer;
     fn own_pid(&mut self, memory: &mut [u8], pid: u32) -> Answer;
     fn parent(&mut self, memory: &mut [u8], pid: u32) -> Answer;
+    fn devices(&mut self, memory: &mut [u8], pid: u32) -> Answer;
     fn argument(&mut self, memory: &mut [u8], buffer: Span) -> Answer;
     fn spawn(
         &mut self,
@@ -98,7 +99,7 @@ pub type Span = (u32, u32);
 pub type Answer = Result<u32, Status>;
 
 /// The calls, and how many parameters each has; `true`: the last one has 64 bits.
-const CALLS: [(&str, usize, bool); 27] = [
+const CALLS: [(&str, usize, bool); 28] = [
     ("send", 5, false),
     ("receive", 5, true),
     ("reply", 3, false),
@@ -110,6 +111,7 @@ const CALLS: [(&str, usize, bool); 27] = [
     ("write_lease", 4, false),
     ("own_pid", 1, false),
     ("parent", 1, false),
+    ("devices", 1, false),
     ("argument", 2, false),
     ("spawn", 7, false),
     ("monitor", 1, false),
@@ -196,6 +198,9 @@ pub(crate) fn define(
         })?,
         ("parent", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, pid| {
             call(&mut caller, |kernel, memory| kernel.parent(memory, pid))
+        })?,
+        ("devices", _) => linker.func_wrap(MODULE, name, |mut caller: Store<'_>, pid| {
+            call(&mut caller, |kernel, memory| kernel.devices(memory, pid))
         })?,
         ("argument", _) => {
             linker.func_wrap(MODULE, name, |mut caller: Store<'_>, buffer, room| {

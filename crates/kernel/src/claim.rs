@@ -5,7 +5,7 @@
 //! node nothing is lost, and nothing is asked.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use peripatos_abi::Pid;
 use serde::{Deserialize, Serialize};
@@ -184,23 +184,71 @@ pub(crate) struct Timer {
     pub(crate) concern: Concern,
 }
 
-/// All of them, in time's order. One whose claim has come to its end, or is due at another time, means nothing.
+/// All of them, in time's order. One whose claim has come to its end, or is due at another time, means nothing: nearly all
+/// do, for who is answered at once needs none.
 #[derive(Debug, Default)]
-pub(crate) struct Timers(BinaryHeap<Reverse<Timer>>);
+pub(crate) struct Timers {
+    /// First tries, which are all due after the same span: in the order in which they came.
+    first: VecDeque<Timer>,
+    others: BinaryHeap<Reverse<Timer>>,
+}
 
 impl Timers {
-    pub(crate) fn push(&mut self, timer: Timer) {
-        self.0.push(Reverse(timer));
+    pub(crate) fn push(&mut self, now: u64, timer: Timer) {
+        let is_first = timer.due <= now + RETRY_NS_MIN;
+        if is_first && self.first.back().is_none_or(|last| *last <= timer) {
+            self.first.push_back(timer);
+        } else {
+            self.others.push(Reverse(timer));
+        }
     }
 
     pub(crate) fn next(&self) -> Option<u64> {
-        self.0.peek().map(|Reverse(timer)| timer.due)
+        self.earliest().map(|timer| timer.due)
     }
 
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<Timer> {
-        if self.next()? > now {
-            return None;
+        let earliest = self.earliest().copied().filter(|timer| timer.due <= now)?;
+        if self.first.front() == Some(&earliest) {
+            self.first.pop_front()
+        } else {
+            self.others.pop().map(|Reverse(timer)| timer)
         }
-        self.0.pop().map(|Reverse(timer)| timer)
+    }
+
+    fn earliest(&self) -> Option<&Timer> {
+        let other = self.others.peek().map(|Reverse(timer)| timer);
+        self.first.front().into_iter().chain(other).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_come_in_times_order_whatever_order_they_were_set_in() {
+        let mut timers = Timers::default();
+        let timer = |due: u64| {
+            let concern = Concern::Errand { number: due };
+            Timer {
+                due: due * RETRY_NS_MIN,
+                pid: Pid::new(due % 3, 1),
+                to: Pid::new(7, 7),
+                concern,
+            }
+        };
+        for due in [5_u64, 9, 9, 3, 20, 7, 20, 1, 21, 4, 9] {
+            // First tries, and others.
+            let now = if due % 4 == 1 { 0 } else { (due - 1) * RETRY_NS_MIN };
+            timers.push(now, timer(due));
+        }
+        let due = |timer: Timer| timer.due / RETRY_NS_MIN;
+        assert_eq!(timers.next(), Some(RETRY_NS_MIN));
+        assert_eq!(timers.pop_due(RETRY_NS_MIN - 1), None);
+        let popped = std::iter::from_fn(|| timers.pop_due(20 * RETRY_NS_MIN)).map(due);
+        assert_eq!(popped.collect::<Vec<_>>(), [1, 3, 4, 5, 7, 9, 9, 9, 20, 20]);
+        assert_eq!(timers.pop_due(21 * RETRY_NS_MIN).map(due), Some(21));
+        assert_eq!(timers.pop_due(u64::MAX), None);
     }
 }

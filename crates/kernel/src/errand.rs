@@ -80,7 +80,8 @@ impl Kernel {
         let (from, to) = (errand.from, errand.to);
         let place = errand.claim.aim(here, &mut self.routes, to);
         if let Some(due) = errand.claim.arm(here, now) {
-            self.timers.push(Timer { due, pid: from, to, concern: Concern::Errand { number } });
+            self.timers
+                .push(now, Timer { due, pid: from, to, concern: Concern::Errand { number } });
         }
         errand.claim.tries += 1;
         let body = errand.body.clone();
@@ -128,7 +129,7 @@ impl Kernel {
         if errand.claim.due == 0 {
             let due = errand.claim.wait(now);
             let (pid, concern) = (errand.from, Concern::Errand { number });
-            self.timers.push(Timer { due, pid, to, concern });
+            self.timers.push(now, Timer { due, pid, to, concern });
         }
     }
 

@@ -52,6 +52,7 @@ mod receive;
 mod remote;
 mod routes;
 mod send;
+mod serve;
 mod table;
 mod tick;
 mod ties;

@@ -64,7 +64,7 @@ impl Kernel {
         let place = out.claim.aim(here, &mut self.routes, to);
         if let Some(due) = out.claim.arm(here, now) {
             let concern = Concern::Send { transaction, hop };
-            self.timers.push(Timer { due, pid, to, concern });
+            self.timers.push(now, Timer { due, pid, to, concern });
         }
         out.claim.tries += 1;
         let body = match (&out.kept, out.access) {
@@ -225,7 +225,7 @@ impl Kernel {
         sender.out.claim.acknowledged(place, now);
         if let Some(due) = sender.out.claim.arm(here, now) {
             let concern = Concern::Send { transaction: send.0, hop: send.1 };
-            self.timers.push(Timer { due, pid, to, concern });
+            self.timers.push(now, Timer { due, pid, to, concern });
         }
     }
 
@@ -261,7 +261,7 @@ impl Kernel {
         {
             let due = sender.out.claim.wait(now);
             let concern = Concern::Send { transaction: send.0, hop: send.1 };
-            self.timers.push(Timer { due, pid: sender.pid, to: from, concern });
+            self.timers.push(now, Timer { due, pid: sender.pid, to: from, concern });
         }
     }
 
@@ -283,7 +283,7 @@ impl Kernel {
             && let Some(due) = sender.out.claim.arm(here, now)
         {
             let concern = Concern::Send { transaction, hop };
-            self.timers.push(Timer { due, pid, to, concern });
+            self.timers.push(now, Timer { due, pid, to, concern });
         }
     }
 }

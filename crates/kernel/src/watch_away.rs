@@ -32,7 +32,8 @@ impl Kernel {
         let due = claim.arm(here, now);
         claim.tries += 1;
         if let Some(due) = due {
-            self.timers.push(Timer { due, pid, to, concern: Concern::Watch { watch, number } });
+            self.timers
+                .push(now, Timer { due, pid, to, concern: Concern::Watch { watch, number } });
         }
         self.post(place, pid, to, Body::Watch { watch, number, again });
     }
@@ -75,7 +76,8 @@ impl Kernel {
         if claim.due == 0
             && let Some(due) = claim.arm(here, now)
         {
-            self.timers.push(Timer { due, pid, to, concern: Concern::Watch { watch, number } });
+            self.timers
+                .push(now, Timer { due, pid, to, concern: Concern::Watch { watch, number } });
         }
     }
 
@@ -141,7 +143,7 @@ impl Kernel {
                 let due = watching.claim.arm(here, now);
                 if let Some(due) = due {
                     let concern = Concern::Watch { watch, number };
-                    self.timers.push(Timer { due, pid, to: from, concern });
+                    self.timers.push(now, Timer { due, pid, to: from, concern });
                 }
             }
             // It does not watch it any more, and had said so before it was heard.
@@ -178,7 +180,7 @@ impl Kernel {
             && claim.due == 0
         {
             let (due, concern) = (claim.wait(now), Concern::Watch { watch, number });
-            self.timers.push(Timer { due, pid, to: from, concern });
+            self.timers.push(now, Timer { due, pid, to: from, concern });
         }
     }
 

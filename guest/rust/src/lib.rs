@@ -8,9 +8,11 @@
 //! * [`send_lending`] shows the receiver more than a message holds; [`Caller::read_lease`] reads it.
 //! * [`spawn`] and [`spawn_fn`] make processes; [`monitor`] and [`link`] tell how they end.
 //! * [`register`] and [`lookup`] give them names; [`join`] makes them members of groups, [`send_all`] asks all of one.
+//! * [`devices`] is whoever serves files, streams and clocks, to be sent to.
 //! * Time is the standard library's: [`std::time::Instant`], [`std::thread::sleep`], and [`receive_timeout`].
 
 mod buffers;
+mod devices;
 mod end;
 mod error;
 mod group;
@@ -24,6 +26,7 @@ mod spawn;
 #[doc(hidden)]
 pub mod typed;
 
+pub use devices::devices;
 pub use end::{End, Ended, end, link, monitor, unlink, unmonitor};
 pub use error::Error;
 pub use group::{GROUP_MEMBERS_MAX, Replies, join, leave, members, send_all, send_any};

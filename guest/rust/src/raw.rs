@@ -53,6 +53,7 @@ mod v1 {
         pub(super) fn wait() -> i32;
         pub(super) fn own_pid(pid: *mut u8) -> i32;
         pub(super) fn parent(pid: *mut u8) -> i32;
+        pub(super) fn devices(pid: *mut u8) -> i32;
         pub(super) fn argument(buffer: *mut u8, room: usize) -> i32;
         pub(super) fn spawn(
             program: *const u8,
@@ -116,6 +117,7 @@ mod v1 {
         wait();
         own_pid(*mut u8);
         parent(*mut u8);
+        devices(*mut u8);
         argument(*mut u8, usize);
         spawn(*const u8, usize, *const u8, usize, *const u8, usize, *mut u8);
         monitor(*const u8);
@@ -242,6 +244,12 @@ pub fn own_pid(pid: &mut PidBytes) -> i32 {
 pub fn parent(pid: &mut PidBytes) -> i32 {
     // SAFETY: written at once.
     unsafe { v1::parent(pid.as_mut_ptr()) }
+}
+
+/// Who serves the caller's devices.
+pub fn devices(pid: &mut PidBytes) -> i32 {
+    // SAFETY: written at once.
+    unsafe { v1::devices(pid.as_mut_ptr()) }
 }
 
 /// What the caller was given.

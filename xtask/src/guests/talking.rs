@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Where the examples in C are: each file is a program.
 const C: &str = "guest/c/examples";
 /// Packages in Rust.
-const RUST: [Package; 4] = [
+const RUST: [Package; 5] = [
     Package {
         directory: "guest/rust",
         what: "--examples",
@@ -23,6 +23,7 @@ const RUST: [Package; 4] = [
     },
     Package::example("examples/philosophers"),
     Package::example("examples/console"),
+    Package::example("examples/journal"),
     Package::example("benches/peers/peripatos"),
 ];
 

@@ -7,6 +7,7 @@ use crate::output::{Align, Format, Table};
 use crate::{place, secret};
 use peripatos_engine::{Backend, CodeKind, LoadOptions, Runtime, Settings};
 use peripatos_host::control::RuntimeDirectory;
+use peripatos_host::cores::awake_max;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use std::fs;
@@ -39,8 +40,6 @@ struct Finding {
     consequence: String,
 }
 
-/// Mappings that one live process needs at most, for the estimate below.
-const MAPPINGS_A_PROCESS: u64 = 6;
 /// Kernel that brought PAGEMAP_SCAN.
 const PAGEMAP_SCAN_SINCE: (u32, u32) = (6, 7);
 /// The smallest module.
@@ -147,20 +146,15 @@ fn address_space() -> Finding {
 
 fn mappings() -> Finding {
     let path = "/proc/sys/vm/max_map_count";
-    match fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok()) {
-        Some(count) => finding(
-            "memory mappings",
-            Level::Ok,
-            format!("{count} for each OS process"),
-            format!("about {} live processes at a time", count / MAPPINGS_A_PROCESS),
-        ),
-        None => finding(
-            "memory mappings",
-            Level::Fallback,
-            "unknown",
-            "the number of live processes is not known",
-        ),
-    }
+    let count = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let (level, found) = match count {
+        Some(count) => (Level::Ok, format!("{count} for each OS process")),
+        None => (Level::Fallback, "unknown".to_owned()),
+    };
+    let awake = awake_max();
+    let meaning =
+        format!("{awake} processes are awake at a time, more sleep until they are needed");
+    finding("memory mappings", level, found, meaning)
 }
 
 fn page_tracking() -> Finding {

@@ -7,6 +7,7 @@
 
 mod balance;
 mod deaths;
+mod devices;
 mod directory;
 mod fake;
 mod families;

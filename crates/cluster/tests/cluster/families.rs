@@ -21,6 +21,7 @@ fn kin(root: Pid, parent: Pid) -> Option<Kin> {
         cpu_permille_max: Some(500),
         name_prefix,
         devices,
+        device_process: Pid::from_bits(0),
         handler: false,
     })
 }

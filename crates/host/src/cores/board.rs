@@ -25,13 +25,14 @@ use super::habits::Habits;
 use super::handlers;
 use super::here;
 use super::idle::Idle;
+use super::letterbox::VISITED;
 use super::outside::Outside;
 use super::packet::{Packet, Parcel, Station};
 use super::post::Post;
 use super::registry::Registry;
 use super::tag::{Tag, Wish};
 use super::ticker::Ticker;
-use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError, VISITED, wires};
+use super::{CoreEvent, NotHere, Refusal, RunError, SLICE, Sample, ServeError, wires};
 use crate::talk::{Leaving, Server, Share, Survey};
 
 /// Of circles that are found sooner after each other only the first is told of.

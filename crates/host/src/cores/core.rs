@@ -139,12 +139,14 @@ impl Core {
         if self.closing {
             return Next::Close;
         }
-        let spare = self.spare();
-        if let Some((at, core)) = spare.and_then(|at| Some((at, self.board.idle.claim()?))) {
-            return Next::Give(core, self.give(at, core));
-        }
-        if spare.is_none() && self.may_part(watch) {
-            return Next::Part;
+        if self.board.idle.any() {
+            let spare = self.spare();
+            if let Some((at, core)) = spare.and_then(|at| Some((at, self.board.idle.claim()?))) {
+                return Next::Give(core, self.give(at, core));
+            }
+            if spare.is_none() && self.may_part(watch) {
+                return Next::Part;
+            }
         }
         if let Some(core) = self.queue.front().and_then(|seat| self.longs_for(*seat)) {
             return Next::Give(core, self.give(0, core));
@@ -157,7 +159,7 @@ impl Core {
         self.keep_shares(now_ns);
         let Some(&seat) = self.queue.front() else { return Next::Wait };
         self.post().show_running(seat, now_ns, cpu);
-        if self.post().inbox.len() > 0 || (spare.is_some() && self.board.idle.any()) {
+        if self.post().inbox.len() > 0 || (self.board.idle.any() && self.spare().is_some()) {
             self.post().show_nothing();
             return Next::Receive;
         }
@@ -215,7 +217,7 @@ impl Core {
     /// Whether it is time to look for a group that an idle core could have.
     fn may_part(&mut self, watch: &Watch) -> bool {
         let due = self.parted_at.is_none_or(|at| watch.at().duration_since(at) >= PART_AFTER);
-        let parts = due && self.queue.len() >= 2 && self.board.idle.any();
+        let parts = due && self.queue.len() >= 2;
         if parts {
             self.parted_at = Some(watch.at());
         }
@@ -407,6 +409,7 @@ impl Core {
             | Packet::Wire(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
+            | Packet::Devices(_)
             | Packet::Survey(_) => {}
         }
         None

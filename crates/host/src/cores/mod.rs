@@ -44,6 +44,7 @@ mod held;
 mod here;
 mod idle;
 mod inbox;
+mod letterbox;
 mod nested;
 mod outside;
 mod packet;
@@ -59,23 +60,24 @@ mod watch;
 mod wires;
 
 use std::io;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use peripatos_abi::{Pid, Signal};
 use peripatos_engine::{Handler, Process, ProcessError};
 
+pub use letterbox::Letterbox;
 pub use outside::Outside;
-pub use sleep::{AWAKE_MAX, IDLE_MAX};
+pub use sleep::{IDLE_MAX, awake_max};
 pub(crate) use wires::Wire;
 
 use board::Board;
 use outside::Nowhere;
 use peripatos_abi::EndReason;
-use peripatos_kernel::{Circle, Names, Packet};
+use peripatos_kernel::Circle;
 
-use crate::talk::{Leaving, Share, Survey, Visit};
+use crate::talk::{Leaving, Share};
 
 /// Processes of a node, whatever they do ([`Refusal::Full`]).
 pub const PROCESSES_MAX: usize = 1_000_000;
@@ -203,7 +205,7 @@ impl Cores {
         count: usize,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
-        Cores::start_with(count, 0, Box::new(Nowhere), AWAKE_MAX, events)
+        Cores::start_with(count, 0, Box::new(Nowhere), awake_max(), events)
     }
 
     /// The same, for a node among others, of that name.
@@ -216,10 +218,10 @@ impl Cores {
         outside: Box<dyn Outside>,
         events: impl Fn(CoreEvent) + Send + Sync + 'static,
     ) -> io::Result<Cores> {
-        Cores::start_with(count, node, outside, AWAKE_MAX, events)
+        Cores::start_with(count, node, outside, awake_max(), events)
     }
 
-    /// The same, with another limit in place of [`AWAKE_MAX`]. With 0 whoever waits sleeps.
+    /// The same, with another limit in place of [`awake_max`]. With 0 whoever waits sleeps.
     ///
     /// # Errors
     /// As [`Cores::start`].
@@ -288,7 +290,7 @@ impl Cores {
     /// Where packets for the cores are left, and their names are kept.
     #[must_use]
     pub fn letterbox(&self) -> Letterbox {
-        Letterbox(Arc::clone(&self.board))
+        Letterbox::of(&self.board)
     }
 
     /// Takes a handler: it can be called from now on.
@@ -342,63 +344,6 @@ impl Cores {
     #[must_use]
     pub fn sample(&self) -> Vec<Sample> {
         self.board.sample()
-    }
-}
-
-/// The core whose kernel has the visitors.
-const VISITED: usize = 0;
-
-/// Where packets for cores are left. The cores may end before it.
-#[derive(Clone)]
-pub struct Letterbox(Arc<Board>);
-
-impl Letterbox {
-    /// Brings a packet to the process here that it is for. If it is not here, the packet goes to [`Outside`].
-    ///
-    /// Whether its sender knew where the process is matters to the kernel: what the packet says of that stays.
-    pub fn bring(&self, packet: Packet) {
-        self.0.bring_in(packet);
-    }
-
-    /// Gives a core a wire to another node.
-    pub(crate) fn wire(&self, core: usize, wire: Wire) {
-        self.0.send(core, packet::Packet::Wire(Box::new(wire)));
-    }
-
-    /// A packet comes back: nobody has the process that it is for.
-    pub fn nobody(&self, packet: Packet) {
-        self.0.nobody(packet);
-    }
-
-    /// Sends a message of somebody who is no process, and is told of the reply on a core's thread.
-    pub fn visit(&self, visit: Visit) {
-        self.0.send(VISITED, packet::Packet::Visit(Box::new(visit)));
-    }
-
-    /// He waits for the reply no more.
-    pub fn leave(&self, pid: Pid) {
-        self.0.send(VISITED, packet::Packet::Leave(pid));
-    }
-
-    /// Asks all cores what processes do.
-    pub fn survey(&self, survey: Survey) {
-        self.0.survey(&Arc::new(survey));
-    }
-
-    /// A node is gone, with all that it had: who waits for its processes is told.
-    pub fn unreachable(&self, node: u128) {
-        self.0.unreachable(node);
-    }
-
-    /// Whether a process is on the cores.
-    #[must_use]
-    pub fn has(&self, pid: Pid) -> bool {
-        self.0.registry.core_of(pid).is_some()
-    }
-
-    /// The names of all processes that these can look up.
-    pub fn names(&self) -> MutexGuard<'_, Names> {
-        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

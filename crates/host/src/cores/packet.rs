@@ -9,7 +9,7 @@ use super::execution::Execution;
 use super::habits::Habits;
 use super::tag::Tag;
 use super::wires::Wire;
-use crate::talk::{Leaving, Server, Survey, Visit};
+use crate::talk::{DeviceWord, Leaving, Server, Survey, Visit};
 
 /// One message to a core.
 pub(super) enum Packet {
@@ -40,6 +40,8 @@ pub(super) enum Packet {
     Visit(Box<Visit>),
     /// He waits for the reply no more.
     Leave(Pid),
+    /// A word to a device process of this core.
+    Devices(Box<DeviceWord>),
     /// Somebody wants to know what processes do.
     Survey(Arc<Survey>),
     /// End everything.
@@ -60,6 +62,7 @@ impl Packet {
             | Packet::Wire(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
+            | Packet::Devices(_)
             | Packet::Survey(_)
             | Packet::Nobody(_) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,

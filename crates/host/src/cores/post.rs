@@ -1,6 +1,7 @@
 //! What one core shows to all others, and where they reach it.
 //!
-//! Only the core's own thread writes here, but for the inbox, `asked` and `came_ns`.
+//! Only the core's own thread writes here, but for the inbox, `asked` and `came_ns`. What it shows each slice it writes only
+//! if it has changed: a store that others see at once takes as long as much of the slice.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
@@ -61,14 +62,16 @@ impl Post {
     }
 
     pub(super) fn show_ready(&self, ready: usize) {
-        self.ready.store(ready, Ordering::SeqCst);
+        if self.ready.load(Ordering::Relaxed) != ready {
+            self.ready.store(ready, Ordering::SeqCst);
+        }
     }
 
     /// Shows what is about to run. A fence follows before anything that the caller does next.
     pub(super) fn show_running(&self, seat: usize, now_ns: u64, cpu: Duration) {
         self.slice_began_ns.store(now_ns, Ordering::Relaxed);
         self.slice_cpu_ns.store(cpu.as_nanos() as u64, Ordering::Relaxed);
-        self.running.store(seat + 1, Ordering::SeqCst);
+        self.running.store(seat + 1, Ordering::Release);
         fence(Ordering::SeqCst);
     }
 
@@ -80,7 +83,10 @@ impl Post {
 
     /// Shows until when somebody waits.
     pub(super) fn show_deadline(&self, deadline_ns: Option<u64>) {
-        self.deadline_ns.store(deadline_ns.unwrap_or(0), Ordering::SeqCst);
+        let deadline_ns = deadline_ns.unwrap_or(0);
+        if self.deadline_ns.load(Ordering::Relaxed) != deadline_ns {
+            self.deadline_ns.store(deadline_ns, Ordering::SeqCst);
+        }
     }
 
     /// Shows when what runs has to give way in any case. A fence follows before it is counted on: the ticker's.

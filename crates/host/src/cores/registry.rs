@@ -39,6 +39,8 @@ struct Entries {
     asleep: HashMap<Pid, Entry>,
     /// Those of `asleep` that have fallen asleep since somebody asked. `None`: nobody has asked.
     fallen: Option<Vec<Pid>>,
+    /// Device processes, and on which core each is.
+    devices: HashMap<Pid, usize>,
 }
 
 impl Entries {
@@ -99,7 +101,27 @@ impl Registry {
 
     /// On which core it is. `None`: nobody has this pid.
     pub(super) fn core_of(&self, pid: Pid) -> Option<usize> {
-        self.lock().get(pid).and_then(|(tag, _)| tag.core())
+        let processes = self.lock();
+        let core = processes.get(pid).and_then(|(tag, _)| tag.core());
+        core.or_else(|| processes.devices.get(&pid).copied())
+    }
+
+    /// A device process comes to a core, where it stays. It is no process that could be frozen, ended or sampled.
+    ///
+    /// # Errors
+    /// [`Refusal::Duplicate`].
+    pub(super) fn enter_devices(&self, pid: Pid, core: usize) -> Result<(), Refusal> {
+        let mut processes = self.lock();
+        if processes.get(pid).is_some() || processes.devices.contains_key(&pid) {
+            return Err(Refusal::Duplicate);
+        }
+        processes.devices.insert(pid, core);
+        Ok(())
+    }
+
+    /// It has gone.
+    pub(super) fn leave_devices(&self, pid: Pid) {
+        self.lock().devices.remove(&pid);
     }
 
     /// The tag of a handler. `None`: no handler of this pid is here.

@@ -2,13 +2,14 @@
 //! operating system has mappings for.
 //!
 //! A process that waits for its kernel is frozen where it waits, and its image takes the place of its run
-//! ([`Execution::fall_asleep`]); a handler, which has no run, sleeps between two calls. Whatever would have made it go on
+//! ([`Execution::asleep`]); a handler, which has no run, sleeps between two calls. Whatever would have made it go on
 //! makes it ready, and it wakes when it has its turn. The kernel's state of it is not touched: messages come, time runs out,
 //! others end as if it were awake. It is moved, killed and frozen as any other.
 //!
 //! Who waits for its devices is let alone: it is woken by somebody else than its kernel.
 
-use std::sync::Arc;
+use std::fs;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -23,9 +24,14 @@ use crate::talk;
 
 /// Who has waited so long sleeps.
 pub const IDLE_MAX: Duration = Duration::from_secs(10);
-/// Processes of this OS process that may be awake although some of them only wait: the ones that have waited longest
-/// sleep. Each takes eight mappings, of 65,530.
-pub const AWAKE_MAX: usize = 6_000;
+/// Mappings of a process that is awake: two for each of its three memories and for its stack.
+const MAPPINGS: usize = 8;
+/// Mappings that are left for all the rest: what lies in the engine's pool, code, heaps.
+const OTHER_MAPPINGS: usize = 17_530;
+/// The address space has room for so many, however many mappings it may have: of 128 TiB each takes 12 GiB.
+const ADDRESSED_MAX: usize = 9_500;
+/// Linux's own limit of mappings, where it cannot be read.
+const MAPPINGS_MAX: usize = 65_530;
 /// How often a core looks for those that have waited [`IDLE_MAX`].
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When too many are awake and none of a core's can sleep, it looks again after so long.
@@ -34,6 +40,22 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const AT_ONCE: usize = 8;
 /// How many do when a core looks for those that have waited long. More wait for the next look.
 const LOOK_MAX: usize = 256;
+
+/// Processes of this OS process that may be awake although some of them only wait: of more, those that have waited longest
+/// sleep. It follows from the mappings that the system allows (`vm.max_map_count`).
+#[must_use]
+pub fn awake_max() -> usize {
+    static MAX: OnceLock<usize> = OnceLock::new();
+    *MAX.get_or_init(|| {
+        let text = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
+        awake_with(text.trim().parse().unwrap_or(MAPPINGS_MAX))
+    })
+}
+
+/// The same, if so many mappings are allowed.
+fn awake_with(mappings: usize) -> usize {
+    (mappings.saturating_sub(OTHER_MAPPINGS) / MAPPINGS).min(ADDRESSED_MAX)
+}
 
 /// When a core looks.
 pub(super) struct Sleep {
@@ -148,5 +170,17 @@ fn put_to_sleep(board: &Arc<Board>, mut nap: Nap, may: impl Fn() -> bool) -> boo
             }
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_awake_as_the_system_has_mappings_for() {
+        assert_eq!(awake_with(MAPPINGS_MAX), 6_000);
+        assert_eq!(awake_with(1 << 20), ADDRESSED_MAX);
+        assert_eq!(awake_with(10_000), 0);
     }
 }

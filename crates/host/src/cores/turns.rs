@@ -5,7 +5,6 @@ use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use peripatos_abi::message::Status;
 use peripatos_engine::Outcome;
@@ -18,7 +17,7 @@ use super::sleep::Sleep;
 use super::tag::Wish;
 use super::watch::Watch;
 use super::{CoreEvent, ProcessEnd, SLICE, cpus, handlers, here, wires};
-use crate::talk::{self, Body, Newcomer, Surroundings};
+use crate::talk::{self, Body, DeviceWord, Newcomer, Surroundings};
 
 /// In place of a seat: handlers run, on no process's slice.
 const HANDLERS: usize = usize::MAX - 1;
@@ -32,7 +31,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     }
     board.post(number).open();
     here::enter(Core::new(Arc::clone(board), number));
-    let [bring, kill, settle, named, deadlock] = [(); 5].map(|()| Arc::clone(board));
+    let [bring, kill, settle, named, deadlock, again] = [(); 6].map(|()| Arc::clone(board));
     talk::open(Surroundings {
         place: board.place(number),
         names: Arc::clone(&board.names),
@@ -46,6 +45,9 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
         deadlock: Box::new(move |circle| deadlock.deadlock(circle)),
         calls: Arc::clone(&board.post(number).calls),
         turn: here::turn,
+        again: Box::new(move |pid| {
+            again.send(number, Packet::Devices(Box::new(DeviceWord::Retry(pid))));
+        }),
     });
     talk::set_awake_max(board.awake_max);
     run(board, number);
@@ -182,6 +184,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         Packet::Wire(wire) => wires::open(board, number, *wire),
         Packet::Visit(visit) => talk::visit(*visit),
         Packet::Leave(pid) => talk::leave(pid),
+        Packet::Devices(word) => talk::tell_devices(*word),
         Packet::Survey(survey) => survey.answer(|pid| here::with(|core| core.doing(pid))),
         Packet::Serve(station) => handlers::take(board, number, station),
         Packet::Resume(tag) => handlers::resume(board, number, tag),
@@ -202,18 +205,17 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
 /// Lets handlers do what they have to do on no sender's stack, and tells those who have waited long enough. Whether
 /// there was something to do.
 fn handle(board: &Board, number: usize, watch: &mut Watch) -> bool {
-    if let Some(at) = talk::next_deadline()
-        && at <= Instant::now()
-    {
-        talk::expire(Instant::now());
+    let now_ns = board.time_ns(watch.at());
+    let mut chores = talk::chores(now_ns);
+    if chores.deadline.is_some_and(|at| at <= watch.at()) {
+        talk::expire(watch.at());
+        chores = talk::chores(now_ns);
     }
-    talk::set_time(board.time_ns(watch.at()));
     let post = board.post(number);
-    post.show_deadline(talk::next_deadline().map(|at| board.time_ns(at)));
-    if !talk::has_work() {
+    post.show_deadline(chores.deadline.map(|at| board.time_ns(at)));
+    if !chores.work {
         return false;
     }
-    let now_ns = board.time_ns(watch.at());
     post.show_running(HANDLERS, now_ns, watch.cpu());
     board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
     for _ in 0..WORK_MAX {

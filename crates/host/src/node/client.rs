@@ -1,5 +1,6 @@
 //! A command's side of a node's control socket.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::link::{
     self, BULK_CHUNK_BYTES, COMMAND, Credentials, Frame, Hello, HostIdentity, LINK_VERSION, Link,
     NodeKey, Reader, Token, Writer,
 };
-use crate::origin::Services;
+use crate::origin::{Ask, Services};
 
 /// The operating system's number of the signal for writing to a pipe that nobody reads.
 const SIGPIPE: i32 = 13;
@@ -298,6 +299,8 @@ impl Attached {
     ) -> Result<End, ClientError> {
         let NodeClient { runtime, mut reader, mut writer, .. } = self.client;
         let mut broken_pipe = false;
+        // Those of the device process.
+        let mut clients = HashSet::new();
         runtime.block_on(async {
             loop {
                 let replies = tokio::select! {
@@ -307,12 +310,20 @@ impl Attached {
                         }
                         said => match said? {
                             FromNode::Request { pid, sequence, request } => {
-                                let request = device::decode_request(&request);
-                                let malformed =
-                                    |error: device::WireError| ClientError::Protocol(error.to_string());
-                                let request = request.map_err(malformed)?;
+                                let request = device::decode_request(&request).map_err(malformed)?;
                                 let reply = services.request(Pid::from_bits(pid), sequence, request);
                                 Vec::from_iter(reply)
+                            }
+                            FromNode::ClientRequest { client, sequence, request } => {
+                                let client = Pid::from_bits(client);
+                                let request = device::decode_request(&request).map_err(malformed)?;
+                                clients.insert(client);
+                                services.serve(Ask::Request { client, sequence, request })
+                            }
+                            FromNode::ReleaseClient(client) => {
+                                let client = Pid::from_bits(client);
+                                clients.remove(&client);
+                                services.serve(Ask::Release(client))
                             }
                             FromNode::ChildEnded { pid, program, end } => {
                                 services.ended(Pid::from_bits(pid), &program, end);
@@ -333,15 +344,21 @@ impl Attached {
                     }
                 };
                 for (pid, sequence, reply) in replies {
-                    if reply == Reply::Failed(Errno::Pipe) {
+                    let is_client = clients.contains(&pid);
+                    if reply == Reply::Failed(Errno::Pipe) && !is_client {
                         broken_pipe = true;
                         say(&mut writer, &ToNode::Kill).await?;
                         continue;
                     }
                     // The service has checked it: it has a form.
-                    let reply = device::encode_reply(&reply)
-                        .map_err(|error| ClientError::Protocol(error.to_string()))?;
-                    say(&mut writer, &ToNode::Reply { pid: pid.bits(), sequence, reply }).await?;
+                    let reply = device::encode_reply(&reply).map_err(malformed)?;
+                    let pid = pid.bits();
+                    let reply = if is_client {
+                        ToNode::ClientReply { client: pid, sequence, reply }
+                    } else {
+                        ToNode::Reply { pid, sequence, reply }
+                    };
+                    say(&mut writer, &reply).await?;
                 }
             }
         })
@@ -370,6 +387,10 @@ async fn next(reader: &mut Reader) -> Result<FromNode, ClientError> {
             Err(ClientError::Protocol("not a message".to_owned()))
         }
     }
+}
+
+fn malformed(error: device::WireError) -> ClientError {
+    ClientError::Protocol(error.to_string())
 }
 
 fn broken(error: FrameError) -> ClientError {

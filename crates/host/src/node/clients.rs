@@ -128,7 +128,7 @@ async fn read(
 /// Whether it will be answered.
 fn is_question(message: &ToNode) -> bool {
     match message {
-        ToNode::Reply { .. } | ToNode::Kill => false,
+        ToNode::Reply { .. } | ToNode::ClientReply { .. } | ToNode::Kill => false,
         ToNode::Hello { .. }
         | ToNode::Nodes
         | ToNode::Processes
@@ -143,6 +143,8 @@ fn is_question(message: &ToNode) -> bool {
 fn is_answer(message: &FromNode) -> bool {
     match message {
         FromNode::Request { .. }
+        | FromNode::ClientRequest { .. }
+        | FromNode::ReleaseClient(_)
         | FromNode::ChildEnded { .. }
         | FromNode::Notice(_)
         | FromNode::Ended(_) => false,

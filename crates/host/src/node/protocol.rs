@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::talk::{FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX};
 
 /// Version of this protocol.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// From a command to the node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,6 +59,15 @@ pub enum ToNode {
         /// Of which process, as bits.
         pid: u128,
         /// To which.
+        sequence: u64,
+        /// What, in the form of the device protocol.
+        reply: Vec<u8>,
+    },
+    /// The origin's reply to a request of a client of its device process.
+    ClientReply {
+        /// Which client, by the name that its request had.
+        client: u128,
+        /// To which request.
         sequence: u64,
         /// What, in the form of the device protocol.
         reply: Vec<u8>,
@@ -148,6 +157,17 @@ pub enum FromNode {
         /// What, in the form of the device protocol.
         request: Vec<u8>,
     },
+    /// A request of somebody who has sent it to the origin's device process.
+    ClientRequest {
+        /// By what name the origin is to know him: a pid that no process has.
+        client: u128,
+        /// Its number, as the device process counts.
+        sequence: u64,
+        /// What, in the form of the device protocol.
+        request: Vec<u8>,
+    },
+    /// A client of the device process has ended: what it has is to be closed.
+    ReleaseClient(u128),
     /// A process that it has spawned has ended.
     ChildEnded {
         /// Which, as bits.

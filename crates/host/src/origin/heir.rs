@@ -64,10 +64,25 @@ fn same(descriptor: &Descriptor) -> Option<Descriptor> {
 /// make none.
 #[derive(Clone, Debug)]
 pub struct Heirs {
-    /// The origin.
-    pub origin: Origin,
+    origin: Origin,
     /// To whom they belong.
-    pub of: Pid,
+    of: Pid,
+    /// Who has asked before through this.
+    known: Option<Pid>,
+}
+
+impl Heirs {
+    /// Of an origin's process of this pid.
+    #[must_use]
+    pub fn new(origin: Origin, of: Pid) -> Heirs {
+        Heirs { origin, of, known: None }
+    }
+
+    /// The origin.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
 }
 
 impl Devices for Heirs {
@@ -78,7 +93,10 @@ impl Devices for Heirs {
         sequence: u64,
         request: &Request,
     ) -> Poll<Reply> {
-        self.origin.inherit(pid, self.of);
+        if self.known != Some(pid) {
+            self.origin.inherit(pid, self.of);
+            self.known = Some(pid);
+        }
         self.origin.poll_request(cx, pid, sequence, request)
     }
 }

@@ -45,7 +45,7 @@ use peripatos_abi::{Errno, FdFlags, Pid, Rights};
 
 pub use heir::Heirs;
 pub use service::Service;
-pub use services::{Answered, Services};
+pub use services::{Answered, Ask, Services};
 
 use clock::Clocks;
 use process::Process;

@@ -26,6 +26,24 @@ type Told<E> = dyn FnMut(Pid, &str, E) + Send;
 /// Is told what the user should know.
 type Notice = dyn FnMut(&str) + Send;
 
+/// What a device process asks of its origin.
+#[derive(Debug)]
+pub enum Ask {
+    /// To do this for one of its clients.
+    Request {
+        /// What the origin is to call the client: a pid that no process has.
+        client: Pid,
+        /// Which of its requests this is.
+        sequence: u64,
+        /// What.
+        request: Request,
+    },
+    /// To try again what waits.
+    Retry,
+    /// To close all that this client has.
+    Release(Pid),
+}
+
 /// A reply, to which request of which process.
 pub type Answered = (Pid, u64, Reply);
 
@@ -86,11 +104,30 @@ impl<E> Services<E> {
         ready.into_iter().filter_map(answer).collect()
     }
 
-    /// A process that root has spawned has ended.
-    pub fn ended(&mut self, pid: Pid, program: &str, end: E) {
+    /// Does what a device process asks: what is answered at once.
+    pub fn serve(&mut self, ask: Ask) -> Vec<Answered> {
+        match ask {
+            Ask::Request { client, sequence, request } => {
+                self.request(client, sequence, request).into_iter().collect()
+            }
+            Ask::Retry => self.retry(),
+            Ask::Release(client) => {
+                self.release(client);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Closes all that one that belongs to root has, and may come again.
+    pub fn release(&mut self, pid: Pid) {
         if self.services.remove(&pid).is_some() {
             self.origin.close(pid);
         }
+    }
+
+    /// A process that root has spawned has ended.
+    pub fn ended(&mut self, pid: Pid, program: &str, end: E) {
+        self.release(pid);
         (self.ended)(pid, program, end);
     }
 }

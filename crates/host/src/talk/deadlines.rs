@@ -55,16 +55,17 @@ fn epoch() -> Instant {
 /// When [`expire`] has something to do next.
 #[must_use]
 pub fn next_deadline() -> Option<Instant> {
-    with(|talk| {
-        let first = talk.deadlines.next.first().map(|(at, _)| *at);
-        let tick = talk.kernel.next_tick().map(|ns| epoch() + Duration::from_nanos(ns));
-        let slow = (!talk.kernel.is_empty()).then(|| talk.ticked + TICK);
-        [first, tick, slow].into_iter().flatten().min()
-    })
-    .flatten()
+    with(|talk| talk.next_deadline()).flatten()
 }
 
 impl Talk {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let first = self.deadlines.next.first().map(|(at, _)| *at);
+        let tick = self.kernel.next_tick().map(|ns| epoch() + Duration::from_nanos(ns));
+        let slow = (!self.kernel.is_empty()).then(|| self.ticked + TICK);
+        [first, tick, slow].into_iter().flatten().min()
+    }
+
     /// A kernel without processes is told no time: before it gets one, or a packet, it is. What it notes would seem to be as
     /// old as its last look at the clock, and be given up.
     pub(super) fn look_at_clock(&mut self) {
@@ -113,6 +114,7 @@ mod tests {
             settle: Rc::new(|_| Ok(())),
             calls: Arc::default(),
             turn: |_| false,
+            again: Box::new(|_| {}),
         });
         let before = Instant::now();
         adopt(Pid::new(1, 2), None);

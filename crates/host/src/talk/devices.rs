@@ -77,7 +77,7 @@ impl Devices for ServedDevices {
 }
 
 /// Fewer bytes than were asked for may be read and written.
-fn shortened(request: &Request) -> Request {
+pub(super) fn shortened(request: &Request) -> Request {
     match request {
         Request::Read { fd, len, offset } => {
             Request::Read { fd: *fd, len: (*len).min(TRANSFER_BYTES_MAX), offset: *offset }

@@ -87,6 +87,10 @@ impl Default for Rules {
 pub trait Home: Send + Sync {
     /// The devices of a new process, which has those of the family's root.
     fn devices(&self, pid: Pid) -> Box<dyn Devices>;
+    /// Who can be sent what the family asks of its devices. `None`: nobody.
+    fn device_server(&self) -> Option<DeviceServer> {
+        None
+    }
     /// One of the family wants to spawn a program of this name, which the family does not have. Told once of each name, and
     /// not of many.
     fn lacks(&self, program: &str) {
@@ -94,6 +98,15 @@ pub trait Home: Send + Sync {
     }
     /// A process is there, and has not run. Called on its core, which does nothing meanwhile.
     fn born(&self, birth: Birth<'_>);
+}
+
+/// A process that serves devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceServer {
+    /// The device process of the family's origin.
+    Process(Pid),
+    /// Whoever has this name.
+    Named(Vec<u8>),
 }
 
 /// A new process.
@@ -166,6 +179,11 @@ impl Family {
         self.share.clone()
     }
 
+    /// Who serves its devices.
+    pub(super) fn device_server(&self) -> Option<DeviceServer> {
+        self.home.device_server()
+    }
+
     /// The process that was started first.
     #[must_use]
     pub fn root(&self) -> Pid {
@@ -219,7 +237,7 @@ impl Family {
 }
 
 /// A random number. They are drawn from the system some at a time.
-fn random() -> io::Result<u64> {
+pub(super) fn random() -> io::Result<u64> {
     thread_local! {
         static DRAWN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
     }

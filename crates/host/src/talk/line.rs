@@ -9,7 +9,7 @@ use peripatos_abi::message::{ALL_REPLIES, FIRST_REPLY, PID_BYTES, Status};
 use peripatos_engine::{Answer, Messages, Span, Watch};
 use peripatos_kernel::{Kernel, Names, Sent, Slot};
 
-use super::{Member, Talk, carry_out, deliver, handlers, turn, with};
+use super::{DeviceServer, Member, Talk, carry_out, deliver, handlers, turn, with};
 
 /// See the module.
 pub struct Line {
@@ -203,6 +203,18 @@ impl Messages for Line {
     fn parent(&mut self, memory: &mut [u8], pid: u32) -> Answer {
         let nobody = Pid::from_bits(0);
         put_pid(memory, pid, self.member.as_ref().map_or(nobody, Member::parent))
+    }
+
+    fn devices(&mut self, memory: &mut [u8], pid: u32) -> Answer {
+        let server = self.member.as_ref().and_then(|member| member.family().device_server());
+        let found = match server.ok_or(Status::NoProcess)? {
+            DeviceServer::Process(pid) => pid,
+            // Whoever has started the family has named it: its own prefix does not matter.
+            DeviceServer::Named(name) => {
+                with(|talk| talk.names().lookup(&name)).unwrap_or(Err(Status::NoName))?
+            }
+        };
+        put_pid(memory, pid, found)
     }
 
     fn argument(&mut self, memory: &mut [u8], buffer: Span) -> Answer {

@@ -11,6 +11,8 @@
 
 mod calls;
 mod deadlines;
+mod device_clients;
+mod device_process;
 mod devices;
 mod family;
 mod handlers;
@@ -29,6 +31,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use deadlines::Deadlines;
+use device_process::Receiver;
 use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::{self as engine, Handler, Process, SleepingHandler};
@@ -38,10 +41,12 @@ use peripatos_kernel::{
 
 pub use calls::Calls;
 pub use deadlines::{expire, next_deadline};
+pub use device_clients::DEVICE_CLIENTS_MAX;
+pub use device_process::{DeviceProcess, DeviceWord, Serve, tell_devices};
 pub use devices::ServedDevices;
 pub use family::{
-    Birth, Body, FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX, Family, Home, Member, Newcomer,
-    Rules, no_program,
+    Birth, Body, DeviceServer, FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX, Family, Home,
+    Member, Newcomer, Rules, no_program,
 };
 pub use handlers::{
     HandlerEnd, adopt_handler, end_handler, has_work, is_handler, next_over, resume_handler, work,
@@ -49,9 +54,7 @@ pub use handlers::{
 pub(crate) use handlers::{adopt_server, extract_awake, extract_handler};
 pub use line::Line;
 pub use share::Share;
-pub(crate) use sleep::{
-    Server, is_blocked, lull_handler, make_room, set_awake_max, set_time, take_sleepers,
-};
+pub(crate) use sleep::{Server, is_blocked, lull_handler, make_room, set_awake_max, take_sleepers};
 pub use survey::{Doing, Survey};
 pub use visitor::{Done, Visit, leave, visit};
 
@@ -80,6 +83,9 @@ pub struct Surroundings {
     /// Lets a process that can go on run at once, within the slice of the one that runs, until it waits again or gives
     /// way. `false`: it cannot be, and has not run.
     pub turn: fn(Pid) -> bool,
+    /// Brings [`DeviceWord::Retry`] about for this device process, on this thread, when others have had their turn. Must not
+    /// call back.
+    pub again: Box<dyn Fn(Pid)>,
 }
 
 /// A thread's kernel, and what belongs to its processes.
@@ -107,6 +113,8 @@ struct Talk {
     awake_max: usize,
     /// Handlers that have fallen asleep (`true`) or woken and of whom that has not been told.
     sleepers: HashMap<Pid, bool>,
+    /// Device processes of this thread.
+    devices: HashMap<Pid, Arc<Receiver>>,
 }
 
 #[derive(Default)]
@@ -147,6 +155,7 @@ pub fn open(surroundings: Surroundings) {
         hand: 0,
         awake_max: usize::MAX,
         sleepers: HashMap::new(),
+        devices: HashMap::new(),
     };
     let before = TALK.replace(Some(talk));
     // Outside of the borrow: handlers' devices may be theirs to end.
@@ -255,6 +264,24 @@ pub fn ended(pid: Pid, reason: EndReason) {
     });
     drop(seat);
     deliver();
+}
+
+/// What the kernel has for the loop of its thread to do between two slices.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chores {
+    /// When [`expire`] has something to do next.
+    pub(crate) deadline: Option<Instant>,
+    /// Whether [`work`] has.
+    pub(crate) work: bool,
+}
+
+/// It is this time, nanoseconds of the host's: what there is to do.
+pub(crate) fn chores(now_ns: u64) -> Chores {
+    let chores = with(|talk| {
+        talk.now_ns = now_ns;
+        Chores { deadline: talk.next_deadline(), work: !talk.work.is_empty() }
+    });
+    chores.unwrap_or(Chores { deadline: None, work: false })
 }
 
 /// How many calls processes of this thread have made of each other here: each ran in its sender's slice.

@@ -80,11 +80,6 @@ impl Talk {
     }
 }
 
-/// About now, nanoseconds of the host's time.
-pub(crate) fn set_time(now_ns: u64) {
-    let _ = with(|talk| talk.now_ns = now_ns);
-}
-
 /// Whether a process waits, and nothing has come for it.
 pub(crate) fn is_blocked(pid: Pid) -> bool {
     let state = with(|talk| talk.kernel.state(talk.kernel.find(pid)?)).flatten();

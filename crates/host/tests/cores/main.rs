@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where anything is missing")]
 
 mod desk;
+mod devices;
 mod ending;
 mod families;
 mod freezing;

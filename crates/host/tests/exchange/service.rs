@@ -4,8 +4,8 @@ use std::io::Write;
 
 use peripatos_abi::device::{Reply, Request};
 use peripatos_abi::limits::{SUBSCRIPTIONS_MAX, TRANSFER_BYTES_MAX};
-use peripatos_abi::{Errno, Fd, Subject, Subscription};
-use peripatos_host::origin::Origin;
+use peripatos_abi::{Errno, Fd, Pid, Subject, Subscription};
+use peripatos_host::origin::{Ask, Origin, Services};
 
 use super::support::{Home, PID, ROOT, create, data, read};
 
@@ -101,4 +101,27 @@ fn a_service_is_called_from_any_thread() {
         let served = scope.spawn(|| home.service.request(1, create("log")));
         assert!(matches!(served.join(), Ok(Some((1, Reply::Descriptor(_))))));
     });
+}
+
+#[test]
+fn what_a_client_had_is_closed_when_it_is_released() {
+    let home = Home::new();
+    let mut services = Services::new(home.origin.clone(), PID, || {}, |_, _, ()| {});
+    let (client, other) = (Pid::new(0, 71), Pid::new(0, 72));
+    let mut ask = |client, sequence, request| {
+        let answers = services.serve(Ask::Request { client, sequence, request });
+        let [(to, of, reply)] = answers.try_into().unwrap();
+        assert_eq!((to, of), (client, sequence));
+        (reply, services.serve(Ask::Retry).len())
+    };
+    let (Reply::Descriptor(fd), 0) = ask(client, 1, create("log")) else { panic!() };
+    let write = Request::Write { fd, data: b"once".to_vec(), offset: None };
+    assert_eq!(ask(client, 2, write.clone()), (Reply::Number(4), 0));
+    let closed = (Reply::Failed(Errno::BadF), 0);
+    assert_eq!(ask(other, 1, write.clone()), closed);
+    assert!(services.serve(Ask::Release(client)).is_empty());
+    let mut ask = |sequence, request| services.serve(Ask::Request { client, sequence, request });
+    // It has gone with all its numbers; whoever comes under its name is new.
+    assert_eq!(ask(1, write), [(client, 1, closed.0)]);
+    assert_eq!(ask(2, create("other")), [(client, 2, Reply::Descriptor(fd))]);
 }

@@ -79,6 +79,7 @@ impl Crew {
             settle: Rc::new(|_| Err(Status::NotPermitted)),
             calls: Arc::default(),
             turn: |_| false,
+            again: Box::new(|_| {}),
         });
         Crew {
             runs: BTreeMap::new(),

@@ -7,6 +7,7 @@ mod circle;
 mod group;
 mod lease;
 mod random;
+mod serve;
 mod talk;
 mod watch;
 mod wire;

@@ -232,6 +232,7 @@ pub(crate) fn description(actor: &Actor, root: &Actor) -> Description {
         cpu_permille_max: None,
         name_prefix: String::new(),
         devices: None,
+        device_process: Pid::from_bits(0),
         handler: actor.role == crate::actor::Role::Handler,
     };
     Description {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::super::clients::FromClient;
 use super::super::programs::Programs;
 use super::super::protocol::{FromNode, Start, ToNode, VERSION};
-use super::super::stills;
+use super::super::{random, stills};
 use super::Host;
 use crate::talk::{Body, Line};
 
@@ -26,6 +26,7 @@ impl Host {
             FromClient::Gone => {
                 self.clients.down.retain(|one| *one != number);
                 let gone = self.clients.connected.remove(&number);
+                self.end_devices(gone.as_ref().and_then(|client| client.devices));
                 for pid in gone.map_or(BTreeSet::new(), |client| client.origin_of) {
                     self.clients.forget_origin(pid);
                     self.tell(Event::OriginGone(pid));
@@ -74,6 +75,9 @@ impl Host {
                 if client.is_some_and(|client| client.origin_of.contains(&pid)) {
                     self.replied(pid, sequence, reply);
                 }
+            }
+            ToNode::ClientReply { client, sequence, reply } => {
+                self.client_replied(number, Pid::from_bits(client), sequence, &reply);
             }
             ToNode::Kill => {
                 let client = self.clients.connected.get(&number);
@@ -187,6 +191,11 @@ impl Host {
         // One that does not talk is a family of its own, if there is something to be kept to.
         let of_family =
             program.talks() || start.devices.is_some() || start.cpu_permille_max.is_some();
+        // Whose devices a process serves has none of its origin's to be sent to.
+        let device_process = match of_family && start.devices.is_none() {
+            true => Some(Pid::new(pid.number(), random().map_err(|error| error.to_string())?)),
+            false => None,
+        };
         let kin = of_family.then(|| Kin {
             root: pid,
             parent: Pid::from_bits(0),
@@ -196,6 +205,7 @@ impl Host {
             cpu_permille_max: start.cpu_permille_max,
             name_prefix: start.name_prefix.clone(),
             devices: start.devices.clone(),
+            device_process: device_process.unwrap_or(Pid::from_bits(0)),
             handler: program.form() == Form::Handler,
         });
         let description = Description {
@@ -229,10 +239,14 @@ impl Host {
                 Body::Handler(Box::new(Handler::spawn(&program, options).map_err(failed)?))
             }
         };
+        if let Some(device_process) = device_process {
+            self.begin_devices(device_process, number)?;
+        }
         self.exchanges.insert(pid, exchange);
         self.clients.origins.insert(pid, number);
         if let Some(client) = self.clients.connected.get_mut(&number) {
             client.root = Some(pid);
+            client.devices = device_process;
             client.origin_of.insert(pid);
         }
         self.tell(Event::Started(description));
@@ -280,6 +294,8 @@ pub(super) struct Clients {
     pub(super) origins: HashMap<Pid, u64>,
     /// Where the last request of such a process came from.
     pub(super) asking: HashMap<Pid, NodeId>,
+    /// The commands whose devices these serve.
+    pub(super) device_origins: HashMap<Pid, u64>,
     /// Wait for the node to be empty.
     pub(super) down: Vec<u64>,
 }
@@ -290,6 +306,8 @@ pub(super) struct Client {
     pub(super) start: Option<Start>,
     /// The process that it has started.
     pub(super) root: Option<Pid>,
+    /// The process that serves its devices.
+    pub(super) devices: Option<Pid>,
     /// All processes that it is the origin of.
     pub(super) origin_of: BTreeSet<Pid>,
     /// What the programs of those are called that its process has spawned.
@@ -299,7 +317,7 @@ pub(super) struct Client {
 impl Client {
     fn new(to: mpsc::UnboundedSender<FromNode>) -> Client {
         let (origin_of, programs) = (BTreeSet::new(), HashMap::new());
-        Client { to, start: None, root: None, origin_of, programs }
+        Client { to, start: None, root: None, devices: None, origin_of, programs }
     }
 }
 
@@ -325,8 +343,9 @@ impl Clients {
         }
     }
 
-    /// Tells the origin of a process that it has ended.
-    pub(super) fn tell_end(&mut self, pid: Pid, end: End) {
+    /// Tells the origin of a process that it has ended. The device process that ends with it, if one does.
+    #[must_use]
+    pub(super) fn tell_end(&mut self, pid: Pid, end: End) -> Option<Pid> {
         let number = self.origins.get(&pid);
         if let Some(client) = number.and_then(|number| self.connected.get_mut(number)) {
             let end = match client.programs.remove(&pid) {
@@ -335,7 +354,11 @@ impl Clients {
             };
             let _ = client.to.send(end);
         }
+        let client = number.and_then(|number| self.connected.get_mut(number));
+        let devices = client.filter(|client| client.root == Some(pid));
+        let devices = devices.and_then(|client| client.devices.take());
         self.forget_origin(pid);
+        devices
     }
 
     /// Tells the origin of a process something for its user.

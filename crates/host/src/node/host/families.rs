@@ -15,7 +15,7 @@ use super::super::programs::Programs;
 use super::super::stills;
 use super::origins::exchange;
 use super::{Host, Input, Inputs};
-use crate::talk::{Birth, Family, Home, Rules, ServedDevices, Share};
+use crate::talk::{Birth, DeviceServer, Family, Home, Rules, ServedDevices, Share};
 
 /// A process that another one has spawned here.
 pub(in crate::node) struct Born {
@@ -58,8 +58,9 @@ impl Host {
             env: env.to_vec(),
             freeze_every: None,
         };
-        let (devices, inputs) = (kin.devices.clone(), self.inputs.clone());
-        let home = Arc::new(NodeHome { root: kin.root, devices, inputs });
+        let Kin { root, devices, device_process, .. } = kin.clone();
+        let inputs = self.inputs.clone();
+        let home = Arc::new(NodeHome { root, devices, device_process, inputs });
         let family = Family::new(kin.root, rules, programs, home);
         self.families.retain(|_, (family, _)| family.strong_count() > 0);
         self.families.insert(kin.root, (Arc::downgrade(&family), description.clone()));
@@ -107,6 +108,8 @@ struct NodeHome {
     root: Pid,
     /// Whoever has this name answers what they ask.
     devices: Option<String>,
+    /// Or the origin; then this process can be sent to. Nobody: 0.
+    device_process: Pid,
     inputs: Inputs,
 }
 
@@ -116,6 +119,14 @@ impl Home for NodeHome {
             return Box::new(ServedDevices::new(name));
         }
         Box::new(LateDevices { pid, inputs: self.inputs.clone(), devices: OnceLock::new() })
+    }
+
+    fn device_server(&self) -> Option<DeviceServer> {
+        let process = || (self.device_process.bits() != 0).then_some(self.device_process);
+        match &self.devices {
+            Some(name) => Some(DeviceServer::Named(name.clone().into_bytes())),
+            None => process().map(DeviceServer::Process),
+        }
     }
 
     fn lacks(&self, program: &str) {

@@ -3,6 +3,7 @@
 mod calls;
 mod code;
 mod commands;
+mod devices;
 mod families;
 mod links;
 mod moves;
@@ -35,6 +36,7 @@ use super::wires::Wires;
 use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert};
 use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
 use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
+use crate::origin::Ask;
 use crate::talk::{Doing, Survey, no_program};
 
 use calls::Calls;
@@ -118,6 +120,8 @@ pub(super) enum Input {
         sequence: u64,
         request: Vec<u8>,
     },
+    /// A device process asks its origin.
+    Devices(Pid, Ask),
     /// A program has come, or has not.
     Came {
         code: [u8; 32],
@@ -307,6 +311,7 @@ impl Host {
             Input::Message { from, message } => self.message(from, *message),
             Input::Core(report) => self.core(report),
             Input::Request { pid, sequence, request } => self.request(pid, sequence, request),
+            Input::Devices(pid, ask) => self.devices_ask(pid, ask),
             Input::Came { code, wasm } => self.came(code, wasm),
             Input::Compiled { code, compiled } => self.compiled(code, compiled),
             Input::Captured(migration, captured) => self.captured(migration, captured),
@@ -401,7 +406,10 @@ impl Host {
                 }
             }
             Action::Adopt { pid, root, program } => self.clients.adopt(pid, root, program),
-            Action::TellOrigin { pid, end } => self.clients.tell_end(pid, end),
+            Action::TellOrigin { pid, end } => {
+                let devices = self.clients.tell_end(pid, end);
+                self.end_devices(devices);
+            }
             Action::Survey { survey, pids } => {
                 let inputs = self.inputs.clone();
                 self.letterbox.survey(Survey::new(pids, move |found| {
