@@ -153,9 +153,7 @@ impl<P> Strays<P> {
             return Some(true);
         }
         match self.gone.get(&pid) {
-            Some((Some(to), at)) if now.since(*at) <= 2 * SEEK_WAIT_MAX => {
-                self.linked.contains(to).then_some(true)
-            }
+            Some((Some(to), at)) if lately(now, *at) => self.linked.contains(to).then_some(true),
             _ => Some(false),
         }
     }
@@ -246,6 +244,9 @@ impl<P> Strays<P> {
             Some((Some(to), _)) if self.linked.contains(to) => {
                 return out.push(Step::SendOn(*to, packet));
             }
+            // It cannot follow. Others say yet that it is with them, for it has come from there: they would send it here
+            // again. It is lost; its kernel says it again.
+            Some((Some(_), at)) if lately(now, *at) => return,
             Some((None, _)) => return out.push(Step::Nobody(packet)),
             _ => {}
         }
@@ -405,4 +406,9 @@ impl<P> Strays<P> {
         self.packets -= packets.len();
         packets
     }
+}
+
+/// Whether one that left then may have been denied, where it has gone, to who is asking yet.
+fn lately(now: Time, left: Time) -> bool {
+    now.since(left) <= 2 * SEEK_WAIT_MAX
 }

@@ -33,7 +33,7 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         | NodeMutation::OutcomeForgotten => &["copies"],
         NodeMutation::DoubtNotAsked => &["copies", "told"],
         // Two copies talk, or one that stands still is missed, before they are counted.
-        NodeMutation::MovesOnUnheard => &["copies", "ends", "truth", "once", "replies"],
+        NodeMutation::MovesOnUnheard => &["copies", "leaks", "ends", "truth", "once", "replies"],
         NodeMutation::GoneIgnored => &["copies", "told", "names", "ends", "origins"],
         NodeMutation::OutcomeKept | NodeMutation::EndNotRepeated => &["tables", "origins"],
         // A link of one that goes on may be what shows it first.

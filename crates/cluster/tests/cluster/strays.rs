@@ -186,5 +186,8 @@ fn who_has_just_left_over_a_link_that_broke_is_not_denied() {
     strays.unlinked(at(0), TWO, nowhere, &mut Vec::new());
     // Seed 1453: where it has gone they had denied it before it came; here they must not after it went.
     assert_eq!(strays.has(at(1), pid()), None);
+    // Seed 2108: nor is it looked for, since where it has come from they say that they have it, and send its packets here.
+    assert!(take(&mut strays, 1).is_empty() && strays.is_empty());
+    assert_eq!(take(&mut strays, 9), [Step::Ask(ONE, pid(), 1)]);
     assert_eq!(strays.has(at(9), pid()), Some(false));
 }
