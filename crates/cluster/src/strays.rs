@@ -146,14 +146,16 @@ impl<P> Strays<P> {
 
     /// What is said to another node that looks for this process: whether to send its packets here. One that has just
     /// left is here yet: where it goes they may have denied having it a moment ago. `None`: so it is, but its packets
-    /// could not follow it just now. Nothing is said.
+    /// could not follow it just now, or would come back to `from`, who asks: it had gone there. Nothing is said.
     #[must_use]
-    pub fn has(&self, now: Time, pid: Pid) -> Option<bool> {
+    pub fn has(&self, now: Time, from: NodeId, pid: Pid) -> Option<bool> {
         if self.still.contains_key(&pid) {
             return Some(true);
         }
         match self.gone.get(&pid) {
-            Some((Some(to), at)) if lately(now, *at) => self.linked.contains(to).then_some(true),
+            Some((Some(to), at)) if lately(now, *at) => {
+                (*to != from && self.linked.contains(to)).then_some(true)
+            }
             _ => Some(false),
         }
     }

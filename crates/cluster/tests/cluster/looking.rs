@@ -18,7 +18,7 @@ impl World {
         let now = self.now;
         let host = self.host(index);
         let running = host.running.contains(&pid).then_some(true);
-        let here = running.or_else(|| host.strays.has(now, pid));
+        let here = running.or_else(|| host.strays.has(now, id(from), pid));
         if let Some(sighting) = host.node.sighting(pid, here) {
             self.send(index, id(from), Message::Sought(Sought { pid, question, sighting }));
         }

@@ -203,7 +203,7 @@ impl World {
             Message::Seek { pid, question } => {
                 let on_core = self.core_of(to, pid).map(|_| true);
                 let strays = &self.cluster().hosts[to].strays;
-                let here = on_core.or_else(|| strays.has(time(now), pid));
+                let here = on_core.or_else(|| strays.has(time(now), id, pid));
                 if let Some(sighting) = self.cluster().hosts[to].node.sighting(pid, here) {
                     let sought = Sought { pid, question, sighting };
                     self.say(to, from, Item::message(Message::Sought(sought)));

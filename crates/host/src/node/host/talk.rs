@@ -22,7 +22,7 @@ impl Host {
     /// Another node asks.
     pub(super) fn sought(&mut self, from: NodeId, pid: Pid, question: u64) {
         let on_core = self.letterbox.has(pid).then_some(true);
-        let here = on_core.or_else(|| self.strays.has(self.now(), pid));
+        let here = on_core.or_else(|| self.strays.has(self.now(), from, pid));
         if let Some(sighting) = self.node.sighting(pid, here) {
             self.send(from, &Message::Sought(Sought { pid, question, sighting }));
         }
