@@ -7,7 +7,6 @@
 //! * Before a core runs a process it shows that it will, and then looks whether a packet has come or
 //!   an idle core wants one of its queue. Who comes later sees what runs, and can end its slice.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +24,7 @@ use super::held::Held;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
 use super::post::Post;
+use super::queue::{BRIEF, Queue};
 use super::table::{Seat, Stand, Table};
 use super::tag::{Tag, Wish};
 use super::ticker::WATCH_NS;
@@ -33,6 +33,7 @@ use crate::talk::Doing;
 
 /// Who could be given away is looked for among so many.
 const COMPARED_MAX: usize = 16;
+const IN_QUEUE: &str = "it was found in the queue";
 /// A group that could be given away is looked for so often at most: all that are ready are looked at.
 const PART_AFTER: Duration = Duration::from_millis(20);
 
@@ -41,8 +42,8 @@ pub(super) struct Core {
     pub(super) board: Arc<Board>,
     pub(super) number: usize,
     pub(super) table: Table,
-    /// Seats of those that are ready; the next one first.
-    pub(super) queue: VecDeque<usize>,
+    /// Seats of those that are ready.
+    pub(super) queue: Queue,
     /// Ready, too, and not in it.
     pub(super) held: Held,
     /// The seat of what runs: the innermost, if it runs nested.
@@ -50,6 +51,8 @@ pub(super) struct Core {
     pub(super) nested: Nested,
     /// An idle core asked for a process.
     asked: bool,
+    /// It has looked into the inbox again, with a process about to run.
+    looked: bool,
     /// When it was last looked for a group to give away.
     parted_at: Option<Instant>,
     pub(super) closing: bool,
@@ -119,11 +122,12 @@ impl Core {
             board,
             number,
             table: Table::default(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             held: Held::default(),
             running: None,
             nested: Nested::default(),
             asked: false,
+            looked: false,
             parted_at: None,
             closing: false,
         }
@@ -141,15 +145,17 @@ impl Core {
         }
         if self.board.idle.any() {
             let spare = self.spare();
-            if let Some((at, core)) = spare.and_then(|at| Some((at, self.board.idle.claim()?))) {
-                return Next::Give(core, self.give(at, core));
+            let given = spare.and_then(|seat| Some((seat, self.board.idle.claim()?)));
+            if let Some((seat, core)) = given {
+                return Next::Give(core, self.give(seat, core).expect(IN_QUEUE));
             }
             if spare.is_none() && self.may_part(watch) {
                 return Next::Part;
             }
         }
-        if let Some(core) = self.queue.front().and_then(|seat| self.longs_for(*seat)) {
-            return Next::Give(core, self.give(0, core));
+        let far = self.queue.front().and_then(|seat| Some((seat, self.longs_for(seat)?)));
+        if let Some((seat, core)) = far {
+            return Next::Give(core, self.give(seat, core).expect(IN_QUEUE));
         }
         // Who has others to give away sees who is idle without being asked.
         if mem::take(&mut self.asked) && self.queue.len() == 1 {
@@ -157,12 +163,16 @@ impl Core {
         }
         let (now_ns, cpu) = (self.board.time_ns(watch.at()), watch.cpu());
         self.keep_shares(now_ns);
-        let Some(&seat) = self.queue.front() else { return Next::Wait };
+        let Some(seat) = self.queue.front() else { return Next::Wait };
         self.post().show_running(seat, now_ns, cpu);
-        if self.post().inbox.len() > 0 || (self.board.idle.any() && self.spare().is_some()) {
+        let waits = self.post().inbox.len() > 0;
+        let looks = waits || (self.board.idle.any() && self.spare().is_some());
+        // Once: packets that make more of their kind are not to keep everybody from the core.
+        if looks && !mem::replace(&mut self.looked, true) {
             self.post().show_nothing();
             return Next::Receive;
         }
+        self.looked = false;
         self.queue.pop_front();
         self.show_ready();
         if let Some(deadline_ns) = self.post().deadline_ns() {
@@ -170,7 +180,7 @@ impl Core {
             self.board.ticker.look_at(deadline_ns);
         }
         self.show_share(seat, now_ns);
-        if !self.queue.is_empty() {
+        if waits || !self.queue.is_empty() {
             self.board.ticker.look_at(now_ns + SLICE.as_nanos() as u64);
         }
         if self.post().is_wired() {
@@ -197,8 +207,8 @@ impl Core {
             return None;
         }
         let is_spare = |seat: &Seat| seat.tag.wish() == Wish::None && !seat.habits.is_bound();
-        let queue = self.queue.iter().take(COMPARED_MAX);
-        queue.map(|seat| self.table.get(*seat)).position(is_spare)
+        let mut queue = self.queue.iter().take(COMPARED_MAX);
+        queue.find(|seat| is_spare(self.table.get(*seat)))
     }
 
     /// On which other core a process would rather be.
@@ -226,7 +236,7 @@ impl Core {
 
     /// Those that are ready, and nobody wants anything of.
     pub(super) fn ready(&self) -> Vec<(Pid, Habits)> {
-        let seats = self.queue.iter().map(|seat| self.table.get(*seat));
+        let seats = self.queue.iter().map(|seat| self.table.get(seat));
         let free = seats.filter(|seat| seat.tag.wish() == Wish::None);
         free.map(|seat| (seat.tag.pid(), seat.habits)).collect()
     }
@@ -236,13 +246,15 @@ impl Core {
     pub(super) fn part_with(&mut self, pid: Pid, core: usize) -> Option<Parcel> {
         let seat = self.table.seat_of(pid)?;
         self.wake_seat(seat);
-        let at = self.queue.iter().position(|queued| *queued == seat)?;
         let habits = self.table.get(seat).habits;
-        Some(Parcel { habits, ..self.give(at, core) })
+        Some(Parcel { habits, ..self.give(seat, core)? })
     }
 
-    fn give(&mut self, at: usize, core: usize) -> Parcel {
-        let seat = self.queue.remove(at).expect("found by its place");
+    /// One of the queue goes to that core. `None`: it is not in the queue.
+    fn give(&mut self, seat: usize, core: usize) -> Option<Parcel> {
+        if !self.queue.remove(seat) {
+            return None;
+        }
         self.show_ready();
         let Seat { tag, control, stand, mut habits, .. } = self.remove(seat);
         habits.moves(self.number, core);
@@ -250,7 +262,7 @@ impl Core {
             unreachable!("a process in the queue is ready")
         };
         tag.move_to(core);
-        Parcel { tag, control, execution, talking: None, habits }
+        Some(Parcel { tag, control, execution, talking: None, habits })
     }
 
     /// A slice is over, with so many calls that stayed here: the process is ready again, waits, or leaves.
@@ -266,6 +278,7 @@ impl Core {
         self.post().show_nothing();
         let process = self.table.get_mut(seat);
         process.since_ns = began_ns;
+        process.brief = used < BRIEF;
         process.tag.end_slice(used);
         process.habits.note_slice(used, near);
         self.stand_again(seat, execution, polled)
@@ -333,7 +346,7 @@ impl Core {
     /// Takes one out of its seat that could run, but whose turn comes late.
     pub(super) fn next_late(&mut self) -> Option<Nap> {
         let seat = self.table.next_late()?;
-        (self.queue.front() != Some(&seat)).then(|| self.begin_nap(seat))
+        (self.queue.front() != Some(seat)).then(|| self.begin_nap(seat))
     }
 
     fn begin_nap(&mut self, seat: usize) -> Nap {
@@ -378,7 +391,7 @@ impl Core {
     /// It is not in the queue any more, nor held.
     fn strike(&mut self, seat: usize) {
         self.release(seat);
-        self.queue.retain(|queued| *queued != seat);
+        self.queue.remove(seat);
         self.show_ready();
     }
 
@@ -444,20 +457,23 @@ impl Core {
         let Parcel { tag, control, execution, talking: _, habits } = parcel;
         let entry = (tag.pid(), control.clone());
         let stand = Stand::Waiting(execution);
-        let seat =
-            self.table.insert(Seat { tag, control, stand, since_ns: 0, restless: false, habits });
+        let seat = self.table.insert(Seat {
+            tag,
+            control,
+            stand,
+            since_ns: 0,
+            restless: false,
+            brief: true,
+            habits,
+        });
         self.post().show_control(seat, Some(entry));
         self.make_ready(seat);
     }
 
     /// A process gets the next turn.
     fn hurry(&mut self, seat: usize) {
-        if !self.wake_seat(seat)
-            && !self.release(seat)
-            && let Some(at) = self.queue.iter().position(|queued| *queued == seat)
-        {
-            self.queue.remove(at);
-            self.queue.push_front(seat);
+        if !self.wake_seat(seat) && !self.release(seat) && self.queue.remove(seat) {
+            self.queue.push_first(seat);
         }
     }
 
@@ -478,7 +494,7 @@ impl Core {
     fn wake_seat(&mut self, seat: usize) -> bool {
         match &mut self.table.get_mut(seat).stand {
             Stand::Waiting(_) => {
-                self.make_ready(seat);
+                self.make_ready_as(seat, true);
                 return true;
             }
             Stand::Ready(_) => {}
@@ -487,16 +503,23 @@ impl Core {
         false
     }
 
-    /// Puts a process that waits into the queue: in front if it is to be frozen or killed.
+    /// Puts a process that waits into the queue, behind all others.
     pub(super) fn make_ready(&mut self, seat: usize) {
+        self.make_ready_as(seat, false);
+    }
+
+    /// Puts a process that waits into the queue: in front if it is to be frozen or killed. `came`: what it waited for has
+    /// come.
+    fn make_ready_as(&mut self, seat: usize, came: bool) {
         let process = self.table.get_mut(seat);
         let stand = mem::replace(&mut process.stand, Stand::Running { woken: false });
         let Stand::Waiting(execution) = stand else { unreachable!("the caller has just looked") };
         process.stand = Stand::Ready(execution);
         process.tag.set_runnable(true);
         match process.tag.wish() {
+            Wish::None if came && process.brief => self.queue.push_ahead(seat),
             Wish::None => self.queue.push_back(seat),
-            Wish::Freeze | Wish::Kill => self.queue.push_front(seat),
+            Wish::Freeze | Wish::Kill => self.queue.push_first(seat),
         }
         self.show_ready();
     }

@@ -35,13 +35,13 @@ impl Core {
             }
             changed = true;
         }
-        while let Some(&seat) = self.queue.front() {
+        while let Some(seat) = self.queue.front() {
             let tag = &self.table.get(seat).tag;
             // Who is to end or to be frozen does not need much.
             let share = tag.share().filter(|_| tag.wish() == Wish::None);
             let Some(until_ns) = share.and_then(|share| share.left(now_ns).err()) else { break };
             tag.set_runnable(false);
-            self.queue.pop_front();
+            self.queue.remove(seat);
             self.held.seats.push(seat);
             self.held.until_ns = Some(self.held.until_ns.unwrap_or(u64::MAX).min(until_ns));
             changed = true;
@@ -71,7 +71,7 @@ impl Core {
         let Some(at) = self.held.seats.iter().position(|held| *held == seat) else { return false };
         self.held.seats.remove(at);
         self.table.get(seat).tag.set_runnable(true);
-        self.queue.push_front(seat);
+        self.queue.push_first(seat);
         self.show_ready();
         true
     }

@@ -50,6 +50,7 @@ mod outside;
 mod packet;
 mod parting;
 mod post;
+mod queue;
 mod registry;
 mod sleep;
 mod table;

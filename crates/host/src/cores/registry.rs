@@ -61,7 +61,7 @@ impl Registry {
     /// It cannot; nothing is changed.
     pub(super) fn enter(&self, tag: &Arc<Tag>, control: Control) -> Result<(), Refusal> {
         let mut processes = self.lock();
-        if processes.get(tag.pid()).is_some() {
+        if processes.get(tag.pid()).is_some() || processes.devices.contains_key(&tag.pid()) {
             return Err(Refusal::Duplicate);
         }
         if processes.awake.len() + processes.asleep.len() >= PROCESSES_MAX {

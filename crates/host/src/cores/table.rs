@@ -34,6 +34,8 @@ pub(super) struct Seat {
     pub(super) since_ns: u64,
     /// It cannot sleep.
     pub(super) restless: bool,
+    /// Its last slice was short.
+    pub(super) brief: bool,
     pub(super) habits: Habits,
 }
 

@@ -45,7 +45,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
         deadlock: Box::new(move |circle| deadlock.deadlock(circle)),
         calls: Arc::clone(&board.post(number).calls),
         turn: here::turn,
-        again: Box::new(move |pid| {
+        again: Rc::new(move |pid| {
             again.send(number, Packet::Devices(Box::new(DeviceWord::Retry(pid))));
         }),
     });
