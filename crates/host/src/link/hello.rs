@@ -229,11 +229,11 @@ mod tests {
         };
         check(b"", "did not say hello");
         check(b"GET / HTTP/1.1\r\n", "did not say hello");
-        check(b"PERILINK\x03\x01", "version 259 of the link protocol, this one 3");
+        check(b"PERILINK\x03\x01", "version 259 of the link protocol, this one 4");
         check(&good[..HEAD_BYTES], "malformed");
         check(&[good.as_slice(), b"more"].concat(), "malformed");
         // A length that is not there.
-        check(b"PERILINK\x03\0\x01\xff\xff\xff\xff\x0f", "malformed");
+        check(b"PERILINK\x04\0\x01\xff\xff\xff\xff\x0f", "malformed");
         for length in 0..good.len() {
             Hello::decode(&good[..length]).expect_err("cut");
         }

@@ -201,8 +201,8 @@ async fn a_hello_is_checked() {
     check(&framed(9, b""), "kind 9").await;
     check(&framed(0, b"message"), "did not say hello").await;
     check(&framed(2, b"HELO localhost"), "did not say hello").await;
-    check(&framed(2, b"PERILINK\x09\0"), "version 9 of the link protocol, this one 3").await;
-    check(&framed(2, b"PERILINK\x03\0garbage"), "malformed hello").await;
+    check(&framed(2, b"PERILINK\x09\0"), "version 9 of the link protocol, this one 4").await;
+    check(&framed(2, b"PERILINK\x04\0garbage"), "malformed hello").await;
 }
 
 #[tokio::test]

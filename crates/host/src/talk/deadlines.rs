@@ -114,7 +114,7 @@ mod tests {
             settle: Rc::new(|_| Ok(())),
             calls: Arc::default(),
             turn: |_| false,
-            again: Box::new(|_| {}),
+            again: Rc::new(|_| {}),
         });
         let before = Instant::now();
         adopt(Pid::new(1, 2), None);

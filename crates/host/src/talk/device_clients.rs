@@ -17,6 +17,8 @@ use super::devices::shortened;
 /// Clients of a device process (`Errno::NFile`), each with descriptors of its own at the origin. So many requests may be
 /// under way.
 pub const DEVICE_CLIENTS_MAX: usize = 4_096;
+/// Requests of a client that may be on their way to the origin although others have taken their place (`Errno::Again`).
+const OVERTAKING_MAX: u32 = 16;
 /// What a request has before it: its number.
 const SEQUENCE_BYTES: usize = 8;
 
@@ -34,6 +36,8 @@ struct Client {
     sequence: u64,
     /// To whom the reply goes.
     waits: Option<Envelope>,
+    /// Requests that took another one's place since the origin answered last.
+    overtaking: u32,
 }
 
 /// A request to be brought to the origin.
@@ -71,9 +75,15 @@ impl Clients {
             }
             let name = draw().ok_or(Errno::Io)?;
             self.names.insert(name, envelope.from);
-            self.of.insert(envelope.from, Client { name, sequence: 0, waits: None });
+            self.of.insert(envelope.from, Client { name, sequence: 0, waits: None, overtaking: 0 });
         }
         let client = self.of.get_mut(&envelope.from).ok_or(Errno::Io)?;
+        if client.waits.is_some() {
+            if client.overtaking >= OVERTAKING_MAX {
+                return Err(Errno::Again);
+            }
+            client.overtaking += 1;
+        }
         client.sequence += 1;
         let before = client.waits.replace(envelope);
         let (name, sequence) = (client.name, client.sequence);
@@ -83,14 +93,18 @@ impl Clients {
     /// The origin has answered: to whom that goes. `None`: nobody waits for it any more.
     pub(super) fn answered(&mut self, name: Pid, sequence: u64) -> Option<Envelope> {
         let client = self.of.get_mut(self.names.get(&name)?)?;
-        if client.sequence == sequence { client.waits.take() } else { None }
+        if client.sequence != sequence {
+            return None;
+        }
+        client.overtaking = 0;
+        client.waits.take()
     }
 
-    /// A client has ended: what the origin calls it.
-    pub(super) fn remove(&mut self, pid: Pid) -> Option<Pid> {
-        let Client { name, .. } = self.of.remove(&pid)?;
+    /// A client has ended, or is lost: what the origin calls it, and what of it waits for a reply.
+    pub(super) fn remove(&mut self, pid: Pid) -> Option<(Pid, Option<Envelope>)> {
+        let Client { name, waits, .. } = self.of.remove(&pid)?;
         self.names.remove(&name);
-        Some(name)
+        Some((name, waits))
     }
 
     /// What the origin calls them.
@@ -130,7 +144,15 @@ mod tests {
         assert_eq!(clients.answered(Pid::new(1, 1), 2), None);
         assert_eq!(clients.answered(name, 2), Some(envelope(1, 2)));
         assert_eq!(clients.answered(name, 2), None);
-        assert_eq!(clients.remove(Pid::new(1, 1)), Some(name));
+        // What floods is stopped until an answer comes.
+        for transaction in 0..=u64::from(OVERTAKING_MAX) {
+            assert!(take(&mut clients, transaction).is_some());
+        }
+        assert!(take(&mut clients, 99).is_none());
+        let last = u64::from(OVERTAKING_MAX) + 3;
+        assert_eq!(clients.answered(name, last), Some(envelope(1, u64::from(OVERTAKING_MAX))));
+        assert!(take(&mut clients, 100).is_some());
+        assert_eq!(clients.remove(Pid::new(1, 1)), Some((name, Some(envelope(1, 100)))));
         assert_eq!((clients.remove(Pid::new(1, 1)), clients.names()), (None, Vec::new()));
     }
 

@@ -9,6 +9,7 @@
 //!   waiting.
 //! * Nothing of the thread is borrowed while the origin is asked.
 
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -126,7 +127,9 @@ impl Receiver {
             }
         }
         drop(state);
-        let _ = with(|talk| (talk.surroundings.again)(self.pid));
+        if let Some(again) = with(|talk| Rc::clone(&talk.surroundings.again)) {
+            again(self.pid);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -137,8 +140,8 @@ impl Receiver {
 /// Called by the kernel's thread, outside of its borrow.
 impl Wake for Receiver {
     fn wake(self: Arc<Self>) {
+        // Whoever wakes delivers what comes of it: from here it would wake the next one, and that one the next.
         self.hear();
-        deliver();
     }
 }
 
@@ -177,8 +180,11 @@ impl State {
     }
 
     fn release(&mut self, pid: Pid, client: Pid) {
-        if let Some(name) = self.clients.remove(client) {
-            self.ask(pid, Ask::Release(name));
+        let Some((name, waits)) = self.clients.remove(client) else { return };
+        self.ask(pid, Ask::Release(name));
+        if let Some(envelope) = waits {
+            // It may only have been out of reach for long.
+            reply(pid, &envelope, &Reply::Failed(Errno::Canceled));
         }
     }
 

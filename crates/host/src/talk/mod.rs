@@ -85,7 +85,7 @@ pub struct Surroundings {
     pub turn: fn(Pid) -> bool,
     /// Brings [`DeviceWord::Retry`] about for this device process, on this thread, when others have had their turn. Must not
     /// call back.
-    pub again: Box<dyn Fn(Pid)>,
+    pub again: Rc<dyn Fn(Pid)>,
 }
 
 /// A thread's kernel, and what belongs to its processes.

@@ -66,10 +66,12 @@ pub(super) fn take(turn: &Turn, memory: &mut [u8]) -> Option<Answer> {
             break after;
         }
     };
+    let wakes = waker.is_some();
     if let Some(waker) = waker {
         waker.wake();
     }
-    if !quiet {
+    // Who has no program does its work within the wake.
+    if !quiet || wakes {
         deliver();
     }
     answer

@@ -172,6 +172,9 @@ impl Host {
 
     pub(super) fn try_start(&mut self, number: u64, start: Start) -> Result<(), String> {
         let (pid, code) = (start.pid(), Host::code_of(&start));
+        if self.clients.connected.get(&number).is_some_and(|client| client.root.is_some()) {
+            return Err("a connection starts one program".to_owned());
+        }
         self.node.may_start(pid)?;
         let program = self.programs.get(code).ok_or("its program is not here any more")?;
         if start.programs.len() > FAMILY_PROGRAMS_MAX {
