@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::etiquette::{DONE, GIVE, HOME_BIT, RISE_BIT, TAKE};
 use crate::services::{HallClient, Place, Record, TableClient};
 
-/// Meals between two looks at whether the table wants something.
-const MEALS_A_LOOK: u64 = 16;
+/// Between two looks at whether the table wants something. Where a hundred thousand dine that is less than from one meal to
+/// the next.
+const LOOK_EVERY: Duration = Duration::from_micros(200);
 
 /// What a philosopher is told when it comes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -29,6 +30,7 @@ struct Philosopher {
     record: Record,
     /// The end of the last meal.
     full_at: Instant,
+    looked_at: Instant,
     /// What has been notified and not been followed.
     bits: u64,
 }
@@ -39,7 +41,8 @@ pub(crate) fn philosopher(invitation: Invitation) {
     // If something goes wrong here, the dinner is over.
     link(table.pid).expect("the table");
     let record = Record { meals: 0, longest_wait_ns: 0 };
-    let mut me = Philosopher { record, full_at: Instant::now(), bits: 0 };
+    let now = Instant::now();
+    let mut me = Philosopher { record, full_at: now, looked_at: now, bits: 0 };
     // The waiter hands it on to the table.
     let mut place = insist(|| TableClient::new(waiter).sit(section, true));
     me.full_at = Instant::now();
@@ -66,7 +69,7 @@ impl Philosopher {
             self.eat();
             ask(place.second, GIVE);
             ask(place.first, GIVE);
-            if self.record.meals.is_multiple_of(MEALS_A_LOOK) {
+            if self.full_at.duration_since(self.looked_at) >= LOOK_EVERY {
                 self.look();
             }
             if self.bits & (RISE_BIT | HOME_BIT) != 0 || self.record.meals == meals_max {
@@ -86,6 +89,7 @@ impl Philosopher {
     }
 
     fn look(&mut self) {
+        self.looked_at = self.full_at;
         if let Ok(Received::Notification(bits)) = receive_timeout(Duration::ZERO, &mut []) {
             self.bits |= bits;
         }

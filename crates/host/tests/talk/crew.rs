@@ -79,7 +79,7 @@ impl Crew {
             settle: Rc::new(|_| Err(Status::NotPermitted)),
             calls: Arc::default(),
             turn: |_| false,
-            again: Box::new(|_| {}),
+            again: Rc::new(|_| {}),
         });
         Crew {
             runs: BTreeMap::new(),
