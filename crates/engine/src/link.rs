@@ -90,7 +90,7 @@ fn system_call(
     let ty = signature(linker.engine(), function);
     let (module, name) = (wasi::MODULE, function.name);
     match form {
-        // What programs call often has typed parameters: checking values, one by one, took as long as the call.
+        // What programs call often has typed parameters: to check values one by one was a sixth of a clock reading.
         Form::Program => match function.parameters {
             [] => linker.func_wrap_async(module, name, move |caller, (): ()| {
                 typed_call(caller, function, import, [])

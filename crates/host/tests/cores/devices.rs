@@ -11,7 +11,7 @@ use peripatos_abi::device::{Devices, Reply, Request, decode_reply, encode_reply,
 use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
 use peripatos_abi::{ClockId, Errno, Fd, FdFlags, LookupFlags, OpenFlags, Pid, Rights};
 use peripatos_engine::{CodeKind, Limits, LoadOptions, Process, ProcessOptions, Runtime, Settings};
-use peripatos_host::cores::ProcessEnd;
+use peripatos_host::cores::{ProcessEnd, Refusal};
 use peripatos_host::origin::{Ask, Origin, Preopen, Streams};
 use peripatos_host::talk::{Birth, DeviceProcess, DeviceServer, Family, Home, Line, Member, Rules};
 
@@ -372,6 +372,26 @@ fn nobody_else_ends_it() {
     assert!(office.node.cores.freeze(DEVICES).is_err() && office.node.cores.kill(DEVICES).is_err());
     letterbox.end_devices(DEVICES);
     assert!(!letterbox.has(DEVICES));
+}
+
+#[test]
+fn nobody_takes_its_pid() {
+    let office = Office::new(1, None);
+    let wasm = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
+    let options = LoadOptions { kind: CodeKind::Hot };
+    let code = office.runtime.load(wasm.unwrap().into(), options).unwrap();
+    let options = ProcessOptions {
+        pid: DEVICES,
+        args: Vec::new(),
+        env: Vec::new(),
+        devices: Box::new(Origin::new()),
+        limits: Limits::default(),
+        freeze_every: None,
+    };
+    let taker = Process::spawn(&code, options).unwrap();
+    let refused = office.node.cores.run(taker).expect_err("it is taken");
+    assert!(matches!(refused.refusal, Refusal::Duplicate), "{refused:?}");
+    assert!(office.node.cores.letterbox().has(DEVICES));
 }
 
 #[test]
