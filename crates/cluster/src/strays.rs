@@ -144,15 +144,17 @@ impl<P> Strays<P> {
         self.still.entry(pid).or_default();
     }
 
-    /// What is said to another node that looks for this process: whether to send its packets here. One that has just
-    /// left is here yet: where it goes they may have denied having it a moment ago. `None`: so it is, but its packets
-    /// could not follow it just now, or would come back to `from`, who asks: it had gone there. Nothing is said.
+    /// What is said to another node that looks for this process: whether to send its packets here. One that has ended here
+    /// is here: it may have answered before, and that is known here only. One that has just left is here yet: where it
+    /// goes they may have denied having it a moment ago. `None`: so it is, but its packets could not follow it just now, or
+    /// would come back to `from`, who asks: it had gone there. Nothing is said.
     #[must_use]
     pub fn has(&self, now: Time, from: NodeId, pid: Pid) -> Option<bool> {
         if self.still.contains_key(&pid) {
             return Some(true);
         }
         match self.gone.get(&pid) {
+            Some((None, _)) => Some(true),
             Some((Some(to), at)) if lately(now, *at) => {
                 (*to != from && self.linked.contains(to)).then_some(true)
             }

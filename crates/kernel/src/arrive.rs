@@ -166,13 +166,16 @@ impl Kernel {
 
     /// It is for one that has ended here.
     fn has_ended(&mut self, packet: Packet, reason: u64) {
+        if self.answers_again(&packet) {
+            return;
+        }
         let Packet { source, from, to, .. } = packet;
         if let Body::Got(Concern::Send { transaction, hop }) = packet.body {
             return self.no_longer(source, to, from, (transaction, hop));
         }
         let body = match packet.concern() {
             Some(Concern::Send { transaction, hop }) => {
-                let answer = Answer::Failed(Status::NoProcess);
+                let answer = Answer::Failed(without_answer(&packet));
                 Body::Reply { transaction, hop, answer }
             }
             Some(Concern::Watch { .. }) => Body::Ended { reason },
@@ -181,28 +184,75 @@ impl Kernel {
         self.post(Some(source), to, from, body);
     }
 
-    /// Nobody has the pid that this packet is for: whoever waits for an answer is told.
-    pub fn nobody(&mut self, packet: Packet) {
+    /// Nobody has the pid that this packet is for. Whoever waits for an answer is told; be it what the process had answered
+    /// before it ended, for that is kept where it ended. So all kernels of a node are asked, one after the other, that of
+    /// the packet's source, if it is here, as the last. Given back: this one is not the last, and knows nothing of it.
+    pub fn nobody(&mut self, packet: Packet, is_last: bool) -> Option<Packet> {
         let Packet { source, from, to, .. } = packet;
-        if source == self.place {
+        let ended = self.ends.get(to).copied();
+        let answered = self.kept_answer(&packet).is_some();
+        if !is_last && !answered && ended.is_none() {
+            return Some(packet);
+        }
+        let reason = ended.unwrap_or(EndReason::NoProcess.to_bits());
+        if source == self.place && !answered {
             // It may have been from here, and about one that has moved on since.
             match (packet.concern(), self.table.find(from)) {
-                (Some(Concern::Errand { number }), _) => return self.errand_done(number),
+                (Some(Concern::Errand { number }), _) => {
+                    self.errand_done(number);
+                    return None;
+                }
                 (Some(Concern::Send { transaction, hop }), Some(slot)) => {
-                    let sender = self.table.get(slot);
-                    if sender.is_some_and(|sender| sender.is_away((transaction, hop))) {
-                        self.fail(from, transaction, to, Status::NoProcess);
+                    if let Some(sender) = self.table.get(slot)
+                        && sender.is_away((transaction, hop))
+                    {
+                        // Whoever had it may be lost with his node.
+                        let lost = ended.is_none() && sender.out.claim.tries > 1;
+                        let status =
+                            if lost { Status::Unreachable } else { without_answer(&packet) };
+                        self.fail(from, transaction, to, status);
                     }
-                    return;
+                    return None;
                 }
                 (Some(Concern::Watch { .. }), Some(slot)) => {
-                    return self.end_came(slot, to, EndReason::NoProcess.to_bits());
+                    self.end_came(slot, to, reason);
+                    return None;
                 }
-                (None, _) if !matches!(packet.body, Body::Got(_)) => return,
+                (None, _) if !matches!(packet.body, Body::Got(_)) => return None,
                 _ => {}
             }
         }
-        self.has_ended(packet, EndReason::NoProcess.to_bits());
+        self.has_ended(packet, reason);
+        None
+    }
+
+    /// What one that has ended had answered to the send that this packet is about.
+    fn kept_answer(&self, packet: &Packet) -> Option<&Answer> {
+        let Some(Concern::Send { transaction, hop }) = packet.concern() else { return None };
+        let alien = self.aliens.get((packet.from, packet.to))?;
+        match &alien.stage {
+            _ if self.does_wrong(Mutation::AnswersEndToo) => None,
+            Stage::Answered(answer) if alien.send == (transaction, hop) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Says it again. `false`: there is nothing to say.
+    fn answers_again(&mut self, packet: &Packet) -> bool {
+        let Some(answer) = self.kept_answer(packet).cloned() else { return false };
+        let Packet { source, from, to, moved, .. } = *packet;
+        let Some(Concern::Send { transaction, hop }) = packet.concern() else { return false };
+        let send = (transaction, hop);
+        match self.table.find(from) {
+            None => self.came_again(source, moved, from, to, send),
+            // It has come here meanwhile.
+            Some(slot) if self.table.get(slot).is_some_and(|sender| sender.is_away(send)) => {
+                self.aliens.close((from, to));
+                self.answer_sender(slot, answer);
+            }
+            Some(_) => {}
+        }
+        true
     }
 
     /// Whether this send, or a later one, has come before.
@@ -309,4 +359,10 @@ impl Kernel {
         }
         true
     }
+}
+
+/// What a send has come to whose receiver is no more, and of whose answer nothing is known: if the receiver had the message,
+/// it may have done what it was to do.
+fn without_answer(packet: &Packet) -> Status {
+    if matches!(packet.body, Body::Ask { .. }) { Status::Unreachable } else { Status::NoProcess }
 }

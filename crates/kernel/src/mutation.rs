@@ -16,6 +16,8 @@ pub enum Mutation {
     NoResend,
     /// An answer that was lost is not given again.
     NoAnswerKept,
+    /// What a process has answered is forgotten when it ends.
+    AnswersEndToo,
     /// A process ends, and nobody is told.
     NobodyTold,
     /// What is over is remembered for ever.
@@ -45,11 +47,12 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 16] = [
+    pub const ALL: [Mutation; 17] = [
         Mutation::NoDuplicateFilter,
         Mutation::NoForwarder,
         Mutation::NoResend,
         Mutation::NoAnswerKept,
+        Mutation::AnswersEndToo,
         Mutation::NobodyTold,
         Mutation::NothingForgotten,
         Mutation::NoAcknowledgement,

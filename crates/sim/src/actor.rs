@@ -80,6 +80,8 @@ pub struct End {
     pub at: u64,
     /// With what reason; `None`: its node has crashed.
     pub reason: Option<u64>,
+    /// At which kernel.
+    pub kernel: Option<usize>,
 }
 
 /// See the module.

@@ -270,11 +270,10 @@ impl World {
 
     /// A process ends.
     pub(crate) fn end(&mut self, id: Id, reason: u64) {
-        let Some((kernel, slot, actor)) = self.parts(id) else { return };
+        let Some((kernel, slot, _)) = self.parts(id) else { return };
         kernel.remove(slot, reason);
-        let at = actor.place.take().map(|(at, _)| at);
         self.gone(id, Some(reason));
-        if let Some(at) = at {
+        if let Some(at) = self.actors[id].end.and_then(|end| end.kernel) {
             self.ended_at(self.node_of[at], id);
         }
     }

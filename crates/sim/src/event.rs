@@ -55,8 +55,8 @@ pub(crate) enum Event {
     Freeze(usize, Incarnation, Pid),
     /// A core of it is to end one.
     Kill(usize, Incarnation, Pid),
-    /// A kernel hears that nobody has the process that a packet is for.
-    Nobody(usize, Box<Packet>),
+    /// A kernel hears that nobody has the process that a packet is for, of which so many kernels of its node know nothing.
+    Nobody(usize, Box<Packet>, usize),
     /// A node hears that an OS process of another one has ended.
     Gone(usize, usize, Incarnation),
     /// A node starts again.

@@ -53,6 +53,7 @@ impl World {
         let now = self.now;
         self.trace.note(now, &[13, node as u64], || format!("node {node} crashes"));
         self.nodes[node].alive = false;
+        self.ledger.crashes.push((node, now));
         if self.ledger.trouble != Some(u64::MAX) {
             self.ledger.trouble = Some(now);
         }

@@ -53,6 +53,8 @@ pub struct Ledger {
     pub origins: BTreeSet<Id>,
     /// When nodes have last not reached each other.
     pub trouble: Option<u64>,
+    /// Which nodes have crashed, and when.
+    pub crashes: Vec<(usize, u64)>,
     /// When somebody has last ended or been told that a send has failed: circles may have been broken.
     pub broken: u64,
 }

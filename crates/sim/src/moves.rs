@@ -94,11 +94,11 @@ impl World {
     pub(crate) fn gone(&mut self, id: Id, reason: Option<u64>) {
         let now = self.now;
         self.trace.note(now, &[11, id as u64], || format!("p{id} has ended: {reason:?}"));
-        self.actors[id].end = Some(crate::actor::End { at: now, reason });
-        self.actors[id].place = None;
+        let kernel = self.actors[id].place.take().map(|(kernel, _)| kernel);
+        self.actors[id].end = Some(crate::actor::End { at: now, reason, kernel });
         self.actors[id].parked = false;
         self.ledger.broken = now;
         let lag = self.random.within(0..self.config.directory_lag.min(5 * SECOND) + 1);
-        self.events.plan(self.now + lag, Event::Learn(id, None, now + 1));
+        self.events.plan(self.now + lag, Event::Learn(id, kernel, now + 1));
     }
 }

@@ -42,19 +42,20 @@ impl World {
         {
             return self.carry(kernel, at, packet);
         }
-        match self.directory[id].0 {
-            // That one knows where it went, if not too long ago.
-            Some(at) if at != kernel => self.carry(kernel, at, packet),
-            None if self.actors[id].end.is_some_and(|end| end.reason.is_some()) => {
-                self.nobody(kernel, packet);
-            }
+        let known = self.directory[id].0;
+        let end = self.actors[id].end.filter(|end| end.reason.is_some());
+        let has_ended = end.is_some_and(|end| end.kernel == known);
+        match known {
+            // That one knows where it went, if not too long ago, and what it had answered.
+            Some(at) if at != kernel && self.is_alive(at) => self.carry(kernel, at, packet),
+            _ if has_ended => self.nobody(kernel, packet),
             // It does not know better: if it matters, it will come again.
             _ => {}
         }
     }
 
-    pub(crate) fn nobody(&mut self, kernel: usize, packet: Packet) {
-        self.kernels[kernel].nobody(packet);
+    fn nobody(&mut self, kernel: usize, packet: Packet) {
+        self.kernels[kernel].nobody(packet, true);
         self.touched.push(kernel);
     }
 

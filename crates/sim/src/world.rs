@@ -252,7 +252,9 @@ impl World {
             Event::HostTick(node) => self.host_tick(node),
             Event::Freeze(node, of, pid) if self.is(node, of) => self.freeze(node, pid),
             Event::Kill(node, of, pid) if self.is(node, of) => self.kill(node, pid),
-            Event::Nobody(kernel, packet) if self.is_alive(kernel) => self.nobody(kernel, *packet),
+            Event::Nobody(kernel, packet, asked) if self.is_alive(kernel) => {
+                self.hears_nobody(kernel, *packet, asked);
+            }
             Event::Gone(at, node, of) => self.told_gone(at, node, of),
             Event::Restart(node) => self.restart(node),
             Event::Cut(one, other) => self.cut(one, other),

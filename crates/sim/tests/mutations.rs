@@ -11,6 +11,7 @@ fn found_by(mutation: Mutation) -> &'static [&'static str] {
     match mutation {
         Mutation::NoDuplicateFilter | Mutation::NoHops => &["once", "lost", "truth", "replies"],
         Mutation::NoForwarder | Mutation::NoResend | Mutation::NoAnswerKept => &["truth", "ends"],
+        Mutation::AnswersEndToo => &["truth"],
         Mutation::NobodyTold | Mutation::NoGivingUp => &["told", "ends"],
         Mutation::NothingForgotten => &["leaks"],
         Mutation::NoAcknowledgement => &["leaks"],

@@ -50,7 +50,9 @@ fn a_keeper_is_told_of_births_and_ends() {
         }
         _ => None,
     });
-    assert_eq!(asks(&mut keeper, pid, 8), Sighting::NotHere);
+    // It is answered for where it has ended.
+    assert_eq!(asks(&mut keeper, pid, 8), Sighting::Here);
+    assert_eq!(asks(&mut keeper, Pid::new(1 << 40, 7), 9), Sighting::NotHere);
 }
 
 #[test]

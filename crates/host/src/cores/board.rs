@@ -312,7 +312,7 @@ impl Board {
             return self.send(core, Packet::Talk(Box::new(packet)));
         }
         if let Some(packet) = self.bring(peripatos_kernel::Packet { target: None, ..packet }) {
-            self.nobody(packet);
+            self.nobody(packet, 0);
         }
     }
 
@@ -346,11 +346,17 @@ impl Board {
         }
     }
 
-    /// Nobody has the process that a packet is for.
-    pub(super) fn nobody(&self, packet: peripatos_kernel::Packet) {
+    pub(super) fn cores(&self) -> usize {
+        self.posts.len()
+    }
+
+    /// Nobody has the process that a packet is for, and so many cores' kernels know nothing of it: the next one is asked. The
+    /// last is that of the core from which it is, if it is from here.
+    pub(super) fn nobody(&self, packet: peripatos_kernel::Packet, asked: usize) {
+        let cores = self.cores();
         let of = (packet.source.node == self.node).then_some(packet.source.core as usize);
-        let core = of.filter(|core| *core < self.posts.len()).unwrap_or(0);
-        self.send(core, Packet::Nobody(Box::new(packet)));
+        let last = of.filter(|core| *core < cores).unwrap_or(0);
+        self.send((last + 1 + asked) % cores, Packet::Nobody(Box::new(packet), asked));
     }
 
     pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {

@@ -417,7 +417,7 @@ impl Core {
             | Packet::Resume(_)
             | Packet::Shift(_)
             | Packet::Talk(_)
-            | Packet::Nobody(_)
+            | Packet::Nobody(..)
             | Packet::Unreachable(_)
             | Packet::Wire(_)
             | Packet::Visit(_)

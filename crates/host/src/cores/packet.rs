@@ -30,8 +30,8 @@ pub(super) enum Packet {
     Shift(Arc<Tag>),
     /// A word from another core's kernel.
     Talk(Box<peripatos_kernel::Packet>),
-    /// The same, back from where nobody has the process that it is for.
-    Nobody(Box<peripatos_kernel::Packet>),
+    /// The same, back from where nobody has the process that it is for; so many cores' kernels know nothing of it.
+    Nobody(Box<peripatos_kernel::Packet>, usize),
     /// A node is gone.
     Unreachable(u128),
     /// A wire: from now on it is this core's.
@@ -64,7 +64,7 @@ impl Packet {
             | Packet::Leave(_)
             | Packet::Devices(_)
             | Packet::Survey(_)
-            | Packet::Nobody(_) => false,
+            | Packet::Nobody(..) => false,
             Packet::Hurry(_) | Packet::Ask | Packet::Close => true,
         }
     }

@@ -35,7 +35,12 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     talk::open(Surroundings {
         place: board.place(number),
         names: Arc::clone(&board.names),
-        post: Box::new(move |packet| bring.bring(packet)),
+        post: Box::new(move |packet| {
+            if let Some(packet) = bring.bring(packet) {
+                bring.nobody(packet, 0);
+            }
+            None
+        }),
         named: Box::new(move || named.named()),
         // Who has gone has ended.
         kill: Box::new(move |pid| {
@@ -179,7 +184,11 @@ fn receive(board: &Arc<Board>, number: usize, packets: &mut VecDeque<Packet>) {
 fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet> {
     match packet {
         Packet::Talk(packet) => talk::arrived(*packet),
-        Packet::Nobody(packet) => talk::nobody(*packet),
+        Packet::Nobody(packet, asked) => {
+            if let Some(packet) = talk::nobody(*packet, asked + 1 >= board.cores()) {
+                board.nobody(packet, asked + 1);
+            }
+        }
         Packet::Unreachable(node) => talk::unreachable(node),
         Packet::Wire(wire) => wires::open(board, number, *wire),
         Packet::Visit(visit) => talk::visit(*visit),

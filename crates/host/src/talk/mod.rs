@@ -70,7 +70,8 @@ pub struct Surroundings {
     pub names: Arc<Mutex<Names>>,
     /// Is told when a process here has a name, or has it no more. Must not call back.
     pub named: Box<dyn Fn()>,
-    /// Brings a packet on its way, or gives it back: nobody has the process that it is for. Must not wait, or call back.
+    /// Brings a packet on its way, or gives it back: there is no other kernel, and so nobody has the process that it is for.
+    /// Must not wait, or call back.
     pub post: Box<dyn Fn(Packet) -> Option<Packet>>,
     /// Ends a process of this thread's kernel, for another one wants it. Must not wait, or call back.
     pub kill: Box<dyn Fn(Pid)>,
@@ -314,10 +315,11 @@ pub fn unreachable(node: u128) {
     deliver();
 }
 
-/// A packet has come back: nobody has the process that it is for.
-pub fn nobody(packet: Packet) {
-    let _ = with(|talk| talk.kernel.nobody(packet));
+/// A packet has come back: nobody has the process that it is for. Given back: another core's kernel is to be asked.
+pub fn nobody(packet: Packet, is_last: bool) -> Option<Packet> {
+    let unknown = with(|talk| talk.kernel.nobody(packet, is_last)).flatten();
     deliver();
+    unknown
 }
 
 /// `None`: this thread has no kernel.
@@ -343,7 +345,7 @@ fn carry_out(out: Out) {
         }),
         Out::Packet(packet) => {
             let back = post(packet);
-            let _ = back.map(|packet| with(|talk| talk.kernel.nobody(packet)));
+            let _ = back.map(|packet| with(|talk| talk.kernel.nobody(packet, true)));
         }
     }
 }

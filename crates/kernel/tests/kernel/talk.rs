@@ -2,7 +2,7 @@
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{Form, Sent, State};
+use peripatos_kernel::{Form, Packet, Sent, State};
 
 use crate::world::{Id, World};
 
@@ -221,4 +221,39 @@ fn pointers_out_of_the_memory_are_refused() {
     assert_eq!(check(0, (u32::MAX, 2), (0, 0)), Status::BadAddress);
     assert_eq!(check(0, (0, 0), (1, far)), Status::BadAddress);
     assert_eq!(world.receive(server, None, 140_000), Err(Status::BadAddress));
+}
+
+/// What a server has answered outlives it: the answer is lost, the server ends, and the client asks again.
+#[test]
+fn an_answer_is_given_again_when_its_server_has_ended() {
+    for moves in [false, true] {
+        let mut world = World::new(3);
+        let (client, server) = (world.add(0, Form::Fiber), world.add(1, Form::Fiber));
+        assert_eq!(world.receive(server, None, 64), Err(Status::Wait));
+        let to = world.pid(server);
+        world.send(client, to, b"?").unwrap();
+        world.collect_packets();
+        let again = Packet { target: None, ..world.packets.front().unwrap().clone() };
+        world.deliver_all();
+        assert_eq!(world.wait(server), Some(Ok(1)));
+        world.reply(server, b"!").unwrap();
+        world.collect_packets();
+        world.packets.clear();
+        if moves {
+            world.carry(server, 2);
+            world.collect_packets();
+            world.packets.clear();
+        }
+        world.end(server);
+        let unknown = world.kernels[0].nobody(again.clone(), false);
+        assert_eq!(unknown, Some(again.clone()), "another kernel may know");
+        world.deliver(again.clone());
+        world.deliver_all();
+        assert_eq!(world.wait(client), Some(Ok(1)));
+        assert_eq!(world.answer(client, 1), b"!");
+        // Of another send nothing is known, but that there is nobody any more.
+        world.send(client, to, b"?").unwrap();
+        world.deliver_all();
+        assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
+    }
 }

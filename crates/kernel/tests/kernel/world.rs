@@ -264,7 +264,14 @@ impl World {
         });
         match target {
             Some(core) => self.kernels[core].arrived(packet),
-            None => self.kernels[source.core as usize].nobody(packet),
+            None => {
+                let last = source.core as usize;
+                let cores = self.kernels.len();
+                let mut packet = Some(packet);
+                for core in (1..=cores).map(|after| (last + after) % cores) {
+                    packet = packet.and_then(|one| self.kernels[core].nobody(one, core == last));
+                }
+            }
         }
     }
 

@@ -11,12 +11,13 @@ use crate::world::World;
 /// A send has failed.
 pub(crate) fn check(world: &mut World, id: Id, number: usize, status: Status) {
     let sending = &world.ledger.sends[number];
+    let lost = |to: &Id| is_lost(world, *to);
     let holds = match status {
-        Status::NoProcess => sending.chain.iter().any(|to| !world.actors[*to].lives()),
-        Status::Unreachable => {
-            let crashed = |to: &Id| world.actors[*to].end.is_some_and(|end| end.reason.is_none());
-            was_trouble(world) || sending.chain.iter().any(crashed)
+        Status::NoProcess => {
+            let ended = |to: &Id| !world.actors[*to].lives();
+            sending.chain.iter().any(ended) && sending.replied.as_ref().is_none_or(lost)
         }
+        Status::Unreachable => was_trouble(world) || sending.chain.iter().any(lost),
         Status::Deadlock => {
             let broken = world.now.saturating_sub(world.ledger.broken);
             closes(world, id, number) || broken < SECOND
@@ -27,6 +28,14 @@ pub(crate) fn check(world: &mut World, id: Id, number: usize, status: Status) {
         let what = format!("p{id} is told of {number}: {status:?}, but {sending:?}");
         world.violated("truth", what);
     }
+}
+
+/// Whether a process was lost with its node, or had ended there before, so that what it had answered is lost.
+fn is_lost(world: &World, id: Id) -> bool {
+    let Some(end) = world.actors[id].end else { return false };
+    let node = end.kernel.map(|kernel| world.node_of[kernel]);
+    let since = |(crashed, at): &(usize, u64)| Some(*crashed) == node && *at >= end.at;
+    end.reason.is_none() || world.ledger.crashes.iter().any(since)
 }
 
 /// Whether nodes have not reached each other, not so long ago that all who look know where everybody is since.

@@ -78,7 +78,7 @@ impl World {
                 Step::SendOn(to, packet) => {
                     self.talk(node, index_of(to), &packet);
                 }
-                Step::Nobody(packet) => self.nobody_here(node, packet),
+                Step::Nobody(packet) => self.nobody_here(node, packet, 0),
                 Step::Ask(to, pid, question) => {
                     let message = Message::Seek { pid, question };
                     self.say(node, index_of(to), Item::message(message));
@@ -90,14 +90,28 @@ impl World {
         }
     }
 
-    /// Nobody has the process that a packet is for.
-    fn nobody_here(&mut self, node: usize, packet: Packet) {
-        let own = self.places.iter().position(|place| *place == packet.source);
-        let own = own.filter(|kernel| self.node_of[*kernel] == node);
-        let kernel = own.or_else(|| self.node_of.iter().position(|of| *of == node));
-        if let Some(kernel) = kernel {
-            self.events.plan(self.now + HOP, Event::Nobody(kernel, Box::new(packet)));
+    /// Nobody has the process that a packet is for, and so many kernels of the node know nothing of it: the next one is
+    /// asked, that of the packet's source, if it is here, as the last.
+    fn nobody_here(&mut self, node: usize, packet: Packet, asked: usize) {
+        let kernels: Vec<usize> = self.kernels_of(node).collect();
+        let last = kernels.iter().position(|kernel| self.places[*kernel] == packet.source);
+        let next = (last.unwrap_or(0) + 1 + asked) % kernels.len();
+        let event = Event::Nobody(kernels[next], Box::new(packet), asked);
+        self.events.plan(self.now + HOP, event);
+    }
+
+    /// A kernel is asked.
+    pub(crate) fn hears_nobody(&mut self, kernel: usize, packet: Packet, asked: usize) {
+        let node = self.node_of[kernel];
+        let is_last = asked + 1 >= self.kernels_of(node).count();
+        self.touched.push(kernel);
+        if let Some(packet) = self.kernels[kernel].nobody(packet, is_last) {
+            self.nobody_here(node, packet, asked + 1);
         }
+    }
+
+    fn kernels_of(&self, node: usize) -> impl Iterator<Item = usize> {
+        (0..self.kernels.len()).filter(move |kernel| self.node_of[*kernel] == node)
     }
 
     /// Names have changed: everybody is told.
