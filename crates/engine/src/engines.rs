@@ -15,10 +15,12 @@ pub(crate) const PROGRAM_STACK_BYTES_MIN: usize = 1 << 20;
 /// Stack of a handler, bytes: it runs on its caller's stack.
 pub(crate) const HANDLER_STACK_BYTES: usize = 64 << 10;
 /// Stack left to host functions on a fiber, bytes.
-const HOST_STACK_BYTES: usize = 1 << 20;
+pub(crate) const HOST_STACK_BYTES: usize = 1 << 20;
 /// Address space kept for a 32-bit memory, so that it never moves: other threads hold pointers to
 /// the preempt bytes.
 pub(crate) const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+/// Behind that, for what code reaches by an offset.
+pub(crate) const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 
 /// An engine for modules of this form.
 pub(crate) fn build(form: Form, settings: &Settings) -> Result<Engine, RuntimeError> {
@@ -55,6 +57,7 @@ fn common(settings: &Settings) -> Config {
         .wasm_branch_hinting(true)
         .collector(Collector::DeferredReferenceCounting)
         .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_guard_size(MEMORY_GUARD_BYTES)
         .with_host_memory(Arc::new(Memories))
         .with_host_stack(Arc::new(Stacks))
         // A mapping of a file over a part of the memory: it cannot be kept for the next process. Data segments are copied.

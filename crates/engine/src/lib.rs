@@ -64,6 +64,7 @@ pub use handler::{Handled, Handler};
 pub use image::{IMAGE_CHECKSUM_BYTES, IMAGE_VERSION, Image, ImageLimits, ImagePieces, Outline};
 pub use limits::Limits;
 pub use messages::{Answer, Messages, Span, Watch};
+pub use pool::places;
 pub use process::{CaptureOptions, Outcome, Process, ProcessOptions, ThawOptions};
 pub use restore::Room;
 pub use runtime::{

@@ -14,6 +14,7 @@ use crate::flags::Flags;
 use crate::image::Stage;
 use crate::limits::{Limiter, Limits};
 use crate::messages::Messages;
+use crate::pool::Place;
 use crate::restore::frame_sites;
 use crate::save::SaveMemory;
 use crate::sleep::Awake;
@@ -87,6 +88,8 @@ pub struct Process {
     pub(crate) buffer: (u32, u32),
     pub(crate) freeze_timings: FreezeTimings,
     pub(crate) thaw_timings: ThawTimings,
+    /// Where its memories are, until it has a stack there.
+    place: Option<Arc<Place>>,
     _awake: Awake,
 }
 
@@ -153,6 +156,7 @@ impl Process {
             buffer: (0, 0),
             freeze_timings: FreezeTimings::default(),
             thaw_timings: ThawTimings::default(),
+            place: None,
             _awake: Awake::new(),
         })
     }
@@ -162,10 +166,11 @@ impl Process {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
         let pre = self.store.data().code.inner().instance.clone();
         let code = self.store.data().code.clone();
-        let instance = pool::with_private(code.private_maxima(), || match code.form() {
+        let (instance, place) = pool::in_one_place(code.private_maxima(), || match code.form() {
             Form::Program => crate::block_on(pre.instantiate_async(&mut self.store)),
             Form::Handler => pre.instantiate(&mut self.store),
         });
+        self.place = place.filter(|_| code.form() == Form::Program);
         let instance = instance.map_err(failed)?;
         let exports = &code.inner().exports;
         let hot = hot(&mut self.store, exports, instance)
@@ -294,7 +299,8 @@ impl Process {
     /// Calls a function of the guest. `None`: it returned.
     async fn call(&mut self, function: Func) -> Result<Option<Outcome>, ProcessError> {
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
-        let result = function.call_async(&mut self.store, &[], &mut results).await;
+        let call = function.call_async(&mut self.store, &[], &mut results);
+        let result = pool::on_its_stack(self.place.take(), call).await;
         match result {
             Err(error) => self.classify(error).map(Some),
             Ok(()) => Ok(self.stopped().then_some(Outcome::Frozen)),

@@ -54,6 +54,8 @@ pub struct Settings {
 
 /// Call stacks that take up to this part of the stack can be restored, by all that was measured.
 pub const RESTORABLE_STACK_SHARE: usize = 16;
+/// 8 MiB, what native programs have, and room to restore them.
+pub(crate) const STACK_BYTES_DEFAULT: usize = RESTORABLE_STACK_SHARE * (8 << 20);
 
 impl Default for Settings {
     fn default() -> Settings {
@@ -61,8 +63,7 @@ impl Default for Settings {
             backend: Backend::Native,
             canonical_nan: false,
             epoch_interruption: false,
-            // 8 MiB, what native programs have, and room to restore them.
-            stack_bytes: RESTORABLE_STACK_SHARE * (8 << 20),
+            stack_bytes: STACK_BYTES_DEFAULT,
             parallel_compilation: true,
             cache: None,
         }

@@ -3,6 +3,7 @@
 
 pub mod control;
 pub mod cores;
+mod crowd;
 pub mod link;
 pub mod node;
 pub mod origin;

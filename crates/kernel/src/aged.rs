@@ -38,16 +38,19 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
         Some(value)
     }
 
-    pub(crate) fn insert(&mut self, key: K, value: V, now: u64) {
+    /// Which one has made way.
+    pub(crate) fn insert(&mut self, key: K, value: V, now: u64) -> Option<K> {
         if self.of.insert(key, (now, value)).is_none() {
             self.order.push_back((now, key));
             self.tidy();
         }
+        let mut gone = None;
         while self.of.len() > self.max
             && let Some((_, oldest)) = self.order.pop_front()
         {
-            self.of.remove(&oldest);
+            gone = self.of.remove(&oldest).map(|_| oldest);
         }
+        gone
     }
 
     /// What was removed and comes again is in the order twice: bounds that.
@@ -68,11 +71,9 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
         self.of.iter().map(|(key, (_, value))| (key, value))
     }
 
-    pub(crate) fn take_if(&mut self, mut wanted: impl FnMut(&K, &V) -> bool) -> Vec<(K, V)> {
-        self.of
-            .extract_if(|key, (_, value)| wanted(key, value))
-            .map(|(key, (_, value))| (key, value))
-            .collect()
+    /// Removes those that are wanted gone.
+    pub(crate) fn remove_if(&mut self, mut wanted: impl FnMut(&K, &V) -> bool) {
+        self.of.retain(|key, (_, value)| !wanted(key, value));
     }
 
     /// Forgets what has not been touched for so long, and may be forgotten.
@@ -120,7 +121,9 @@ mod tests {
     #[test]
     fn the_oldest_makes_way() {
         let mut aged: Aged<u64, u64> = Aged::new(2);
-        (0..5).for_each(|key| aged.insert(key, key, key));
+        for key in 0..5 {
+            aged.insert(key, key, key);
+        }
         assert_eq!((aged.len(), aged.get(4), aged.get(2)), (2, Some(&4), None));
     }
 }

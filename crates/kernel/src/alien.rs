@@ -5,7 +5,7 @@
 //! alien, and is not delivered twice, or is answered again. Aliens belong to the receiver, and move with it; they are
 //! forgotten when nothing of them can be on its way any more.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
@@ -79,13 +79,19 @@ pub(crate) type Pair = (Pid, Pid);
 #[derive(Debug)]
 pub(crate) struct Aliens {
     of: Aged<Pair, Alien>,
+    /// The same pairs, the receiver first: a receiver's are found without looking at all.
+    by_receiver: BTreeSet<Pair>,
     /// Whose answers are kept, oldest first.
     answered: VecDeque<(Pair, Send)>,
 }
 
 impl Default for Aliens {
     fn default() -> Aliens {
-        Aliens { of: Aged::new(ALIENS_MAX + 1), answered: VecDeque::new() }
+        Aliens {
+            of: Aged::new(ALIENS_MAX + 1),
+            by_receiver: BTreeSet::new(),
+            answered: VecDeque::new(),
+        }
     }
 }
 
@@ -95,7 +101,12 @@ impl Aliens {
         if self.of.get(pair).is_none_or(|known| known.send <= alien.send) {
             let answered = matches!(alien.stage, Stage::Answered(_));
             let send = alien.send;
-            self.of.insert(pair, alien, now);
+            if self.of.get(pair).is_none() {
+                self.by_receiver.insert(turned(pair));
+            }
+            if let Some(oldest) = self.of.insert(pair, alien, now) {
+                self.by_receiver.remove(&turned(oldest));
+            }
             if answered {
                 self.keep_answer(pair, send);
             }
@@ -122,8 +133,19 @@ impl Aliens {
 
     /// What a process that moves is to know of those who have sent to it.
     pub(crate) fn leave_with(&mut self, to: Pid) -> Vec<(Pid, Alien)> {
-        let gone = self.of.take_if(|(_, server), _| *server == to);
-        gone.into_iter().map(|((sender, _), alien)| (sender, alien)).collect()
+        let senders: Vec<Pid> = self.senders_to(to).collect();
+        let mut gone = Vec::with_capacity(senders.len());
+        for sender in senders {
+            self.by_receiver.remove(&(to, sender));
+            gone.extend(self.of.remove((sender, to)).map(|alien| (sender, alien)));
+        }
+        gone
+    }
+
+    /// Who has sent to a process, and may not have heard the answer.
+    pub(crate) fn senders_to(&self, to: Pid) -> impl Iterator<Item = Pid> {
+        let (first, last) = (Pid::from_bits(0), Pid::from_bits(u128::MAX));
+        self.by_receiver.range((to, first)..=(to, last)).map(|(_, sender)| *sender)
     }
 
     /// A sender is here, or waits no more: what was known of its last send.
@@ -134,10 +156,11 @@ impl Aliens {
 
     /// Who waits for a reply of this process.
     pub(crate) fn clients_of(&self, to: Pid) -> impl Iterator<Item = (Pid, u64)> {
-        self.of
-            .iter()
-            .filter(move |((_, server), alien)| *server == to && alien.stage == Stage::Waits)
-            .map(|((sender, _), alien)| (*sender, alien.send.0))
+        let alien = move |sender| self.of.get((sender, to)).map(|alien| (sender, alien));
+        let aliens = self.senders_to(to).filter_map(alien);
+        aliens
+            .filter(|(_, alien)| alien.stage == Stage::Waits)
+            .map(|(sender, alien)| (sender, alien.send.0))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -166,13 +189,20 @@ impl Aliens {
     /// Forgets those of whom nothing can be on its way any more. Those of this node that have waited for so long.
     pub(crate) fn tick(&mut self, here: Place, now: u64) -> Vec<(Pair, Alien)> {
         let mut near = Vec::new();
+        let by_receiver = &mut self.by_receiver;
         self.of.expire(now, ALIEN_NS, |pair, alien| {
             let waits = alien.place.is_near(here) && alien.stage == Stage::Waits;
             if waits {
                 near.push((*pair, alien.clone()));
+            } else {
+                by_receiver.remove(&turned(*pair));
             }
             !waits
         });
         near
     }
+}
+
+fn turned((sender, receiver): Pair) -> Pair {
+    (receiver, sender)
 }

@@ -13,7 +13,7 @@ use crate::circle::Circle;
 use crate::claim::Timers;
 use crate::errand::Errands;
 use crate::group::principal;
-use crate::limits::ENDS_MAX;
+use crate::limits::{ENDS_MAX, LUGGAGE_ALIENS_MAX};
 use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
 use crate::process::{At, Call, Form, Process, State};
@@ -149,6 +149,20 @@ impl Kernel {
     #[must_use]
     pub fn state(&self, slot: Slot) -> Option<State> {
         self.table.get(slot).map(Process::state)
+    }
+
+    /// Whether others wait for a process: for it to take their messages, or to reply.
+    #[must_use]
+    pub fn is_waited_for(&self, slot: Slot) -> bool {
+        self.table.get(slot).is_some_and(Process::is_waited_for)
+    }
+
+    /// How much goes with a process to another kernel: messages, watches, and senders of other kernels, of which not more
+    /// than so many are counted. Each takes time there and here.
+    #[must_use]
+    pub fn luggage(&self, slot: Slot) -> usize {
+        let Some(process) = self.table.get(slot) else { return 0 };
+        process.luggage() + self.aliens.senders_to(process.pid).take(LUGGAGE_ALIENS_MAX).count()
     }
 
     /// Of whom a process waits for a message, if of a certain one.

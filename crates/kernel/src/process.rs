@@ -303,6 +303,12 @@ impl Process {
         self.clients > 0 || !self.queue.is_empty() || self.serves.is_some()
     }
 
+    /// See [`Kernel::luggage`](crate::Kernel::luggage).
+    pub(crate) fn luggage(&self) -> usize {
+        let ties = self.ties.as_ref().map_or(0, |ties| ties.watching.len() + ties.watchers.len());
+        ties + self.queue.len() + self.clients as usize
+    }
+
     /// Its last send, as kernels name it beside its pid.
     pub(crate) fn last_send(&self) -> Send {
         (self.sends, self.out.hop)

@@ -63,7 +63,7 @@ impl Routes {
     }
 
     pub(crate) fn not_at_node(&mut self, node: u128) {
-        self.places.take_if(|_, route| route.place.node == node && !route.went);
+        self.places.remove_if(|_, route| route.place.node == node && !route.went);
     }
 
     pub(crate) fn get(&self, pid: Pid) -> Option<Place> {

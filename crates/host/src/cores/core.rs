@@ -29,7 +29,7 @@ use super::table::{Seat, Stand, Table};
 use super::tag::{Tag, Wish};
 use super::ticker::WATCH_NS;
 use super::watch::Watch;
-use crate::talk::Doing;
+use crate::talk::{self, Doing};
 
 /// Who could be given away is looked for among so many.
 const COMPARED_MAX: usize = 16;
@@ -187,6 +187,7 @@ impl Core {
             self.board.ticker.look_at(now_ns + WATCH_NS);
         }
         self.running = Some(seat);
+        self.table.note_awake(seat);
         let process = self.table.get_mut(seat);
         process.tag.begin_slice(cpu);
         let killed = process.tag.wish() == Wish::Kill;
@@ -200,13 +201,17 @@ impl Core {
         }
     }
 
-    /// Who of the queue could be given away: not the only one, nobody who has to hurry, and nobody who talks so much with
-    /// others here that it would not pay.
+    /// Who of the queue could be given away: not the only one, nobody who has to hurry, nobody who talks so much with others
+    /// here that it would not pay, and nobody who has too much with him.
     fn spare(&self) -> Option<usize> {
         if self.queue.len() < 2 {
             return None;
         }
-        let is_spare = |seat: &Seat| seat.tag.wish() == Wish::None && !seat.habits.is_bound();
+        let is_spare = |seat: &Seat| {
+            seat.tag.wish() == Wish::None
+                && !seat.habits.is_bound()
+                && !talk::is_laden(seat.tag.pid())
+        };
         let mut queue = self.queue.iter().take(COMPARED_MAX);
         queue.find(|seat| is_spare(self.table.get(*seat)))
     }
@@ -214,7 +219,8 @@ impl Core {
     /// On which other core a process would rather be.
     fn longs_for(&self, seat: usize) -> Option<usize> {
         let Seat { tag, habits, .. } = self.table.get(seat);
-        habits.longs_for(tag.pid()).filter(|core| *core != self.number && tag.wish() == Wish::None)
+        let longs = habits.longs_for(tag.pid()).filter(|core| *core != self.number);
+        longs.filter(|_| tag.wish() == Wish::None && !talk::is_laden(tag.pid()))
     }
 
     /// What runs has called somebody on that core.
@@ -276,6 +282,7 @@ impl Core {
         let Turn { seat, execution, began_ns, .. } = turn;
         assert_eq!(self.running.take(), Some(seat));
         self.post().show_nothing();
+        self.queue.note_slice(used);
         let process = self.table.get_mut(seat);
         process.since_ns = began_ns;
         process.brief = used < BRIEF;
@@ -373,8 +380,12 @@ impl Core {
     pub(super) fn lies_down(&mut self, nap: Nap) {
         let Nap { seat, is_ready, execution, .. } = nap;
         let process = self.table.get_mut(seat);
-        process.restless = !execution.is_asleep();
+        let asleep = execution.is_asleep();
+        process.restless = !asleep;
         process.stand = if is_ready { Stand::Ready(execution) } else { Stand::Waiting(execution) };
+        if asleep {
+            self.table.note_asleep(seat);
+        }
     }
 
     /// It was not to sleep after all.
@@ -465,6 +476,8 @@ impl Core {
             restless: false,
             brief: true,
             habits,
+            soon: false,
+            awake_at: None,
         });
         self.post().show_control(seat, Some(entry));
         self.make_ready(seat);
@@ -516,11 +529,29 @@ impl Core {
         let Stand::Waiting(execution) = stand else { unreachable!("the caller has just looked") };
         process.stand = Stand::Ready(execution);
         process.tag.set_runnable(true);
-        match process.tag.wish() {
-            Wish::None if came && process.brief => self.queue.push_ahead(seat),
-            Wish::None => self.queue.push_back(seat),
-            Wish::Freeze | Wish::Kill => self.queue.push_first(seat),
-        }
+        let brief = came && process.brief;
+        let (wish, pid) = (process.tag.wish(), process.tag.pid());
+        let waited_for = || self.queue.is_long() && talk::is_waited_for(pid);
+        let soon = match wish {
+            Wish::Freeze | Wish::Kill => {
+                self.queue.push_first(seat);
+                true
+            }
+            // So many may be ahead that it is long until the last one has its turn.
+            Wish::None if brief => {
+                self.queue.push_ahead(seat);
+                false
+            }
+            Wish::None if waited_for() => {
+                self.queue.push_wanted(seat);
+                true
+            }
+            Wish::None => {
+                self.queue.push_back(seat);
+                false
+            }
+        };
+        self.table.get_mut(seat).soon = soon;
         self.show_ready();
     }
 

@@ -70,8 +70,10 @@ use peripatos_engine::{Handler, Process, ProcessError};
 
 pub use letterbox::Letterbox;
 pub use outside::Outside;
-pub use sleep::{IDLE_MAX, awake_max};
+pub use sleep::IDLE_MAX;
 pub(crate) use wires::Wire;
+
+pub use crate::crowd::awake_max;
 
 use board::Board;
 use outside::Nowhere;

@@ -8,30 +8,21 @@
 //!
 //! Who waits for its devices is let alone: it is woken by somebody else than its kernel.
 
-use std::fs;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use peripatos_engine::{Outcome, awake};
+use peripatos_engine::Outcome;
 
 use super::board::Board;
 use super::core::{Core, Nap};
 use super::execution::Execution;
 use super::tag::Wish;
 use super::{here, turns};
-use crate::talk;
+use crate::{crowd, talk};
 
 /// Who has waited so long sleeps.
 pub const IDLE_MAX: Duration = Duration::from_secs(10);
-/// Mappings of a process that is awake: two for each of its three memories and for its stack.
-const MAPPINGS: usize = 8;
-/// Mappings that are left for all the rest: what lies in the engine's pool, code, heaps.
-const OTHER_MAPPINGS: usize = 17_530;
-/// The address space has room for so many, however many mappings it may have: of 128 TiB each takes 12 GiB.
-const ADDRESSED_MAX: usize = 9_500;
-/// Linux's own limit of mappings, where it cannot be read.
-const MAPPINGS_MAX: usize = 65_530;
 /// How often a core looks for those that have waited [`IDLE_MAX`].
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When too many are awake and none of a core's can sleep, it looks again after so long.
@@ -40,22 +31,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const AT_ONCE: usize = 8;
 /// How many do when a core looks for those that have waited long. More wait for the next look.
 const LOOK_MAX: usize = 256;
-
-/// Processes of this OS process that may be awake although some of them only wait: of more, those that have waited longest
-/// sleep. It follows from the mappings that the system allows (`vm.max_map_count`).
-#[must_use]
-pub fn awake_max() -> usize {
-    static MAX: OnceLock<usize> = OnceLock::new();
-    *MAX.get_or_init(|| {
-        let text = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
-        awake_with(text.trim().parse().unwrap_or(MAPPINGS_MAX))
-    })
-}
-
-/// The same, if so many mappings are allowed.
-fn awake_with(mappings: usize) -> usize {
-    (mappings.saturating_sub(OTHER_MAPPINGS) / MAPPINGS).min(ADDRESSED_MAX)
-}
 
 /// When a core looks.
 pub(super) struct Sleep {
@@ -85,7 +60,7 @@ impl Sleep {
     /// Puts some to sleep, if it is time. Between two turns. Whether it took some time.
     pub(super) fn tend(&mut self, board: &Arc<Board>, now: Instant) -> bool {
         note_sleepers(board);
-        let crowded = awake() > board.awake_max && now >= self.not_before;
+        let crowded = crowd::is_crowded(board.awake_max) && now >= self.not_before;
         if !crowded && now < self.next_look {
             return false;
         }
@@ -170,17 +145,5 @@ fn put_to_sleep(board: &Arc<Board>, mut nap: Nap, may: impl Fn() -> bool) -> boo
             }
             false
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn as_many_are_awake_as_the_system_has_mappings_for() {
-        assert_eq!(awake_with(MAPPINGS_MAX), 6_000);
-        assert_eq!(awake_with(1 << 20), ADDRESSED_MAX);
-        assert_eq!(awake_with(10_000), 0);
     }
 }

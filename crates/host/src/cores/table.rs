@@ -21,7 +21,9 @@ pub(super) struct Table {
     seats: Vec<Option<Seat>>,
     free: Vec<usize>,
     by_pid: PidMap<usize>,
-    /// Where [`Table::next_idle`] goes on.
+    /// Seats of those that are awake: those that sleep are many more.
+    awake: Vec<usize>,
+    /// Where in that [`Table::next_idle`] goes on.
     hand: usize,
 }
 
@@ -37,9 +39,20 @@ pub(super) struct Seat {
     /// Its last slice was short.
     pub(super) brief: bool,
     pub(super) habits: Habits,
+    /// If it is ready: its turn comes soon.
+    pub(super) soon: bool,
+    /// Where it is among those that are awake: the table's to say.
+    pub(super) awake_at: Option<usize>,
 }
 
 impl Seat {
+    fn is_asleep(&self) -> bool {
+        match &self.stand {
+            Stand::Waiting(execution) | Stand::Ready(execution) => execution.is_asleep(),
+            Stand::Running { .. } => false,
+        }
+    }
+
     fn may_sleep(&self) -> bool {
         let awake = matches!(&self.stand, Stand::Waiting(execution) if !execution.is_asleep());
         awake && !self.restless && self.tag.wish() == Wish::None && !self.tag.is_woken()
@@ -48,7 +61,7 @@ impl Seat {
     /// Whether it could sleep until its turn comes.
     fn may_nap(&self) -> bool {
         let awake = matches!(&self.stand, Stand::Ready(execution) if !execution.is_asleep());
-        awake && !self.restless && self.tag.wish() == Wish::None
+        awake && !self.restless && !self.soon && self.tag.wish() == Wish::None
     }
 }
 
@@ -72,10 +85,39 @@ impl Table {
         } else {
             self.seats[at] = Some(seat);
         }
+        if !self.get(at).is_asleep() {
+            self.note_awake(at);
+        }
         at
     }
 
+    /// It is awake from now on.
+    pub(super) fn note_awake(&mut self, at: usize) {
+        let place = self.awake.len();
+        let seat = self.get_mut(at);
+        if seat.awake_at.is_none() {
+            seat.awake_at = Some(place);
+            self.awake.push(at);
+        }
+    }
+
+    /// It sleeps from now on, or goes.
+    pub(super) fn note_asleep(&mut self, at: usize) {
+        let Some(place) = self.get_mut(at).awake_at.take() else { return };
+        self.awake.swap_remove(place);
+        if let Some(moved) = self.awake.get(place).copied() {
+            self.get_mut(moved).awake_at = Some(place);
+        }
+    }
+
+    /// The next one of those that are awake, round and round.
+    fn next_awake(&mut self) -> Option<usize> {
+        self.hand = if self.hand + 1 < self.awake.len() { self.hand + 1 } else { 0 };
+        self.awake.get(self.hand).copied()
+    }
+
     pub(super) fn remove(&mut self, at: usize) -> Seat {
+        self.note_asleep(at);
         let seat = self.seats[at].take().expect("who is removed is there");
         self.by_pid.remove(&seat.tag.pid());
         self.free.push(at);
@@ -93,41 +135,34 @@ impl Table {
         Arc::ptr_eq(&self.get(at).tag, tag).then_some(at)
     }
 
-    /// Who has waited longest of some, among those whose last slice began before that. All that are there are looked at
+    /// Who has waited longest of some, among those whose last slice began before that. All that are awake are looked at
     /// in turn.
     pub(super) fn next_idle(&mut self, before_ns: u64) -> Option<usize> {
-        let mut idle: Option<(u64, usize)> = None;
-        let mut compared = 0;
-        for _ in 0..self.seats.len() {
-            self.hand = if self.hand + 1 < self.seats.len() { self.hand + 1 } else { 0 };
-            let Some(seat) = &self.seats[self.hand] else { continue };
-            if seat.since_ns <= before_ns && seat.may_sleep() {
-                idle = Some(idle.unwrap_or((u64::MAX, 0)).min((seat.since_ns, self.hand)));
-                compared += 1;
-            }
-            if compared == COMPARED_MAX {
-                break;
-            }
-        }
-        idle.map(|(_, at)| at)
+        self.first_of(|seat| {
+            (seat.since_ns <= before_ns && seat.may_sleep()).then_some(seat.since_ns)
+        })
     }
 
     /// One of those in the queue whose turn comes late: of some, the one that has run last.
     pub(super) fn next_late(&mut self) -> Option<usize> {
-        let mut late: Option<(u64, usize)> = None;
+        self.first_of(|seat| seat.may_nap().then_some(u64::MAX - seat.since_ns))
+    }
+
+    /// The one of lowest rank of some that have one.
+    fn first_of(&mut self, rank: impl Fn(&Seat) -> Option<u64>) -> Option<usize> {
+        let mut first: Option<(u64, usize)> = None;
         let mut compared = 0;
-        for _ in 0..self.seats.len() {
-            self.hand = if self.hand + 1 < self.seats.len() { self.hand + 1 } else { 0 };
-            let Some(seat) = &self.seats[self.hand] else { continue };
-            if seat.may_nap() {
-                late = late.max(Some((seat.since_ns, self.hand)));
+        for _ in 0..self.awake.len() {
+            let at = self.next_awake()?;
+            if let Some(rank) = rank(self.get(at)) {
+                first = Some(first.unwrap_or((u64::MAX, at)).min((rank, at)));
                 compared += 1;
             }
             if compared == COMPARED_MAX {
                 break;
             }
         }
-        late.map(|(_, at)| at)
+        first.map(|(_, at)| at)
     }
 
     pub(super) fn get(&self, at: usize) -> &Seat {

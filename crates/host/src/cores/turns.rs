@@ -158,7 +158,8 @@ fn part(board: &Board, number: usize) {
     let Some(group) = parting::part(&talkers.collect::<Vec<_>>()) else { return };
     let Some(core) = board.idle.claim() else { return };
     // First those who are called: so their callers find them there.
-    for pid in group.servers.into_iter().chain(group.talkers) {
+    let all = group.servers.into_iter().chain(group.talkers);
+    for pid in all.filter(|pid| !talk::is_laden(*pid)) {
         if let Some(tag) = board.registry.handler(pid) {
             handlers::give(board, number, &tag, core);
         } else if let Some(mut parcel) = here::with(|here| here.part_with(pid, core)) {

@@ -38,6 +38,7 @@ pub fn adopt_handler(mut handler: Box<Handler>, waker: Waker, parent: Option<Pid
         let slot = talk.add(handler.pid(), Form::Handler, parent)?;
         talk.surroundings.calls.set(slot.index(), Some(handler.control()));
         talk.kernel.set_room(slot, handler.room());
+        talk.note_awake(slot);
         let now_ns = talk.now_ns;
         let seat = talk.seat(slot);
         (seat.handler, seat.since_ns) = (Some(handler), now_ns);
@@ -92,6 +93,7 @@ pub(crate) fn adopt_server(server: Server, talking: Option<Leaving>) {
         }?;
         talk.surroundings.calls.set(slot.index(), Some(server.control()));
         if let Server::Awake(handler) = &server {
+            talk.note_awake(slot);
             talk.kernel.set_room(slot, handler.room());
             if handler.is_parked() {
                 // What it waits for may have come meanwhile.

@@ -58,6 +58,9 @@ pub(crate) use sleep::{Server, is_blocked, lull_handler, make_room, set_awake_ma
 pub use survey::{Doing, Survey};
 pub use visitor::{Done, Visit, leave, visit};
 
+/// Messages, watches and clients with which a process goes to another core without being asked. They take some 20 us there.
+const LUGGAGE_MAX: usize = 128;
+
 thread_local! {
     static TALK: RefCell<Option<Talk>> = const { RefCell::new(None) };
 }
@@ -108,8 +111,7 @@ struct Talk {
     calls: u64,
     /// About now, nanoseconds of the host's time.
     now_ns: u64,
-    /// The seat at which the search for one that has nothing to do goes on.
-    hand: usize,
+    awake: sleep::Awake,
     /// More in this OS process that are awake, and handlers sleep that are not called.
     awake_max: usize,
     /// Handlers that have fallen asleep (`true`) or woken and of whom that has not been told.
@@ -153,7 +155,7 @@ pub fn open(surroundings: Surroundings) {
         message: vec![0; peripatos_abi::message::MESSAGE_BYTES_MAX].into(),
         calls: 0,
         now_ns: 0,
-        hand: 0,
+        awake: sleep::Awake::default(),
         awake_max: usize::MAX,
         sleepers: HashMap::new(),
         devices: HashMap::new(),
@@ -298,6 +300,19 @@ pub(crate) fn partners(pid: Pid) -> [Option<Pid>; 2] {
         Some(partners.map(|partner| talk.kernel.pid(partner?)))
     });
     partners.flatten().unwrap_or_default()
+}
+
+/// Whether others wait for a process: for it to take their messages, or to reply.
+pub(crate) fn is_waited_for(pid: Pid) -> bool {
+    let waited_for = with(|talk| Some(talk.kernel.is_waited_for(talk.kernel.find(pid)?)));
+    waited_for.flatten().unwrap_or(false)
+}
+
+/// Whether so much would go with a process to another core that it had better stay: a server of thousands, whom an idle core
+/// took in turns with its own, came to nothing else.
+pub(crate) fn is_laden(pid: Pid) -> bool {
+    let luggage = with(|talk| Some(talk.kernel.luggage(talk.kernel.find(pid)?)));
+    luggage.flatten().is_some_and(|luggage| luggage > LUGGAGE_MAX)
 }
 
 /// A packet has come.

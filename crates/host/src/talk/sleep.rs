@@ -3,13 +3,24 @@
 use std::collections::HashMap;
 
 use peripatos_abi::Pid;
-use peripatos_engine::{Control, Handler, ProcessError, SleepingHandler, awake};
+use peripatos_engine::{Control, Handler, ProcessError, SleepingHandler};
 use peripatos_kernel::{Slot, State};
 
 use super::{Talk, with};
+use crate::crowd::is_crowded;
 
 /// Of so many that have nothing to do the one that was called longest ago falls asleep.
 const COMPARED_MAX: usize = 16;
+
+/// The handlers that are awake, and some that have gone: those that sleep are many more.
+#[derive(Default)]
+pub(super) struct Awake {
+    slots: Vec<Slot>,
+    /// Where [`Talk::take_idle`] goes on.
+    hand: usize,
+    /// When there are so many those that have gone are looked for.
+    room: usize,
+}
 
 /// A handler, taken out of its seat.
 pub(crate) enum Server {
@@ -38,6 +49,8 @@ impl Server {
             Server::Awake(handler) => return Ok(handler),
             Server::Asleep(sleeping) => sleeping,
         };
+        // Within one slice a program may wake thousands.
+        make_room();
         let pid = sleeping.pid();
         let handler = sleeping
             .wake()
@@ -52,31 +65,52 @@ impl Talk {
         let now_ns = self.now_ns;
         let seat = self.seat(slot);
         seat.since_ns = now_ns;
-        match seat.handler.take() {
-            Some(handler) => Some(Server::Awake(handler)),
-            None => seat.asleep.take().map(Server::Asleep),
+        if let Some(handler) = seat.handler.take() {
+            return Some(Server::Awake(handler));
         }
+        let sleeping = seat.asleep.take()?;
+        self.note_awake(slot);
+        Some(Server::Asleep(sleeping))
+    }
+
+    /// This handler is awake from now on.
+    pub(super) fn note_awake(&mut self, slot: Slot) {
+        let Awake { slots, room, .. } = &mut self.awake;
+        if slots.len() >= *room {
+            slots.retain(|slot| self.kernel.pid(*slot).is_some());
+            *room = 2 * slots.len() + 64;
+        }
+        slots.push(slot);
     }
 
     /// One that has not been called since before then, taken out of its seat.
     fn take_idle(&mut self, before_ns: u64) -> Option<(Slot, Box<Handler>)> {
+        let Awake { slots, hand, .. } = &mut self.awake;
+        // When it was called last, and where it is.
         let mut idle: Option<(u64, usize)> = None;
         let mut compared = 0;
-        for _ in 0..self.seats.len() {
-            self.hand = if self.hand + 1 < self.seats.len() { self.hand + 1 } else { 0 };
-            let seat = &self.seats[self.hand];
+        for _ in 0..slots.len() {
+            *hand = if *hand + 1 < slots.len() { *hand + 1 } else { 0 };
+            let slot = slots[*hand];
+            if self.kernel.pid(slot).is_none() {
+                slots.swap_remove(*hand);
+                // The last one is there now.
+                idle =
+                    idle.map(|(at, place)| (at, if place == slots.len() { *hand } else { place }));
+                continue;
+            }
+            let seat = &self.seats[slot.index()];
             let Some(handler) = &seat.handler else { continue };
             if seat.since_ns <= before_ns && !handler.is_parked() {
-                idle = Some(idle.unwrap_or((u64::MAX, 0)).min((seat.since_ns, self.hand)));
+                idle = Some(idle.unwrap_or((u64::MAX, 0)).min((seat.since_ns, *hand)));
                 compared += 1;
             }
             if compared == COMPARED_MAX {
                 break;
             }
         }
-        let (_, at) = idle?;
-        let slot = self.kernel.find(self.seats[at].handler.as_ref()?.pid())?;
-        Some((slot, self.seats[at].handler.take()?))
+        let slot = slots.swap_remove(idle?.1);
+        Some((slot, self.seats[slot.index()].handler.take()?))
     }
 }
 
@@ -100,6 +134,7 @@ pub(crate) fn lull_handler(before_ns: u64) -> Option<bool> {
         }
         Err((handler, _)) => {
             // It is not tried again until it has been called.
+            talk.note_awake(slot);
             let seat = talk.seat(slot);
             (seat.handler, seat.since_ns) = (Some(handler), u64::MAX);
             false
@@ -111,7 +146,7 @@ pub(crate) fn lull_handler(before_ns: u64) -> Option<bool> {
 /// calls or makes many may keep its core from everything else meanwhile.
 pub(crate) fn make_room() {
     let awake_max = with(|talk| talk.awake_max).unwrap_or(usize::MAX);
-    if awake() > awake_max {
+    if is_crowded(awake_max) {
         let _ = lull_handler(u64::MAX - 1);
     }
 }

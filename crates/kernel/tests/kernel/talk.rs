@@ -257,3 +257,35 @@ fn an_answer_is_given_again_when_its_server_has_ended() {
         assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
     }
 }
+
+/// What goes with a process to another kernel is counted, and goes.
+#[test]
+fn who_is_sent_to_by_many_has_them_with_him() {
+    let mut world = World::new(3);
+    let server = world.add(0, Form::Fiber);
+    let luggage = |world: &mut World| {
+        let slot = world.body(server).slot;
+        (world.kernels[0].luggage(slot), world.kernels[0].is_waited_for(slot))
+    };
+    assert_eq!(luggage(&mut world), (0, false));
+    let to = world.pid(server);
+    let clients: Vec<Id> = (0..20).map(|number| world.add(number % 2, Form::Fiber)).collect();
+    for client in &clients {
+        world.send(*client, to, b"?").unwrap();
+    }
+    world.deliver_all();
+    // All wait in its queue, and ten of them are another kernel's.
+    assert_eq!(luggage(&mut world), (30, true));
+    let stranger = world.add(1, Form::Fiber);
+    let (slot, other) = (world.body(stranger).slot, world.add(1, Form::Fiber));
+    assert_eq!(world.kernels[1].luggage(slot), 0, "of others it has nothing");
+    world.carry(server, 2);
+    world.deliver_all();
+    for _ in &clients {
+        assert_eq!(world.receive(server, None, 64), Ok(1));
+        world.reply(server, b"!").unwrap();
+        world.deliver_all();
+    }
+    assert!(clients.iter().all(|client| world.wait(*client) == Some(Ok(1))));
+    world.carry(other, 2);
+}

@@ -1,0 +1,227 @@
+//! A place: where the stack and the memories of one process are. **Contains `unsafe`.**
+//!
+//! Invariants:
+//! * A place has one owner: the [`Arc`]s of a process's memories, of its stack, and of itself while it has none. Each part
+//!   is given out once at a time.
+//! * When nobody has it any more it is cleaned, and goes back to the pool: whoever gets it reads zeros.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wasmtime::{LinearMemory, StackMemory};
+
+use super::arena::{Parts, SAVE_BYTES, STACK_BYTES, Slot};
+use super::span::{Filled, Span};
+use super::{InUse, give};
+use crate::engines::MEMORY_RESERVATION_BYTES;
+use crate::image::PAGE_BYTES;
+
+/// So much of a program's memory is given out in small pages: a huge one has as many bytes, and most programs need less.
+const SMALL_BYTES: usize = 2 << 20;
+
+/// Which part of a process's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The program's memory.
+    Memory,
+    /// The pass's, for frames.
+    Save,
+    /// The pass's, for preempt bytes.
+    Flags,
+    Stack,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Place {
+    slot: Slot,
+    /// How much of the program's memory is accessible while it lies in the pool.
+    open: usize,
+    /// Locked when a memory grows, and when all is over.
+    parts: Mutex<Parts>,
+    taken: [AtomicBool; 4],
+    /// How large the program's memory and the save memory have become.
+    used: [AtomicUsize; 2],
+    _in_use: InUse,
+}
+
+impl Place {
+    /// One that has just been taken, or lay in the pool with so much of its program's memory accessible.
+    pub(super) fn of(slot: Slot, open: usize) -> Arc<Place> {
+        Arc::new(Place {
+            slot,
+            open,
+            parts: Mutex::new(slot.parts()),
+            taken: Default::default(),
+            used: Default::default(),
+            _in_use: InUse::new(),
+        })
+    }
+
+    /// Gives out a part, unless somebody has it. Where it is.
+    fn take(&self, part: Part) -> Option<usize> {
+        let before = self.taken[part as usize].swap(true, Ordering::AcqRel);
+        (!before).then(|| self.with(part, Span::start))
+    }
+
+    fn put(&self, part: Part) {
+        self.taken[part as usize].store(false, Ordering::Release);
+    }
+
+    fn with<T>(&self, part: Part, act: impl FnOnce(&Span) -> T) -> T {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        act(match part {
+            Part::Memory => &parts.memory,
+            Part::Save => &parts.save,
+            Part::Flags => &parts.flags,
+            Part::Stack => &parts.stack,
+        })
+    }
+
+    /// A memory has this size from now on.
+    fn reach(&self, part: Part, size: usize) -> rustix::io::Result<()> {
+        let size = size.next_multiple_of(PAGE_BYTES);
+        let (index, open) = match part {
+            Part::Memory => (0, self.open),
+            Part::Save => (1, self.parts.lock().unwrap_or_else(PoisonError::into_inner).save_open),
+            Part::Flags | Part::Stack => return Ok(()),
+        };
+        let before = self.used[index].load(Ordering::Relaxed);
+        if size > before {
+            let new = before.max(open).min(size)..size;
+            self.with(part, |span| match part {
+                Part::Memory => open_memory(span, new),
+                _ => span.open(new),
+            })?;
+            self.used[index].store(size, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn used(&self, index: usize) -> usize {
+        self.used[index].load(Ordering::Relaxed)
+    }
+}
+
+/// Makes a part of a program's memory accessible. Its begin is of one mapping with what is before it, and so of small pages.
+pub(super) fn open_memory(memory: &Span, part: Range<usize>) -> rustix::io::Result<()> {
+    memory.open(part.clone())?;
+    memory.keep_small(part.start..part.end.min(SMALL_BYTES).max(part.start));
+    Ok(())
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let [memory_used, save_used] = [self.used(0), self.used(1)];
+        let Place { slot, open, .. } = *self;
+        let parts = self.parts.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let save_open = parts.save_open;
+        // What was opened later is closed again.
+        let clean = (memory_used <= open || parts.memory.close(open..memory_used))
+            && (save_used <= save_open || parts.save.close(save_open..save_used))
+            && parts.memory.clean(0..memory_used.min(open), Filled::Anywhere)
+            && parts.save.clean(0..save_used.min(save_open), Filled::Upwards)
+            && parts.flags.clean(0..parts.flags.len(), Filled::Upwards)
+            && parts.stack.clean(0..STACK_BYTES, Filled::Downwards);
+        // If the system cannot even do that nobody may have it any more.
+        if clean {
+            give(slot, open);
+        }
+    }
+}
+
+/// A memory in a place.
+pub(super) struct PlacedMemory {
+    place: Arc<Place>,
+    part: Part,
+    start: usize,
+    size: usize,
+}
+
+impl PlacedMemory {
+    /// `None`: the place's memory of this kind is somebody's already, or there is not so much room.
+    pub(super) fn new(place: Arc<Place>, part: Part, size: usize) -> Option<PlacedMemory> {
+        let start = place.take(part)?;
+        let memory = PlacedMemory { place, part, start, size };
+        (size <= memory.byte_capacity() && memory.place.reach(part, size).is_ok()).then_some(memory)
+    }
+}
+
+// SAFETY: the part is this memory's alone until it is dropped, and so is what code can reach behind it, or it is trusted
+// (see `arena`). It begins at `as_ptr`, is accessible up to `byte_size`, and zero at first: a place is cleaned before it
+// is given out. A program's memory is inaccessible from there on.
+unsafe impl LinearMemory for PlacedMemory {
+    fn byte_size(&self) -> usize {
+        self.size
+    }
+
+    fn byte_capacity(&self) -> usize {
+        match self.part {
+            Part::Memory => MEMORY_RESERVATION_BYTES as usize,
+            Part::Save => SAVE_BYTES,
+            part => self.place.with(part, Span::len),
+        }
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        if new_size > self.byte_capacity() {
+            return Err(wasmtime::Error::msg("it has no more room"));
+        }
+        let reached = self.place.reach(self.part, new_size);
+        reached.map_err(|error| wasmtime::Error::msg(error.to_string()))?;
+        self.size = new_size;
+        Ok(())
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.start as *mut u8
+    }
+}
+
+impl Drop for PlacedMemory {
+    fn drop(&mut self) {
+        self.place.put(self.part);
+    }
+}
+
+/// A stack in a place.
+pub(super) struct PlacedStack {
+    place: Arc<Place>,
+    start: usize,
+}
+
+impl PlacedStack {
+    /// `None`: the place's stack is somebody's already, or is smaller.
+    pub(super) fn new(place: Arc<Place>, size: usize) -> Option<PlacedStack> {
+        let start = Some(&place).filter(|_| size <= STACK_BYTES)?.take(Part::Stack)?;
+        Some(PlacedStack { place, start })
+    }
+
+    fn open(&self) -> Range<usize> {
+        self.start..self.start + STACK_BYTES
+    }
+}
+
+// SAFETY: the stack is this one's alone until it is dropped; it is accessible, whole pages, and zero but for what the same
+// process has left there. What is below it is inaccessible: the end of another place's program's memory, or a guard.
+unsafe impl StackMemory for PlacedStack {
+    fn top(&self) -> *mut u8 {
+        self.open().end as *mut u8
+    }
+
+    fn range(&self) -> Range<usize> {
+        self.open()
+    }
+
+    fn guard_range(&self) -> Range<*mut u8> {
+        (self.start - PAGE_BYTES) as *mut u8..self.start as *mut u8
+    }
+}
+
+impl Drop for PlacedStack {
+    fn drop(&mut self) {
+        self.place.put(Part::Stack);
+    }
+}
