@@ -10,6 +10,7 @@ use wasmtime::{AsContextMut, Caller, Extern, Instance, Ref};
 
 use crate::continuations::{Compiled, Wait};
 use crate::hostcalls::yield_now;
+use crate::pool;
 use crate::state::{Hot, State};
 
 /// A program's check, on its fiber.
@@ -98,7 +99,9 @@ pub(crate) async fn link(
     compiled: &Compiled,
 ) -> wasmtime::Result<()> {
     let imports = imports(&mut store, hot, compiled)?;
-    Instance::new_async(store, &compiled.module, &imports).await.map(drop)
+    let place = store.as_context().data().place.clone();
+    let made = Instance::new_async(store, &compiled.module, &imports);
+    pool::on_its_stack(place, made).await.map(drop)
 }
 
 /// What a continuation module imports, from the hot instance or from the host.

@@ -14,7 +14,6 @@ use crate::flags::Flags;
 use crate::image::Stage;
 use crate::limits::{Limiter, Limits};
 use crate::messages::Messages;
-use crate::pool::Place;
 use crate::restore::frame_sites;
 use crate::save::SaveMemory;
 use crate::sleep::Awake;
@@ -88,8 +87,6 @@ pub struct Process {
     pub(crate) buffer: (u32, u32),
     pub(crate) freeze_timings: FreezeTimings,
     pub(crate) thaw_timings: ThawTimings,
-    /// Where its memories are, until it has a stack there.
-    place: Option<Arc<Place>>,
     _awake: Awake,
 }
 
@@ -156,7 +153,6 @@ impl Process {
             buffer: (0, 0),
             freeze_timings: FreezeTimings::default(),
             thaw_timings: ThawTimings::default(),
-            place: None,
             _awake: Awake::new(),
         })
     }
@@ -170,7 +166,7 @@ impl Process {
             Form::Program => crate::block_on(pre.instantiate_async(&mut self.store)),
             Form::Handler => pre.instantiate(&mut self.store),
         });
-        self.place = place.filter(|_| code.form() == Form::Program);
+        self.store.data_mut().place = place.filter(|_| code.form() == Form::Program);
         let instance = instance.map_err(failed)?;
         let exports = &code.inner().exports;
         let hot = hot(&mut self.store, exports, instance)
@@ -299,8 +295,9 @@ impl Process {
     /// Calls a function of the guest. `None`: it returned.
     async fn call(&mut self, function: Func) -> Result<Option<Outcome>, ProcessError> {
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        let place = self.store.data().place.clone();
         let call = function.call_async(&mut self.store, &[], &mut results);
-        let result = pool::on_its_stack(self.place.take(), call).await;
+        let result = pool::on_its_stack(place, call).await;
         match result {
             Err(error) => self.classify(error).map(Some),
             Ok(()) => Ok(self.stopped().then_some(Outcome::Frozen)),
@@ -431,6 +428,7 @@ pub(crate) fn new_state(
         limiter: Limiter::new(limits, code.private_maxima(), Arc::clone(&shared)),
         shared,
         code: code.clone(),
+        place: None,
         memory: None,
         hot: None,
         function_ids: None,

@@ -14,6 +14,7 @@ use crate::capture::memory_name;
 use crate::control::Shared;
 use crate::image::{Frames, Image, MemoryImage, walk};
 use crate::metadata::Initial;
+use crate::pool;
 use crate::process::{Status, new_state};
 use crate::state::{Hot, State};
 use crate::values::Loader;
@@ -308,7 +309,11 @@ fn restore(store: &mut Store<State>, hot: Hot, image: &Image) -> Result<(), Spaw
     if let Some(redrop) = hot.instance.get_func(&mut *store, "peripatos.redrop") {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
         match store.data().code.form() {
-            Form::Program => block_on(redrop.call_async(store, &[], &mut [])).map_err(failed)?,
+            Form::Program => {
+                let place = store.data().place.clone();
+                let call = redrop.call_async(store, &[], &mut []);
+                block_on(pool::on_its_stack(place, call)).map_err(failed)?;
+            }
             Form::Handler => redrop.call(store, &[], &mut []).map_err(failed)?,
         }
     }

@@ -13,6 +13,7 @@ use crate::control::Shared;
 use crate::flags::Flags;
 use crate::limits::Limiter;
 use crate::messages::Messages;
+use crate::pool::Place;
 use crate::references::{Exceptions, Externs, FunctionIds};
 use crate::save::SaveMemory;
 use crate::wasi::Strings;
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) shared: Arc<Shared>,
     pub(crate) code: Code,
+    /// Where its memories are. Its stacks are to be there, too ([`on_its_stack`](crate::pool::on_its_stack)).
+    pub(crate) place: Option<Arc<Place>>,
     /// The memory that system calls refer to.
     pub(crate) memory: Option<Memory>,
     /// Absent in plain processes, and until the instance is there.

@@ -9,10 +9,9 @@ use peripatos_engine::{awake, places};
 const MAPPINGS: usize = 2;
 /// Mappings that are left for all the rest: code, heaps, what lies in the engine's pool, memories that have grown.
 const OTHER_MAPPINGS: usize = 14_530;
-/// So many processes may have a second place: who was preempted has another stack, on which the engine made an instance of
-/// its continuation.
-const SECOND_PLACES: usize = 5_000;
-/// The address space has room for so many, however many mappings it may have: of 128 TiB a program takes 5.2 GiB (4 for
+/// So many memories and stacks may lie beside the places: second memories of programs, memories of 64 bits.
+const BESIDE: usize = 5_000;
+/// The address space has room for so many, however many mappings it may have: of 128 TiB a program takes 5.3 GiB (4 for
 /// its memory, 1 for the frames that a freeze saves, the rest for its stack and guards).
 const ADDRESSED_MAX: usize = 20_500;
 /// Linux's own limit of mappings, where it cannot be read.
@@ -22,7 +21,7 @@ const MAPPINGS_MAX: usize = 65_530;
 /// sleep. It follows from the mappings that the system allows (`vm.max_map_count`).
 #[must_use]
 pub fn awake_max() -> usize {
-    places_max().saturating_sub(SECOND_PLACES).min(ADDRESSED_MAX)
+    places_max().saturating_sub(BESIDE).min(ADDRESSED_MAX)
 }
 
 /// Whether some should sleep, if so many may be awake.
@@ -49,7 +48,7 @@ mod tests {
 
     #[test]
     fn as_many_are_awake_as_the_system_has_mappings_for() {
-        assert_eq!(places_with(MAPPINGS_MAX), ADDRESSED_MAX + SECOND_PLACES);
+        assert_eq!(places_with(MAPPINGS_MAX), ADDRESSED_MAX + BESIDE);
         assert_eq!(places_with(0), 0);
         assert!(awake_max() <= ADDRESSED_MAX);
     }

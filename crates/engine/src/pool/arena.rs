@@ -1,10 +1,14 @@
 //! Where places are: slots of the same size, each behind the other.
 //!
 //! ```text
-//! slot      | stack | flags | save memory, 1 GiB | program's memory: 4 GiB and a guard ... | next slot
-//!           `-------- accessible -----------------------´  then inaccessible
-//! place i   its stack and its program's memory are in slot i, its save memory in slot i+1, its flags in slot i+2
+//! slot      | second stack | stack | flags | save memory, 1 GiB | program's memory: 4 GiB and a guard ... | next slot
+//!           `-------- accessible --------------------------------------´  then inaccessible
+//! place i   its stacks and its program's memory are in slot i, its save memory in slot i+1, its flags in slot i+2
 //! ```
+//!
+//! The second stack is for what the engine runs while the first one stands still: it makes an instance of a continuation on a
+//! stack of its own. So nothing inaccessible need be between the two: whoever leaves the first one by its lower end is on one that
+//! nobody runs on.
 //!
 //! wasmtime leaves out the checks of where code reaches if 4 GiB and a guard behind each memory are that memory's or
 //! inaccessible, and asserts of a fault that it is in one memory of the instance only. Three times that would be 12 GiB a
@@ -29,7 +33,8 @@ pub(super) const SAVE_BYTES: usize = (peripatos_instrument::layout::SAVE_PAGES_M
 /// What code can reach from the begin of a memory on.
 pub(super) const REACH_BYTES: usize = (MEMORY_RESERVATION_BYTES + MEMORY_GUARD_BYTES) as usize;
 
-const FLAGS: usize = STACK_BYTES;
+const STACK: usize = STACK_BYTES;
+const FLAGS: usize = STACK + STACK_BYTES;
 const SAVE: usize = FLAGS + FLAGS_BYTES;
 const MEMORY: usize = SAVE + SAVE_BYTES;
 /// From slot to slot.
@@ -62,6 +67,7 @@ pub(super) struct Slot {
 /// The parts of a place.
 #[derive(Debug)]
 pub(super) struct Parts {
+    pub(super) second: Span,
     pub(super) stack: Span,
     pub(super) flags: Span,
     pub(super) save: Span,
@@ -127,7 +133,8 @@ impl Slot {
             Span::part_of_arena(self.start + slots * STRIDE + range.start, range.len())
         };
         Parts {
-            stack: part(0, 0..STACK_BYTES),
+            second: part(0, 0..STACK),
+            stack: part(0, STACK..FLAGS),
             memory: part(0, MEMORY..STRIDE),
             save: part(1, SAVE..MEMORY),
             flags: part(2, FLAGS..SAVE),

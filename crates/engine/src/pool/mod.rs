@@ -5,8 +5,8 @@
 //! that wants one of its kind writes no page table. A place is two mappings, one that is accessible and one that is not, and
 //! 5 GiB of address space, so that an OS process can have tens of thousands ([arena]).
 //!
-//! Who instantiates a module says which memories are those of one process ([`in_one_place`]), and who calls the process
-//! first whose stack the new one is ([`on_its_stack`]). Whatever else is made lies [alone].
+//! Who instantiates a module says which memories are those of one process ([`in_one_place`]), and who calls one
+//! whose stack a new one is ([`on_its_stack`]). Whatever else is made lies [alone].
 //!
 //! Invariants:
 //! * What wasmtime is given is zero, whoever had it before.
@@ -75,7 +75,7 @@ pub(crate) fn in_one_place<T>(
     (done, place)
 }
 
-/// Awaits `call`, the first one of a process: the stack that is made for it is that of its place.
+/// Awaits what needs a stack of a process: if the engine has none for it yet, it gets one of the process's place.
 pub(crate) async fn on_its_stack<T>(place: Option<Arc<Place>>, call: impl Future<Output = T>) -> T {
     let (mut place, mut call) = (place, pin!(call));
     poll_fn(|cx| match place.take() {

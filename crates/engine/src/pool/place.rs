@@ -31,6 +31,8 @@ pub(super) enum Part {
     /// The pass's, for preempt bytes.
     Flags,
     Stack,
+    /// The stack of what the engine runs while that one stands still.
+    Second,
 }
 
 /// See the module.
@@ -41,7 +43,7 @@ pub(crate) struct Place {
     open: usize,
     /// Locked when a memory grows, and when all is over.
     parts: Mutex<Parts>,
-    taken: [AtomicBool; 4],
+    taken: [AtomicBool; 5],
     /// How large the program's memory and the save memory have become.
     used: [AtomicUsize; 2],
     _in_use: InUse,
@@ -77,6 +79,7 @@ impl Place {
             Part::Save => &parts.save,
             Part::Flags => &parts.flags,
             Part::Stack => &parts.stack,
+            Part::Second => &parts.second,
         })
     }
 
@@ -86,7 +89,7 @@ impl Place {
         let (index, open) = match part {
             Part::Memory => (0, self.open),
             Part::Save => (1, self.parts.lock().unwrap_or_else(PoisonError::into_inner).save_open),
-            Part::Flags | Part::Stack => return Ok(()),
+            Part::Flags | Part::Stack | Part::Second => return Ok(()),
         };
         let before = self.used[index].load(Ordering::Relaxed);
         if size > before {
@@ -124,7 +127,8 @@ impl Drop for Place {
             && parts.memory.clean(0..memory_used.min(open), Filled::Anywhere)
             && parts.save.clean(0..save_used.min(save_open), Filled::Upwards)
             && parts.flags.clean(0..parts.flags.len(), Filled::Upwards)
-            && parts.stack.clean(0..STACK_BYTES, Filled::Downwards);
+            && parts.stack.clean(0..STACK_BYTES, Filled::Downwards)
+            && parts.second.clean(0..STACK_BYTES, Filled::Downwards);
         // If the system cannot even do that nobody may have it any more.
         if clean {
             give(slot, open);
@@ -189,14 +193,21 @@ impl Drop for PlacedMemory {
 /// A stack in a place.
 pub(super) struct PlacedStack {
     place: Arc<Place>,
+    part: Part,
     start: usize,
 }
 
 impl PlacedStack {
-    /// `None`: the place's stack is somebody's already, or is smaller.
+    /// `None`: the place's stacks are somebody's already, or are smaller.
     pub(super) fn new(place: Arc<Place>, size: usize) -> Option<PlacedStack> {
-        let start = Some(&place).filter(|_| size <= STACK_BYTES)?.take(Part::Stack)?;
-        Some(PlacedStack { place, start })
+        if size > STACK_BYTES {
+            return None;
+        }
+        let found = [Part::Stack, Part::Second]
+            .into_iter()
+            .find_map(|part| place.take(part).map(|start| (part, start)));
+        let (part, start) = found?;
+        Some(PlacedStack { place, part, start })
     }
 
     fn open(&self) -> Range<usize> {
@@ -205,7 +216,8 @@ impl PlacedStack {
 }
 
 // SAFETY: the stack is this one's alone until it is dropped; it is accessible, whole pages, and zero but for what the same
-// process has left there. What is below it is inaccessible: the end of another place's program's memory, or a guard.
+// process has left there. What is below it is inaccessible: the end of another place's program's memory, or a guard; or it
+// is the second stack, on which nobody runs as long as somebody runs on this one (see `arena`).
 unsafe impl StackMemory for PlacedStack {
     fn top(&self) -> *mut u8 {
         self.open().end as *mut u8
@@ -222,6 +234,6 @@ unsafe impl StackMemory for PlacedStack {
 
 impl Drop for PlacedStack {
     fn drop(&mut self) {
-        self.place.put(Part::Stack);
+        self.place.put(self.part);
     }
 }
