@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use peripatos_abi::Pid;
 
 use crate::limits::{
-    GONE_MAX, LEAD_WAIT_MAX, LEADS_MAX, PEERS_MAX, SEEK_WAIT_MAX, STRAY_AGE_MAX, STRAYS_MAX,
-    UNMET_WAIT_MAX,
+    ANSWERS_MAX, GONE_MAX, LEAD_WAIT_MAX, LEADS_MAX, PEERS_MAX, SEEK_WAIT_MAX, STRAY_AGE_MAX,
+    STRAYS_MAX, UNMET_WAIT_MAX,
 };
 use crate::message::{Sighting, Sought};
 use crate::mutation::Mutation;
@@ -154,7 +154,7 @@ impl<P> Strays<P> {
             return Some(true);
         }
         match self.gone.get(&pid) {
-            Some((None, _)) => Some(true),
+            Some((None, at)) if now.since(*at) <= ANSWERS_MAX => Some(true),
             Some((Some(to), at)) if lately(now, *at) => {
                 (*to != from && self.linked.contains(to)).then_some(true)
             }

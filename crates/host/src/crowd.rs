@@ -39,7 +39,7 @@ fn places_max() -> usize {
 
 /// If so many mappings are allowed.
 fn places_with(mappings: usize) -> usize {
-    mappings.saturating_sub(OTHER_MAPPINGS) / MAPPINGS
+    (mappings.saturating_sub(OTHER_MAPPINGS) / MAPPINGS).min(ADDRESSED_MAX + BESIDE)
 }
 
 #[cfg(test)]
@@ -50,6 +50,7 @@ mod tests {
     fn as_many_are_awake_as_the_system_has_mappings_for() {
         assert_eq!(places_with(MAPPINGS_MAX), ADDRESSED_MAX + BESIDE);
         assert_eq!(places_with(0), 0);
+        assert_eq!(places_with(1 << 20), ADDRESSED_MAX + BESIDE);
         assert!(awake_max() <= ADDRESSED_MAX);
     }
 }

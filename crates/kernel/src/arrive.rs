@@ -320,7 +320,7 @@ impl Kernel {
     ) -> Result<(), Status> {
         self.answer_alien(to, transaction, pid, answer)?;
         if let Some(server) = self.table.get_mut(me) {
-            server.clients = server.clients.saturating_sub(1);
+            server.has_answered(to, transaction);
         }
         Ok(())
     }

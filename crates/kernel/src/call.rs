@@ -7,7 +7,7 @@
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, Status};
 
-use crate::alien::Answer;
+use crate::alien::{Answer, Stage};
 use crate::group::shown;
 use crate::kernel::{Kernel, Woken};
 use crate::process::{At, Call, Form, Span};
@@ -133,7 +133,7 @@ impl Kernel {
         match self.table.find(from) {
             None => {
                 // Whoever has gone does not miss its reply.
-                let _ = self.reply_away(to, pid, from, transaction, Answer::Replied(bytes.into()));
+                let _ = self.answer_alien(from, transaction, pid, Answer::Replied(bytes.into()));
             }
             Some(slot) => {
                 let sender = self.table.get_mut(slot).expect("it was found");
@@ -148,10 +148,25 @@ impl Kernel {
 
     /// A handler is free again, and has not replied.
     fn owes(&mut self, to: Slot) {
-        if let Some(server) = self.table.get_mut(to) {
+        let serves = self.table.get(to).and_then(|server| Some((server.pid, server.serves?)));
+        if let Some((pid, (from, transaction))) = serves
+            && self.waits_for(from, transaction, pid)
+            && let Some(server) = self.table.get_mut(to)
+        {
             server.clients += 1;
         }
         self.served(to);
+    }
+
+    /// Whether a sender waits for the reply of that process, wherever it is: it may have been forwarded, or replied to.
+    fn waits_for(&self, from: Pid, transaction: u64, pid: Pid) -> bool {
+        match self.table.find(from).and_then(|slot| self.table.get(slot)) {
+            Some(sender) => sender.awaits(transaction, pid),
+            None => {
+                let alien = self.aliens.get((from, pid));
+                alien.is_some_and(|one| one.send.0 == transaction && one.stage == Stage::Waits)
+            }
+        }
     }
 
     /// A handler is free again.

@@ -38,7 +38,7 @@ pub const ERRANDS_DONE_MAX: usize = 1 << 20;
 /// Places of processes that are remembered. The oldest make way.
 pub const ROUTES_MAX: usize = 1 << 20;
 /// Senders of other kernels that are counted as luggage of a process.
-pub const LUGGAGE_ALIENS_MAX: usize = 1_024;
+pub const LUGGAGE_ALIENS_MAX: usize = 256;
 /// Ends that are remembered. The oldest make way.
 pub const ENDS_MAX: usize = 65_536;
 /// Of a process's watches the first cost its program nothing; each further one is charged to its [`Budget`](crate::Budget),

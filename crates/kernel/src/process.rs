@@ -303,10 +303,17 @@ impl Process {
         self.clients > 0 || !self.queue.is_empty() || self.serves.is_some()
     }
 
+    /// A client has its answer. Whom a handler serves right now is not among the clients.
+    pub(crate) fn has_answered(&mut self, client: Pid, transaction: u64) {
+        if self.serves != Some((client, transaction)) {
+            self.clients = self.clients.saturating_sub(1);
+        }
+    }
+
     /// See [`Kernel::luggage`](crate::Kernel::luggage).
     pub(crate) fn luggage(&self) -> usize {
         let ties = self.ties.as_ref().map_or(0, |ties| ties.watching.len() + ties.watchers.len());
-        ties + self.queue.len() + self.clients as usize
+        ties + self.queue.len()
     }
 
     /// Its last send, as kernels name it beside its pid.

@@ -188,7 +188,7 @@ impl Kernel {
         take_reply(sender, message);
         self.woken.push_back(Woken::Process(slot));
         if let Some(server) = self.table.get_mut(me) {
-            server.clients = server.clients.saturating_sub(1);
+            server.has_answered(to, transaction);
         }
         Ok(())
     }
@@ -228,7 +228,7 @@ impl Kernel {
             return Err(Status::Full);
         }
         if let Some(server) = self.table.get_mut(me) {
-            server.clients = server.clients.saturating_sub(1);
+            server.has_answered(from, transaction);
         }
         self.readdress(slot, to, bytes);
         Ok(())

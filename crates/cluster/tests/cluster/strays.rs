@@ -172,6 +172,7 @@ fn nobody_is_sent_in_circles() {
     strays.ended(at(2), pid());
     // Its packets are answered here.
     assert_eq!(strays.has(at(2), ONE, pid()), Some(true));
+    assert_eq!(strays.has(at(70), ONE, pid()), Some(false));
     assert_eq!(take(&mut strays, 2), [Step::Nobody(5)]);
     // It has left for a node that is gone.
     strays.comes(at(3), pid());

@@ -77,14 +77,18 @@ pub(crate) fn in_one_place<T>(
 
 /// Awaits what needs a stack of a process: if the engine has none for it yet, it gets one of the process's place.
 pub(crate) async fn on_its_stack<T>(place: Option<Arc<Place>>, call: impl Future<Output = T>) -> T {
+    struct Before(Option<Arc<Place>>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            STACK.set(self.0.take());
+        }
+    }
     let (mut place, mut call) = (place, pin!(call));
     poll_fn(|cx| match place.take() {
         // It is made when the call is polled for the first time.
         Some(place) => {
-            let before = STACK.replace(Some(place));
-            let polled = call.as_mut().poll(cx);
-            STACK.set(before);
-            polled
+            let _before = Before(STACK.replace(Some(place)));
+            call.as_mut().poll(cx)
         }
         None => call.as_mut().poll(cx),
     })
@@ -174,9 +178,16 @@ impl Pool {
     }
 }
 
-/// Closes a clean place's program's memory, of which so much is accessible. `false`: nobody may have it any more.
+/// Closes a clean place's program's memory, of which so much is accessible, and gives all its pages back to the system.
+/// `false`: nobody may have it any more.
 fn close(slot: Slot, open: usize) -> bool {
-    slot.parts().memory.close(0..open)
+    let mut parts = slot.parts();
+    let save_open = parts.save_open;
+    parts.memory.close(0..open)
+        && parts.save.discard(0..save_open)
+        && [&mut parts.stack, &mut parts.second, &mut parts.flags]
+            .into_iter()
+            .all(|part| part.discard(0..part.len()))
 }
 
 /// A place, of whose program's memory so much will be accessible.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::{LinearMemory, StackMemory};
 
 use super::arena::{Parts, SAVE_BYTES, STACK_BYTES, Slot};
-use super::span::{Filled, Span};
+use super::span::{Filled, LOOK_BYTES_MAX, Span};
 use super::{InUse, give};
 use crate::engines::MEMORY_RESERVATION_BYTES;
 use crate::image::PAGE_BYTES;
@@ -121,11 +121,14 @@ impl Drop for Place {
         let Place { slot, open, .. } = *self;
         let parts = self.parts.get_mut().unwrap_or_else(PoisonError::into_inner);
         let save_open = parts.save_open;
+        // In a small one nobody leaves two pages unused before one that he uses.
+        let small = save_used <= LOOK_BYTES_MAX;
+        let save_filled = if small { Filled::Upwards } else { Filled::Anywhere };
         // What was opened later is closed again.
         let clean = (memory_used <= open || parts.memory.close(open..memory_used))
             && (save_used <= save_open || parts.save.close(save_open..save_used))
             && parts.memory.clean(0..memory_used.min(open), Filled::Anywhere)
-            && parts.save.clean(0..save_used.min(save_open), Filled::Upwards)
+            && parts.save.clean(0..save_used.min(save_open), save_filled)
             && parts.flags.clean(0..parts.flags.len(), Filled::Upwards)
             && parts.stack.clean(0..STACK_BYTES, Filled::Downwards)
             && parts.second.clean(0..STACK_BYTES, Filled::Downwards);

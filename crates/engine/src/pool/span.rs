@@ -19,7 +19,7 @@ use crate::pages;
 
 /// A memory of this size or less is looked through when it is given back; of a larger one the operating system is asked
 /// which pages were touched.
-const LOOK_BYTES_MAX: usize = 128 << 10;
+pub(super) const LOOK_BYTES_MAX: usize = 128 << 10;
 /// Pages that may stay when it is cleaned. If it has more, all go back to the system.
 const KEPT_PAGES_MAX: usize = 32;
 /// Stacks and the pass's memories are filled from one end. Behind so many pages that are zero nobody has been; and if
@@ -112,7 +112,7 @@ impl Span {
     }
 
     /// Gives the pages of a part back to the system that is accessible: it is zero then. `false`: it could not.
-    fn discard(&mut self, part: Range<usize>) -> bool {
+    pub(super) fn discard(&mut self, part: Range<usize>) -> bool {
         assert!(part.end <= self.len);
         #[cfg(target_os = "linux")]
         {

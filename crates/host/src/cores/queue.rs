@@ -16,6 +16,8 @@ use std::time::Duration;
 pub(super) const BRIEF: Duration = Duration::from_millis(1);
 /// Turns in a row of those that are ahead, while others are ready.
 const AHEAD_MAX: u32 = 4;
+/// Who is wanted lets the others have no more than so much at a time, however long he was alone before.
+const WANTED_MORE_MAX: Duration = Duration::from_millis(40);
 /// Where fewer are ready, whoever gave way has his next turn soon.
 const LONG: usize = 64;
 
@@ -93,9 +95,10 @@ impl Queue {
     pub(super) fn pop_front(&mut self) -> Option<usize> {
         let class = self.next_class();
         self.in_a_row = match class {
-            Class::First => self.in_a_row,
+            // A short turn of one that is wanted is not one of the others'.
+            Class::First | Class::Wanted => self.in_a_row,
             Class::Ahead => self.in_a_row + 1,
-            Class::Wanted | Class::Others => 0,
+            Class::Others => 0,
         };
         self.was_wanted = class == Class::Wanted;
         self.of_mut(class).pop_front()
@@ -104,7 +107,7 @@ impl Queue {
     /// That turn has taken so long.
     pub(super) fn note_slice(&mut self, used: Duration) {
         self.wanted_more = match self.was_wanted {
-            true => self.wanted_more + used,
+            true => (self.wanted_more + used).min(WANTED_MORE_MAX),
             false => self.wanted_more.saturating_sub(used),
         };
     }
@@ -196,6 +199,32 @@ mod tests {
             assert_eq!(queue.pop_front(), Some(1));
             queue.note_slice(Duration::from_millis(10));
         }
+    }
+
+    #[test]
+    fn whoever_is_ahead_or_wanted_keeps_nobody_from_the_core() {
+        let mut queue = Queue::default();
+        (0..9).for_each(|seat| queue.push_back(seat));
+        (10..20).for_each(|seat| queue.push_ahead(seat));
+        queue.push_wanted(99);
+        let mut turns = [0; 3];
+        for _ in 0..600 {
+            let seat = queue.pop_front().unwrap();
+            // Four that are ahead take as long as one that is wanted.
+            let (class, used) = match seat {
+                0..10 => (0, 50),
+                10..20 => (1, 50),
+                _ => (2, 200),
+            };
+            turns[class] += 1;
+            queue.note_slice(Duration::from_micros(used));
+            match class {
+                0 => queue.push_back(seat),
+                1 => queue.push_ahead(seat),
+                _ => queue.push_wanted(seat),
+            }
+        }
+        assert!(turns.iter().all(|turns| *turns >= 90), "{turns:?}");
     }
 
     #[test]

@@ -151,15 +151,19 @@ fn run(board: &Arc<Board>, number: usize) {
 /// Gives an idle core some of those who talk with each other, if that pays.
 fn part(board: &Board, number: usize) {
     let ready = here::with(|core| core.ready());
-    let talkers = ready.into_iter().map(|(pid, habits)| {
+    let light = ready.into_iter().filter(|(pid, _)| !talk::is_laden(*pid));
+    let talkers = light.map(|(pid, habits)| {
         let partners = talk::partners(pid);
         Talker { pid, habits, partners }
     });
     let Some(group) = parting::part(&talkers.collect::<Vec<_>>()) else { return };
+    // If one who is called stays, those who call him had better stay, too.
+    if group.servers.iter().any(|server| talk::is_laden(*server)) {
+        return;
+    }
     let Some(core) = board.idle.claim() else { return };
     // First those who are called: so their callers find them there.
-    let all = group.servers.into_iter().chain(group.talkers);
-    for pid in all.filter(|pid| !talk::is_laden(*pid)) {
+    for pid in group.servers.into_iter().chain(group.talkers) {
         if let Some(tag) = board.registry.handler(pid) {
             handlers::give(board, number, &tag, core);
         } else if let Some(mut parcel) = here::with(|here| here.part_with(pid, core)) {

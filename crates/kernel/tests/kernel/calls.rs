@@ -171,3 +171,39 @@ fn a_handler_that_replies_later_is_free_meanwhile() {
     world.end(server);
     assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
 }
+
+/// A handler owes one client a reply while it serves others: who is owed is neither forgotten when the handler moves nor when
+/// it ends.
+#[test]
+fn who_is_owed_a_reply_is_not_forgotten_over_others() {
+    for ends in [false, true] {
+        let mut world = World::new(3);
+        let (owed, far) = (world.add(0, Form::Fiber), world.add(1, Form::Fiber));
+        let handler = world.add(0, Form::Handler);
+        let to = world.pid(handler);
+        let slots = (world.body(owed).slot, world.body(handler).slot);
+        assert!(matches!(world.send(owed, to, b"?"), Ok(Sent::Call { .. })));
+        let later = world.kernels[0].end_call(slots.0, slots.1, Outcome::Later, &mut []);
+        assert_eq!(later, Err(Status::Wait));
+        // Another one's call, from another core, is answered in between.
+        world.send(far, to, b"?").unwrap();
+        world.deliver_all();
+        world.kernels[0].next_call(slots.1, &mut [0; 64]).expect("its message");
+        world.kernels[0].finish_call(slots.1, Outcome::Replied(b"!"));
+        world.deliver_all();
+        assert_eq!(world.wait(far), Some(Ok(1)));
+        assert!(world.kernels[0].is_waited_for(slots.1));
+        if ends {
+            world.end(handler);
+            assert_eq!(world.wait(owed), Some(Err(Status::NoProcess)));
+            continue;
+        }
+        world.carry(handler, 2);
+        world.deliver_all();
+        let (from, transaction) = (world.pid(owed), 1);
+        world.keep(handler, Envelope { from, transaction, len: 1, kind: Kind::Message });
+        world.reply(handler, b"!").unwrap();
+        world.deliver_all();
+        assert_eq!(world.wait(owed), Some(Ok(1)));
+    }
+}
