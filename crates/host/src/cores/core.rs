@@ -537,10 +537,12 @@ impl Core {
                 self.queue.push_first(seat);
                 true
             }
-            // So many may be ahead that it is long until the last one has its turn.
+            // So many may be ahead that it is long until the last one has its turn; but a large server is not to sleep
+            // between two messages.
             Wish::None if brief => {
+                let soon = waited_for();
                 self.queue.push_ahead(seat);
-                false
+                soon
             }
             Wish::None if waited_for() => {
                 self.queue.push_wanted(seat);
