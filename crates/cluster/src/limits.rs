@@ -62,7 +62,7 @@ pub const LEADS_MAX: u8 = 2;
 pub const SEEK_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Packets that have waited longer are lost. Half of what message kernels count on: they have been on their way before.
 pub const STRAY_AGE_MAX: Duration = Duration::from_secs(15);
-/// A node answers for those that have ended there for so long: what they had answered their kernels remember less than that.
+/// A node answers for those that have ended there for so long: what they had answered their kernels remember no longer.
 pub const ANSWERS_MAX: Duration = Duration::from_secs(60);
 /// Processes that have left, of which a node remembers where they went.
 pub const GONE_MAX: usize = 65_536;

@@ -145,7 +145,7 @@ impl<P> Strays<P> {
     }
 
     /// What is said to another node that looks for this process: whether to send its packets here. One that has ended here
-    /// is here: it may have answered before, and that is known here only. One that has just left is here yet: where it
+    /// lately is here: it may have answered before, and that is known here only. One that has just left is here yet: where it
     /// goes they may have denied having it a moment ago. `None`: so it is, but its packets could not follow it just now, or
     /// would come back to `from`, who asks: it had gone there. Nothing is said.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Memories and stacks that are not in a place. **Contains `unsafe`.**
 //!
-//! A second memory of a program, one of 64 bits, a large stack, the stack of an instance of a continuation. Their address
-//! space is kept, too, when they have gone.
+//! A second memory of a program, one of 64 bits, a stack that is larger than a place's. Their address space is kept, too, when
+//! they have gone.
 //!
 //! Invariant: a region has one owner, or lies in the pool; there it is clean.
 #![allow(unsafe_code)]
