@@ -44,6 +44,8 @@ pub(crate) struct Place {
     /// Locked when a memory grows, and when all is over.
     parts: Mutex<Parts>,
     taken: [AtomicBool; 5],
+    /// What was ever given out: the rest is clean, and is not looked at.
+    given: [AtomicBool; 5],
     /// How large the program's memory and the save memory have become.
     used: [AtomicUsize; 2],
     _in_use: InUse,
@@ -57,6 +59,7 @@ impl Place {
             open,
             parts: Mutex::new(slot.parts()),
             taken: Default::default(),
+            given: Default::default(),
             used: Default::default(),
             _in_use: InUse::new(),
         })
@@ -65,6 +68,7 @@ impl Place {
     /// Gives out a part, unless somebody has it. Where it is.
     fn take(&self, part: Part) -> Option<usize> {
         let before = self.taken[part as usize].swap(true, Ordering::AcqRel);
+        self.given[part as usize].store(true, Ordering::Relaxed);
         (!before).then(|| self.with(part, Span::start))
     }
 
@@ -121,6 +125,7 @@ impl Drop for Place {
         let Place { slot, open, .. } = *self;
         let parts = self.parts.get_mut().unwrap_or_else(PoisonError::into_inner);
         let save_open = parts.save_open;
+        let given = |part: Part| self.given[part as usize].load(Ordering::Relaxed);
         // In a small one nobody leaves two pages unused before one that he uses.
         let small = save_used <= LOOK_BYTES_MAX;
         let save_filled = if small { Filled::Upwards } else { Filled::Anywhere };
@@ -130,8 +135,8 @@ impl Drop for Place {
             && parts.memory.clean(0..memory_used.min(open), Filled::Anywhere)
             && parts.save.clean(0..save_used.min(save_open), save_filled)
             && parts.flags.clean(0..parts.flags.len(), Filled::Upwards)
-            && parts.stack.clean(0..STACK_BYTES, Filled::Downwards)
-            && parts.second.clean(0..STACK_BYTES, Filled::Downwards);
+            && (!given(Part::Stack) || parts.stack.clean(0..STACK_BYTES, Filled::Downwards))
+            && (!given(Part::Second) || parts.second.clean(0..STACK_BYTES, Filled::Downwards));
         // If the system cannot even do that nobody may have it any more.
         if clean {
             give(slot, open);

@@ -104,6 +104,22 @@ fn nothing_of_a_stack_is_left_for_the_next() {
     }
 }
 
+#[test]
+fn nothing_of_a_second_stack_is_left_for_the_next() {
+    let both = || {
+        let place = process(SIZE).1;
+        [(); 2].map(|()| stack_in(Arc::clone(&place)))
+    };
+    let mut first = both();
+    stack_bytes(&mut *first[1]).fill(7);
+    drop(first);
+    // Whoever else takes places meanwhile: of those that come, one is that one.
+    let mut all: Vec<_> = (0..50).map(|_| both()).collect();
+    for stack in all.iter_mut().flatten() {
+        assert!(stack_bytes(&mut **stack).iter().all(|byte| *byte == 0));
+    }
+}
+
 /// wasmtime asserts that a fault is in one memory of an instance only.
 #[test]
 fn what_code_reaches_from_a_processs_memories_is_disjoint() {
