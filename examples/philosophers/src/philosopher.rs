@@ -3,11 +3,11 @@
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use peripatos::{Error, Pid, Received, link, receive_timeout, send};
+use peripatos::{Pid, Received, link, receive_timeout, send};
 use serde::{Deserialize, Serialize};
 
 use crate::etiquette::{DONE, GIVE, HOME_BIT, RISE_BIT, TAKE};
-use crate::services::{HallClient, Place, Record, TableClient};
+use crate::services::{HallClient, Place, Record, TableClient, insist};
 
 /// Between two looks at whether the table wants something. Where a hundred thousand dine that is less than from one meal to
 /// the next.
@@ -44,20 +44,20 @@ pub(crate) fn philosopher(invitation: Invitation) {
     let now = Instant::now();
     let mut me = Philosopher { record, full_at: now, looked_at: now, bits: 0 };
     // The waiter hands it on to the table.
-    let mut place = insist(|| TableClient::new(waiter).sit(section, true));
+    let mut place = insist(|| TableClient::new(waiter).sit(section, true)).expect("a place");
     me.full_at = Instant::now();
     loop {
         let before = me.record.meals;
         me.eat_at(&place, meals);
         let is_done = me.bits & HOME_BIT != 0 || me.record.meals == meals;
         me.bits &= !RISE_BIT;
-        insist(|| table.rise(place.number, me.record.meals - before, is_done));
+        insist(|| table.rise(place.number, me.record.meals - before, is_done)).expect("the table");
         if is_done {
             break;
         }
-        place = insist(|| table.sit(section, false));
+        place = insist(|| table.sit(section, false)).expect("a place");
     }
-    insist(|| hall.goodbye(me.record));
+    insist(|| hall.goodbye(me.record)).expect("the hall");
 }
 
 impl Philosopher {
@@ -101,14 +101,4 @@ fn ask(fork: Pid, what: u8) {
     let mut answer = [0];
     send(fork, &[what], &mut answer).expect("a fork");
     assert_eq!(answer, [DONE], "it is not mine");
-}
-
-/// Asks until it is not for lack of room that there is no answer.
-fn insist<T>(mut ask: impl FnMut() -> Result<T, Error>) -> T {
-    loop {
-        match ask() {
-            Err(Error::Full) => yield_now(),
-            answer => return answer.expect("an answer"),
-        }
-    }
 }

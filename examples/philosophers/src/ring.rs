@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use peripatos::{Pid, notify};
+use peripatos::Pid;
 
 use crate::etiquette::RISE_BIT;
-use crate::services::Place;
+use crate::services::{Place, tell};
 
 /// See the module.
 #[derive(Default)]
@@ -85,8 +85,7 @@ impl Ring {
             guest.is_asked = true;
             self.asked += 1;
             self.seated.remove(&(guest.turn, number));
-            // If it has ended, that is told elsewhere.
-            let _ = notify(guest.pid, RISE_BIT);
+            tell(guest.pid, RISE_BIT);
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the processes ask of each other.
 
-use peripatos::Pid;
+use std::thread::yield_now;
+
+use peripatos::{Error, Pid, notify};
 use serde::{Deserialize, Serialize};
 
 /// The hall: it has the tables, and takes commands.
@@ -82,4 +84,20 @@ pub(crate) struct Record {
     pub(crate) meals: u64,
     /// The longest time from one meal to the next, or from sitting down to the first.
     pub(crate) longest_wait_ns: u64,
+}
+
+/// Asks until it is not for lack of room that there is no answer.
+pub(crate) fn insist<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        match ask() {
+            Err(Error::Full) => yield_now(),
+            answer => return answer,
+        }
+    }
+}
+
+/// Notifies a philosopher; who has ended needs nothing. A table tells a hundred thousand at once, and no more than some
+/// ten thousand words are ever on their way.
+pub(crate) fn tell(guest: Pid, bits: u64) {
+    let _ = insist(|| notify(guest, bits));
 }

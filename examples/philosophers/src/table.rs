@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use peripatos::{Error, Pid, Reply, link, notify, receive, send, spawn_fn};
+use peripatos::{Error, Pid, Reply, link, receive, send, spawn_fn};
 
 use crate::etiquette::{COUNT, END, HOME_BIT};
 use crate::ring::Ring;
-use crate::services::{Counts, HallClient, Order, Place, TableClient, TableRequest};
+use crate::services::{Counts, HallClient, Order, Place, TableClient, TableRequest, tell};
 use crate::waiter::{SECTION_PLACES_MAX, waiter};
 
 /// Two philosophers need a fork on each side.
@@ -157,8 +157,7 @@ impl Table {
             && let Some(guest) = self.guests.pop_first()
         {
             self.leaving.insert(guest);
-            // If it has ended, that is told elsewhere.
-            let _ = notify(guest, HOME_BIT);
+            tell(guest, HOME_BIT);
             dismissed += 1;
         }
         dismissed

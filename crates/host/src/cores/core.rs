@@ -162,6 +162,7 @@ impl Core {
             return Next::AskOn;
         }
         let (now_ns, cpu) = (self.board.time_ns(watch.at()), watch.cpu());
+        self.queue.sort_out(|seat| self.table.get(seat).is_asleep());
         self.keep_shares(now_ns);
         let Some(seat) = self.queue.front() else { return Next::Wait };
         self.post().show_running(seat, now_ns, cpu);
@@ -187,7 +188,7 @@ impl Core {
             self.board.ticker.look_at(now_ns + WATCH_NS);
         }
         self.running = Some(seat);
-        self.table.note_awake(seat);
+        self.table.note_awake(seat, now_ns);
         let process = self.table.get_mut(seat);
         process.tag.begin_slice(cpu);
         let killed = process.tag.wish() == Wish::Kill;
@@ -344,19 +345,20 @@ impl Core {
 
 /// Who sleeps.
 impl Core {
-    /// Takes one out of its seat that has waited since before then.
-    pub(super) fn next_idle(&mut self, before_ns: u64) -> Option<Nap> {
-        let seat = self.table.next_idle(before_ns)?;
-        Some(self.begin_nap(seat))
+    /// One of so many that has waited since before then, and when its last slice began.
+    pub(super) fn next_idle(&mut self, before_ns: u64, looks_max: usize) -> Option<(u64, usize)> {
+        self.table.next_idle(before_ns, looks_max)
     }
 
-    /// Takes one out of its seat that could run, but whose turn comes late.
-    pub(super) fn next_late(&mut self) -> Option<Nap> {
-        let seat = self.table.next_late()?;
-        (self.queue.front() != Some(seat)).then(|| self.begin_nap(seat))
+    /// One of so many that could run, but whose turn comes late, and since when each of these has had a turn.
+    pub(super) fn next_late(&mut self, now_ns: u64, looks_max: usize) -> Option<(u64, usize)> {
+        self.table
+            .next_late(now_ns, looks_max)
+            .filter(|(_, seat)| self.queue.front() != Some(*seat))
     }
 
-    fn begin_nap(&mut self, seat: usize) -> Nap {
+    /// Takes one of these out of its seat.
+    pub(super) fn begin_nap(&mut self, seat: usize) -> Nap {
         let process = self.table.get_mut(seat);
         let (tag, control) = (Arc::clone(&process.tag), process.control.clone());
         let stand = mem::replace(&mut process.stand, Stand::Running { woken: false });
@@ -473,6 +475,7 @@ impl Core {
             control,
             stand,
             since_ns: 0,
+            woke_ns: 0,
             restless: false,
             brief: true,
             habits,
@@ -531,11 +534,16 @@ impl Core {
         process.tag.set_runnable(true);
         let brief = came && process.brief;
         let (wish, pid) = (process.tag.wish(), process.tag.pid());
+        let is_asleep = process.is_asleep();
         let waited_for = || self.queue.is_long() && talk::is_waited_for(pid);
         let soon = match wish {
             Wish::Freeze | Wish::Kill => {
                 self.queue.push_first(seat);
                 true
+            }
+            Wish::None if is_asleep && !waited_for() => {
+                self.queue.push_asleep(seat, came);
+                false
             }
             // So many may be ahead that it is long until the last one has its turn; but a large server is not to sleep
             // between two messages.

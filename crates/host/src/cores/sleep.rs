@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use peripatos_engine::Outcome;
 
 use super::board::Board;
-use super::core::{Core, Nap};
+use super::core::Nap;
 use super::execution::Execution;
 use super::tag::Wish;
 use super::{here, turns};
-use crate::{crowd, talk};
+use crate::crowd;
+use crate::talk::{self, Idle};
 
 /// Who has waited so long sleeps.
 pub const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -27,8 +28,13 @@ pub const IDLE_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When too many are awake and none of a core's can sleep, it looks again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// How many programs, and as many handlers, fall asleep between two turns while too many are awake.
+/// Of those that may be awake this part is kept free for those who are woken within a slice: only handlers can make room
+/// for them then.
+const SPARE_PART: usize = 64;
+/// How many fall asleep between two turns while too many are awake.
 const AT_ONCE: usize = 8;
+/// At so many of each kind it looks then for each one.
+const LOOKS_MAX: usize = 64;
 /// How many do when a core looks for those that have waited long. More wait for the next look.
 const LOOK_MAX: usize = 256;
 
@@ -60,7 +66,8 @@ impl Sleep {
     /// Puts some to sleep, if it is time. Between two turns. Whether it took some time.
     pub(super) fn tend(&mut self, board: &Arc<Board>, now: Instant) -> bool {
         note_sleepers(board);
-        let crowded = crowd::is_crowded(board.awake_max) && now >= self.not_before;
+        let crowded = crowd::is_crowded(board.awake_max - board.awake_max / SPARE_PART)
+            && now >= self.not_before;
         if !crowded && now < self.next_look {
             return false;
         }
@@ -77,21 +84,70 @@ impl Sleep {
     }
 }
 
-/// Puts up to `count` programs of this core to sleep that have waited for so long, and as many handlers: how many fell
-/// asleep, of whichever more did.
+/// Puts up to `count` of this core to sleep, programs and handlers, that have waited for so long; if too many are awake, and
+/// none of them only waits, those whose turn comes late. How many fell asleep.
 fn lull(board: &Arc<Board>, now: Instant, idle: Duration, count: usize) -> usize {
     let before_ns = board.time_ns(now.checked_sub(idle).unwrap_or(now));
-    let programs = (0..count).map_while(|_| lull_program(board, now, before_ns));
-    let mut programs = programs.filter(|fell| *fell).count();
-    if idle.is_zero() {
-        // Too many are awake, and none of them only waits: those whose turn comes late sleep until then.
-        let late = (programs..count).map_while(|_| lull_late(board));
-        programs += late.filter(|fell| *fell).count();
-    }
-    let handlers = (0..count).map_while(|_| talk::lull_handler(before_ns));
-    let handlers = handlers.filter(|fell| *fell).count();
+    let mut search = Search { before_ns, crowded: idle.is_zero(), done: [false; 3] };
+    let lulled = (0..count).map_while(|_| {
+        Some(match search.next()? {
+            Next::Idle(seat) => lull_program(board, now, seat),
+            Next::Late(seat) => {
+                put_to_sleep(board, here::with(|core| core.begin_nap(seat)), || true)
+            }
+            Next::Handler(handler) => talk::lull_handler(handler),
+        })
+    });
+    let fallen = lulled.filter(|fell| *fell).count();
     note_sleepers(board);
-    programs.max(handlers)
+    fallen
+}
+
+/// Who is to fall asleep.
+enum Next {
+    /// A program that has waited, in this seat.
+    Idle(usize),
+    /// One that could run.
+    Late(usize),
+    Handler(Idle),
+}
+
+/// A search for those who are to fall asleep.
+struct Search {
+    before_ns: u64,
+    /// Too many are awake: nobody has time to look at all, and who is not the one that should sleep first may, too.
+    crowded: bool,
+    /// Of which kinds there are no more.
+    done: [bool; 3],
+}
+
+impl Search {
+    /// Whoever has waited longest; but one of those that could run, if nobody has waited for longer than two rounds of them: who
+    /// has waited less is one of those whom they call, and they would wake him again.
+    fn next(&mut self) -> Option<Next> {
+        let looks_max = if self.crowded { LOOKS_MAX } else { usize::MAX };
+        let [no_programs, no_handlers, no_late] = &mut self.done;
+        *no_late |= !self.crowded;
+        let idle = || here::with(|core| core.next_idle(self.before_ns, looks_max));
+        let program = look(no_programs, idle);
+        let handler = look(no_handlers, || talk::idle_handler(self.before_ns, looks_max));
+        let late = look(no_late, || here::with(|core| core.next_late(self.before_ns, looks_max)));
+        let program = program.map(|(since_ns, seat)| (since_ns, Next::Idle(seat)));
+        let handler = handler.map(|idle| (idle.since_ns, Next::Handler(idle)));
+        let late = late.map(|(since_ns, seat)| {
+            let round_ns = self.before_ns.saturating_sub(since_ns);
+            (since_ns.saturating_sub(round_ns), Next::Late(seat))
+        });
+        let all = [program, handler, late].into_iter().flatten();
+        all.min_by_key(|(since_ns, _)| *since_ns).map(|(_, next)| next)
+    }
+}
+
+/// Looks for one, unless there was none before.
+fn look<T>(done: &mut bool, find: impl FnOnce() -> Option<T>) -> Option<T> {
+    let found = if *done { None } else { find() };
+    *done = found.is_none();
+    found
 }
 
 /// Notes which handlers sleep.
@@ -105,21 +161,15 @@ pub(super) fn note_sleepers(board: &Board) {
     }
 }
 
-/// Whether one fell asleep. `None`: nobody has waited since `before_ns`.
-fn lull_program(board: &Arc<Board>, now: Instant, before_ns: u64) -> Option<bool> {
-    let nap = here::with(|core| core.next_idle(before_ns))?;
+/// Whether one fell asleep that has waited.
+fn lull_program(board: &Arc<Board>, now: Instant, seat: usize) -> bool {
+    let nap = here::with(|core| core.begin_nap(seat));
     let pid = nap.tag.pid();
     if !talk::is_blocked(pid) {
         here::with(|core| core.stays_awake(nap, board.time_ns(now)));
-        return Some(false);
+        return false;
     }
-    Some(put_to_sleep(board, nap, || talk::is_blocked(pid)))
-}
-
-/// Whether one fell asleep that could run. `None`: there is none whose turn comes late.
-fn lull_late(board: &Arc<Board>) -> Option<bool> {
-    let nap = here::with(Core::next_late)?;
-    Some(put_to_sleep(board, nap, || true))
+    put_to_sleep(board, nap, || talk::is_blocked(pid))
 }
 
 /// Whether it fell asleep. It does only if it may, being frozen.

@@ -1,6 +1,7 @@
 //! The processes of one core: seats, and where each pid is. A seat is a process's as long as it is on
 //! this core.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use peripatos_abi::Pid;
@@ -14,6 +15,11 @@ use super::tag::{Tag, Wish};
 /// Of so many that wait the one that has waited longest falls asleep: not many are better off than the one that has waited
 /// longest of all, which to find would take a list that each slice changes.
 const COMPARED_MAX: usize = 16;
+
+/// Who has more memory takes many times as long to fall asleep and to wake as a small process, and makes no more room: it
+/// does not sleep while it runs at least so often.
+const LIGHT_BYTES_MAX: u64 = 2 << 20;
+const HEAVY_AFTER_NS: u64 = 1_000_000_000;
 
 /// See the module.
 #[derive(Default)]
@@ -34,6 +40,8 @@ pub(super) struct Seat {
     pub(super) stand: Stand,
     /// When its last slice began, by the board's time.
     pub(super) since_ns: u64,
+    /// When it woke, or had its first turn here, by the same time.
+    pub(super) woke_ns: u64,
     /// It cannot sleep.
     pub(super) restless: bool,
     /// Its last slice was short.
@@ -46,22 +54,29 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    fn is_asleep(&self) -> bool {
+    pub(super) fn is_asleep(&self) -> bool {
         match &self.stand {
             Stand::Waiting(execution) | Stand::Ready(execution) => execution.is_asleep(),
             Stand::Running { .. } => false,
         }
     }
 
-    fn may_sleep(&self) -> bool {
+    /// Whether it would take long to put it to sleep, and to wake it, for it has run just before.
+    fn is_heavy(&self, now_ns: u64) -> bool {
+        self.since_ns + HEAVY_AFTER_NS > now_ns && self.control.memory_bytes() > LIGHT_BYTES_MAX
+    }
+
+    fn may_sleep(&self, now_ns: u64) -> bool {
         let awake = matches!(&self.stand, Stand::Waiting(execution) if !execution.is_asleep());
-        awake && !self.restless && self.tag.wish() == Wish::None && !self.tag.is_woken()
+        let may = awake && !self.restless && !self.is_heavy(now_ns);
+        may && self.tag.wish() == Wish::None && !self.tag.is_woken()
     }
 
     /// Whether it could sleep until its turn comes.
-    fn may_nap(&self) -> bool {
+    fn may_nap(&self, now_ns: u64) -> bool {
         let awake = matches!(&self.stand, Stand::Ready(execution) if !execution.is_asleep());
-        awake && !self.restless && !self.soon && self.tag.wish() == Wish::None
+        let may = awake && !self.restless && !self.soon && !self.is_heavy(now_ns);
+        may && self.tag.wish() == Wish::None
     }
 }
 
@@ -86,17 +101,17 @@ impl Table {
             self.seats[at] = Some(seat);
         }
         if !self.get(at).is_asleep() {
-            self.note_awake(at);
+            self.note_awake(at, 0);
         }
         at
     }
 
-    /// It is awake from now on.
-    pub(super) fn note_awake(&mut self, at: usize) {
+    /// It is awake from now on, if it was not.
+    pub(super) fn note_awake(&mut self, at: usize, now_ns: u64) {
         let place = self.awake.len();
         let seat = self.get_mut(at);
         if seat.awake_at.is_none() {
-            seat.awake_at = Some(place);
+            (seat.awake_at, seat.woke_ns) = (Some(place), now_ns);
             self.awake.push(at);
         }
     }
@@ -135,24 +150,37 @@ impl Table {
         Arc::ptr_eq(&self.get(at).tag, tag).then_some(at)
     }
 
-    /// Who has waited longest of some, among those whose last slice began before that. All that are awake are looked at
-    /// in turn.
-    pub(super) fn next_idle(&mut self, before_ns: u64) -> Option<usize> {
-        self.first_of(|seat| {
-            (seat.since_ns <= before_ns && seat.may_sleep()).then_some(seat.since_ns)
+    /// Who has waited longest of some, among those whose last slice began before that, and when it did. All that are awake
+    /// are looked at in turn.
+    pub(super) fn next_idle(&mut self, before_ns: u64, looks_max: usize) -> Option<(u64, usize)> {
+        self.first_of(looks_max, |seat| {
+            (seat.since_ns <= before_ns && seat.may_sleep(before_ns)).then_some(seat.since_ns)
         })
     }
 
-    /// One of those in the queue whose turn comes late: of some, the one that has run last.
-    pub(super) fn next_late(&mut self) -> Option<usize> {
-        self.first_of(|seat| seat.may_nap().then_some(u64::MAX - seat.since_ns))
+    /// One of those in the queue whose turn comes late: of some, the one that has been awake longest. So whoever is woken has
+    /// many turns. Also when the first slice of all of these began: so long a round takes.
+    pub(super) fn next_late(&mut self, now_ns: u64, looks_max: usize) -> Option<(u64, usize)> {
+        let since_ns = Cell::new(u64::MAX);
+        let late = self.first_of(looks_max, |seat| {
+            let may = seat.may_nap(now_ns);
+            if may {
+                since_ns.set(since_ns.get().min(seat.since_ns));
+            }
+            may.then_some(seat.woke_ns)
+        });
+        late.map(|(_, seat)| (since_ns.get(), seat))
     }
 
     /// The one of lowest rank of some that have one.
-    fn first_of(&mut self, rank: impl Fn(&Seat) -> Option<u64>) -> Option<usize> {
+    fn first_of(
+        &mut self,
+        looks_max: usize,
+        rank: impl Fn(&Seat) -> Option<u64>,
+    ) -> Option<(u64, usize)> {
         let mut first: Option<(u64, usize)> = None;
         let mut compared = 0;
-        for _ in 0..self.awake.len() {
+        for _ in 0..self.awake.len().min(looks_max) {
             let at = self.next_awake()?;
             if let Some(rank) = rank(self.get(at)) {
                 first = Some(first.unwrap_or((u64::MAX, at)).min((rank, at)));
@@ -162,7 +190,7 @@ impl Table {
                 break;
             }
         }
-        first.map(|(_, at)| at)
+        first
     }
 
     pub(super) fn get(&self, at: usize) -> &Seat {

@@ -96,7 +96,8 @@ fn run(board: &Arc<Board>, number: usize) {
             receive(board, number, &mut packets);
         }
         if sleep.tend(board, watch.at()) {
-            watch.skip();
+            let took = watch.lap();
+            here::with(|core| core.queue.note_lull(took));
         }
         match here::with(|core| core.next(&watch)) {
             Next::Run(mut turn) => {

@@ -54,7 +54,9 @@ pub use handlers::{
 pub(crate) use handlers::{adopt_server, extract_awake, extract_handler};
 pub use line::Line;
 pub use share::Share;
-pub(crate) use sleep::{Server, is_blocked, lull_handler, make_room, set_awake_max, take_sleepers};
+pub(crate) use sleep::{
+    Idle, Server, idle_handler, is_blocked, lull_handler, make_room, set_awake_max, take_sleepers,
+};
 pub use survey::{Doing, Survey};
 pub use visitor::{Done, Visit, leave, visit};
 

@@ -11,12 +11,14 @@ use crate::crowd::is_crowded;
 
 /// Of so many that have nothing to do the one that was called longest ago falls asleep.
 const COMPARED_MAX: usize = 16;
+/// At so many [`make_room`] looks.
+const LOOKS_MAX: usize = 64;
 
 /// The handlers that are awake, and some that have gone: those that sleep are many more.
 #[derive(Default)]
 pub(super) struct Awake {
     slots: Vec<Slot>,
-    /// Where [`Talk::take_idle`] goes on.
+    /// Where [`Talk::next_idle`] goes on.
     hand: usize,
     /// When there are so many those that have gone are looked for.
     room: usize,
@@ -83,13 +85,13 @@ impl Talk {
         slots.push(slot);
     }
 
-    /// One that has not been called since before then, taken out of its seat.
-    fn take_idle(&mut self, before_ns: u64) -> Option<(Slot, Box<Handler>)> {
+    /// One of so many that has not been called since before then.
+    fn next_idle(&mut self, before_ns: u64, looks_max: usize) -> Option<Idle> {
         let Awake { slots, hand, .. } = &mut self.awake;
         // When it was called last, and where it is.
         let mut idle: Option<(u64, usize)> = None;
         let mut compared = 0;
-        for _ in 0..slots.len() {
+        for _ in 0..slots.len().min(looks_max) {
             *hand = if *hand + 1 < slots.len() { *hand + 1 } else { 0 };
             let slot = slots[*hand];
             if self.kernel.pid(slot).is_none() {
@@ -109,9 +111,22 @@ impl Talk {
                 break;
             }
         }
-        let slot = slots.swap_remove(idle?.1);
+        idle.map(|(since_ns, at)| Idle { since_ns, at })
+    }
+
+    /// The same, taken out of its seat.
+    fn take_idle(&mut self, idle: Idle) -> Option<(Slot, Box<Handler>)> {
+        let slot = self.awake.slots.swap_remove(idle.at);
         Some((slot, self.seats[slot.index()].handler.take()?))
     }
+}
+
+/// A handler that may sleep: until the next one is looked for, or wakes.
+pub(crate) struct Idle {
+    /// When it was called last, by the board's time.
+    pub(crate) since_ns: u64,
+    /// Where it is among those that are awake.
+    at: usize,
 }
 
 /// Whether a process waits, and nothing has come for it.
@@ -120,9 +135,14 @@ pub(crate) fn is_blocked(pid: Pid) -> bool {
     matches!(state, Some(State::SendBlocked(_) | State::ReplyBlocked(_) | State::ReceiveBlocked))
 }
 
-/// Puts a handler to sleep that was not called since before then: whether it could. `None`: there is no such handler.
-pub(crate) fn lull_handler(before_ns: u64) -> Option<bool> {
-    let (slot, handler) = with(|talk| talk.take_idle(before_ns)).flatten()?;
+/// One of so many handlers that was not called since before then.
+pub(crate) fn idle_handler(before_ns: u64, looks_max: usize) -> Option<Idle> {
+    with(|talk| talk.next_idle(before_ns, looks_max)).flatten()
+}
+
+/// Puts it to sleep: whether it could.
+pub(crate) fn lull_handler(idle: Idle) -> bool {
+    let Some((slot, handler)) = with(|talk| talk.take_idle(idle)).flatten() else { return false };
     let pid = handler.pid();
     // Outside of the borrow: what it held is dropped.
     let slept = handler.sleep();
@@ -140,14 +160,17 @@ pub(crate) fn lull_handler(before_ns: u64) -> Option<bool> {
             false
         }
     })
+    .unwrap_or_default()
 }
 
 /// Somebody is about to wake or to be made: if too many are awake, one that is not called falls asleep. A program that
 /// calls or makes many may keep its core from everything else meanwhile.
 pub(crate) fn make_room() {
     let awake_max = with(|talk| talk.awake_max).unwrap_or(usize::MAX);
-    if is_crowded(awake_max) {
-        let _ = lull_handler(u64::MAX - 1);
+    if is_crowded(awake_max)
+        && let Some(idle) = idle_handler(u64::MAX - 1, LOOKS_MAX)
+    {
+        lull_handler(idle);
     }
 }
 
