@@ -29,8 +29,10 @@ pub struct Load {
     pub cores: u32,
     /// Processes that run or wait for a core; not those that wait for a device.
     pub runnable: u32,
-    /// It is being emptied and takes nothing.
+    /// It is being emptied.
     pub draining: bool,
+    /// It takes nothing, because it is being emptied or because somebody wants it so.
+    pub closed: bool,
 }
 
 impl Load {
@@ -81,7 +83,7 @@ pub fn whom_to_ask<N>(own: Load, peers: impl IntoIterator<Item = (N, Load)>) -> 
 
 /// Whether a process that goes from one node to the other leaves them less unequal.
 fn helps(giving: Load, taking: Load) -> bool {
-    !taking.draining && giving.has_spare() && (giving.draining || giving.is_above(taking.and_one()))
+    !taking.closed && giving.has_spare() && (giving.draining || giving.is_above(taking.and_one()))
 }
 
 /// What a node gives to one that asks: of the processes that may move, the one that has run longest for
@@ -104,7 +106,7 @@ pub fn what_to_give<P: Ord + Copy>(
 /// Where a node that is being emptied sends a process: to the least loaded one that takes any.
 #[must_use]
 pub fn where_to_send<N>(peers: impl IntoIterator<Item = (N, Load)>) -> Option<N> {
-    let takers = peers.into_iter().filter(|(_, load)| !load.draining && load.cores > 0);
+    let takers = peers.into_iter().filter(|(_, load)| !load.closed && load.cores > 0);
     takers.reduce(|least, one| if least.1.is_above(one.1) { one } else { least }).map(|(n, _)| n)
 }
 
@@ -125,11 +127,16 @@ mod tests {
     use super::*;
 
     const fn load(cores: u32, runnable: u32) -> Load {
-        Load { cores, runnable, draining: false }
+        Load { cores, runnable, draining: false, closed: false }
     }
 
     const fn draining(cores: u32, runnable: u32) -> Load {
-        Load { cores, runnable, draining: true }
+        Load { cores, runnable, draining: true, closed: true }
+    }
+
+    /// It takes nothing, and keeps what it has.
+    const fn cordoned(cores: u32, runnable: u32) -> Load {
+        Load { cores, runnable, draining: false, closed: true }
     }
 
     #[test]
@@ -145,6 +152,8 @@ mod tests {
         check(load(1, 1), &[(1, load(1, 2))], None);
         check(draining(1, 0), &[(1, load(1, 9))], None);
         check(load(1, 0), &[(1, load(1, 9)), (2, draining(1, 1))], Some(2));
+        check(cordoned(1, 0), &[(1, load(1, 9))], None);
+        check(load(1, 0), &[(1, cordoned(1, 9)), (2, load(1, 3))], Some(1));
     }
 
     #[test]
@@ -163,6 +172,9 @@ mod tests {
         check(load(1, 2), load(1, 1), &old, None);
         check(load(2, 2), load(2, 0), &old, None);
         check(load(1, 4), draining(1, 0), &old, None);
+        check(load(1, 4), cordoned(1, 0), &old, None);
+        check(cordoned(1, 4), load(1, 0), &old, Some(2));
+        check(cordoned(1, 1), load(1, 0), &old, None);
         check(draining(1, 1), load(1, 3), &old, Some(2));
         check(load(1, 4), load(1, 0), &[one(1, 0, 0)], None);
         check(load(1, 4), load(1, 0), &[], None);
@@ -185,6 +197,6 @@ mod tests {
     fn a_drained_node_sends_to_the_least_loaded() {
         let peers = [(1, load(1, 2)), (2, load(4, 2)), (3, draining(9, 0))];
         assert_eq!(where_to_send(peers), Some(2));
-        assert_eq!(where_to_send([(3, draining(9, 0))]), None);
+        assert_eq!(where_to_send([(3, draining(9, 0)), (4, cordoned(9, 0))]), None);
     }
 }

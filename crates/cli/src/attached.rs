@@ -48,7 +48,7 @@ pub(crate) fn run(
     let interrupted = Arc::new(AtomicBool::new(false));
     let interrupting = interrupted.clone();
     let (ended, wait_for_end) = mpsc::channel::<()>();
-    signals::before_end(move || {
+    signals::before_end(move |_| {
         interrupting.store(true, Ordering::Release);
         killing.notify_one();
         let _ = wait_for_end.recv_timeout(KILL_WAIT_MAX);

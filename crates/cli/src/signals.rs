@@ -25,7 +25,7 @@ pub(crate) fn watch() -> io::Result<()> {
         if let Some(signal) = signals.forever().next() {
             let hook = hook().take();
             if let Some(hook) = hook {
-                hook();
+                hook(signal);
             }
             leftovers::remove_all();
             end_by(signal);
@@ -45,12 +45,12 @@ fn ends_by_broken_pipe() -> &'static Arc<AtomicBool> {
     &ENDS
 }
 
-/// What is done before a signal ends this command; it may take a moment. The last one given counts.
-pub(crate) fn before_end(hooked: impl FnOnce() + Send + 'static) {
+/// What is done before this signal ends this command; it may take a moment. The last one given counts.
+pub(crate) fn before_end(hooked: impl FnOnce(i32) + Send + 'static) {
     *hook() = Some(Box::new(hooked));
 }
 
-type Hook = Box<dyn FnOnce() + Send>;
+type Hook = Box<dyn FnOnce(i32) + Send>;
 
 fn hook() -> MutexGuard<'static, Option<Hook>> {
     static HOOK: Mutex<Option<Hook>> = Mutex::new(None);

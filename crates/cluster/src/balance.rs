@@ -1,12 +1,14 @@
 //! The balance: what this node tells its peers of its load, and what it does about theirs.
 
+use std::collections::BTreeSet;
+
 use peripatos_abi::Pid;
 use peripatos_balancer as balancer;
 use peripatos_balancer::Load;
 
 use crate::NodeId;
 use crate::event::Action;
-use crate::limits::{ASK_WAIT_MAX, BALANCE_EVERY};
+use crate::limits::{ASK_WAIT_MAX, BALANCE_EVERY, LEAVING_BYTES_MAX, LEAVING_MAX};
 use crate::message::{LoadSample, Message};
 use crate::node::Node;
 use crate::peers::load;
@@ -29,6 +31,11 @@ impl Node {
         }
     }
 
+    /// What this node takes has changed: others hear so now, not at the next look.
+    pub(crate) fn balance_at_once(&mut self) {
+        self.next_balance = self.now;
+    }
+
     /// How loaded this node is. What is on its way here counts as here.
     pub(crate) fn own_sample(&self) -> LoadSample {
         LoadSample {
@@ -36,6 +43,7 @@ impl Node {
             runnable: self.processes.runnable() + self.incoming.len() as u32,
             processes: (self.processes.0.len() + self.incoming.len()) as u32,
             draining: self.draining,
+            cordoned: self.cordoned,
         }
     }
 
@@ -64,18 +72,23 @@ impl Node {
         }
     }
 
-    /// A node that is being emptied sends everything away, one process a look.
-    fn send_away(&mut self, out: &mut Vec<Action>) {
-        let first = self.processes.first_to_leave();
-        let to = balancer::where_to_send(self.peers.loads(self.now));
-        if let (Some(pid), Some(to)) = (first, to) {
-            self.send_one_away(pid, to, out);
-        }
-    }
-
-    fn send_one_away(&mut self, pid: Pid, to: NodeId, out: &mut Vec<Action>) {
-        if let Err(reason) = self.begin_move(pid, to, None, None, out) {
-            out.push(Action::Log(format!("{pid:#} stays here: {reason}")));
+    /// A node that is being emptied sends everything away, as much at a time as is good for the link.
+    pub(crate) fn send_away(&mut self, out: &mut Vec<Action>) {
+        let (mut count, mut bytes) = self.on_their_way();
+        let mut fits = |(_, memory_bytes): &(Pid, u64)| {
+            bytes = bytes.saturating_add(*memory_bytes);
+            count += 1;
+            count == 1 || (count <= LEAVING_MAX && bytes <= LEAVING_BYTES_MAX)
+        };
+        // Those whose sources have not heard that they have come cannot go on yet.
+        let unheard: BTreeSet<Pid> = self.committed.values().copied().collect();
+        let free = self.processes.to_leave().filter(|(pid, _)| !unheard.contains(pid));
+        let leaving: Vec<Pid> = free.take_while(|one| fits(one)).map(|(pid, _)| pid).collect();
+        for pid in leaving {
+            let Some(to) = balancer::where_to_send(self.peers.loads(self.now)) else { return };
+            if let Err(reason) = self.begin_move(pid, to, None, None, out) {
+                out.push(Action::Log(format!("{pid:#} stays here: {reason}")));
+            }
         }
     }
 

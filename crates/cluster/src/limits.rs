@@ -8,6 +8,10 @@ pub const PROCESSES_MAX: usize = 1_000_000;
 pub const PEERS_MAX: usize = 1_000;
 /// Migrations under way from a node, and as many to it.
 pub const MIGRATIONS_MAX: usize = 64;
+/// Of a node that is being emptied so many go at a time: more would only wait for each other on the link.
+pub const LEAVING_MAX: usize = 32;
+/// And only one, if it has more memory. Each stands still until all that are on their way with it have been carried.
+pub const LEAVING_BYTES_MAX: u64 = 64 << 20;
 /// Outcomes of migrations that a target keeps until their sources have heard them; then it takes no more.
 pub const OUTCOMES_MAX: usize = 10_000;
 /// Processes whose origin is attached to a node.

@@ -196,6 +196,8 @@ pub struct LoadSample {
     pub processes: u32,
     /// It is being emptied.
     pub draining: bool,
+    /// It takes nothing, and keeps what it has.
+    pub cordoned: bool,
 }
 
 /// How a process came to its end.
@@ -263,6 +265,11 @@ pub enum Command {
     },
     /// Empty this node, and take nothing; or take processes again.
     Drain {
+        /// Which of the two.
+        on: bool,
+    },
+    /// Take nothing, and keep what is there; or take processes again.
+    Cordon {
         /// Which of the two.
         on: bool,
     },

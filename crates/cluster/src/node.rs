@@ -43,6 +43,7 @@ pub struct Node {
     pub(crate) waiting: BTreeMap<u64, Waiting>,
     pub(crate) surveys: BTreeMap<u64, Survey>,
     pub(crate) draining: bool,
+    pub(crate) cordoned: bool,
     /// When we asked for work; `None`: no question is open.
     pub(crate) asked_at: Option<Time>,
     pub(crate) next_balance: Time,
@@ -79,6 +80,7 @@ impl Node {
             waiting: BTreeMap::new(),
             surveys: BTreeMap::new(),
             draining: false,
+            cordoned: false,
             asked_at: None,
             next_balance: Time::default(),
             last_number: 0,

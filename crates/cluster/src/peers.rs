@@ -100,6 +100,7 @@ impl Peers {
                 own: false,
                 reachable: known.linked,
                 draining: load.is_some_and(|load| load.draining),
+                cordoned: load.is_some_and(|load| load.cordoned),
                 cores: load.map_or(0, |load| load.cores),
                 runnable: load.map_or(0, |load| load.runnable),
                 processes: load.map_or(0, |load| load.processes),
@@ -110,5 +111,6 @@ impl Peers {
 
 /// A sample in the balancer's terms.
 pub(crate) fn load(sample: LoadSample) -> Load {
-    Load { cores: sample.cores, runnable: sample.runnable, draining: sample.draining }
+    let LoadSample { cores, runnable, draining, cordoned, .. } = sample;
+    Load { cores, runnable, draining, closed: draining || cordoned }
 }

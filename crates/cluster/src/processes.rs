@@ -138,9 +138,10 @@ impl Processes {
         self.wanting().filter(|process| process.state == State::Running).count() as u32
     }
 
-    /// The first of those that can leave, also if it rests or waits.
-    pub(crate) fn first_to_leave(&self) -> Option<Pid> {
-        self.0.iter().find(|(_, process)| process.can_leave()).map(|(pid, _)| *pid)
+    /// Those that can leave, also if they rest or wait, each with the memory that it has.
+    pub(crate) fn to_leave(&self) -> impl Iterator<Item = (Pid, u64)> {
+        let leaves = self.0.iter().filter(|(_, process)| process.can_leave());
+        leaves.map(|(pid, process)| (*pid, process.memory_bytes))
     }
 
     /// Those that the balancer may move.

@@ -56,6 +56,7 @@ impl Node {
             own: true,
             reachable: true,
             draining: self.draining,
+            cordoned: self.cordoned,
             cores: load.cores,
             runnable: load.runnable,
             processes: load.processes,
@@ -165,6 +166,12 @@ impl Node {
             Command::Kill { pid } => self.kill(pid, out),
             Command::Drain { on } => {
                 self.draining = on;
+                self.balance_at_once();
+                Ok(())
+            }
+            Command::Cordon { on } => {
+                self.cordoned = on;
+                self.balance_at_once();
                 Ok(())
             }
             Command::Forget { node } => self.forget(node, out),

@@ -80,6 +80,8 @@ pub struct RowOfNode {
     pub reachable: bool,
     /// Whether it is being emptied.
     pub draining: bool,
+    /// Whether it takes nothing, and keeps what it has.
+    pub cordoned: bool,
     /// Its kernel threads.
     pub cores: u32,
     /// Processes that run or wait for a core.

@@ -222,6 +222,17 @@ impl Node {
             self.homes.runs_at(pid, from, process.moves.saturating_add(1));
         }
         self.finish_move(id, Answer::Moved { freeze_us, image_bytes }, out);
+        if self.draining {
+            // One has gone: the next one need not wait for the next look.
+            self.send_away(out);
+        }
+    }
+
+    /// How many are on their way out, and their memory; without those in doubt, which are not carried.
+    pub(crate) fn on_their_way(&self) -> (usize, u64) {
+        let moving = self.outgoing.values().filter(|outgoing| !outgoing.is_in_doubt());
+        let bytes = |pid| self.processes.0.get(&pid).map_or(0, |process| process.memory_bytes);
+        moving.fold((0, 0), |(count, sum), one| (count + 1, sum + bytes(one.pid)))
     }
 
     /// The link to a target is cut.

@@ -82,6 +82,9 @@ impl Node {
         if self.draining {
             return Err("it is being emptied".to_owned());
         }
+        if self.cordoned {
+            return Err("it takes no processes (peri uncordon)".to_owned());
+        }
         if self.incoming.len() >= MIGRATIONS_MAX {
             return Err(format!("{MIGRATIONS_MAX} processes are on their way to it already"));
         }

@@ -37,18 +37,6 @@ pub(crate) struct Kill {
     pid: String,
 }
 
-/// Empties a node: what runs there moves to others, and it takes nothing.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Drain {
-    #[command(flatten)]
-    at: At,
-    /// Let it take processes again
-    #[arg(long)]
-    off: bool,
-    /// The node, as `peri nodes` shows it
-    node: String,
-}
-
 /// Says that a node that cannot be reached is gone for good, and with it all that ran there.
 ///
 /// Processes that are in doubt because of it go on where they stand. If it was not gone after all, they may exist twice.
@@ -88,14 +76,6 @@ pub(crate) fn kill(options: &Kill) -> Result<End> {
     of_process(&options.at, &options.pid, |pid| Command::Kill { pid })
 }
 
-pub(crate) fn drain(options: &Drain) -> Result<End> {
-    let mut client = options.at.connect()?;
-    let node = cluster::node(&mut client, &options.node)?;
-    let command = Command::Drain { on: !options.off };
-    client.command(node.node, command).map_err(|error| failure(&options.node, &error))?;
-    Ok(End::SUCCESS)
-}
-
 pub(crate) fn forget(options: &Forget) -> Result<End> {
     let mut client = options.at.connect()?;
     let node = cluster::node(&mut client, &options.node)?.node;
@@ -120,7 +100,7 @@ fn of_process(
 }
 
 /// `500ms`, `30s`, `10m`, `2h`.
-fn time(text: &str) -> std::result::Result<Duration, String> {
+pub(crate) fn time(text: &str) -> std::result::Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().map_err(|_| "a time looks like 30s, 10m or 2h".to_owned())?;

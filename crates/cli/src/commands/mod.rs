@@ -5,6 +5,7 @@ pub(crate) mod up;
 pub(crate) mod down;
 pub(crate) mod nodes;
 
+pub(crate) mod drain;
 pub(crate) mod migrate;
 
 pub(crate) mod call;

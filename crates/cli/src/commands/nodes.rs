@@ -52,10 +52,11 @@ fn row(node: &RowOfNode) -> Row {
 }
 
 fn state(node: &RowOfNode) -> &'static str {
-    match (node.reachable, node.draining) {
-        (false, _) => "unreachable",
-        (true, true) => "draining",
-        (true, false) => "up",
+    match node {
+        RowOfNode { reachable: false, .. } => "unreachable",
+        RowOfNode { draining: true, .. } => "draining",
+        RowOfNode { cordoned: true, .. } => "cordoned",
+        _ => "up",
     }
 }
 

@@ -1,5 +1,7 @@
 //! `peri up`: this machine becomes a node.
 
+use crate::commands::drain;
+use crate::commands::migrate::time;
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::{output, place, signals};
 use peripatos_engine::Backend;
@@ -7,7 +9,9 @@ use peripatos_host::control::RuntimeDirectory;
 use peripatos_host::link::{Token, is_address, is_name};
 use peripatos_host::node::{NodeDirectory, NodeError, NodeServer, Options};
 use rustix::process::{Signal, set_parent_process_death_signal};
+use signal_hook::consts::SIGTERM;
 use std::thread;
+use std::time::Duration;
 
 /// Where a node listens unless it is told.
 const LISTEN: &str = "127.0.0.1:0";
@@ -30,6 +34,9 @@ pub(crate) struct Up {
     /// How many cores run processes; else as many as this machine has
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
+    /// On SIGTERM: how long what runs here may take to leave before the node ends: 0s, 30s, 2m
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "25s")]
+    drain_within: Duration,
     /// End when the command that started this one does
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -46,6 +53,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         };
         Failure::new(code, "up", error)
     };
+    let drain_within = if options.with_parent { Duration::ZERO } else { options.drain_within };
     if options.with_parent {
         // Without it the parent has to end this one, and does unless it is killed.
         let _ = set_parent_process_death_signal(Some(Signal::TERM));
@@ -97,6 +105,13 @@ pub(crate) fn run(options: &Up) -> Result<End> {
     );
     output::print(&text).map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
     signals::broken_pipes_are_errors();
+    let socket = server.socket();
+    signals::before_end(move |signal| {
+        // Whoever presses Ctrl-C does not want to wait.
+        if signal == SIGTERM && !drain_within.is_zero() {
+            drain::before_end(&socket, drain_within);
+        }
+    });
     server.run(|line| say(line)).map_err(failed)?;
     Ok(End::SUCCESS)
 }

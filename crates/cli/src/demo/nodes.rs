@@ -52,7 +52,7 @@ impl Nodes {
             os_processes: [0; 2],
         };
         let (children, ending) = (Arc::clone(&nodes.children), Arc::clone(&nodes.ending));
-        signals::before_end(move || {
+        signals::before_end(move |_| {
             ending.store(true, Ordering::SeqCst);
             end_all(&children);
         });

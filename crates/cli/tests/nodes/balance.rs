@@ -1,5 +1,9 @@
 //! Programs walk by themselves, stay where somebody puts them, and leave a node that is to be emptied.
 
+use std::os::unix::process::ExitStatusExt as _;
+
+use rustix::process::Signal;
+
 use crate::program::Program;
 use crate::support::{Cluster, Row, text, until};
 
@@ -12,6 +16,30 @@ fn spread(cluster: &Cluster) -> (usize, usize) {
 
 fn until_spread(cluster: &Cluster, expected: (usize, usize)) {
     until(&|| format!("{:?}{}", spread(cluster), cluster.logs()), |_| spread(cluster) == expected);
+}
+
+/// As the first node lists it.
+fn state_of(cluster: &Cluster, node: &str) -> String {
+    let nodes = cluster.nodes_at("a").into_iter();
+    nodes.filter(|row| row.node == node).map(|row| row.state).collect()
+}
+
+/// A node that is told to end, as a machine is that goes down, sends its processes away first.
+#[test]
+fn what_runs_on_a_node_that_is_told_to_end_goes_on_elsewhere() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let program = Program::endless(&cluster, "a");
+    let pid = program.pid();
+    until(&|| cluster.logs(), |_| cluster.output(["migrate", &pid, "b"]).status.success());
+    cluster.node("b").signal(Signal::TERM);
+    let status = cluster.node("b").ended();
+    assert_eq!(status.signal(), Some(Signal::TERM.as_raw()), "{}", cluster.logs());
+    assert_eq!(spread(&cluster), (1, 0));
+    // The last one has nobody to send it to, and does not wait.
+    cluster.node("a").signal(Signal::TERM);
+    cluster.node("a").ended();
+    assert!(cluster.logs().contains("no other node takes"), "{}", cluster.logs());
+    drop(program);
 }
 
 #[test]
@@ -66,17 +94,33 @@ fn what_somebody_puts_somewhere_stays_and_a_drained_node_is_emptied() {
     assert!(!back.pinned && back.moves > held.moves, "{back:?}");
 
     // A node that is being emptied gives away also what is held there.
-    cluster.done(["drain", "b"]);
-    until_spread(&cluster, (2, 0));
-    let draining = |cluster: &Cluster| {
-        cluster.nodes_at("a").iter().any(|row| row.node == "b" && row.state == "draining")
-    };
-    until(&|| cluster.logs(), |_| draining(&cluster));
+    let emptied = cluster.output(["drain", "b"]);
+    assert!(emptied.status.success(), "{}", text(&emptied.stderr));
+    assert!(text(&emptied.stderr).contains("node b is empty"), "{}", text(&emptied.stderr));
+    assert_eq!(spread(&cluster), (2, 0));
+    assert_eq!(state_of(&cluster, "b"), "draining");
     let refused = cluster.output(["migrate", &one, "b"]);
     assert_eq!(refused.status.code(), Some(77));
     assert!(text(&refused.stderr).contains("being emptied"), "{}", text(&refused.stderr));
+    // Nobody is left who could take what the other one has.
+    let stuck = cluster.output(["drain", "a"]);
+    assert_eq!(stuck.status.code(), Some(77));
+    assert!(text(&stuck.stderr).contains("no other node takes"), "{}", text(&stuck.stderr));
+    cluster.done(["drain", "--off", "a"]);
     cluster.done(["drain", "--off", "b"]);
     until_spread(&cluster, (1, 1));
+
+    // A cordoned node keeps what it has, and takes nothing.
+    cluster.done(["cordon", "b"]);
+    until(&|| cluster.logs(), |_| state_of(&cluster, "b") == "cordoned");
+    let kept = cluster.ps_at("a").into_iter().find(|row| row.node.as_deref() == Some("b")).unwrap();
+    let other = if kept.pid == one { &two } else { &one };
+    let refused = cluster.output(["migrate", other, "b"]);
+    assert_eq!(refused.status.code(), Some(77));
+    assert!(text(&refused.stderr).contains("peri uncordon"), "{}", text(&refused.stderr));
+    assert_eq!(spread(&cluster), (1, 1));
+    cluster.done(["uncordon", "b"]);
+    until(&|| cluster.logs(), |_| state_of(&cluster, "b") == "up");
 
     // A node through which programs reach their files stays, though others could take the processes.
     let refused = cluster.output(["down", "--at", "a"]);

@@ -317,6 +317,50 @@ fn an_idle_node_pulls_and_four_settle_two_and_two() {
     assert_eq!(there(&world), 2);
 }
 
+/// How many are on their way out of a node right after a look.
+fn leaving(world: &mut World, index: usize) -> usize {
+    world.pass(Duration::from_millis(100));
+    let leaving = world.host(index).node.kept().outgoing;
+    world.settle();
+    leaving
+}
+
+#[test]
+fn a_drained_node_is_empty_soon_and_carries_large_processes_one_by_one() {
+    for (memory_bytes, at_once) in [(1 << 20, 32), (40 << 20, 1), (1 << 30, 1)] {
+        let mut world = World::new(2);
+        world.memory_bytes = memory_bytes;
+        let pids: Vec<Pid> = (1..=100).map(|number| world.spawn(0, number)).collect();
+        // They know each other's load.
+        world.settle();
+        world.ask(0, Request::Command { node: id(0), command: Command::Drain { on: true } });
+        assert_eq!(leaving(&mut world, 0), at_once);
+        // Each that has gone makes room for the next one: that takes no look.
+        world.live(2);
+        assert!(pids.iter().all(|pid| world.place(*pid) == Some(1)));
+    }
+}
+
+#[test]
+fn a_cordoned_node_takes_nothing_and_keeps_what_it_has() {
+    let mut world = World::new(2);
+    let pids: Vec<Pid> = (1..=4).map(|number| world.spawn(0, number)).collect();
+    world.ask(0, Request::Command { node: id(1), command: Command::Cordon { on: true } });
+    world.live(40);
+    assert!(pids.iter().all(|pid| world.place(*pid) == Some(0)));
+    // Not even by hand.
+    let asked = migrate(&mut world, 0, 0, pids[0], 1);
+    world.settle();
+    assert!(matches!(answer(&mut world, 0, asked), Some(Answer::Refused(_))));
+    world.ask(0, Request::Command { node: id(1), command: Command::Cordon { on: false } });
+    world.live(40);
+    let there = |world: &World| pids.iter().filter(|pid| world.place(**pid) == Some(1)).count();
+    assert_eq!(there(&world), 2);
+    world.ask(0, Request::Command { node: id(1), command: Command::Cordon { on: true } });
+    world.live(40);
+    assert_eq!(there(&world), 2);
+}
+
 #[test]
 fn what_somebody_has_put_somewhere_stays_until_it_is_released() {
     let mut world = World::new(2);

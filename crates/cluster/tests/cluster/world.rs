@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) seek_messages: usize,
     /// Messages to keepers.
     pub(crate) entry_messages: usize,
+    /// What each process has, as the cores report it.
+    pub(crate) memory_bytes: u64,
     incarnations: u64,
     requests: u64,
 }
@@ -81,6 +83,7 @@ impl World {
             codes_sent: 0,
             seek_messages: 0,
             entry_messages: 0,
+            memory_bytes: 1 << 20,
             incarnations: 0,
             requests: 0,
         };
@@ -341,7 +344,7 @@ impl World {
                 cpu: self.now.0,
                 runnable: true,
                 asleep: false,
-                memory_bytes: 1 << 20,
+                memory_bytes: self.memory_bytes,
             };
             let samples = host.running.iter().map(sample).collect();
             self.tell(index, Event::Samples(samples));

@@ -161,6 +161,12 @@ impl NodeServer {
         Ok(NodeServer { runtime, parts, _lock: lock })
     }
 
+    /// Where commands reach it.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.parts.place.socket()
+    }
+
     /// Where it listens for other nodes.
     #[must_use]
     pub fn address(&self) -> &str {

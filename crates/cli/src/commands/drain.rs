@@ -1,0 +1,243 @@
+//! `peri drain`, `peri cordon` and `peri uncordon`: what a node takes, and whether it keeps what it has.
+
+use crate::cluster::{self, At, failure};
+use crate::commands::migrate::time;
+use crate::exit::{Code, End, Failure, Result, say};
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::{Command, RowOfNode};
+use peripatos_host::node::NodeClient;
+use std::fmt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A node tells its load ten times a second.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a command that waits says what it waits for.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// Empties a node: what runs there moves to others, and it takes nothing. Waits until it is empty.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Drain {
+    #[command(flatten)]
+    at: At,
+    /// Let it take processes again
+    #[arg(long, conflicts_with_all = ["no_wait", "within"])]
+    off: bool,
+    /// Do not wait
+    #[arg(long)]
+    no_wait: bool,
+    /// Wait so long at most: 30s, 10m, 2h
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "no_wait")]
+    within: Option<Duration>,
+    /// The node, as `peri nodes` shows it
+    node: String,
+}
+
+/// Lets a node take nothing new; what runs there stays.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cordon {
+    #[command(flatten)]
+    at: At,
+    /// The node, as `peri nodes` shows it
+    node: String,
+}
+
+/// Lets a node take processes again, after `peri cordon`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Uncordon {
+    #[command(flatten)]
+    at: At,
+    /// The node, as `peri nodes` shows it
+    node: String,
+}
+
+pub(crate) fn drain(options: &Drain) -> Result<End> {
+    let mut client = options.at.connect()?;
+    let node = cluster::node(&mut client, &options.node)?;
+    let command = Command::Drain { on: !options.off };
+    client.command(node.node, command).map_err(|error| failure(&options.node, &error))?;
+    if options.off || options.no_wait {
+        return Ok(End::SUCCESS);
+    }
+    let begun = Instant::now();
+    let had = until_empty(&mut client, node.node, options.within)
+        .map_err(|error| Failure::new(error.code(), &node.name, error))?;
+    let left = match had {
+        0 => "nothing ran there".to_owned(),
+        1 => "one process has left".to_owned(),
+        had => format!("{had} processes have left"),
+    };
+    let took = begun.elapsed().as_secs_f64();
+    say(format_args!("node {} is empty after {took:.1} s: {left}", node.name));
+    Ok(End::SUCCESS)
+}
+
+pub(crate) fn cordon(options: &Cordon) -> Result<End> {
+    set_cordoned(&options.at, &options.node, true)
+}
+
+pub(crate) fn uncordon(options: &Uncordon) -> Result<End> {
+    set_cordoned(&options.at, &options.node, false)
+}
+
+fn set_cordoned(at: &At, name: &str, on: bool) -> Result<End> {
+    let mut client = at.connect()?;
+    let node = cluster::node(&mut client, name)?.node;
+    client.command(node, Command::Cordon { on }).map_err(|error| failure(name, &error))?;
+    Ok(End::SUCCESS)
+}
+
+/// Why a node that is being drained is not empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotEmpty {
+    Unreachable,
+    NobodyTakes(Count),
+    Late(Count),
+    Unknown(String),
+}
+
+impl NotEmpty {
+    fn code(&self) -> Code {
+        match self {
+            NotEmpty::Unreachable | NotEmpty::Unknown(_) => Code::NoNode,
+            NotEmpty::NobodyTakes(_) | NotEmpty::Late(_) => Code::Refused,
+        }
+    }
+}
+
+impl fmt::Display for NotEmpty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotEmpty::Unreachable => f.write_str("it cannot be reached any more"),
+            NotEmpty::NobodyTakes(count) => {
+                write!(
+                    f,
+                    "no other node takes what runs there ({count}); it goes as soon as one does"
+                )
+            }
+            NotEmpty::Late(count) => {
+                write!(f, "{count} to go still; the node goes on emptying itself")
+            }
+            NotEmpty::Unknown(error) => f.write_str(error),
+        }
+    }
+}
+
+/// So many processes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Count(u32);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 process"),
+            count => write!(f, "{count} processes"),
+        }
+    }
+}
+
+/// Empties this user's own node within a time, before it ends. What has not left by then ends with it.
+pub(crate) fn before_end(socket: &Path, within: Duration) {
+    let Ok(mut client) = NodeClient::connect(socket) else { return };
+    let Some(own) = client.nodes().ok().and_then(|all| all.into_iter().find(|row| row.own)) else {
+        return;
+    };
+    if own.processes == 0 || client.command(own.node, Command::Drain { on: true }).is_err() {
+        return;
+    }
+    say(format_args!("{} to leave before this node ends", Count(own.processes)));
+    match until_empty(&mut client, own.node, Some(within)) {
+        Ok(_) => say("the node is empty"),
+        Err(error) => say(format_args!("the node ends, and what runs there with it: {error}")),
+    }
+}
+
+/// Waits until a node that is being drained has no process any more: how many it had.
+pub(crate) fn until_empty(
+    client: &mut NodeClient,
+    node: NodeId,
+    within: Option<Duration>,
+) -> std::result::Result<u32, NotEmpty> {
+    let begun = Instant::now();
+    let (mut had, mut said_at) = (0, begun);
+    loop {
+        let nodes = client.nodes().map_err(|error| NotEmpty::Unknown(error.to_string()))?;
+        match look(&nodes, node)? {
+            Look::Empty => return Ok(had),
+            Look::NotYet => {}
+            Look::Has(count) => {
+                had = had.max(count);
+                if within.is_some_and(|within| begun.elapsed() >= within) {
+                    return Err(NotEmpty::Late(Count(count)));
+                }
+                if said_at.elapsed() >= SAY_EVERY {
+                    said_at = Instant::now();
+                    say(format_args!("{} to go", Count(count)));
+                }
+            }
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Empty,
+    /// It has not said yet that it is being drained.
+    NotYet,
+    Has(u32),
+}
+
+fn look(nodes: &[RowOfNode], node: NodeId) -> std::result::Result<Look, NotEmpty> {
+    let row = nodes.iter().find(|row| row.node == node && row.reachable);
+    let row = row.ok_or(NotEmpty::Unreachable)?;
+    if !row.draining {
+        return Ok(Look::NotYet);
+    }
+    let takes = |row: &RowOfNode| row.reachable && !row.draining && !row.cordoned && row.cores > 0;
+    match row.processes {
+        0 => Ok(Look::Empty),
+        count if !nodes.iter().any(takes) => Err(NotEmpty::NobodyTakes(Count(count))),
+        count => Ok(Look::Has(count)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_empty_when_it_says_so_itself_and_is_being_drained() {
+        let row = |node: u128, draining, processes| RowOfNode {
+            node: NodeId(node),
+            name: "n".to_owned(),
+            address: String::new(),
+            own: false,
+            reachable: true,
+            draining,
+            cordoned: false,
+            cores: 1,
+            runnable: 0,
+            processes,
+        };
+        let other = row(2, false, 7);
+        let check = |rows: &[RowOfNode], expected| assert_eq!(look(rows, NodeId(1)), expected);
+        check(&[row(1, false, 0), other.clone()], Ok(Look::NotYet));
+        check(&[row(1, true, 3), other.clone()], Ok(Look::Has(3)));
+        check(&[row(1, true, 0), other.clone()], Ok(Look::Empty));
+        check(&[row(1, true, 0)], Ok(Look::Empty));
+        check(&[other.clone()], Err(NotEmpty::Unreachable));
+        let gone = RowOfNode { reachable: false, ..row(1, true, 0) };
+        check(&[gone, other.clone()], Err(NotEmpty::Unreachable));
+        let nobody = || Err(NotEmpty::NobodyTakes(Count(3)));
+        check(&[row(1, true, 3)], nobody());
+        for closed in [
+            RowOfNode { draining: true, ..other.clone() },
+            RowOfNode { cordoned: true, ..other.clone() },
+            RowOfNode { reachable: false, ..other.clone() },
+        ] {
+            check(&[row(1, true, 3), closed], nobody());
+        }
+    }
+}
