@@ -1,5 +1,6 @@
 //! `peri bench`: what users want to measure on their own machines.
 
+mod cluster;
 pub(crate) mod freeze;
 mod ipc;
 mod migrate;
@@ -81,6 +82,11 @@ enum What {
         #[command(flatten)]
         figures: Figures,
     },
+    /// What it takes for a node to join and to be drained
+    Cluster {
+        #[command(flatten)]
+        figures: Figures,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,6 +148,9 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
         }
         What::Migrate { figures } => {
             (migrate::measure(figures.rounds.max(1), progress)?, figures.output)
+        }
+        What::Cluster { figures } => {
+            (cluster::measure(figures.rounds.max(1), progress)?, figures.output)
         }
     };
     format.show(&metrics, || sample::table(&metrics))?;

@@ -98,7 +98,7 @@ pub(crate) enum NotEmpty {
 }
 
 impl NotEmpty {
-    fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         match self {
             NotEmpty::Unreachable | NotEmpty::Unknown(_) => Code::NoNode,
             NotEmpty::NobodyTakes(_) | NotEmpty::Late(_) => Code::Refused,
@@ -227,7 +227,7 @@ mod tests {
         check(&[row(1, true, 3), other.clone()], Ok(Look::Has(3)));
         check(&[row(1, true, 0), other.clone()], Ok(Look::Empty));
         check(&[row(1, true, 0)], Ok(Look::Empty));
-        check(&[other.clone()], Err(NotEmpty::Unreachable));
+        check(std::slice::from_ref(&other), Err(NotEmpty::Unreachable));
         let gone = RowOfNode { reachable: false, ..row(1, true, 0) };
         check(&[gone, other.clone()], Err(NotEmpty::Unreachable));
         let nobody = || Err(NotEmpty::NobodyTakes(Count(3)));
