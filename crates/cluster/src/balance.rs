@@ -12,6 +12,7 @@ use crate::limits::{ASK_WAIT_MAX, BALANCE_EVERY, LEAVING_BYTES_MAX, LEAVING_MAX}
 use crate::message::{LoadSample, Message};
 use crate::node::Node;
 use crate::peers::load;
+use crate::processes::Process;
 
 impl Node {
     /// Looks at the balance, if it is time to.
@@ -26,9 +27,14 @@ impl Node {
         }
         if self.draining {
             self.send_away(out);
-        } else {
-            self.ask(sample, out);
+            return;
         }
+        if !self.misplaced.is_empty() {
+            let processes = &self.processes.0;
+            self.misplaced.retain(|pid| processes.contains_key(pid));
+            self.send_away(out);
+        }
+        self.ask(sample, out);
     }
 
     /// What this node takes has changed: others hear so now, not at the next look.
@@ -62,7 +68,11 @@ impl Node {
     /// Another node asks for work.
     pub(crate) fn asked(&mut self, from: NodeId, sample: LoadSample, out: &mut Vec<Action>) {
         self.heard_load(from, sample);
-        let candidates = self.processes.candidates(self.now);
+        let mut candidates = self.processes.candidates(self.now);
+        candidates.retain(|one| {
+            let placement = self.processes.0[&one.process].description.placement();
+            placement.is_none_or(|placement| self.peers.suits(from, placement))
+        });
         // Processes that are on their way here have come for a reason: they are not counted as spare.
         let own = Load { runnable: self.processes.runnable(), ..load(self.own_sample()) };
         let given = balancer::what_to_give(own, load(sample), &candidates);
@@ -72,24 +82,41 @@ impl Node {
         }
     }
 
-    /// A node that is being emptied sends everything away, as much at a time as is good for the link.
+    /// A node that is being emptied sends everything away, as much at a time as is good for the link; any other one what may
+    /// not run here.
     pub(crate) fn send_away(&mut self, out: &mut Vec<Action>) {
         let (mut count, mut bytes) = self.on_their_way();
-        let mut fits = |(_, memory_bytes): &(Pid, u64)| {
-            bytes = bytes.saturating_add(*memory_bytes);
+        let mut fits = |memory_bytes: u64| {
+            bytes = bytes.saturating_add(memory_bytes);
             count += 1;
             count == 1 || (count <= LEAVING_MAX && bytes <= LEAVING_BYTES_MAX)
         };
         // Those whose sources have not heard that they have come cannot go on yet.
         let unheard: BTreeSet<Pid> = self.committed.values().copied().collect();
-        let free = self.processes.to_leave().filter(|(pid, _)| !unheard.contains(pid));
-        let leaving: Vec<Pid> = free.take_while(|one| fits(one)).map(|(pid, _)| pid).collect();
+        let processes = &self.processes.0;
+        let misplaced = self.misplaced.iter().filter_map(|pid| processes.get(pid));
+        let all = self.draining.then(|| processes.values()).into_iter().flatten();
+        let free = all.chain(misplaced.filter(|_| !self.draining)).filter(|process| {
+            let pid = process.description.pid;
+            process.can_leave() && !unheard.contains(&pid) && self.who_takes(process).is_some()
+        });
+        let leaving = free.take_while(|process| fits(process.memory_bytes));
+        let leaving: Vec<Pid> = leaving.map(|process| process.description.pid).collect();
         for pid in leaving {
-            let Some(to) = balancer::where_to_send(self.peers.loads(self.now)) else { return };
-            if let Err(reason) = self.begin_move(pid, to, None, None, out) {
+            // Who has least to do is another one, each time one has gone there.
+            let to = self.processes.0.get(&pid).and_then(|process| self.who_takes(process));
+            let moved = to.map(|to| self.begin_move(pid, to, None, None, out));
+            if let Some(Err(reason)) = moved {
                 out.push(Action::Log(format!("{pid:#} stays here: {reason}")));
             }
         }
+    }
+
+    /// The least loaded node that takes a process.
+    fn who_takes(&self, process: &Process) -> Option<NodeId> {
+        let placement = process.description.placement();
+        let suits = |node| placement.is_none_or(|placement| self.peers.suits(node, placement));
+        balancer::where_to_send(self.peers.loads(self.now).filter(|(node, _)| suits(*node)))
     }
 
     pub(crate) fn heard_load(&mut self, from: NodeId, sample: LoadSample) {

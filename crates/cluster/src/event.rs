@@ -8,6 +8,7 @@ use crate::message::{
     Answer, CodeHash, Command, Description, Doing, End, Luggage, Message, MigrationId, ProcessRow,
     RowOfNode,
 };
+use crate::placement::Labels;
 use crate::{Incarnation, NodeId};
 
 /// What a node is from its start.
@@ -23,6 +24,8 @@ pub struct Config {
     pub address: String,
     /// Kernel threads that run processes.
     pub cores: u32,
+    /// What it is labelled with.
+    pub labels: Labels,
 }
 
 /// Another node, as its link shows it.
@@ -36,6 +39,8 @@ pub struct Peer {
     pub name: String,
     /// Where it listens; empty: nowhere.
     pub address: String,
+    /// What it is labelled with.
+    pub labels: Labels,
 }
 
 /// A local client's question, numbered by the host.

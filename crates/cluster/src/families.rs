@@ -11,13 +11,12 @@ use crate::homes::Home;
 use crate::message::{Command, Description, Kin, Message};
 use crate::mutation::Mutation;
 use crate::node::Node;
-use crate::processes::Process;
 
 impl Node {
     /// A process here has spawned another one.
     pub(crate) fn born(&mut self, description: Description, out: &mut Vec<Action>) {
         let (origin, own) = (description.origin, self.config.node);
-        self.processes.insert(Process::new(description.clone()));
+        self.begins_here(description.clone());
         self.is_here(description.pid);
         if origin == own {
             self.heard_of_birth(own, description, out);

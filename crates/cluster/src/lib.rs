@@ -21,6 +21,7 @@ mod directory;
 mod families;
 mod homes;
 mod peers;
+mod placement;
 mod processes;
 mod requests;
 mod rows;
@@ -37,5 +38,6 @@ pub use message::RowOfNode;
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
 pub use node::Node;
+pub use placement::{Label, Labels, Placement};
 pub use strays::{Step, Strays};
 pub use time::Time;

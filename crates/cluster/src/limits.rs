@@ -18,6 +18,10 @@ pub const OUTCOMES_MAX: usize = 10_000;
 pub const HOMES_MAX: usize = 1_000_000;
 /// Programs that the processes of a family may spawn, besides their own.
 pub const FAMILY_PROGRAMS_MAX: usize = 64;
+/// Labels of a node, and as many that a program asks for, and as many that it does not want.
+pub const LABELS_MAX: usize = 16;
+/// Bytes of a label's key, and as many of its value.
+pub const LABEL_BYTES_MAX: usize = 63;
 /// Bytes of a program's name and of its arguments together, as `ps` shows them; the rest is cut off.
 pub const COMMAND_BYTES_MAX: usize = 4_096;
 

@@ -6,6 +6,7 @@
 use peripatos_abi::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::placement::{Labels, Placement};
 pub use crate::rows::{Doing, ProcessRow, RowOfNode, RowState};
 use crate::{Incarnation, NodeId};
 
@@ -64,6 +65,8 @@ pub struct Kin {
     pub cpu_permille_max: Option<u32>,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
+    /// Which nodes may run the family.
+    pub placement: Placement,
     /// Who answers what it asks of its devices: whoever has this name. `None`: its origin.
     pub devices: Option<String>,
     /// The process of its origin that can be sent what it asks of its devices. Nobody: 0.
@@ -78,6 +81,16 @@ impl Description {
     pub(crate) fn codes(&self) -> Vec<CodeHash> {
         let others = self.kin.iter().flat_map(|kin| kin.programs.iter().map(|(_, code)| *code));
         std::iter::once(self.code).chain(others).collect()
+    }
+
+    /// Which nodes may run it. `None`: all.
+    pub(crate) fn placement(&self) -> Option<&Placement> {
+        self.kin.as_ref().map(|kin| &kin.placement).filter(|placement| placement.is_some())
+    }
+
+    /// Whether a node of these labels may run it.
+    pub(crate) fn suits(&self, labels: &Labels) -> bool {
+        self.placement().is_none_or(|placement| placement.suits(labels))
     }
 
     /// Whether it belongs to the family of this root, and is not the root.

@@ -5,7 +5,7 @@
 //! * what a peer says changes only what is the peer's to say: its own processes, its own migrations;
 //! * nothing waits for ever but a process in doubt, and that shows in `ps`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peripatos_abi::Pid;
 
@@ -16,6 +16,7 @@ use crate::limits::PROCESSES_MAX;
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
 use crate::mutation::Mutation;
 use crate::peers::Peers;
+use crate::placement::Placement;
 use crate::processes::{Process, Processes, State};
 use crate::requests::Waiting;
 use crate::source::Outgoing;
@@ -44,6 +45,8 @@ pub struct Node {
     pub(crate) surveys: BTreeMap<u64, Survey>,
     pub(crate) draining: bool,
     pub(crate) cordoned: bool,
+    /// Processes that began here and may not run here.
+    pub(crate) misplaced: BTreeSet<Pid>,
     /// When we asked for work; `None`: no question is open.
     pub(crate) asked_at: Option<Time>,
     pub(crate) next_balance: Time,
@@ -81,6 +84,7 @@ impl Node {
             surveys: BTreeMap::new(),
             draining: false,
             cordoned: false,
+            misplaced: BTreeSet::new(),
             asked_at: None,
             next_balance: Time::default(),
             last_number: 0,
@@ -167,6 +171,18 @@ impl Node {
             return Err(format!("{pid:#} runs here already"));
         }
         Ok(())
+    }
+
+    /// Whether there is a node that may run this. Errors: there is none.
+    ///
+    /// # Errors
+    /// No node has what it asks for.
+    pub fn may_place(&self, placement: &Placement) -> Result<(), String> {
+        let others = self.peers.all_linked();
+        let suits = placement.suits(&self.config.labels)
+            || others.iter().any(|node| self.peers.suits(*node, placement));
+        let none = || format!("no node suits {placement} (peri nodes shows their labels)");
+        suits.then_some(()).ok_or_else(none)
     }
 
     fn due(&mut self, out: &mut Vec<Action>) {
@@ -346,8 +362,16 @@ impl Node {
             self.homes.started(description.clone());
         }
         let pid = description.pid;
-        self.processes.insert(Process::new(description));
+        self.begins_here(description);
         self.is_here(pid);
+    }
+
+    /// A process that was started or spawned here. If it may not run here it leaves at the next look.
+    pub(crate) fn begins_here(&mut self, description: Description) {
+        if !description.suits(&self.config.labels) {
+            self.misplaced.insert(description.pid);
+        }
+        self.processes.insert(Process::new(description));
     }
 
     fn ended(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {

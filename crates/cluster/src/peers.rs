@@ -7,6 +7,7 @@ use peripatos_balancer::Load;
 use crate::event::Peer;
 use crate::limits::{LOAD_AGE_MAX, PEERS_MAX};
 use crate::message::{LoadSample, Member, RowOfNode};
+use crate::placement::Placement;
 use crate::{Incarnation, NodeId, Time};
 
 /// What is known of one.
@@ -73,6 +74,11 @@ impl Peers {
         })
     }
 
+    /// Whether a node is known, and may run that.
+    pub(crate) fn suits(&self, node: NodeId, placement: &Placement) -> bool {
+        self.0.get(&node).is_some_and(|known| placement.suits(&known.peer.labels))
+    }
+
     /// A process has been given to a node or taken from it: its next sample will say so, but until then
     /// it must not be given everything.
     pub(crate) fn expect_one_more(&mut self, node: NodeId) {
@@ -101,6 +107,7 @@ impl Peers {
                 reachable: known.linked,
                 draining: load.is_some_and(|load| load.draining),
                 cordoned: load.is_some_and(|load| load.cordoned),
+                labels: known.peer.labels.clone(),
                 cores: load.map_or(0, |load| load.cores),
                 runnable: load.map_or(0, |load| load.runnable),
                 processes: load.map_or(0, |load| load.processes),

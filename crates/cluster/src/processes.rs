@@ -81,7 +81,8 @@ impl Process {
         self.sample.is_some_and(|sample| sample.asleep)
     }
 
-    fn can_leave(&self) -> bool {
+    /// Also if it rests or waits.
+    pub(crate) fn can_leave(&self) -> bool {
         self.state == State::Running
     }
 
@@ -136,12 +137,6 @@ impl Processes {
     /// How many run or wait for a core; what is on its way out does not count.
     pub(crate) fn runnable(&self) -> u32 {
         self.wanting().filter(|process| process.state == State::Running).count() as u32
-    }
-
-    /// Those that can leave, also if they rest or wait, each with the memory that it has.
-    pub(crate) fn to_leave(&self) -> impl Iterator<Item = (Pid, u64)> {
-        let leaves = self.0.iter().filter(|(_, process)| process.can_leave());
-        leaves.map(|(pid, process)| (*pid, process.memory_bytes))
     }
 
     /// Those that the balancer may move.

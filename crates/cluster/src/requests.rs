@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use peripatos_abi::Pid;
 
 use crate::event::{Action, Request, RequestId, Response};
-use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LISTED_BYTES_MAX};
+use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LABEL_BYTES_MAX, LISTED_BYTES_MAX};
 use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode, RowState};
 use crate::node::{Asker, Node};
 use crate::source::Outgoing;
@@ -57,6 +57,7 @@ impl Node {
             reachable: true,
             draining: self.draining,
             cordoned: self.cordoned,
+            labels: self.config.labels.clone(),
             cores: load.cores,
             runnable: load.runnable,
             processes: load.processes,
@@ -283,7 +284,8 @@ fn bytes_of(row: &ProcessRow) -> usize {
     let command = row.process.command.iter().map(|word| word.len() + TEXT).sum::<usize>();
     let kin = row.process.kin.as_ref().map_or(0, |kin| {
         let programs = kin.programs.iter().map(|(name, _)| name.len() + TEXT + 32).sum::<usize>();
-        programs + kin.name_prefix.len() + TEXT + 64
+        let labels = kin.placement.on.len() + kin.placement.not_on.len();
+        programs + kin.name_prefix.len() + TEXT + 64 + labels * 2 * (LABEL_BYTES_MAX + TEXT)
     });
     FIXED + command + kin
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
 use crate::message::{Description, MoveCosts};
+use crate::placement::Labels;
 
 /// A line of `peri ps`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,8 @@ pub struct RowOfNode {
     pub draining: bool,
     /// Whether it takes nothing, and keeps what it has.
     pub cordoned: bool,
+    /// What it is labelled with.
+    pub labels: Labels,
     /// Its kernel threads.
     pub cores: u32,
     /// Processes that run or wait for a core.

@@ -17,6 +17,7 @@ use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX};
 use crate::message::{Answer, Hold, Luggage, Message, MigrationId, MoveCost};
 use crate::mutation::Mutation;
 use crate::node::{Asker, Node};
+use crate::placement::unsuited;
 use crate::processes::State;
 use crate::{Incarnation, NodeId, Time};
 
@@ -102,6 +103,11 @@ impl Node {
             return Err(format!(
                 "{pid:#} has just come, and the node that it left has not heard so"
             ));
+        }
+        let labels = &self.peers.0[&to].peer.labels;
+        if !process.description.suits(labels) {
+            let why = unsuited(process.description.placement());
+            return Err(format!("node {}: {why}", self.peers.name(to)));
         }
         process.state = State::Leaving(migration);
         let luggage = Luggage {
@@ -222,7 +228,7 @@ impl Node {
             self.homes.runs_at(pid, from, process.moves.saturating_add(1));
         }
         self.finish_move(id, Answer::Moved { freeze_us, image_bytes }, out);
-        if self.draining {
+        if self.draining || !self.misplaced.is_empty() {
             // One has gone: the next one need not wait for the next look.
             self.send_away(out);
         }

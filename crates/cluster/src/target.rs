@@ -15,6 +15,7 @@ use crate::limits::{
 use crate::message::{CodeHash, Luggage, Message, MigrationId, MoveCost};
 use crate::mutation::Mutation;
 use crate::node::Node;
+use crate::placement::unsuited;
 use crate::processes::Process;
 use crate::{Incarnation, NodeId, Time};
 
@@ -81,6 +82,12 @@ impl Node {
         }
         if self.draining {
             return Err("it is being emptied".to_owned());
+        }
+        if luggage.process.placement().is_some_and(|placement| !placement.is_valid()) {
+            return Err(format!("{pid:#} asks for labels that cannot be"));
+        }
+        if !luggage.process.suits(&self.config.labels) {
+            return Err(unsuited(luggage.process.placement()));
         }
         if self.cordoned {
             return Err("it takes no processes (peri uncordon)".to_owned());

@@ -206,6 +206,7 @@ fn look(nodes: &[RowOfNode], node: NodeId) -> std::result::Result<Look, NotEmpty
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peripatos_cluster::Labels;
 
     #[test]
     fn a_node_is_empty_when_it_says_so_itself_and_is_being_drained() {
@@ -217,6 +218,7 @@ mod tests {
             reachable: true,
             draining,
             cordoned: false,
+            labels: Labels::default(),
             cores: 1,
             runnable: 0,
             processes,

@@ -24,6 +24,7 @@ struct Row {
     address: String,
     state: &'static str,
     asked: bool,
+    labels: Vec<String>,
     cores: u32,
     runnable: u32,
     processes: u32,
@@ -45,6 +46,7 @@ fn row(node: &RowOfNode) -> Row {
         address: node.address.clone(),
         state: state(node),
         asked: node.own,
+        labels: node.labels.texts(),
         cores: node.cores,
         runnable: node.runnable,
         processes: node.processes,
@@ -69,6 +71,7 @@ fn table(nodes: &[RowOfNode]) -> String {
         ("CORES", right),
         ("RUNNABLE", right),
         ("PROCESSES", right),
+        ("LABELS", left),
     ]);
     for node in nodes {
         // Nothing is known of the load of a node that cannot be asked.
@@ -80,6 +83,7 @@ fn table(nodes: &[RowOfNode]) -> String {
             number(node.cores),
             number(node.runnable),
             number(node.processes),
+            node.labels.texts().join(" "),
         ]);
     }
     table.render()

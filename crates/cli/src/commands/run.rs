@@ -7,6 +7,7 @@ use crate::exit::{Code, End, Failure, Result, say};
 use crate::family::With;
 use crate::session::{Disturbance, Session};
 use crate::{attached, directories, family, pids, place, program};
+use peripatos_cluster::{Label, Placement};
 use peripatos_engine::{Backend, CodeKind, Limits, LoadOptions, Process, ProcessOptions};
 use peripatos_host::node::NodeClient;
 use peripatos_host::node::protocol::Start;
@@ -48,6 +49,12 @@ pub(crate) struct Run {
     /// Files, streams, clocks and random numbers come from the process of this name, on any node, in place of this command
     #[arg(long, value_name = "NAME", conflicts_with = "local")]
     devices: Option<String>,
+    /// Runs only on nodes with this label (`peri up --label`); may be given several times
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "local")]
+    on: Vec<Label>,
+    /// Runs on no node with this label; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "local")]
+    not_on: Vec<Label>,
     #[command(flatten)]
     at: At,
     /// Run it in this command, not on a node
@@ -89,6 +96,15 @@ pub(crate) struct Common {
 impl Run {
     fn messages_bytes_max(&self) -> u64 {
         self.messages_max.map_or(FAMILY_MESSAGES_BYTES_MAX, |mib| mib.saturating_mul(1 << 20))
+    }
+
+    fn placement(&self) -> Placement {
+        Placement { on: self.on.clone(), not_on: self.not_on.clone() }
+    }
+
+    /// Whether it asks for what only a node can do.
+    fn is_for_a_node(&self) -> bool {
+        self.detach || self.devices.is_some() || self.placement().is_some()
     }
 
     /// What a program that talks, and all that it spawns, may do.
@@ -223,7 +239,7 @@ fn run_family(options: &Run, start: family::Start) -> Result<End> {
 /// The node to run on: the one that was named, or any there is, if the program can run there.
 fn node(options: &Run) -> Result<Option<NodeClient>> {
     let only_here = options.plain || options.common.is_for_here();
-    let elsewhere = options.detach || options.at.at.is_some() || options.devices.is_some();
+    let elsewhere = options.at.at.is_some() || options.is_for_a_node();
     if only_here && elsewhere {
         let cause = "a node runs a program as it is: without --plain, --freeze-every, --freeze-random, \
                      --interpreter and --stats";
@@ -232,11 +248,7 @@ fn node(options: &Run) -> Result<Option<NodeClient>> {
     if only_here || options.local {
         return Ok(None);
     }
-    if options.detach || options.devices.is_some() {
-        options.at.connect().map(Some)
-    } else {
-        options.at.find()
-    }
+    if options.is_for_a_node() { options.at.connect().map(Some) } else { options.at.find() }
 }
 
 /// Runs the program on a node, with this command as its origin.
@@ -266,6 +278,7 @@ fn on_node(
         messages_bytes_max: options.messages_bytes_max(),
         cpu_permille_max: options.cpu_max.map(CpuMax::permille),
         name_prefix: options.name_prefix.clone(),
+        placement: options.placement(),
         devices: options.devices.clone(),
         env,
         memory_bytes_max: options.common.limits().memory_bytes,

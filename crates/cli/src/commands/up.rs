@@ -4,6 +4,7 @@ use crate::commands::drain;
 use crate::commands::migrate::time;
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::{output, place, signals};
+use peripatos_cluster::{Label, Labels};
 use peripatos_engine::Backend;
 use peripatos_host::control::RuntimeDirectory;
 use peripatos_host::link::{Token, is_address, is_name};
@@ -34,6 +35,9 @@ pub(crate) struct Up {
     /// How many cores run processes; else as many as this machine has
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
+    /// What this node is labelled with, for `peri run --on`; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<Label>,
     /// On SIGTERM: how long what runs here may take to leave before the node ends: 0s, 30s, 2m
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "25s")]
     drain_within: Duration,
@@ -72,6 +76,8 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         let cause = "not an address; a node's is HOST:PORT";
         return Err(Failure::new(Code::Usage, address, cause));
     }
+    let labels = Labels::new(options.label.iter().cloned())
+        .map_err(|error| Failure::new(Code::Usage, "--label", error))?;
     let directory =
         RuntimeDirectory::open().map_err(|error| Failure::new(Code::Unreadable, "up", error))?;
     let name = match &options.name {
@@ -92,6 +98,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         join: options.join.clone(),
         token,
         cores,
+        labels,
     };
     let make_runtime = Box::new(|canonical| place::engine(Backend::Native, canonical));
     let server = NodeServer::start(options, &directory, make_runtime).map_err(failed)?;

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use rustix::process::Signal;
 
 use crate::program::Program;
-use crate::support::{Cluster, Row, text, until};
+use crate::support::{Cluster, Row, guest, text, until};
 
 /// How many processes each of the two nodes runs, as the first one lists them.
 fn spread(cluster: &Cluster) -> (usize, usize) {
@@ -40,6 +40,43 @@ fn what_runs_on_a_node_that_is_told_to_end_goes_on_elsewhere() {
     cluster.node("a").ended();
     assert!(cluster.logs().contains("no other node takes"), "{}", cluster.logs());
     drop(program);
+}
+
+/// Programs, whether they talk or not, go to nodes with the labels that they ask for, and stay there.
+#[test]
+fn a_program_runs_where_the_labels_are_that_it_asks_for() {
+    let mut cluster = Cluster::new();
+    cluster.up("a");
+    let words = cluster.join.iter().map(String::as_str).chain(["--label", "gpu=yes"]);
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    cluster.up_with("b", &words);
+    cluster.until_linked();
+    let endless = [guest("lua"), "-e".to_owned(), "while true do end".to_owned()];
+    let start = |options: &[&str]| {
+        let words = ["run", "--at", "a"].iter().chain(options).map(|word| (*word).to_owned());
+        Program::start(&cluster, "a", cluster.peri(words.chain(endless.iter().cloned())))
+    };
+    let there: Vec<Program> = (0..3).map(|_| start(&["--on", "gpu=yes"])).collect();
+    let here = start(&["--not-on", "gpu=yes"]);
+    for program in &there {
+        cluster.until_at("a", &program.pid(), "b");
+    }
+    let refused = cluster.output(["migrate", "--at", "a", &here.pid(), "b"]);
+    assert_eq!(refused.status.code(), Some(77));
+    assert!(text(&refused.stderr).contains("--not-on gpu=yes"), "{}", text(&refused.stderr));
+    // Three are on one node, and the other one has one: as it would not be without labels.
+    cluster.until_row("a", &here.pid(), |row| row.cpu_ms > 1_000);
+    assert_eq!(spread(&cluster), (1, 3));
+    let refused = cluster.output(["run", "--on", "gpu=no", &endless[0]]);
+    assert_eq!(refused.status.code(), Some(77));
+    assert!(
+        text(&refused.stderr).contains("no node suits --on gpu=no"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let wrong = cluster.output(["run", "--on", "gpu", &endless[0]]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("KEY=VALUE"), "{}", text(&wrong.stderr));
 }
 
 #[test]

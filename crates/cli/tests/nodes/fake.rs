@@ -10,7 +10,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::message::{
     Content, Description, Lane, LaneCipher, Luggage, Message, MigrationId, MoveCosts,
 };
-use peripatos_cluster::{Incarnation, NodeId};
+use peripatos_cluster::{Incarnation, Labels, NodeId};
 use peripatos_host::link::{
     self, BULK_CHUNK_BYTES, Credentials, Frame, Hello, HostIdentity, LINK_VERSION, LinkReader,
     LinkWriter, NodeKey,
@@ -90,6 +90,7 @@ impl Fake {
             name: name.to_owned(),
             address: String::new(),
             cores: 0,
+            labels: Labels::default(),
             host: HostIdentity::own().unwrap(),
         };
         let address = String::new();

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Command, Description, End, Hold, Kin, Message};
-use peripatos_cluster::{Event, Request};
+use peripatos_cluster::{Event, Placement, Request};
 
 use crate::world::{Index, World, description, id};
 
-fn kin(root: Pid, parent: Pid) -> Option<Kin> {
+pub(crate) fn kin(root: Pid, parent: Pid) -> Option<Kin> {
     let programs = vec![("fork".to_owned(), [9; 32])];
     let name_prefix = String::new();
     let devices = None;
@@ -20,6 +20,7 @@ fn kin(root: Pid, parent: Pid) -> Option<Kin> {
         messages_bytes_max: 1_000,
         cpu_permille_max: Some(500),
         name_prefix,
+        placement: Placement::default(),
         devices,
         device_process: Pid::from_bits(0),
         handler: false,

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Answer, Command, End, Hold, Message, MoveCosts, RowState};
-use peripatos_cluster::{Event, Request, RequestId, Response};
+use peripatos_cluster::message::{
+    Answer, Command, Description, End, Hold, Kin, Message, MoveCosts, RowState,
+};
+use peripatos_cluster::{Event, Labels, Placement, Request, RequestId, Response};
 
-use crate::world::{World, id, name};
+use crate::families::kin;
+use crate::world::{World, description, id, name};
 
 fn migrate(world: &mut World, asked: usize, at: usize, pid: Pid, to: usize) -> RequestId {
     let command = Command::Migrate { pid, to: id(to), hold: Hold::UntilReleased };
@@ -331,8 +334,9 @@ fn a_drained_node_is_empty_soon_and_carries_large_processes_one_by_one() {
         let mut world = World::new(2);
         world.memory_bytes = memory_bytes;
         let pids: Vec<Pid> = (1..=100).map(|number| world.spawn(0, number)).collect();
-        // They know each other's load.
+        // They know each other's load, and what their processes have.
         world.settle();
+        world.pass(Duration::ZERO);
         world.ask(0, Request::Command { node: id(0), command: Command::Drain { on: true } });
         assert_eq!(leaving(&mut world, 0), at_once);
         // Each that has gone makes room for the next one: that takes no look.
@@ -359,6 +363,53 @@ fn a_cordoned_node_takes_nothing_and_keeps_what_it_has() {
     world.ask(0, Request::Command { node: id(1), command: Command::Cordon { on: true } });
     world.live(40);
     assert_eq!(there(&world), 2);
+}
+
+/// A process that asks for such nodes.
+fn asking(world: &mut World, at: usize, number: u64, on: &str, not_on: &str) -> Pid {
+    let plain = description(number, id(at));
+    let labels = |text: &str| {
+        let labels = text.split_whitespace().map(str::parse);
+        labels.collect::<Result<_, _>>().expect("labels")
+    };
+    let placement = Placement { on: labels(on), not_on: labels(not_on) };
+    let kin = kin(plain.pid, Pid::from_bits(0)).map(|kin| Kin { placement, ..kin });
+    world.begin(at, Description { kin, ..plain })
+}
+
+#[test]
+fn who_asks_for_labels_goes_where_they_are_and_nowhere_else() {
+    let labels = |texts: &[&str]| Labels::new(texts.iter().map(|text| text.parse().unwrap()));
+    let nodes = [labels(&[]), labels(&["gpu=yes", "zone=a"]), labels(&["gpu=yes", "zone=b"])];
+    let mut world = World::labelled(nodes.map(Result::unwrap).to_vec());
+    world.settle();
+    // It begins where it is started, and leaves at the next look, also to a node with more to do.
+    let busy: Vec<Pid> = (1..=3).map(|number| world.spawn(1, number)).collect();
+    for pid in busy {
+        migrate(&mut world, 1, 1, pid, 1);
+    }
+    let one = asking(&mut world, 0, 10, "gpu=yes", "zone=b");
+    let two = asking(&mut world, 0, 11, "gpu=yes", "zone=a");
+    let stays = asking(&mut world, 0, 12, "", "gpu=yes");
+    world.live(2);
+    assert_eq!([one, two, stays].map(|pid| world.place(pid)), [Some(1), Some(2), Some(0)]);
+    // Whoever is idle takes others.
+    world.live(60);
+    assert_eq!([one, two, stays].map(|pid| world.place(pid)), [Some(1), Some(2), Some(0)]);
+    // Not even by hand, and not for a node that is being emptied.
+    let asked = migrate(&mut world, 0, 1, one, 2);
+    world.settle();
+    let Some(Answer::Refused(why)) = answer(&mut world, 0, asked) else { panic!("it was moved") };
+    assert!(why.contains("does not suit --on gpu=yes --not-on zone=b"), "{why}");
+    world.ask(0, Request::Command { node: id(1), command: Command::Drain { on: true } });
+    world.live(20);
+    assert_eq!(world.place(one), Some(1), "there is no other such node");
+    // Nobody has it: a program that asks for it is not started.
+    let node = &world.host(0).node;
+    let placement = |text: &str| Placement { on: vec![text.parse().unwrap()], not_on: vec![] };
+    assert!(node.may_place(&placement("gpu=yes")).is_ok());
+    let why = node.may_place(&placement("gpu=no")).unwrap_err();
+    assert!(why.contains("no node suits --on gpu=no"), "{why}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, Description, Doing, End, Message, MigrationId};
 use peripatos_cluster::{
-    Action, Config, Event, Incarnation, Node, NodeId, Peer, Request, RequestId, Response, Sample,
-    Strays, Time,
+    Action, Config, Event, Incarnation, Labels, Node, NodeId, Peer, Request, RequestId, Response,
+    Sample, Strays, Time,
 };
 
 pub(crate) type Index = usize;
@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) seek_messages: usize,
     /// Messages to keepers.
     pub(crate) entry_messages: usize,
+    /// Of each node.
+    labels: Vec<Labels>,
     /// What each process has, as the cores report it.
     pub(crate) memory_bytes: u64,
     incarnations: u64,
@@ -76,7 +78,14 @@ pub(crate) struct World {
 impl World {
     /// So many nodes of one core, all linked.
     pub(crate) fn new(count: usize) -> World {
+        World::labelled(vec![Labels::default(); count])
+    }
+
+    /// A node for each of these, with these labels.
+    pub(crate) fn labelled(labels: Vec<Labels>) -> World {
+        let count = labels.len();
         let mut world = World {
+            labels,
             now: Time::default(),
             hosts: Vec::new(),
             links: BTreeMap::new(),
@@ -105,6 +114,7 @@ impl World {
             name: name(index),
             address: format!("10.0.0.{index}:1"),
             cores: 1,
+            labels: self.labels.get(index).cloned().unwrap_or_default(),
         };
         self.hosts[index] = Some(Host {
             node: Node::new(config),
@@ -160,6 +170,7 @@ impl World {
                 incarnation: host.incarnation,
                 name: name(other),
                 address: format!("10.0.0.{other}:1"),
+                labels: self.labels.get(other).cloned().unwrap_or_default(),
             };
             self.host(own).strays.linked(id(other));
             self.tell(own, Event::LinkUp(peer));
@@ -177,7 +188,11 @@ impl World {
 
     /// Starts a process whose origin is attached to the node.
     pub(crate) fn spawn(&mut self, index: Index, number: u64) -> Pid {
-        let description = description(number, id(index));
+        self.begin(index, description(number, id(index)))
+    }
+
+    /// The same, of this one.
+    pub(crate) fn begin(&mut self, index: Index, description: Description) -> Pid {
         let pid = description.pid;
         let host = self.host(index);
         host.codes.insert(description.code);

@@ -8,7 +8,7 @@
 use super::frame::HELLO_BYTES_MAX;
 use super::host_identity::HostIdentity;
 use crate::cores::CORES_MAX;
-use peripatos_cluster::Incarnation;
+use peripatos_cluster::{Incarnation, Labels};
 use serde::{Deserialize, Serialize};
 
 /// The version of everything that goes over a link.
@@ -39,6 +39,8 @@ pub struct Hello {
     pub address: String,
     /// Kernel threads that run its processes, up to [`CORES_MAX`]; a command has none.
     pub cores: u32,
+    /// What it is labelled with.
+    pub labels: Labels,
     /// Its OS process.
     pub host: HostIdentity,
 }
@@ -72,6 +74,7 @@ struct Wire {
     name: String,
     address: String,
     cores: u32,
+    labels: Labels,
     boot_id: String,
     pid_namespace: u64,
     os_process: u32,
@@ -93,6 +96,7 @@ impl Hello {
             name: self.name.clone(),
             address: self.address.clone(),
             cores: self.cores,
+            labels: self.labels.clone(),
             boot_id: self.host.boot_id.clone(),
             pid_namespace: self.host.pid_namespace,
             os_process: self.host.os_process,
@@ -127,6 +131,7 @@ impl Hello {
             name: wire.name,
             address: wire.address,
             cores: wire.cores,
+            labels: wire.labels,
             host: HostIdentity {
                 boot_id: wire.boot_id,
                 pid_namespace: wire.pid_namespace,
@@ -148,6 +153,7 @@ impl Hello {
                 Err(HelloError::Field("address"))
             }
             () if self.cores as usize > CORES_MAX => Err(HelloError::Field("number of cores")),
+            () if !self.labels.is_valid() => Err(HelloError::Field("labels")),
             () if !boot_id_good => Err(HelloError::Field("boot id")),
             () => Ok(()),
         }
@@ -177,7 +183,13 @@ pub fn is_address(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use peripatos_cluster::limits::{LABEL_BYTES_MAX, LABELS_MAX};
+
     use super::*;
+
+    fn labels(texts: &[&str]) -> Labels {
+        Labels::new(texts.iter().map(|text| text.parse().unwrap())).unwrap()
+    }
 
     fn hello() -> Hello {
         Hello {
@@ -186,6 +198,7 @@ mod tests {
             name: "atlas-2".into(),
             address: "[::1]:7000".into(),
             cores: CORES_MAX as u32,
+            labels: labels(&["gpu=yes", "zone=a"]),
             host: HostIdentity::own().unwrap(),
         }
     }
@@ -199,6 +212,13 @@ mod tests {
         check(Hello { address: String::new(), name: "a".repeat(NAME_BYTES_MAX), ..hello() });
         let host = "h".repeat(ADDRESS_BYTES_MAX - 6);
         check(Hello { address: format!("{host}:65535"), ..hello() });
+        // The longest hello there is.
+        let long = (0..LABELS_MAX)
+            .map(|number| format!("{number:0>LABEL_BYTES_MAX$}={}", "v".repeat(LABEL_BYTES_MAX)));
+        let long: Vec<String> = long.collect();
+        let long = labels(&long.iter().map(String::as_str).collect::<Vec<_>>());
+        let name = "a".repeat(NAME_BYTES_MAX);
+        check(Hello { address: format!("{host}:65535"), name, labels: long, ..hello() });
     }
 
     #[test]
@@ -216,6 +236,9 @@ mod tests {
         }
         check(Hello { address: long, ..hello() }, "address");
         check(Hello { cores: CORES_MAX as u32 + 1, ..hello() }, "cores");
+        // As another program may send them.
+        let bad: Labels = postcard::from_bytes(&[1, 1, b'k', 1, 0x1b]).unwrap();
+        check(Hello { labels: bad, ..hello() }, "labels");
         let host = HostIdentity { boot_id: "\u{1b}[2J".into(), ..hello().host };
         check(Hello { host, ..hello() }, "boot id");
     }
@@ -229,11 +252,11 @@ mod tests {
         };
         check(b"", "did not say hello");
         check(b"GET / HTTP/1.1\r\n", "did not say hello");
-        check(b"PERILINK\x03\x01", "version 259 of the link protocol, this one 4");
+        check(b"PERILINK\x03\x01", "version 259 of the link protocol, this one 5");
         check(&good[..HEAD_BYTES], "malformed");
         check(&[good.as_slice(), b"more"].concat(), "malformed");
         // A length that is not there.
-        check(b"PERILINK\x04\0\x01\xff\xff\xff\xff\x0f", "malformed");
+        check(b"PERILINK\x05\0\x01\xff\xff\xff\xff\x0f", "malformed");
         for length in 0..good.len() {
             Hello::decode(&good[..length]).expect_err("cut");
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use careless::Careless;
-use peripatos_cluster::Incarnation;
+use peripatos_cluster::{Incarnation, Labels};
 use rustls::ClientConfig;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,6 +28,7 @@ fn hello(name: &str) -> Hello {
         name: name.into(),
         address: String::new(),
         cores: 1,
+        labels: Labels::default(),
         host: HostIdentity::own().unwrap(),
     }
 }
@@ -201,8 +202,8 @@ async fn a_hello_is_checked() {
     check(&framed(9, b""), "kind 9").await;
     check(&framed(0, b"message"), "did not say hello").await;
     check(&framed(2, b"HELO localhost"), "did not say hello").await;
-    check(&framed(2, b"PERILINK\x09\0"), "version 9 of the link protocol, this one 4").await;
-    check(&framed(2, b"PERILINK\x04\0garbage"), "malformed hello").await;
+    check(&framed(2, b"PERILINK\x09\0"), "version 9 of the link protocol, this one 5").await;
+    check(&framed(2, b"PERILINK\x05\0garbage"), "malformed hello").await;
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use peripatos_abi::device::{self, Reply};
 use peripatos_abi::{Errno, Pid};
-use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow, RowOfNode};
+use peripatos_cluster::{Labels, NodeId};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
@@ -114,6 +114,7 @@ impl NodeClient {
                 name: "command".to_owned(),
                 address: String::new(),
                 cores: 0,
+                labels: Labels::default(),
                 host: HostIdentity::own()?,
             };
             Ok(runtime.block_on(link::connect(address, &credentials, &own))?)

@@ -31,7 +31,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use peripatos_cluster::Incarnation;
+use peripatos_cluster::{Incarnation, Labels};
 use peripatos_engine::{Runtime, RuntimeError};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -55,6 +55,8 @@ pub struct Options {
     pub token: Option<Token>,
     /// Kernel threads that run processes.
     pub cores: usize,
+    /// What it is labelled with.
+    pub labels: Labels,
 }
 
 /// A node that is ready to run.
@@ -145,6 +147,7 @@ impl NodeServer {
             name: options.name,
             address: address.to_string(),
             cores: options.cores.min(CORES_MAX) as u32,
+            labels: options.labels,
             host: HostIdentity::own()?,
         };
         let parts = host::Parts {

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow};
-use peripatos_cluster::{NodeId, RowOfNode};
+use peripatos_cluster::{NodeId, Placement, RowOfNode};
 use peripatos_engine::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,8 @@ pub struct Start {
     pub cpu_permille_max: Option<u32>,
     /// What the names begin with that they may register and look up.
     pub name_prefix: String,
+    /// Which nodes may run them.
+    pub placement: Placement,
     /// Who answers what they ask of their devices: whoever has this name. `None`: this command.
     pub devices: Option<String>,
 }
@@ -216,6 +218,7 @@ impl Start {
             messages_bytes_max: FAMILY_MESSAGES_BYTES_MAX,
             cpu_permille_max: None,
             name_prefix: String::new(),
+            placement: Placement::default(),
             devices: None,
         };
         (start, BTreeMap::from([(code, wasm.into())]))

@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{CodeHash, Description, Kin, Message, MigrationId};
-use peripatos_cluster::{Config, Incarnation, Node, NodeId, Peer, RequestId, Strays, Time};
+use peripatos_cluster::{
+    Config, Incarnation, Labels, Node, NodeId, Peer, Placement, RequestId, Strays, Time,
+};
 use peripatos_kernel::{Moving, Names, Packet};
 
 use crate::actor::{Actor, Id};
@@ -155,6 +157,7 @@ impl Cluster {
             name: format!("node{index}"),
             address: address(index),
             cores: cores as u32,
+            labels: Labels::default(),
         };
         #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "with it they are"))]
         let (mut node, mut strays) = (Node::new(config), Strays::default());
@@ -206,7 +209,7 @@ impl Cluster {
     fn peer(&self, index: usize) -> Peer {
         let incarnation = self.hosts[index].incarnation;
         let (name, address) = (format!("node{index}"), address(index));
-        Peer { node: id_of(index), incarnation, name, address }
+        Peer { node: id_of(index), incarnation, name, address, labels: Labels::default() }
     }
 }
 
@@ -231,6 +234,7 @@ pub(crate) fn description(actor: &Actor, root: &Actor) -> Description {
         messages_bytes_max: u64::MAX,
         cpu_permille_max: None,
         name_prefix: String::new(),
+        placement: Placement::default(),
         devices: None,
         device_process: Pid::from_bits(0),
         handler: actor.role == crate::actor::Role::Handler,

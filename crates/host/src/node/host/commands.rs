@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::limits::FAMILY_PROGRAMS_MAX;
+use peripatos_cluster::limits::{FAMILY_PROGRAMS_MAX, LABELS_MAX};
 use peripatos_cluster::message::{Answer, CodeHash, Command, Description, End, Kin};
 use peripatos_cluster::{Event, NodeId, Request, RequestId, Response};
 use peripatos_engine::{Form, Handler, Process, ProcessOptions, SpawnError};
@@ -180,6 +180,10 @@ impl Host {
         if start.programs.len() > FAMILY_PROGRAMS_MAX {
             return Err(format!("more than {FAMILY_PROGRAMS_MAX} programs to spawn"));
         }
+        if !start.placement.is_valid() {
+            return Err(format!("more than {LABELS_MAX} labels, or some that cannot be"));
+        }
+        self.node.may_place(&start.placement)?;
         if let Some(name) = &start.devices
             && self.letterbox.names().lookup(name.as_bytes()).is_err()
         {
@@ -192,8 +196,10 @@ impl Host {
             (name.clone(), Programs::name(*wasm_hash, start.canonical_nan))
         };
         // One that does not talk is a family of its own, if there is something to be kept to.
-        let of_family =
-            program.talks() || start.devices.is_some() || start.cpu_permille_max.is_some();
+        let of_family = program.talks()
+            || start.devices.is_some()
+            || start.cpu_permille_max.is_some()
+            || start.placement.is_some();
         // Whose devices a process serves has none of its origin's to be sent to.
         let device_process = match of_family && start.devices.is_none() {
             true => Some(Pid::new(pid.number(), random().map_err(|error| error.to_string())?)),
@@ -207,6 +213,7 @@ impl Host {
             messages_bytes_max: start.messages_bytes_max,
             cpu_permille_max: start.cpu_permille_max,
             name_prefix: start.name_prefix.clone(),
+            placement: start.placement.clone(),
             devices: start.devices.clone(),
             device_process: device_process.unwrap_or(Pid::from_bits(0)),
             handler: program.form() == Form::Handler,

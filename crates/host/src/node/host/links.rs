@@ -61,6 +61,7 @@ impl Host {
             incarnation,
             name: hello.name.clone(),
             address: reachable(&hello.address, link.remote),
+            labels: hello.labels.clone(),
         };
         (self.log)(&format!("node {} ({}) is linked", peer.name, peer.address));
         let (host, peer_cores) = (hello.host.clone(), hello.cores);

@@ -181,6 +181,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         name: parts.hello.name.clone(),
         address: parts.hello.address.clone(),
         cores: parts.cores as u32,
+        labels: parts.hello.labels.clone(),
     };
     let us = Own {
         credentials: Arc::new(parts.credentials),
