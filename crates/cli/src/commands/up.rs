@@ -11,11 +11,15 @@ use peripatos_host::link::{Token, is_address, is_name};
 use peripatos_host::node::{NodeDirectory, NodeError, NodeServer, Options};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::SIGTERM;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 /// Where a node listens unless it is told.
 const LISTEN: &str = "127.0.0.1:0";
+
+/// So long a node that is to end may take to answer.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Runs a node: processes that are started here or elsewhere run on its cores.
 #[derive(Debug, clap::Args)]
@@ -116,7 +120,15 @@ pub(crate) fn run(options: &Up) -> Result<End> {
     signals::before_end(move |signal| {
         // Whoever presses Ctrl-C does not want to wait.
         if signal == SIGTERM && !drain_within.is_zero() {
-            drain::before_end(&socket, drain_within);
+            let (drained, done) = mpsc::channel();
+            let drain = move || {
+                drain::before_end(&socket, drain_within);
+                let _ = drained.send(());
+            };
+            // Should the node not even answer, it ends all the same.
+            if thread::Builder::new().name("drain".into()).spawn(drain).is_ok() {
+                let _ = done.recv_timeout(drain_within + ANSWER_WAIT_MAX);
+            }
         }
     });
     server.run(|line| say(line)).map_err(failed)?;

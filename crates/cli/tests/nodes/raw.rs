@@ -28,6 +28,7 @@ pub(crate) fn dial(address: &str, as_node: &Fake) -> Stream {
         &hello.name,
         &hello.address,
         hello.cores,
+        &hello.labels,
         &host.boot_id,
         host.pid_namespace,
         host.os_process,
