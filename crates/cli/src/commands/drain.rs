@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// A node tells its load ten times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// After so long it has said that it is being drained, unless somebody has called it off.
+const BEGIN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often a command that waits says what it waits for.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
@@ -94,6 +96,7 @@ pub(crate) enum NotEmpty {
     Unreachable,
     NobodyTakes(Count),
     Late(Count),
+    CalledOff,
     Unknown(String),
 }
 
@@ -101,7 +104,7 @@ impl NotEmpty {
     pub(crate) fn code(&self) -> Code {
         match self {
             NotEmpty::Unreachable | NotEmpty::Unknown(_) => Code::NoNode,
-            NotEmpty::NobodyTakes(_) | NotEmpty::Late(_) => Code::Refused,
+            NotEmpty::NobodyTakes(_) | NotEmpty::Late(_) | NotEmpty::CalledOff => Code::Refused,
         }
     }
 }
@@ -119,6 +122,7 @@ impl fmt::Display for NotEmpty {
             NotEmpty::Late(count) => {
                 write!(f, "{count} to go still; the node goes on emptying itself")
             }
+            NotEmpty::CalledOff => f.write_str("somebody lets it take processes again"),
             NotEmpty::Unknown(error) => f.write_str(error),
         }
     }
@@ -160,13 +164,16 @@ pub(crate) fn until_empty(
     within: Option<Duration>,
 ) -> std::result::Result<u32, NotEmpty> {
     let begun = Instant::now();
-    let (mut had, mut said_at) = (0, begun);
+    let (mut had, mut said_at, mut begins) = (0, begun, true);
     loop {
         let nodes = client.nodes().map_err(|error| NotEmpty::Unknown(error.to_string()))?;
         match look(&nodes, node)? {
             Look::Empty => return Ok(had),
-            Look::NotYet => {}
+            // What it said last was said before.
+            Look::NotYet if begins && begun.elapsed() < BEGIN_WAIT_MAX => {}
+            Look::NotYet => return Err(NotEmpty::CalledOff),
             Look::Has(count) => {
+                begins = false;
                 had = had.max(count);
                 if within.is_some_and(|within| begun.elapsed() >= within) {
                     return Err(NotEmpty::Late(Count(count)));
