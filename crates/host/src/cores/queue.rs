@@ -141,9 +141,9 @@ impl Queue {
         let class = self.next_class();
         self.in_a_row = match class {
             // A short turn of one that is wanted is not one of the others'.
-            Class::First | Class::Wanted => self.in_a_row,
+            Class::First | Class::Wanted | Class::Roused | Class::Asleep => self.in_a_row,
             Class::Ahead => self.in_a_row + 1,
-            Class::Roused | Class::Asleep | Class::Others => 0,
+            Class::Others => 0,
         };
         self.roused_in_a_row = match class {
             Class::Roused => self.roused_in_a_row + 1,
@@ -178,7 +178,13 @@ impl Queue {
         };
         let filled = Class::ALL.into_iter().filter(|class| !self.of(*class).is_empty());
         // Nobody of those that are ready is let wait for nobody.
-        filled.clone().find(is_due).or_else(|| filled.clone().next()).unwrap_or(Class::Others)
+        let waits = |class: &Class| {
+            // Among those that sleep, too, whoever is ahead has no more turns in a row than that.
+            let others = !self.asleep.is_empty() && self.roused_in_a_row >= AHEAD_MAX;
+            !(*class == Class::Roused && others)
+        };
+        let next = filled.clone().find(is_due).or_else(|| filled.clone().find(waits));
+        next.unwrap_or(Class::Others)
     }
 
     fn of(&self, class: Class) -> &VecDeque<usize> {
@@ -316,7 +322,18 @@ mod tests {
         assert!(swaps.abs_diff(rest) <= 1_000, "{swaps} {rest}");
         // Who has waited for something is ahead, and keeps nobody from the core.
         assert!(turns[2].abs_diff(4 * turns[1]) <= 4, "{turns:?}");
-        // Those who have to be woken have all of it if there is nobody else, of one kind or of both.
+        // If there are only those who have to be woken, those ahead keep nobody from the core.
+        let mut queue = Queue::default();
+        queue.push_asleep(1, false);
+        queue.push_asleep(2, true);
+        let turns = (0..6).map(|_| {
+            let seat = queue.pop_front().unwrap();
+            queue.note_slice(Duration::from_millis(10));
+            queue.push_asleep(seat, seat == 2);
+            seat
+        });
+        assert!(turns.collect::<Vec<_>>().contains(&1));
+        // Those who have to be woken have all of it if there is nobody else.
         let mut queue = Queue::default();
         queue.push_asleep(1, true);
         for _ in 0..10 {
