@@ -36,7 +36,7 @@ pub(crate) struct Drain {
     node: String,
 }
 
-/// Lets a node take nothing new; what runs there stays.
+/// Lets a node take nothing from others; what runs there stays, and what is started there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cordon {
     #[command(flatten)]

@@ -40,7 +40,7 @@ pub(super) struct Seat {
     pub(super) stand: Stand,
     /// When its last slice began, by the board's time.
     pub(super) since_ns: u64,
-    /// When it woke, or had its first turn here, by the same time.
+    /// When it woke, by the same time; 0 until it has slept here.
     pub(super) woke_ns: u64,
     /// It cannot sleep.
     pub(super) restless: bool,
