@@ -10,10 +10,10 @@ use crate::metadata::Initial;
 use crate::process::Status;
 use crate::state::{Hot, State};
 use crate::values::Saver;
-use crate::{CaptureOptions, ImageError, Process, memory, restore};
+use crate::{CaptureOptions, ImageError, PreCopy, Process, memory, restore};
 
 /// Makes a memory's image: with its contents, or without.
-type Take = fn(&[u8], u64, &Initial) -> MemoryImage;
+type Take<'a> = &'a dyn Fn(&[u8], u64, &Initial) -> Result<MemoryImage, ImageError>;
 
 impl Process {
     /// The image of a frozen process, or of a handler that rests. The process stays frozen and whole: it can be captured again,
@@ -23,7 +23,7 @@ impl Process {
     /// [`ImageError::NotFrozen`], or [`ImageError::HostReference`] if it holds what only exists in
     /// this host.
     pub fn capture(&mut self, options: CaptureOptions) -> Result<Image, ImageError> {
-        self.image(options, memory::capture)
+        self.image(options, &|data, size, initial| Ok(memory::capture(data, size, initial)))
     }
 
     /// The image of a frozen process but for the contents of its memories, which stay in the process. As long as it
@@ -32,7 +32,25 @@ impl Process {
     /// # Errors
     /// As [`Process::capture`].
     pub fn outline(&mut self, options: CaptureOptions) -> Result<Outline, ImageError> {
-        self.image(options, memory::outline).map(Outline::new)
+        let take: Take<'_> = &|data, size, initial| Ok(memory::outline(data, size, initial));
+        self.image(options, take).map(Outline::new)
+    }
+
+    /// The same, but only with those contents that were written since the last round of `copy` began: for who has the
+    /// others already.
+    ///
+    /// # Errors
+    /// As [`Process::capture`]; [`ImageError::Moved`].
+    pub fn outline_rest(
+        &mut self,
+        options: CaptureOptions,
+        copy: &PreCopy,
+    ) -> Result<Outline, ImageError> {
+        let take: Take<'_> = &|data, size, _| {
+            let runs = copy.rest(data.as_ptr() as usize, data.len())?.ok_or(ImageError::Moved)?;
+            Ok(MemoryImage { size, runs, bytes: Vec::new() })
+        };
+        self.image(options, take).map(Outline::new)
     }
 
     /// What lies in a memory of a process that stands still.
@@ -44,7 +62,7 @@ impl Process {
         Ok(found.ok_or(ImageError::Damaged("memories"))?.data(&self.store))
     }
 
-    fn image(&mut self, options: CaptureOptions, take: Take) -> Result<Image, ImageError> {
+    fn image(&mut self, options: CaptureOptions, take: Take<'_>) -> Result<Image, ImageError> {
         let started = Instant::now();
         let pid = self.pid();
         let code = self.store.data().code.clone();
@@ -60,7 +78,7 @@ impl Process {
         let globals = globals(&mut self.store, hot, &mut saver)?;
         let tables = tables(&mut self.store, hot, &mut saver)?;
         let exceptions = saver.finish(&mut self.store)?;
-        let memories = memories(&mut self.store, hot, take);
+        let memories = memories(&mut self.store, hot, take)?;
         let state = self.store.data();
         let image = Image {
             module: code.hash(),
@@ -124,16 +142,20 @@ fn tables(
     Ok(tables)
 }
 
-fn memories(store: &mut Store<State>, hot: Hot, take: Take) -> Vec<MemoryImage> {
+fn memories(
+    store: &mut Store<State>,
+    hot: Hot,
+    take: Take<'_>,
+) -> Result<Vec<MemoryImage>, ImageError> {
     let code = store.data().code.clone();
     let mut memories = Vec::new();
     for (index, initial) in code.inner().metadata.memories.iter().enumerate() {
         let found = hot.instance.get_memory(&mut *store, &memory_name(index));
         let Some(memory) = found else { continue };
         let size = memory.size(&*store);
-        memories.push(take(memory.data(&*store), size, initial));
+        memories.push(take(memory.data(&*store), size, initial)?);
     }
-    memories
+    Ok(memories)
 }
 
 /// Under which name the hot module shows a memory.

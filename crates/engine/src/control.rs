@@ -7,11 +7,13 @@
 //!   before the store is dropped ([`Shared::detach`]).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::PreCopy;
 use crate::flags::PreemptBytes;
+use crate::pool::Place;
 
 /// A handle on one process: clone it, send it to other threads, keep it as long as you like.
 ///
@@ -57,6 +59,15 @@ impl Control {
     pub fn memory_bytes(&self) -> u64 {
         self.0.memory_bytes.load(Ordering::Relaxed)
     }
+
+    /// Begins to copy the process's memory while it runs. Nothing has been copied yet.
+    ///
+    /// # Errors
+    /// It cannot be: why.
+    pub fn pre_copy(&self) -> Result<PreCopy, String> {
+        let place = self.0.lock().place.upgrade();
+        PreCopy::begin(place.ok_or("it is not awake, or has more than one memory")?)
+    }
 }
 
 /// What a process and its controls share. A freeze takes no lock on the process's side: who asks
@@ -94,6 +105,8 @@ impl Default for Shared {
 struct Inner {
     bytes: Option<PreemptBytes>,
     waker: Option<Waker>,
+    /// Where its only memory is.
+    place: Weak<Place>,
 }
 
 impl Shared {
@@ -105,6 +118,11 @@ impl Shared {
         // else come from another thread, and stop this one for the exchange of the page (some 30 us).
         bytes.write(asked.into());
         inner.bytes = Some(bytes);
+    }
+
+    /// Its only memory is there from now on.
+    pub(crate) fn set_place(&self, place: &Arc<Place>) {
+        self.lock().place = Arc::downgrade(place);
     }
 
     /// The bytes are about to go away. Every store that was attached is detached before it drops.

@@ -112,6 +112,9 @@ pub enum ImageError {
     /// The process is not frozen.
     #[error("process {0} is not frozen")]
     NotFrozen(Pid),
+    /// The process slept since its memory was copied, and has woken with another one.
+    #[error("its memory has moved since it was copied")]
+    Moved,
     /// Reading or writing the stream failed.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -46,6 +46,7 @@ mod initial;
 mod memory;
 mod messages;
 mod pages;
+mod precopy;
 mod restore;
 mod sleep;
 mod values;
@@ -65,6 +66,7 @@ pub use image::{IMAGE_CHECKSUM_BYTES, IMAGE_VERSION, Image, ImageLimits, ImagePi
 pub use limits::Limits;
 pub use messages::{Answer, Messages, Span, Watch};
 pub use pool::places;
+pub use precopy::{PreCopy, page_tracking};
 pub use process::{CaptureOptions, Outcome, Process, ProcessOptions, ThawOptions};
 pub use restore::Room;
 pub use runtime::{

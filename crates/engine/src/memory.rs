@@ -31,17 +31,18 @@ pub(crate) fn capture(data: &[u8], size: u64, initial: &Initial) -> MemoryImage 
 
 /// Writes an image's contents over a memory that instantiation has just filled, and that is at least
 /// as large as the image's `size`. The image's runs must lie within it, ascending; `fill` is asked for
-/// their contents, one run after another.
+/// their contents, one run after another. What else there is becomes zero, but for the pages of `kept`.
 pub(crate) fn restore<E>(
     data: &mut [u8],
     image: &MemoryImage,
+    kept: &[Run],
     initial: &Initial,
     fill: &mut dyn FnMut(&mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     for run in candidates_initial(data.len(), initial) {
         for page in run.first..run.first + run.count {
             let bytes = &mut data[page as usize * PAGE_BYTES..][..PAGE_BYTES];
-            if !covered(&image.runs, page) && !is_zero(bytes) {
+            if !covered(&image.runs, page) && !covered(kept, page) && !is_zero(bytes) {
                 bytes.fill(0);
             }
         }
@@ -55,8 +56,8 @@ pub(crate) fn restore<E>(
 }
 
 /// Gives pages back that were made ready for contents which did not come. `ready` is a part of the memory that was zero
-/// before the image's runs were written.
-pub(crate) fn give_back_gaps(data: &mut [u8], image: &MemoryImage, ready: Range<usize>) {
+/// before these runs were written.
+pub(crate) fn give_back_gaps(data: &mut [u8], runs: &[Run], ready: Range<usize>) {
     let mut give_back = |gap: Range<usize>| {
         // Behind what was made ready there is none: it would end before it begins.
         if let Some(gap) = data.get_mut(gap) {
@@ -64,7 +65,7 @@ pub(crate) fn give_back_gaps(data: &mut [u8], image: &MemoryImage, ready: Range<
         }
     };
     let mut from = ready.start;
-    for run in image.runs.iter().map(|run| run.bytes()).filter(|run| run.end > ready.start) {
+    for run in runs.iter().map(|run| run.bytes()).filter(|run| run.end > ready.start) {
         give_back(from..run.start.min(ready.end));
         from = run.end;
     }
@@ -111,7 +112,8 @@ fn candidates_initial(len: usize, initial: &Initial) -> Vec<Run> {
     }
 }
 
-fn joined(mut runs: Vec<Run>) -> Vec<Run> {
+/// In order, neighbours joined.
+pub(crate) fn joined(mut runs: Vec<Run>) -> Vec<Run> {
     runs.sort_unstable_by_key(|run| run.first);
     let mut joined = Vec::with_capacity(runs.len());
     for run in runs {
@@ -153,7 +155,7 @@ mod tests {
             assert!(fits(&image, before.len() as u64));
             let mut after = [page(7), page(7), page(7), page(0), page(0)].concat();
             let mut rest = &image.bytes[..];
-            let restored: Result<(), ()> = restore(&mut after, &image, &initial, &mut |to| {
+            let restored: Result<(), ()> = restore(&mut after, &image, &[], &initial, &mut |to| {
                 let (bytes, behind) = rest.split_at(to.len());
                 to.copy_from_slice(bytes);
                 rest = behind;
@@ -162,6 +164,19 @@ mod tests {
             restored.unwrap();
             assert!(after == before);
         }
+    }
+
+    #[test]
+    fn pages_that_are_kept_stay() {
+        let mut data = [page(1), page(2), page(3), page(4)].concat();
+        let (initial, run) = (Initial::Pages(vec![(0, 4)]), |first| Run { first, count: 1 });
+        let image = MemoryImage { runs: vec![run(3)], ..MemoryImage::default() };
+        let fill = &mut |to: &mut [u8]| -> Result<(), ()> {
+            to.fill(9);
+            Ok(())
+        };
+        restore(&mut data, &image, &[run(1)], &initial, fill).unwrap();
+        assert!(data == [page(0), page(2), page(0), page(9)].concat());
     }
 
     #[test]
@@ -179,7 +194,7 @@ mod tests {
             for run in &filled {
                 data[run.clone()].fill(7);
             }
-            give_back_gaps(&mut data, &image, ready.clone());
+            give_back_gaps(&mut data, &image.runs, ready.clone());
             let kept = |at: usize| filled.iter().any(|run| run.contains(&at));
             let whole = data.iter().enumerate().all(|(at, byte)| (*byte == 7) == kept(at));
             assert!(whole, "{ready:?}");

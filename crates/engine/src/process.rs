@@ -166,6 +166,9 @@ impl Process {
             Form::Program => crate::block_on(pre.instantiate_async(&mut self.store)),
             Form::Handler => pre.instantiate(&mut self.store),
         });
+        if let (Some(place), 1) = (&place, code.inner().metadata.memories.len()) {
+            self.store.data().shared.set_place(place);
+        }
         self.store.data_mut().place = place.filter(|_| code.form() == Form::Program);
         let instance = instance.map_err(failed)?;
         let exports = &code.inner().exports;

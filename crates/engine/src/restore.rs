@@ -12,7 +12,7 @@ use wasmtime::{Mutability, Store};
 
 use crate::capture::memory_name;
 use crate::control::Shared;
-use crate::image::{Frames, Image, MemoryImage, walk};
+use crate::image::{Frames, Image, MemoryImage, Run, walk};
 use crate::metadata::Initial;
 use crate::pool;
 use crate::process::{Status, new_state};
@@ -21,7 +21,7 @@ use crate::values::Loader;
 use crate::wasi::Strings;
 use crate::{
     Code, CodeKind, Form, ImageError, ImageLimits, Process, SpawnError, ThawOptions, block_on,
-    checks, engines, memory, pages,
+    checks, engines, memory, pages, precopy,
 };
 
 /// Memory that is made ready before its contents come. Beyond, pages are given out as they are filled: a process may
@@ -72,7 +72,7 @@ impl Process {
         let mut process = Process::empty(code, options, form, shared)?;
         process.restore_memories(image, |memory, data, initial| {
             let mut rest = &memory.bytes[..];
-            memory::restore(data, memory, initial, &mut |to| {
+            memory::restore(data, memory, &[], initial, &mut |to| {
                 let damaged = ImageError::Damaged("memories");
                 let (bytes, behind) = rest.split_at_checked(to.len()).ok_or(damaged)?;
                 to.copy_from_slice(bytes);
@@ -243,23 +243,63 @@ impl Process {
 }
 
 impl Room {
-    /// Makes the process of an image while that is read: memory contents are written where they belong. Also returns
-    /// what the devices had put into the image.
+    /// Makes the process of an image while that is read, and before it of what was copied while the process ran
+    /// ([`PreCopy`](crate::PreCopy)), if there is something: memory contents are written where they belong. Also returns what
+    /// the devices had put into the image.
     ///
     /// # Errors
     /// As [`Image::read_from`] and [`Process::thaw`].
     pub fn thaw_from(
+        mut self,
+        from: &mut dyn Read,
+        limits: ImageLimits,
+    ) -> Result<(Process, Vec<u8>), SpawnError> {
+        let mut magic = [0; precopy::MAGIC.len()];
+        from.read_exact(&mut magic).map_err(|_| ImageError::NotAnImage)?;
+        if magic == precopy::MAGIC {
+            let copied = self.take_copied(from)?;
+            self.complete(from, limits, &copied)
+        } else {
+            self.complete(&mut magic.chain(from), limits, &[])
+        }
+    }
+
+    /// Takes pages that come before the image. Which.
+    fn take_copied(&mut self, from: &mut dyn Read) -> Result<Vec<Run>, SpawnError> {
+        const DAMAGED: SpawnError = SpawnError::Image(ImageError::Damaged("copied pages"));
+        const PAGE_BYTES: usize = 1 << 16;
+        let store = &mut self.process.store;
+        let state = store.data();
+        let hot = state.hot.filter(|_| state.code.inner().metadata.memories.len() == 1);
+        let hot = hot.ok_or(DAMAGED)?;
+        let memory = hot.instance.get_memory(&mut *store, &memory_name(0)).ok_or(DAMAGED)?;
+        let mut arriving = precopy::Arriving::default();
+        while let Some(arrival) = arriving.next(from)? {
+            let missing = arrival.end().saturating_sub(memory.data_size(&*store));
+            if missing > 0 {
+                let short = |_| SpawnError::Instantiate("its memory is over the limit".to_owned());
+                memory.grow(&mut *store, missing.div_ceil(PAGE_BYTES) as u64).map_err(short)?;
+            }
+            arriving.take(arrival, memory.data_mut(&mut *store), from)?;
+        }
+        Ok(arriving.runs())
+    }
+
+    /// `kept`: pages that are as the image supposes.
+    fn complete(
         self,
         from: &mut dyn Read,
         limits: ImageLimits,
+        kept: &[Run],
     ) -> Result<(Process, Vec<u8>), SpawnError> {
         let Room { mut process, pid, ready } = self;
         let code = process.store.data().code.clone();
         let image = Image::read_with(from, limits, |image, from, _| {
             fits(&code, image)?;
             process.restore_memories(image, |memory, data, initial| {
-                memory::restore(data, memory, initial, &mut |to| from.exact(to))?;
-                memory::give_back_gaps(data, memory, ready.clone());
+                memory::restore(data, memory, kept, initial, &mut |to| from.exact(to))?;
+                let filled = memory::joined([kept, &memory.runs].concat());
+                memory::give_back_gaps(data, &filled, ready.clone());
                 Ok(())
             })
         })?;

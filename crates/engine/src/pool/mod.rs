@@ -252,8 +252,9 @@ impl Plan {
         match maximum {
             Some(bytes) if maximum == save => (bytes <= SAVE_BYTES && fits).then_some(Part::Save),
             Some(_) if maximum == flags => Some(Part::Flags),
-            // A 64-bit one may have to move.
-            _ => (!ty.is_64() && fits).then_some(Part::Memory),
+            // A 64-bit one may have to move. An empty one that comes first is the engine's own, for objects that references
+            // lead to.
+            _ => (!ty.is_64() && ty.minimum() > 0 && fits).then_some(Part::Memory),
         }
     }
 

@@ -72,6 +72,13 @@ impl Place {
         (!before).then(|| self.with(part, Span::start))
     }
 
+    /// Where the program's memory can reach. `None`: it lies elsewhere, or there is none.
+    pub(crate) fn memory_reach(&self) -> Option<Range<usize>> {
+        let given = self.given[Part::Memory as usize].load(Ordering::Relaxed);
+        let reach = |span: &Span| span.start()..span.start() + MEMORY_RESERVATION_BYTES as usize;
+        given.then(|| self.with(Part::Memory, reach))
+    }
+
     fn put(&self, part: Part) {
         self.taken[part as usize].store(false, Ordering::Release);
     }

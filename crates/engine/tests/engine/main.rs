@@ -10,4 +10,5 @@ mod errors;
 mod handlers;
 mod identity;
 mod images;
+mod precopy;
 mod sleep;
