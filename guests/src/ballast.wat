@@ -1,7 +1,10 @@
 ;; Fills so many MiB with numbers that do not compress, and then counts: for ever, or for so many turns. Then it prints
 ;; a hash of its memory and of the count. For measuring what carrying memory takes.
 ;;
-;; usage: ballast MIB [TURNS]
+;; With HOT each turn, of some milliseconds, also writes to words here and there in the first HOT MiB, computes WORK steps
+;; between two of them, and prints a dot. For measuring what carrying memory takes that is written meanwhile.
+;;
+;; usage: ballast MIB [TURNS [HOT WORK]]
 (module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
@@ -64,10 +67,32 @@
         (br $words)))
     (local.get $hash))
 
-  (func $count_to (param $turns i64)
+  ;; A turn takes 4,000,000 steps, whatever lies between two writes.
+  (data (i32.const 48) "\38\00\00\00\01\00\00\00.")
+  (func $write (param $hot i32) (param $work i32) (local $left i32) (local $state i64) (local $i i32)
+    (local.set $state (global.get $count))
+    (local.set $left (i32.const 4000000))
+    (loop $again
+      (local.set $i (local.get $work))
+      (loop $step
+        (local.set $state
+          (i64.add (i64.mul (local.get $state) (i64.const 6364136223846793005)) (i64.const 1442695040888963407)))
+        (local.set $i (i32.sub (local.get $i) (i32.const 1)))
+        (br_if $step (i32.gt_s (local.get $i) (i32.const 0))))
+      (i64.store offset=65536
+        (i32.rem_u
+          (i32.and (i32.wrap_i64 (i64.shr_u (local.get $state) (i64.const 32))) (i32.const 0xfffffff8))
+          (i32.shl (local.get $hot) (i32.const 20)))
+        (local.get $state))
+      (local.set $left (i32.sub (local.get $left) (i32.add (local.get $work) (i32.const 1))))
+      (br_if $again (i32.gt_s (local.get $left) (i32.const 0))))
+    (drop (call $fd_write (i32.const 1) (i32.const 48) (i32.const 1) (i32.const 8))))
+
+  (func $count_to (param $turns i64) (param $hot i32) (param $work i32)
     (loop $turn
       (global.set $count (i64.add (global.get $count) (i64.const 1)))
       (i64.store (i32.const 80) (global.get $count))
+      (if (local.get $hot) (then (call $write (local.get $hot) (local.get $work))))
       (br_if $turn (i64.ne (global.get $count) (local.get $turns)))))
 
   (func (export "_start") (local $pages i32) (local $end i32) (local $hash i64)
@@ -81,7 +106,8 @@
     (if (i32.eq (memory.grow (local.get $pages)) (i32.const -1)) (then unreachable))
     (local.set $end (i32.shl (i32.add (local.get $pages) (i32.const 1)) (i32.const 16)))
     (call $fill (local.get $end))
-    (call $count_to (call $argument (i32.const 2)))
+    (call $count_to (call $argument (i32.const 2))
+      (i32.wrap_i64 (call $argument (i32.const 3))) (i32.wrap_i64 (call $argument (i32.const 4))))
     (local.set $hash (i64.add (call $hash (local.get $end)) (global.get $count)))
     (call $print (i32.wrap_i64
       (i64.xor (local.get $hash) (i64.shr_u (local.get $hash) (i64.const 32)))))))

@@ -9,6 +9,7 @@ use crate::message::{
     RowOfNode,
 };
 use crate::placement::Labels;
+use crate::precopy::PreCopied;
 use crate::{Incarnation, NodeId};
 
 /// What a node is from its start.
@@ -142,6 +143,13 @@ pub enum Event {
     CodeMissing(CodeHash),
     /// A program that was asked for cannot be used: why.
     CodeFailed(CodeHash, String),
+    /// A process that was to be copied while it runs has been, as far as it could be.
+    PreCopied {
+        /// For which migration.
+        migration: MigrationId,
+        /// How far.
+        copied: PreCopied,
+    },
     /// A process that was to be frozen stands still, and its image is ready to be sent.
     Frozen {
         /// For which migration.
@@ -149,7 +157,7 @@ pub enum Event {
         /// How long its image is.
         image_bytes: u64,
     },
-    /// A process that was to be frozen cannot be: why. It goes on.
+    /// A process that was to be frozen cannot be, or one that was to be copied before: why. It goes on.
     NotFrozen {
         /// For which migration.
         migration: MigrationId,
@@ -213,6 +221,17 @@ pub enum Action {
         /// Which.
         code: CodeHash,
     },
+    /// Copy the memory of a process while it runs: answered by `PreCopied`, `NotFrozen` or `Ended`.
+    PreCopy {
+        /// To whom.
+        to: NodeId,
+        /// Which.
+        pid: Pid,
+        /// What for.
+        migration: MigrationId,
+    },
+    /// Copy no more of it.
+    StopCopying(MigrationId),
     /// Freeze a process and make its image: answered by `Frozen`, `NotFrozen` or `Ended`.
     Freeze {
         /// Which.
@@ -220,7 +239,7 @@ pub enum Action {
         /// What for.
         migration: MigrationId,
     },
-    /// Send the image in bulk.
+    /// Send the image in bulk; of a process that has been copied, what has been written since.
     SendImage {
         /// To whom.
         to: NodeId,

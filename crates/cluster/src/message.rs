@@ -121,8 +121,14 @@ pub struct Luggage {
 pub struct MoveCost {
     /// From the request to freeze until the target said that the process runs there.
     pub freeze_us: u64,
-    /// Bytes that were carried.
+    /// From the offer to the target until then.
+    pub total_us: u64,
+    /// Bytes that were carried while it stood still.
     pub image_bytes: u64,
+    /// Bytes that were carried before, while it ran.
+    pub copied_bytes: u64,
+    /// In so many rounds.
+    pub rounds: u32,
 }
 
 /// What the moves of a process have taken. The source's word on a move comes a moment after the process.
@@ -134,8 +140,10 @@ pub struct MoveCosts {
     pub freeze_us_last: u64,
     /// For the longest.
     pub freeze_us_max: u64,
+    /// Rounds in which it was copied before the last of them, while it ran.
+    pub rounds_last: u32,
     /// Bytes that were carried, all together.
-    pub image_bytes: u64,
+    pub carried_bytes: u64,
 }
 
 impl MoveCosts {
@@ -144,7 +152,9 @@ impl MoveCosts {
         self.moves = self.moves.saturating_add(1);
         self.freeze_us_last = cost.freeze_us;
         self.freeze_us_max = self.freeze_us_max.max(cost.freeze_us);
-        self.image_bytes = self.image_bytes.saturating_add(cost.image_bytes);
+        let carried = cost.image_bytes.saturating_add(cost.copied_bytes);
+        self.carried_bytes = self.carried_bytes.saturating_add(carried);
+        self.rounds_last = cost.rounds;
     }
 }
 
@@ -298,13 +308,8 @@ pub enum Command {
 pub enum Answer {
     /// It is done.
     Done,
-    /// The process has moved, and stood still for so long.
-    Moved {
-        /// From the request to freeze until the target said that it runs.
-        freeze_us: u64,
-        /// Bytes that were carried.
-        image_bytes: u64,
-    },
+    /// The process has moved.
+    Moved(MoveCost),
     /// It is not done, and nothing has changed: why.
     Refused(String),
 }

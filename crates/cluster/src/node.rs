@@ -111,6 +111,7 @@ impl Node {
             Event::CodeReady(code) => self.code_ready(code, out),
             Event::CodeMissing(code) => self.code_missing(code, out),
             Event::CodeFailed(code, reason) => self.code_failed(code, &reason, out),
+            Event::PreCopied { migration, copied } => self.pre_copied(migration, copied, out),
             Event::Frozen { migration, image_bytes } => self.frozen(migration, image_bytes, out),
             Event::NotFrozen { migration, reason } => self.not_frozen(migration, reason, out),
             Event::RoomMade(migration) => self.room_made(migration, out),
@@ -431,13 +432,18 @@ impl Node {
         }
     }
 
-    /// Ends a process here; one that is on its way out as soon as that is over.
+    /// Ends a process here; one that stands still, on its way out, as soon as that is over.
     pub(crate) fn kill(&mut self, pid: Pid, out: &mut Vec<Action>) -> Result<(), String> {
         let process = self.processes.0.get_mut(&pid);
         let process = process.ok_or_else(|| format!("{pid:#} does not run here"))?;
         match process.state {
             State::Running => out.push(Action::Kill(pid)),
-            State::Leaving(_) => process.killed = true,
+            State::Leaving(migration) => {
+                process.killed = true;
+                if self.outgoing.get(&migration).is_some_and(Outgoing::runs) {
+                    out.push(Action::Kill(pid));
+                }
+            }
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! A migration at the node that the process leaves.
 //!
 //! ```text
-//! Offered ──Ready──► Freezing ──frozen──► Sending ──Prepared──► Committing ──Outcome──► gone, or back
-//!    └───── refused, cut, too late: the process goes on here ──────┘   └─ cut: in doubt, stands still
+//! Offered ─Ready─► Copying ─copied─► Freezing ─frozen─► Sending ─Prepared─► Committing ─Outcome─► gone, or back
+//!    └──────────── refused, cut, too late: the process goes on here ─────────┘   └─ cut: in doubt, stands still
 //! ```
+//! A process with little memory is not copied while it runs: it stands still no longer without that.
+//!
 //! The commit is the point of no return: before it this node alone decides, after it the target does. When the
 //! link breaks behind it, nobody here can know which of the two happened, and the process stands still until the
 //! target can be asked, or is known to be gone: never two copies.
@@ -13,11 +15,12 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 
 use crate::event::Action;
-use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX};
+use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX, PRE_COPY_BYTES_MIN};
 use crate::message::{Answer, Hold, Luggage, Message, MigrationId, MoveCost};
 use crate::mutation::Mutation;
 use crate::node::{Asker, Node};
 use crate::placement::unsuited;
+use crate::precopy::PreCopied;
 use crate::processes::State;
 use crate::{Incarnation, NodeId, Time};
 
@@ -32,13 +35,18 @@ pub(crate) struct Outgoing {
     deadline: Time,
     /// Who is to be told.
     asker: Option<Asker>,
+    offered: Time,
+    /// When it was to be frozen.
     began: Time,
+    copied: PreCopied,
     image_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     Offered,
+    /// Its memory is copied while it runs.
+    Copying,
     Freezing,
     /// Given up while the process was being frozen: it goes on as soon as it stands.
     GivenUp(String),
@@ -54,8 +62,19 @@ impl Outgoing {
 
     /// What it has taken, now that the target says that the process runs.
     fn cost(&self, now: Time) -> MoveCost {
-        let freeze_us = now.since(self.began).as_micros() as u64;
-        MoveCost { freeze_us, image_bytes: self.image_bytes }
+        let since = |time| now.since(time).as_micros() as u64;
+        MoveCost {
+            freeze_us: since(self.began),
+            total_us: since(self.offered),
+            image_bytes: self.image_bytes,
+            copied_bytes: self.copied.bytes,
+            rounds: self.copied.rounds,
+        }
+    }
+
+    /// Whether the process runs here still.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self.phase, Phase::Offered | Phase::Copying)
     }
 
     /// When it is given up; never, once the commit is out.
@@ -119,20 +138,53 @@ impl Node {
             hold,
         };
         let deadline = self.now + MIGRATION_WAIT_MAX;
-        let (began, phase) = (self.now, Phase::Offered);
-        let outgoing =
-            Outgoing { pid, to, to_incarnation, phase, deadline, asker, began, image_bytes: 0 };
+        let outgoing = Outgoing {
+            pid,
+            to,
+            to_incarnation,
+            phase: Phase::Offered,
+            deadline,
+            asker,
+            offered: self.now,
+            began: self.now,
+            copied: PreCopied::default(),
+            image_bytes: 0,
+        };
         self.outgoing.insert(migration, outgoing);
         self.peers.expect_one_more(to);
         out.push(Action::Send { to, message: Message::Offer { migration, luggage } });
         Ok(())
     }
 
-    /// The target has the program and waits for the image.
+    /// The target has the program and waits for what comes.
     pub(crate) fn target_ready(&mut self, from: NodeId, id: MigrationId, out: &mut Vec<Action>) {
-        let now = self.now;
         let Some(outgoing) = self.outgoing_to(from, id) else { return };
-        if outgoing.phase == Phase::Offered {
+        if outgoing.phase != Phase::Offered {
+            return;
+        }
+        let pid = outgoing.pid;
+        let memory_bytes = self.processes.0.get(&pid).map_or(0, |process| process.memory_bytes);
+        if memory_bytes < PRE_COPY_BYTES_MIN {
+            return self.freeze(id, out);
+        }
+        if let Some(outgoing) = self.outgoing_to(from, id) {
+            outgoing.phase = Phase::Copying;
+            out.push(Action::PreCopy { to: from, pid, migration: id });
+        }
+    }
+
+    /// What could be copied while the process runs has been.
+    pub(crate) fn pre_copied(&mut self, id: MigrationId, copied: PreCopied, out: &mut Vec<Action>) {
+        let copying = |one: &&mut Outgoing| one.phase == Phase::Copying;
+        if let Some(outgoing) = self.outgoing.get_mut(&id).filter(copying) {
+            outgoing.copied = copied;
+            self.freeze(id, out);
+        }
+    }
+
+    fn freeze(&mut self, id: MigrationId, out: &mut Vec<Action>) {
+        let now = self.now;
+        if let Some(outgoing) = self.outgoing.get_mut(&id) {
             (outgoing.phase, outgoing.began) = (Phase::Freezing, now);
             out.push(Action::Freeze { pid: outgoing.pid, migration: id });
         }
@@ -163,11 +215,15 @@ impl Node {
                 out.push(Action::SendImage { to, pid, migration: id });
             }
             Phase::GivenUp(reason) => self.goes_on_here(id, reason, out),
-            Phase::Offered | Phase::Sending | Phase::Committing | Phase::InDoubt => {}
+            Phase::Offered
+            | Phase::Copying
+            | Phase::Sending
+            | Phase::Committing
+            | Phase::InDoubt => {}
         }
     }
 
-    /// The process cannot be frozen, and goes on.
+    /// The process cannot be copied or frozen, and goes on.
     pub(crate) fn not_frozen(&mut self, id: MigrationId, reason: String, out: &mut Vec<Action>) {
         if let Some(outgoing) = self.outgoing.get(&id) {
             out.push(abort(outgoing.to, id));
@@ -213,7 +269,7 @@ impl Node {
         let outgoing = outgoing.map(|one| (one.pid, one.cost(now)));
         let cost = outgoing.filter(|_| committed).map(|(_, cost)| cost);
         out.push(Action::Send { to: from, message: Message::Closed { migration: id, cost } });
-        let Some((pid, MoveCost { freeze_us, image_bytes })) = outgoing else { return };
+        let Some((pid, moved)) = outgoing else { return };
         if !committed {
             self.goes_on_here(id, "the target did not take it over".to_owned(), out);
             return;
@@ -227,7 +283,7 @@ impl Node {
         if let Some(process) = process {
             self.homes.runs_at(pid, from, process.moves.saturating_add(1));
         }
-        self.finish_move(id, Answer::Moved { freeze_us, image_bytes }, out);
+        self.finish_move(id, Answer::Moved(moved), out);
         if self.draining || !self.misplaced.is_empty() {
             // One has gone: the next one need not wait for the next look.
             self.send_away(out);
@@ -324,7 +380,7 @@ impl Node {
         let Some(outgoing) = self.outgoing.get_mut(&id) else { return };
         out.push(abort(outgoing.to, id));
         match outgoing.phase {
-            Phase::Offered => self.finish_move(id, Answer::Refused(reason), out),
+            Phase::Offered | Phase::Copying => self.finish_move(id, Answer::Refused(reason), out),
             Phase::Freezing => outgoing.phase = Phase::GivenUp(reason),
             Phase::Sending => self.goes_on_here(id, reason, out),
             Phase::GivenUp(_) | Phase::Committing | Phase::InDoubt => {}
@@ -342,6 +398,9 @@ impl Node {
     /// The migration is over.
     fn finish_move(&mut self, id: MigrationId, answer: Answer, out: &mut Vec<Action>) {
         let Some(outgoing) = self.outgoing.remove(&id) else { return };
+        if outgoing.phase == Phase::Copying {
+            out.push(Action::StopCopying(id));
+        }
         let rest = peripatos_balancer::rest_after(Duration::ZERO);
         let stays_until = self.now + rest;
         let forgets = self.does_wrong(Mutation::KillForgotten);

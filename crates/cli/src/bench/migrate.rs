@@ -62,15 +62,16 @@ fn moves(mib: u32, count: usize) -> Result<Metric> {
         let (at, to) = (places[turn % 2], places[(turn + 1) % 2]);
         let command = Command::Migrate { pid: running.pid, to, hold: Hold::UntilReleased };
         let answer = client.command(at, command).map_err(|error| failure("migrate", &error))?;
-        let Answer::Moved { freeze_us, image_bytes } = answer else {
+        let Answer::Moved(cost) = answer else {
             return Err(Failure::new(Code::Internal, "bench", "a process was not moved"));
         };
         if turn >= MOVES_WARM_UP {
-            if image_bytes < u64::from(mib) << 20 {
-                let cause = format!("only {image_bytes} bytes were moved");
+            let bytes = cost.image_bytes + cost.copied_bytes;
+            if bytes < u64::from(mib) << 20 {
+                let cause = format!("only {bytes} bytes were moved");
                 return Err(Failure::new(Code::Internal, "bench", cause));
             }
-            samples.push(freeze_us as f64 / 1e3);
+            samples.push(cost.freeze_us as f64 / 1e3);
         }
     }
     running.kill()?;

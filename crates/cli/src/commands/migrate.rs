@@ -2,7 +2,7 @@
 
 use crate::cluster::{self, At, failure};
 use crate::exit::{Code, End, Failure, Result, say};
-use peripatos_cluster::message::{Answer, Command, Hold};
+use peripatos_cluster::message::{Answer, Command, Hold, MoveCost};
 use std::time::Duration;
 
 /// Moves a process to another node, where it stays until `peri unpin`, or for a time.
@@ -55,17 +55,32 @@ pub(crate) fn migrate(options: &Migrate) -> Result<End> {
     let hold = options.hold.map_or(Hold::UntilReleased, |time| Hold::For(time.as_millis() as u64));
     let command = Command::Migrate { pid, to: to.node, hold };
     match client.command(at, command).map_err(|error| failure(&options.pid, &error))? {
-        Answer::Moved { freeze_us, image_bytes } => say(format_args!(
-            "{pid:#} runs on {} now; it stood still for {:.1} ms, {:.2} MB were carried",
-            to.name,
-            freeze_us as f64 / 1e3,
-            image_bytes as f64 / 1e6,
-        )),
+        Answer::Moved(cost) => say(format_args!("{pid:#} runs on {} now; {}", to.name, told(cost))),
         Answer::Done | Answer::Refused(_) => {
             return Err(Failure::new(Code::Internal, "node", "it did not say what it did"));
         }
     }
     Ok(End::SUCCESS)
+}
+
+/// What a move has taken, in words.
+fn told(cost: MoveCost) -> String {
+    let MoveCost { freeze_us, total_us, image_bytes, copied_bytes, rounds } = cost;
+    let (ms, mb) = (|us| us as f64 / 1e3, |bytes| bytes as f64 / 1e6);
+    let mut text = format!(
+        "it stood still for {:.1} ms, {:.2} MB were carried",
+        ms(freeze_us),
+        mb(image_bytes)
+    );
+    if rounds > 0 {
+        let rounds = if rounds == 1 { "1 round".to_owned() } else { format!("{rounds} rounds") };
+        text += &format!(
+            ", and {:.2} MB in {rounds} before, while it ran; {:.0} ms in all",
+            mb(copied_bytes),
+            ms(total_us)
+        );
+    }
+    text
 }
 
 pub(crate) fn unpin(options: &Unpin) -> Result<End> {

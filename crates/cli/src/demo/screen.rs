@@ -30,7 +30,7 @@ pub(super) struct Row {
     /// Moves whose costs are known.
     pub(super) freezes: u32,
     pub(super) freeze_us_max: u64,
-    pub(super) image_bytes: u64,
+    pub(super) carried_bytes: u64,
 }
 
 /// How a program is.
@@ -79,7 +79,7 @@ impl Row {
             moves: 0,
             freezes: 0,
             freeze_us_max: 0,
-            image_bytes: 0,
+            carried_bytes: 0,
         }
     }
 

@@ -163,7 +163,7 @@ impl Show<'_> {
         row.cpu = Duration::from_millis(told.cpu_ms);
         row.progress = row.cpu.as_secs_f64() / self.alone[index].time.as_secs_f64();
         row.moves = told.moves;
-        row.image_bytes = told.costs.image_bytes;
+        row.carried_bytes = told.costs.carried_bytes;
         if told.costs.moves > row.freezes {
             row.freezes = told.costs.moves;
             row.freeze_us_max = told.costs.freeze_us_max;

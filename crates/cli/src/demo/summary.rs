@@ -15,7 +15,7 @@ const DINNER_LINES: usize = 4;
 pub(super) fn of_show(rows: &[Row], alone: &[Alone], outcome: &Outcome) -> String {
     let Outcome { time, drained, freezes_us } = outcome;
     let moves: u32 = rows.iter().map(|row| row.moves).sum();
-    let megabytes = rows.iter().map(|row| row.image_bytes).sum::<u64>() as f64 / 1e6;
+    let megabytes = rows.iter().map(|row| row.carried_bytes).sum::<u64>() as f64 / 1e6;
     let identical = rows.iter().filter(|row| row.state == State::Identical).count();
     let mut freezes_us = freezes_us.clone();
     freezes_us.sort_unstable();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, Description, Doing, End, Message, MigrationId};
 use peripatos_cluster::{
-    Action, Config, Event, Incarnation, Labels, Node, NodeId, Peer, Request, RequestId, Response,
-    Sample, Strays, Time,
+    Action, Config, Event, Incarnation, Labels, Node, NodeId, Peer, PreCopied, Request, RequestId,
+    Response, Sample, Strays, Time,
 };
 
 pub(crate) type Index = usize;
@@ -21,12 +21,12 @@ pub(crate) struct Host {
     pub(crate) frozen: BTreeSet<Pid>,
     /// Do not run any more, and do not stand still yet.
     freezing: BTreeMap<MigrationId, Pid>,
-    arriving: BTreeMap<MigrationId, Pid>,
+    pub(crate) arriving: BTreeMap<MigrationId, Pid>,
     pub(crate) codes: BTreeSet<[u8; 32]>,
     /// Programs that peers were asked for.
     pub(crate) awaited: BTreeSet<[u8; 32]>,
     /// What its own threads will report.
-    reports: VecDeque<Event>,
+    pub(crate) reports: VecDeque<Event>,
     pub(crate) responses: BTreeMap<RequestId, Response>,
     pub(crate) told: Vec<(Pid, End)>,
     /// Spawned processes of an origin here, and their families' roots.
@@ -246,6 +246,15 @@ impl World {
                 self.codes_sent += 1;
                 let content = Content::Code(code);
                 self.send(index, to, Message::Bulk { stream: 0, content, lane: None });
+            }
+            Action::PreCopy { migration, .. } => {
+                let copied = PreCopied { rounds: 1, bytes: self.memory_bytes };
+                host.reports.push_back(Event::PreCopied { migration, copied });
+            }
+            Action::StopCopying(migration) => {
+                host.reports.retain(|report| {
+                    !matches!(report, Event::PreCopied { migration: of, .. } if *of == migration)
+                });
             }
             Action::Freeze { pid, migration } => {
                 // Whether it has ended meanwhile is seen when the report comes.

@@ -66,7 +66,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use peripatos_abi::{Pid, Signal};
-use peripatos_engine::{Handler, Process, ProcessError};
+use peripatos_engine::{Handler, PreCopy, Process, ProcessError};
 
 pub use letterbox::Letterbox;
 pub use outside::Outside;
@@ -321,6 +321,15 @@ impl Cores {
     /// The process is not here; no event will come.
     pub fn freeze(&self, pid: Pid) -> Result<(), NotHere> {
         self.board.freeze(pid)
+    }
+
+    /// Begins to copy the memory of a process while it runs.
+    ///
+    /// # Errors
+    /// It is not here, sleeps, or cannot be copied here: why.
+    pub fn pre_copy(&self, pid: Pid) -> Result<PreCopy, String> {
+        let control = self.board.registry.control(pid).map_err(|error| error.to_string())?;
+        control.pre_copy()
     }
 
     /// Ends a process, if it runs at its next check. Returns at once; the answer is

@@ -156,6 +156,15 @@ impl Registry {
         Ok((Arc::clone(tag), control.clone(), new))
     }
 
+    /// The handle on a process.
+    ///
+    /// # Errors
+    /// No such process is here.
+    pub(super) fn control(&self, pid: Pid) -> Result<Control, NotHere> {
+        let processes = self.lock();
+        processes.get(pid).map(|(_, control)| control.clone()).ok_or(NotHere(pid))
+    }
+
     /// All processes, ordered by pid; `clock` reads the clock of a core.
     pub(super) fn sample(&self, clock: impl Fn(usize) -> Duration) -> Vec<Sample> {
         let processes = self.lock();

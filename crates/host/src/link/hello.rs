@@ -12,7 +12,7 @@ use peripatos_cluster::{Incarnation, Labels};
 use serde::{Deserialize, Serialize};
 
 /// The version of everything that goes over a link.
-pub const LINK_VERSION: u16 = 5;
+pub const LINK_VERSION: u16 = 6;
 /// Longest name of a node: one label of a host name.
 pub const NAME_BYTES_MAX: usize = 63;
 /// Longest address: a host name of 253, a colon, a port.
@@ -252,11 +252,12 @@ mod tests {
         };
         check(b"", "did not say hello");
         check(b"GET / HTTP/1.1\r\n", "did not say hello");
-        check(b"PERILINK\x03\x01", "version 259 of the link protocol, this one 5");
+        let other = format!("version 259 of the link protocol, this one {LINK_VERSION}");
+        check(b"PERILINK\x03\x01", &other);
         check(&good[..HEAD_BYTES], "malformed");
         check(&[good.as_slice(), b"more"].concat(), "malformed");
         // A length that is not there.
-        check(b"PERILINK\x05\0\x01\xff\xff\xff\xff\x0f", "malformed");
+        check(&[&good[..HEAD_BYTES], b"\x01\xff\xff\xff\xff\x0f"].concat(), "malformed");
         for length in 0..good.len() {
             Hello::decode(&good[..length]).expect_err("cut");
         }

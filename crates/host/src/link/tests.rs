@@ -202,8 +202,11 @@ async fn a_hello_is_checked() {
     check(&framed(9, b""), "kind 9").await;
     check(&framed(0, b"message"), "did not say hello").await;
     check(&framed(2, b"HELO localhost"), "did not say hello").await;
-    check(&framed(2, b"PERILINK\x09\0"), "version 9 of the link protocol, this one 5").await;
-    check(&framed(2, b"PERILINK\x05\0garbage"), "malformed hello").await;
+    let other = format!("version 99 of the link protocol, this one {LINK_VERSION}");
+    check(&framed(2, b"PERILINK\x63\0"), &other).await;
+    let version = LINK_VERSION.to_le_bytes();
+    let malformed = [&b"PERILINK"[..], &version, b"garbage"].concat();
+    check(&framed(2, &malformed), "malformed hello").await;
 }
 
 #[tokio::test]

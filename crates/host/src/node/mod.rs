@@ -19,6 +19,7 @@ pub mod exchange;
 mod host;
 mod lanes;
 mod links;
+mod precopy;
 mod programs;
 pub mod protocol;
 mod roads;

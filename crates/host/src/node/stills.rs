@@ -10,7 +10,8 @@ use peripatos_abi::Pid;
 use peripatos_abi::device::Devices;
 use peripatos_cluster::message::{Content, Description, Luggage, Message, MigrationId};
 use peripatos_engine::{
-    CaptureOptions, Code, IMAGE_CHECKSUM_BYTES, ImageLimits, Limits, Outline, Process, ThawOptions,
+    CaptureOptions, Code, IMAGE_CHECKSUM_BYTES, ImageLimits, Limits, Outline, PreCopy, Process,
+    ThawOptions,
 };
 
 use super::baggage::Baggage;
@@ -18,6 +19,7 @@ use super::bulk::{Arriving, Outgoing, Pieces};
 use super::exchange::{Exchange, RemoteDevices};
 use super::lanes::Way;
 use super::links::Sender;
+use super::precopy::Copied;
 use crate::link::BULK_CHUNK_BYTES;
 use crate::link::lane::{self, LANE_BYTES_MIN, LaneWriter};
 use crate::talk::{Leaving, ServedDevices};
@@ -57,6 +59,8 @@ pub(super) struct Frozen {
     pub(super) talking: Option<Box<Leaving>>,
     /// Processor time it had used on this node.
     pub(super) cpu: Duration,
+    /// What its target has of it already.
+    pub(super) copied: Option<Box<Copied>>,
 }
 
 /// The memory that stands ready for images which have not come.
@@ -100,14 +104,18 @@ pub(super) fn aside(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new().name(THREAD.into()).spawn(work).map(drop)
 }
 
-/// Looks at a process that stands still: its image, but for its memories' contents. The process comes back, whatever
-/// happens.
+/// Looks at a process that stands still: its image, but for its memories' contents, or for what has been written since it
+/// was copied. The process comes back, whatever happens.
 pub(super) fn outline(
     mut process: Process,
     baggage: &Baggage,
+    copy: Option<&PreCopy>,
 ) -> (Process, Result<Arc<Outline>, String>) {
-    let devices = baggage.encode();
-    let outline = process.outline(CaptureOptions { devices, with_program: false });
+    let options = CaptureOptions { devices: baggage.encode(), with_program: false };
+    let outline = match copy {
+        Some(copy) => process.outline_rest(options, copy),
+        None => process.outline(options),
+    };
     (process, outline.map(Arc::new).map_err(|error| error.to_string()))
 }
 
@@ -138,6 +146,15 @@ pub(super) fn send_image(
     let (connection, drawn) = opening.finish()?;
     let mut lane = LaneWriter::new(connection, &drawn)?;
     read_image(still, outline, |last, bytes| lane.send(last, bytes))
+}
+
+/// Sends what is left of a process that has been copied.
+pub(super) fn send_rest(still: &Still, outline: &Outline, copied: Copied) -> io::Result<()> {
+    let Copied { copy, mut lane, .. } = copied;
+    let sent = read_image(still, outline, |last, bytes| lane.send(last, bytes));
+    // Only now: the kernel takes a while to forget which pages it watches.
+    drop(copy);
+    sent
 }
 
 /// Gives an image to `send`, piece by piece. If the process goes on meanwhile, what was sent ends in the middle.
@@ -175,8 +192,15 @@ pub(super) fn send_code(code: &Code, name: [u8; 32], to: &Sender, stream: u64) {
 }
 
 /// Bytes that the image of this process may have.
-pub(super) fn image_bytes_max(luggage: &Luggage) -> u64 {
+fn image_bytes_max(luggage: &Luggage) -> u64 {
     luggage.process.memory_bytes_max.saturating_add(IMAGE_OVERHEAD_BYTES_MAX)
+}
+
+/// Bytes that may come of this process: its image, and before that its memory twice ([`PreCopied::goes_on`]).
+///
+/// [`PreCopied::goes_on`]: peripatos_cluster::PreCopied::goes_on
+pub(super) fn bytes_max(luggage: &Luggage) -> u64 {
+    image_bytes_max(luggage).saturating_mul(3)
 }
 
 /// Makes room for a process, says so, and makes it of its image as that comes in.
@@ -232,8 +256,8 @@ pub(super) fn limits_of(memory_bytes: u64) -> Limits {
     Limits { memory_bytes, ..Limits::default() }
 }
 
-/// Forgets a process: taking its memories down takes a while.
-pub(super) fn drop_aside(process: Process) {
+/// Forgets a process, or a copy of one: taking its memories down takes a while.
+pub(super) fn drop_aside(process: impl Send + 'static) {
     // Without a thread it is done here.
     let _ = aside(move || drop(process));
 }

@@ -6,6 +6,7 @@ use peripatos_cluster::{Action, Event as Told, Request, RequestId};
 use super::{Input, Item, id_of, index_of};
 use crate::actor::Id;
 use crate::checkers;
+use crate::config::MS;
 use crate::event::Event;
 use crate::world::World;
 
@@ -44,6 +45,15 @@ impl World {
                     self.say(node, index_of(to), Item::Code(code));
                 }
             }
+            Action::PreCopy { migration, .. } => {
+                let fails = !self.calm && self.random.permille(20);
+                let input = Box::new(Input::PreCopied(migration, !fails));
+                let at = self.now + self.random.within(MS..50 * MS);
+                let incarnation = self.cluster().hosts[node].incarnation;
+                self.events.plan(at, Event::Input(node, incarnation, input));
+            }
+            // What has been copied may be told of all the same: nobody asks any more.
+            Action::StopCopying(_) => {}
             Action::Freeze { pid, migration } => {
                 let host = &mut self.cluster().hosts[node];
                 host.leaving.insert(pid, migration);

@@ -2,7 +2,7 @@
 
 use peripatos_abi::EndReason;
 use peripatos_cluster::message::{End, FailureKind};
-use peripatos_cluster::{Event as Told, Sample};
+use peripatos_cluster::{Event as Told, PreCopied, Sample};
 
 use super::{Input, description, time};
 use crate::actor::{Doing, Id};
@@ -41,6 +41,14 @@ impl World {
             Input::Born(id) => {
                 let born = self.description(id);
                 self.tell(node, Told::Born(born));
+            }
+            Input::PreCopied(migration, true) => {
+                let copied = PreCopied { rounds: 1, bytes: 1 };
+                self.tell(node, Told::PreCopied { migration, copied });
+            }
+            Input::PreCopied(migration, false) => {
+                let reason = "no way for it".to_owned();
+                self.tell(node, Told::NotFrozen { migration, reason });
             }
             Input::Stopped(pid) => self.stopped(node, pid),
             Input::Captured(migration, pid, captured) => {
@@ -141,7 +149,8 @@ impl World {
                 let actor = &self.actors[id];
                 let runnable = !self.calm && actor.doing == Doing::Running;
                 let (pid, core) = (actor.pid, self.places[kernel].core);
-                let (asleep, memory_bytes) = (false, 1 << 20);
+                // Every other one is large.
+                let (asleep, memory_bytes) = (false, [1 << 20, 64 << 20][id % 2]);
                 samples.push(Sample { pid, core, cpu, runnable, asleep, memory_bytes });
             }
         }

@@ -130,6 +130,8 @@ pub(crate) enum Input {
     Ended(Id),
     /// A process has begun that another one has spawned.
     Born(Id),
+    /// One has been copied while it ran, or could not be.
+    PreCopied(MigrationId, bool),
     /// One that was to be frozen stands still.
     Stopped(Pid),
     /// An image was made of it, or could not be.

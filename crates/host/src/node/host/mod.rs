@@ -11,6 +11,7 @@ mod origins;
 mod talk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,7 @@ use super::clients::FromClient;
 use super::exchange::Exchange;
 use super::lanes::Lanes;
 use super::links::{Own, Sender};
+use super::precopy::{Copied, Copying};
 use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
 use super::roads::{Roads, Surroundings};
@@ -131,6 +133,7 @@ pub(super) enum Input {
         code: [u8; 32],
         compiled: Result<Code, ProgramError>,
     },
+    PreCopied(MigrationId, io::Result<Box<Copied>>),
     Captured(MigrationId, Captured),
     RoomMade(MigrationId),
     Thawed {
@@ -217,6 +220,8 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         sends: Arc::new(()),
         rooms: Rooms::default(),
         exchanges: HashMap::new(),
+        copying: HashMap::new(),
+        copied: HashMap::new(),
         leaving: HashMap::new(),
         frozen: HashMap::new(),
         arrived: HashMap::new(),
@@ -274,6 +279,10 @@ struct Host {
     sends: Arc<()>,
     rooms: Rooms,
     exchanges: HashMap<Pid, Arc<Exchange>>,
+    /// Processes whose memory is being copied.
+    copying: HashMap<MigrationId, Copying>,
+    /// Those of which it has been, until they stand still.
+    copied: HashMap<MigrationId, Box<Copied>>,
     /// Processes that are being frozen to leave.
     leaving: HashMap<Pid, MigrationId>,
     frozen: HashMap<Pid, Frozen>,
@@ -326,6 +335,7 @@ impl Host {
             Input::Named => self.named(),
             Input::Called(pid, answer) => self.called(pid, answer),
             Input::Asks(pid, exchange) => self.asks(pid, exchange),
+            Input::PreCopied(migration, copied) => self.pre_copied(migration, copied),
             Input::RoomMade(migration) => self.tell(Event::RoomMade(migration)),
             Input::Thawed { migration, thawed } => self.thawed(migration, thawed),
             Input::Client(number, said) => self.client(number, said),
@@ -356,6 +366,11 @@ impl Host {
             }
             Action::ForgetCode(code) => self.expected.forget(Content::Code(code)),
             Action::SendCode { to, code } => self.send_code(to, code),
+            Action::PreCopy { to, pid, migration } => self.pre_copy(to, pid, migration),
+            Action::StopCopying(migration) => {
+                self.copying.remove(&migration);
+                self.copied.remove(&migration).into_iter().for_each(stills::drop_aside);
+            }
             Action::Freeze { pid, migration } => {
                 self.leaving.insert(pid, migration);
                 self.strays.stands_still(pid);
@@ -364,8 +379,10 @@ impl Host {
             }
             Action::SendImage { to, pid, migration } => self.send_image(to, pid, migration),
             Action::Resume(pid) => {
-                if let Some(Frozen { still, talking, cpu, .. }) = self.frozen.remove(&pid) {
+                let frozen = self.frozen.remove(&pid);
+                if let Some(Frozen { still, talking, cpu, copied, .. }) = frozen {
                     *self.cpu_before.entry(pid).or_default() += cpu;
+                    copied.into_iter().for_each(stills::drop_aside);
                     if let Some(process) = still.take() {
                         self.run_again(process, talking);
                     }

@@ -1,5 +1,6 @@
 //! Processes that leave and come: what the state machine decides about them is done here.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,13 @@ use peripatos_abi::Pid;
 use peripatos_cluster::message::{
     Content, Description, End, FailureKind, Kin, Luggage, MigrationId,
 };
-use peripatos_cluster::{Event, NodeId};
+use peripatos_cluster::{Event, NodeId, PreCopied};
 use peripatos_engine::{Outline, Process};
 
 use super::super::baggage::{Baggage, Talk};
 use super::super::convert;
 use super::super::lanes::Way;
+use super::super::precopy::{self, Copied, Copying, Target};
 use super::super::stills::{self, Arrived, Frozen, Still};
 use super::{Host, Input};
 use crate::cores::CoreEvent;
@@ -31,10 +33,12 @@ impl Host {
                 let baggage = self.baggage(pid, talking.as_deref());
                 let inputs = self.inputs.clone();
                 let name = stills::name(pid);
+                let copied = self.copied.remove(&migration);
                 let captured = stills::aside(move || {
-                    let (process, outline) = stills::outline(process, &baggage);
+                    let copy = copied.as_ref().map(|copied| &copied.copy);
+                    let (process, outline) = stills::outline(process, &baggage, copy);
                     let process = Box::new(process);
-                    let captured = Captured { process, outline, talking, cpu };
+                    let captured = Captured { process, outline, talking, cpu, copied };
                     inputs.send(Input::Captured(migration, captured));
                 });
                 if let Err(error) = captured {
@@ -45,7 +49,9 @@ impl Host {
                 self.tell(Event::Deadlock { circle: circle.pids, len: circle.len });
             }
             CoreEvent::Ended { pid, end, .. } => {
-                self.leaving.remove(&pid);
+                if let Some(migration) = self.leaving.remove(&pid) {
+                    self.copied.remove(&migration).into_iter().for_each(stills::drop_aside);
+                }
                 self.exchanges.remove(&pid);
                 self.cpu_before.remove(&pid);
                 self.arguments.remove(&pid);
@@ -55,6 +61,51 @@ impl Host {
                 self.tell(Event::Ended { pid, end: convert::end(end) });
             }
         }
+    }
+
+    /// Copies a process's memory while it runs. Where that cannot be it is all carried while it stands still.
+    pub(super) fn pre_copy(&mut self, to: NodeId, pid: Pid, migration: MigrationId) {
+        // Without a link the node hears of that.
+        let Some(standing) = self.links.get(&to) else { return };
+        let Ok(copy) = self.cores.pre_copy(pid) else {
+            return self.tell(Event::PreCopied { migration, copied: PreCopied::default() });
+        };
+        self.streams += 1;
+        let target = Target {
+            migration,
+            sender: standing.sender.clone(),
+            way: Way::new(standing.dialled.as_deref(), &self.us.lanes),
+            stream: self.streams,
+        };
+        let (copying, wanted) = Copying::new();
+        let inputs = self.inputs.clone();
+        let started = stills::aside(move || {
+            let copied = precopy::copy(copy, &target, &wanted).map(Box::new);
+            inputs.send(Input::PreCopied(migration, copied));
+        });
+        match started {
+            Ok(()) => drop(self.copying.insert(migration, copying)),
+            Err(error) => self.not_copied(migration, &error),
+        }
+    }
+
+    pub(super) fn pre_copied(&mut self, migration: MigrationId, copied: io::Result<Box<Copied>>) {
+        let wanted = self.copying.remove(&migration).is_some();
+        match copied {
+            Ok(copied) if wanted => {
+                let so_far = copied.so_far;
+                self.copied.insert(migration, copied);
+                self.tell(Event::PreCopied { migration, copied: so_far });
+            }
+            Ok(copied) => stills::drop_aside(copied),
+            Err(error) if wanted => self.not_copied(migration, &error),
+            Err(_) => {}
+        }
+    }
+
+    fn not_copied(&mut self, migration: MigrationId, error: &io::Error) {
+        let reason = format!("its memory cannot be copied: {error}");
+        self.tell(Event::NotFrozen { migration, reason });
     }
 
     /// What the image of a process carries of this node.
@@ -72,13 +123,13 @@ impl Host {
     }
 
     pub(super) fn captured(&mut self, migration: MigrationId, captured: Captured) {
-        let Captured { process, outline, talking, cpu } = captured;
+        let Captured { process, outline, talking, cpu, copied } = captured;
         let pid = process.pid();
         match outline {
             Ok(outline) => {
                 let image_bytes = outline.memory_bytes();
                 let still = Still::new(*process);
-                self.frozen.insert(pid, Frozen { still, outline, talking, cpu });
+                self.frozen.insert(pid, Frozen { still, outline, talking, cpu, copied });
                 self.tell(Event::Frozen { migration, image_bytes });
             }
             Err(reason) => {
@@ -90,9 +141,11 @@ impl Host {
     }
 
     pub(super) fn send_image(&mut self, to: NodeId, pid: Pid, migration: MigrationId) {
-        let (Some(frozen), Some(standing)) = (self.frozen.get(&pid), self.links.get(&to)) else {
+        let (Some(frozen), Some(standing)) = (self.frozen.get_mut(&pid), self.links.get(&to))
+        else {
             return;
         };
+        let copied = frozen.copied.take();
         let (still, outline) = (frozen.still.clone(), Arc::clone(&frozen.outline));
         let sender = standing.sender.clone();
         let way = Way::new(standing.dialled.as_deref(), &self.us.lanes);
@@ -100,7 +153,10 @@ impl Host {
         self.streams += 1;
         let stream = self.streams;
         let sent = stills::aside(move || {
-            let sent = stills::send_image(&still, &outline, migration, &sender, &way, stream);
+            let sent = match copied {
+                Some(copied) => stills::send_rest(&still, &outline, *copied),
+                None => stills::send_image(&still, &outline, migration, &sender, &way, stream),
+            };
             if let Err(error) = sent {
                 inputs.send(Input::Log(format!("an image could not be sent: {error}")));
             }
@@ -134,7 +190,7 @@ impl Host {
         let reason = match self.programs.get(luggage.process.code) {
             None => "its program is not here any more".to_owned(),
             Some(code) => {
-                let bytes_max = stills::image_bytes_max(&luggage);
+                let bytes_max = stills::bytes_max(&luggage);
                 let arriving =
                     self.expected.expect(migration.source, Content::Image(migration), bytes_max);
                 let exchange = self.exchange(luggage.process.pid);
@@ -211,4 +267,5 @@ pub(in crate::node) struct Captured {
     pub(super) outline: Result<Arc<Outline>, String>,
     pub(super) talking: Option<Box<Leaving>>,
     pub(super) cpu: Duration,
+    pub(super) copied: Option<Box<Copied>>,
 }
