@@ -19,9 +19,14 @@ pub(crate) fn captured() -> io::Result<(Origin, Console)> {
 }
 
 impl Console {
+    /// How much was written so far, bytes.
+    pub(crate) fn written(&mut self) -> io::Result<u64> {
+        self.written.stream_position()
+    }
+
     /// All that was written so far.
     pub(crate) fn contents(&mut self) -> io::Result<Vec<u8>> {
-        let length = self.written.stream_position()?;
+        let length = self.written()?;
         let mut contents = vec![0; length as usize];
         std::os::unix::fs::FileExt::read_exact_at(&self.written, &mut contents, 0)?;
         Ok(contents)

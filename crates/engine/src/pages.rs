@@ -25,12 +25,10 @@ const ENTRIES: usize = 4096;
 /// Pages of a file mapping that nobody has touched count as not given out: what instantiation put
 /// into a memory must be added by the caller.
 pub(crate) fn touched(address: usize, len: usize) -> Option<Vec<Run>> {
-    static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
     let fits = rustix::param::page_size() == PAGE_BYTES
         && address.is_multiple_of(PAGE_BYTES)
         && len.is_multiple_of(PAGE_BYTES);
-    let open = || File::open("/proc/self/pagemap").ok().filter(|_| cfg!(target_os = "linux"));
-    let pagemap = PAGEMAP.get_or_init(open).as_ref().filter(|_| fits)?;
+    let pagemap = pagemap().filter(|_| fits)?;
     let (first, count) = (address / PAGE_BYTES, len / PAGE_BYTES);
     let mut runs: Vec<Run> = Vec::new();
     let mut buffer = vec![0; ENTRIES.min(count) * 8];
@@ -46,6 +44,13 @@ pub(crate) fn touched(address: usize, len: usize) -> Option<Vec<Run>> {
         }
     }
     Some(runs)
+}
+
+/// What Linux shows of this OS process's page tables. `None`: nothing.
+pub(crate) fn pagemap() -> Option<&'static File> {
+    static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
+    let open = || File::open("/proc/self/pagemap").ok().filter(|_| cfg!(target_os = "linux"));
+    PAGEMAP.get_or_init(open).as_ref()
 }
 
 /// All of these bytes are about to be written: the operating system may give them out in huge pages. A page fault for

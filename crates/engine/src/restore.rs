@@ -1,7 +1,7 @@
 //! An image into a process. Nothing that the image says is believed before it has been checked
 //! against the program; what goes wrong half-way goes away with the unfinished process.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -255,7 +255,10 @@ impl Room {
         limits: ImageLimits,
     ) -> Result<(Process, Vec<u8>), SpawnError> {
         let mut magic = [0; precopy::MAGIC.len()];
-        from.read_exact(&mut magic).map_err(|_| ImageError::NotAnImage)?;
+        from.read_exact(&mut magic).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => ImageError::NotAnImage,
+            _ => ImageError::Io(error),
+        })?;
         if magic == precopy::MAGIC {
             let copied = self.take_copied(from)?;
             self.complete(from, limits, &copied)

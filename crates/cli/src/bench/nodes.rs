@@ -121,6 +121,12 @@ pub(super) struct Running {
 type Serving = JoinHandle<std::result::Result<(End, Instant), ClientError>>;
 
 impl Running {
+    /// Bytes that it has written to its standard output and error.
+    pub(super) fn written(&mut self) -> Result<u64> {
+        let failed = |error| Failure::new(Code::Internal, "bench", error);
+        self.console.written().map_err(failed)
+    }
+
     /// Ends it.
     pub(super) fn kill(self) -> Result<()> {
         (self.kill)();

@@ -40,8 +40,6 @@ struct Finding {
     consequence: String,
 }
 
-/// Kernel that brought PAGEMAP_SCAN.
-const PAGEMAP_SCAN_SINCE: (u32, u32) = (6, 7);
 /// The smallest module.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
@@ -158,31 +156,20 @@ fn mappings() -> Finding {
 }
 
 fn page_tracking() -> Finding {
-    let release =
-        fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
-    let scan = kernel_version(release.trim()).is_some_and(|version| version >= PAGEMAP_SCAN_SINCE);
-    let allowed = fs::read_to_string("/proc/sys/vm/unprivileged_userfaultfd")
-        .is_ok_and(|text| text.trim() == "1");
-    let device = fs::OpenOptions::new().read(true).write(true).open("/dev/userfaultfd").is_ok();
-    let fault = allowed || device || rustix::process::geteuid().is_root();
-    let yes = |have| if have { "yes" } else { "no" };
-    finding(
-        "page tracking",
-        if scan && fault { Level::Ok } else { Level::Fallback },
-        format!(
-            "kernel {}: PAGEMAP_SCAN {}, userfaultfd {}",
-            release.trim(),
-            yes(scan),
-            yes(fault)
+    match peripatos_engine::page_tracking() {
+        Ok(()) => finding(
+            "page tracking",
+            Level::Ok,
+            "PAGEMAP_SCAN and userfaultfd",
+            "a process is copied while it runs, and stands still for a moment when it moves",
         ),
-        "not used yet: an image is a full copy of the memory in use",
-    )
-}
-
-/// `6.8.0-45-generic` is (6, 8).
-fn kernel_version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
-    Some((numbers.next()?, numbers.next()?))
+        Err(why) => finding(
+            "page tracking",
+            Level::Fallback,
+            why,
+            "a process stands still while it is copied to another node",
+        ),
+    }
 }
 
 fn cache() -> Finding {
@@ -241,17 +228,5 @@ fn vouchers() -> Finding {
             "no place for a secret",
             "`peri thaw` needs --dir for the directories of an image",
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::kernel_version;
-
-    #[test]
-    fn kernel_versions() {
-        assert_eq!(kernel_version("6.8.0-45-generic"), Some((6, 8)));
-        assert_eq!(kernel_version("6.12-rc1"), Some((6, 12)));
-        assert_eq!(kernel_version("weird"), None);
     }
 }

@@ -160,3 +160,34 @@ fn a_large_process_goes_by_a_lane() {
     assert!(program.ended().success(), "{}{}", program.errors.text(), cluster.logs());
     program.until_output("filled\nend\t790533437\n");
 }
+
+/// 8 MiB, half of which it writes to here and there, for some seconds.
+const WRITER: [&str; 4] = ["8", "500", "4", "2000"];
+
+/// While it writes it is copied, wherever pages can be tracked, and moves as often as it can.
+#[test]
+fn a_large_program_is_copied_while_it_runs() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let mut program = Program::guest(&cluster, "a", "ballast", &WRITER);
+    let (pid, said) = (program.pid(), program.said.clone());
+    // Its memory is full when it writes for the first time, and the node knows how large that is a moment later.
+    until(&|| cluster.logs(), |_| said.text().len() > 20);
+    let (mut moves, mut copied) = (0, 0);
+    until(&|| cluster.logs(), |attempt| {
+        let to = if attempt % 2 == 0 { "b" } else { "a" };
+        let output = cluster.output(["migrate", &pid, to]);
+        moves += usize::from(output.status.success());
+        copied += usize::from(text(&output.stderr).contains("before, while it ran"));
+        program.child.try_wait().unwrap().is_some()
+    });
+    assert!(program.ended().success(), "{}{}", program.errors.text(), cluster.logs());
+    assert!(moves >= 3, "{moves} moves{}", cluster.logs());
+    let doctor = text(&cluster.output(["doctor"]).stdout);
+    let tracked =
+        doctor.lines().any(|line| line.starts_with("ok") && line.contains("page tracking"));
+    assert_eq!(copied, if tracked { moves } else { 0 }, "of {moves} moves");
+    let mut plain = cluster.peri(["run", "--local", "--plain", &guest("ballast")]);
+    let plain = plain.args(WRITER).output().unwrap();
+    assert!(plain.status.success());
+    program.until_output(&text(&plain.stdout));
+}

@@ -31,9 +31,14 @@ fn goes_on(cluster: &Cluster, program: &mut Program) {
 
 #[track_caller]
 fn is_refused(moving: Child, says: &str) {
+    let said = refusal(moving);
+    assert!(said.contains(says), "{said}");
+}
+
+fn refusal(moving: Child) -> String {
     let output = moving.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(77));
-    assert!(text(&output.stderr).contains(says), "{}", text(&output.stderr));
+    text(&output.stderr)
 }
 
 #[test]
@@ -98,7 +103,10 @@ fn a_link_cut_within_an_image_leaves_nothing_behind() {
         let moving = cluster.begin_move("a", &program.pid(), "fake");
         let taken = fake.takes(step);
         cut(cluster, fake);
-        is_refused(moving, "the link to node fake broke");
+        // Of what is copied while it runs the lane may be seen to break first.
+        let said = refusal(moving);
+        let says = ["the link to node fake broke", "its memory cannot be copied"];
+        assert!(says.iter().any(|one| said.contains(one)), "{said}");
         goes_on(cluster, program);
         fake.dial(&cluster.join[2]);
         taken

@@ -23,6 +23,7 @@ mod tracker;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, OnceLock};
 
@@ -39,7 +40,9 @@ pub use tracker::page_tracking;
 pub(crate) const MAGIC: [u8; 8] = *b"peripag\n";
 const HEAD_BYTES: usize = 12;
 /// Pages that stand together in the stream.
-const RUN_PAGES_MAX: usize = 63;
+const RUN_PAGES_MAX: usize = 62;
+/// So many are a piece of their own: their receiver can have them where they belong.
+const LONG_PAGES_MIN: usize = 16;
 
 /// The memory of a process that runs, as it is copied. It belongs to one process, and to the place where that has it now.
 pub struct PreCopy {
@@ -48,17 +51,30 @@ pub struct PreCopy {
     place: Arc<Place>,
     round: VecDeque<Run>,
     sums: Sums,
-    /// What was read and not looked at yet.
+    piece: Vec<u8>,
+    /// What was read last.
     pages: Vec<u8>,
+    /// How many bytes of it are the next piece.
+    waiting: usize,
 }
 
 impl PreCopy {
+    /// The longest piece, bytes.
+    pub const PIECE_BYTES_MAX: usize = 256 << 10;
+
     pub(crate) fn begin(place: Arc<Place>) -> Result<PreCopy, String> {
         memory_file().map_err(|error| format!("no /proc/self/mem: {error}"))?;
         let reach = place.memory_reach().ok_or("its memory is of 64 bits")?;
         let tracker = Tracker::new(reach.start, reach.len())?;
-        let (round, sums, pages) = (VecDeque::new(), Sums::default(), Vec::new());
-        Ok(PreCopy { tracker, place, round, sums, pages })
+        Ok(PreCopy {
+            tracker,
+            place,
+            round: VecDeque::new(),
+            sums: Sums::default(),
+            piece: Vec::with_capacity(PreCopy::PIECE_BYTES_MAX),
+            pages: vec![0; RUN_PAGES_MAX * PAGE_BYTES],
+            waiting: 0,
+        })
     }
 
     /// What stands before all rounds.
@@ -85,56 +101,59 @@ impl PreCopy {
         Ok(bytes(&written))
     }
 
-    /// Adds the round's next pages to `piece`, which may have so many bytes then. `false`: the round is over.
+    /// The round's next bytes, [`PreCopy::PIECE_BYTES_MAX`] at most. Whoever sends them may change them on the way. `None`: the
+    /// round is over.
     ///
     /// # Errors
     /// The memory cannot be read.
-    pub fn fill(&mut self, piece: &mut Vec<u8>, bytes_max: usize) -> io::Result<bool> {
+    pub fn next_piece(&mut self) -> io::Result<Option<&mut [u8]>> {
+        let waiting = mem::take(&mut self.waiting);
+        if waiting > 0 {
+            return Ok(Some(&mut self.pages[..waiting]));
+        }
+        self.piece.clear();
         while let Some(run) = self.round.front_mut() {
-            let room = bytes_max.saturating_sub(piece.len() + HEAD_BYTES) / PAGE_BYTES;
-            let count = room.min(RUN_PAGES_MAX).min(run.count as usize);
-            if count == 0 {
+            let (first, count) = (run.first, RUN_PAGES_MAX.min(run.count as usize));
+            if self.piece.len() + count * (HEAD_BYTES + PAGE_BYTES) > PreCopy::PIECE_BYTES_MAX {
                 break;
             }
-            let first = run.first;
             (run.first, run.count) = (first + count as u64, run.count - count as u64);
             if run.count == 0 {
                 self.round.pop_front();
             }
-            self.read(first, count)?;
-            self.put_changed(first, count, piece);
+            if self.read(first, count)? {
+                break;
+            }
         }
-        Ok(!self.round.is_empty())
+        Ok((!self.piece.is_empty()).then_some(&mut self.piece))
     }
 
-    fn read(&mut self, first: u64, count: usize) -> io::Result<()> {
-        self.pages.resize(RUN_PAGES_MAX * PAGE_BYTES, 0);
+    /// Reads pages, and puts those into the piece whose receiver does not have them. `true`: their contents wait, to follow it.
+    fn read(&mut self, first: u64, count: usize) -> io::Result<bool> {
         let bytes = &mut self.pages[..count * PAGE_BYTES];
         // The program writes meanwhile; only the kernel may read what another thread is writing.
-        memory_file()?.read_exact_at(bytes, self.tracker.start() as u64 + first * PAGE_BYTES as u64)
-    }
-
-    /// Adds those of the pages that were read whose receiver does not have them.
-    fn put_changed(&mut self, first: u64, count: usize, piece: &mut Vec<u8>) {
-        let mut head: Option<(usize, u32)> = None;
-        let pages = self.pages[..count * PAGE_BYTES].as_chunks::<PAGE_BYTES>().0;
-        for (number, page) in (first..).zip(pages) {
-            let known = self.sums.get(number);
-            let sum = Sums::of(page);
-            if known == Some(sum) || known.is_none() && memory::is_zero(page) {
-                head = None;
+        let at = self.tracker.start() as u64 + first * PAGE_BYTES as u64;
+        memory_file()?.read_exact_at(bytes, at)?;
+        let numbers = first..first + count as u64;
+        let pages = bytes.as_chunks::<PAGE_BYTES>().0.iter().zip(numbers);
+        let changed: Vec<bool> = pages.map(|(page, number)| self.sums.note(number, page)).collect();
+        let mut at = 0;
+        for part in changed.chunk_by(|one, other| one == other) {
+            let (number, count) = (first + at as u64, part.len());
+            let contents = at * PAGE_BYTES..(at + count) * PAGE_BYTES;
+            at += count;
+            if !part[0] {
                 continue;
             }
-            self.sums.set(number, sum);
-            let (at, count) = head.map_or((piece.len(), 1), |(at, count)| (at, count + 1));
-            if count == 1 {
-                piece.extend(number.to_le_bytes());
-                piece.extend(count.to_le_bytes());
+            self.piece.extend(number.to_le_bytes());
+            self.piece.extend((count as u32).to_le_bytes());
+            if count == changed.len() && count >= LONG_PAGES_MIN {
+                self.waiting = contents.len();
+                return Ok(true);
             }
-            piece[at + 8..at + HEAD_BYTES].copy_from_slice(&count.to_le_bytes());
-            piece.extend(page);
-            head = Some((at, count));
+            self.piece.extend(&self.pages[contents]);
         }
+        Ok(false)
     }
 
     /// What stands behind all rounds.
@@ -185,17 +204,24 @@ impl Sums {
         XxHash3_128::oneshot(page)
     }
 
-    fn get(&self, page: u64) -> Option<u128> {
-        self.0.get(page as usize).copied().flatten()
+    /// Notes what a page holds. `false`: it held that before, or is zero and was never copied.
+    fn note(&mut self, number: u64, page: &[u8]) -> bool {
+        let known = self.0.get(number as usize).copied().flatten();
+        if known.is_none() && memory::is_zero(page) {
+            return false;
+        }
+        let sum = Sums::of(page);
+        self.set(number, sum);
+        known != Some(sum)
     }
 
     /// The page is one that a memory can have.
-    fn set(&mut self, page: u64, sum: u128) {
-        let page = page as usize;
-        if page >= self.0.len() {
-            self.0.resize(page + 1, None);
+    fn set(&mut self, number: u64, sum: u128) {
+        let number = number as usize;
+        if number >= self.0.len() {
+            self.0.resize(number + 1, None);
         }
-        self.0[page] = Some(sum);
+        self.0[number] = Some(sum);
     }
 
     fn digest(&self) -> [u8; 16] {

@@ -43,10 +43,8 @@ pub fn page_tracking() -> Result<(), String> {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::ffi::c_void;
-    use std::fs::File;
     use std::io;
     use std::os::fd::OwnedFd;
-    use std::sync::OnceLock;
 
     use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
     use rustix::mm::{UserfaultfdFlags, userfaultfd};
@@ -195,9 +193,7 @@ mod linux {
         }
 
         fn scan(&self, flags: u64, len: usize) -> io::Result<Vec<Run>> {
-            static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
-            let pagemap = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok());
-            let pagemap = pagemap.as_ref().ok_or(io::ErrorKind::NotFound)?;
+            let pagemap = pages::pagemap().ok_or(io::ErrorKind::NotFound)?;
             let mut regions = [Region::default(); REGIONS];
             let end = (self.start + len) as u64;
             let mut scan = Scan {

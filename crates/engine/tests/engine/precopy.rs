@@ -17,15 +17,11 @@ const ROUNDS: usize = 4;
 fn round(copy: &mut PreCopy, stream: &mut Vec<u8>) -> usize {
     let before = stream.len();
     copy.begin_round().unwrap();
-    loop {
-        let mut piece = Vec::new();
-        let more = copy.fill(&mut piece, 100_000).unwrap();
-        assert!(piece.len() <= 100_000);
-        stream.extend(piece);
-        if !more {
-            return stream.len() - before;
-        }
+    while let Some(piece) = copy.next_piece().unwrap() {
+        assert!(piece.len() <= PreCopy::PIECE_BYTES_MAX);
+        stream.extend_from_slice(piece);
     }
+    stream.len() - before
 }
 
 /// Adds what is left of a process that stands still.

@@ -17,6 +17,8 @@ use crate::link::lane::{self, LaneWriter};
 /// By how much the thread that copies stands back behind those that run processes.
 const NICE: i32 = 5;
 
+const _: () = assert!(PreCopy::PIECE_BYTES_MAX <= BULK_CHUNK_BYTES);
+
 /// A copy that is under way. Dropping this ends it.
 pub(super) struct Copying(Arc<AtomicBool>);
 
@@ -66,23 +68,19 @@ pub(super) fn copy(mut copy: PreCopy, to: &Target, wanted: &Wanted) -> io::Resul
     }
     let (connection, drawn) = opening.finish()?;
     let mut lane = LaneWriter::new(connection, &drawn)?;
-    let mut piece = Vec::with_capacity(BULK_CHUNK_BYTES);
-    piece.extend(PreCopy::head());
+    lane.send(false, &mut PreCopy::head())?;
     let mut so_far = PreCopied::default();
     let mut first = None;
     loop {
         let began = Instant::now();
         let bytes = copy.begin_round()?;
         let first = *first.get_or_insert(bytes);
-        let mut more = true;
-        while more {
+        while let Some(piece) = copy.next_piece()? {
             if !wanted.0.load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            more = copy.fill(&mut piece, BULK_CHUNK_BYTES)?;
             so_far.bytes += piece.len() as u64;
-            lane.send(false, &mut piece)?;
-            piece.clear();
+            lane.send(false, piece)?;
         }
         so_far.rounds += 1;
         let (took, written) = (began.elapsed(), copy.written_bytes()?);

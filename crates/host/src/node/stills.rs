@@ -200,7 +200,7 @@ fn image_bytes_max(luggage: &Luggage) -> u64 {
 ///
 /// [`PreCopied::goes_on`]: peripatos_cluster::PreCopied::goes_on
 pub(super) fn bytes_max(luggage: &Luggage) -> u64 {
-    image_bytes_max(luggage).saturating_mul(3)
+    image_bytes_max(luggage).saturating_add(luggage.process.memory_bytes_max.saturating_mul(2))
 }
 
 /// Makes room for a process, says so, and makes it of its image as that comes in.

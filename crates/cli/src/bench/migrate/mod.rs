@@ -2,11 +2,14 @@
 //!
 //! * `move.SIZE.freeze_ms`: a process with so much memory that does not compress moves to and fro; how long it stands
 //!   still, as the source counts it: from the request to freeze until the target has said that it runs.
+//! * `move.256MiB.…`: see `live`.
 //! * `walk.idle_node_ms`: two long programs run on a node and a second node is started: from that start until `ps`
 //!   shows one of them running there.
 //! * `walk.makespan_ratio`: four equal long programs are started on one of two nodes: from the first start to the last
 //!   end, against what two CPUs need for four of them: twice the processor time of a run while another one runs beside
 //!   it, before and after the four, for the machine's speed changes.
+
+mod live;
 
 use super::nodes::{Nodes, Running, id, processes, wait_for};
 use super::process::{load, timed_run_with};
@@ -15,8 +18,11 @@ use crate::cluster::failure;
 use crate::exit::{Code, Failure, Result};
 use crate::guests::{ALL, BALLAST};
 use crate::place;
-use peripatos_cluster::message::{Answer, Command, Hold, ProcessRow, RowState};
+use peripatos_abi::Pid;
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::{Answer, Command, Hold, MoveCost, ProcessRow, RowState};
 use peripatos_engine::{CodeKind, Runtime, Settings};
+use peripatos_host::node::NodeClient;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +48,8 @@ pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metr
         progress(&format!("moves of {mib} MiB"));
         metrics.push(moves(mib, rounds * MOVES)?);
     }
+    progress("moves of 256 MiB, live");
+    metrics.extend(live::measure(rounds)?);
     progress("the way to an idle node");
     metrics.push(idle_node(rounds.div_ceil(2))?);
     progress("four programs on two nodes");
@@ -54,17 +62,13 @@ fn moves(mib: u32, count: usize) -> Result<Metric> {
     nodes.start("one")?;
     nodes.start("two")?;
     let mut client = nodes.client("one")?;
-    let places = [id(&mut client, "one")?, id(&mut client, "two")?];
+    let places = places(&mut client)?;
     let running = nodes.run("one", &BALLAST, &[&mib.to_string()])?;
     let mut samples = Samples::default();
     for turn in 0..MOVES_WARM_UP + count {
         thread::sleep(PAUSE);
         let (at, to) = (places[turn % 2], places[(turn + 1) % 2]);
-        let command = Command::Migrate { pid: running.pid, to, hold: Hold::UntilReleased };
-        let answer = client.command(at, command).map_err(|error| failure("migrate", &error))?;
-        let Answer::Moved(cost) = answer else {
-            return Err(Failure::new(Code::Internal, "bench", "a process was not moved"));
-        };
+        let cost = move_to(&mut client, running.pid, at, to)?;
         if turn >= MOVES_WARM_UP {
             let bytes = cost.image_bytes + cost.copied_bytes;
             if bytes < u64::from(mib) << 20 {
@@ -76,6 +80,19 @@ fn moves(mib: u32, count: usize) -> Result<Metric> {
     }
     running.kill()?;
     Ok(Metric::of(format!("move.{mib}MiB.freeze_ms"), "ms", &samples))
+}
+
+/// The two nodes that processes move between.
+fn places(client: &mut NodeClient) -> Result<[NodeId; 2]> {
+    Ok([id(client, "one")?, id(client, "two")?])
+}
+
+fn move_to(client: &mut NodeClient, pid: Pid, at: NodeId, to: NodeId) -> Result<MoveCost> {
+    let command = Command::Migrate { pid, to, hold: Hold::UntilReleased };
+    match client.command(at, command).map_err(|error| failure("migrate", &error))? {
+        Answer::Moved(cost) => Ok(cost),
+        _ => Err(Failure::new(Code::Internal, "bench", "a process was not moved")),
+    }
 }
 
 fn idle_node(rounds: usize) -> Result<Metric> {
