@@ -144,10 +144,13 @@ impl fmt::Display for Count {
 /// Empties this user's own node within a time, before it ends. What has not left by then ends with it.
 pub(crate) fn before_end(socket: &Path, within: Duration) {
     let Ok(mut client) = NodeClient::connect(socket) else { return };
-    let Some(own) = client.nodes().ok().and_then(|all| all.into_iter().find(|row| row.own)) else {
-        return;
-    };
-    if own.processes == 0 || client.command(own.node, Command::Drain { on: true }).is_err() {
+    let Ok(nodes) = client.nodes() else { return };
+    let Some(own) = nodes.iter().find(|row| row.own) else { return };
+    // A node that has never met another one has nobody to wait for.
+    if own.processes == 0
+        || nodes.len() == 1
+        || client.command(own.node, Command::Drain { on: true }).is_err()
+    {
         return;
     }
     say(format_args!("{} to leave before this node ends", Count(own.processes)));
@@ -167,17 +170,18 @@ pub(crate) fn until_empty(
     let (mut had, mut said_at, mut begins) = (0, begun, true);
     loop {
         let nodes = client.nodes().map_err(|error| NotEmpty::Unknown(error.to_string()))?;
-        match look(&nodes, node)? {
+        let look = look(&nodes, node)?;
+        if let Some(error) = gives_up(&look, within.map(|within| begun.elapsed() >= within)) {
+            return Err(error);
+        }
+        match look {
             Look::Empty => return Ok(had),
             // What it said last was said before.
             Look::NotYet if begins && begun.elapsed() < BEGIN_WAIT_MAX => {}
             Look::NotYet => return Err(NotEmpty::CalledOff),
-            Look::Has(count) => {
+            Look::Has(count) | Look::NobodyTakes(count) => {
                 begins = false;
                 had = had.max(count);
-                if within.is_some_and(|within| begun.elapsed() >= within) {
-                    return Err(NotEmpty::Late(Count(count)));
-                }
                 if said_at.elapsed() >= SAY_EVERY {
                     said_at = Instant::now();
                     say(format_args!("{} to go", Count(count)));
@@ -194,6 +198,20 @@ enum Look {
     /// It has not said yet that it is being drained.
     NotYet,
     Has(u32),
+    /// It has so many, and there is no other node that takes any.
+    NobodyTakes(u32),
+}
+
+/// Why there is no more waiting for this. `is_late`: whether the time is over that it may take; `None`: it may take any.
+fn gives_up(look: &Look, is_late: Option<bool>) -> Option<NotEmpty> {
+    match *look {
+        Look::Has(count) if is_late == Some(true) => Some(NotEmpty::Late(Count(count))),
+        // Until the time is over another node may come, or be uncordoned: where all are restarted in turn it will.
+        Look::NobodyTakes(count) if is_late != Some(false) => {
+            Some(NotEmpty::NobodyTakes(Count(count)))
+        }
+        _ => None,
+    }
 }
 
 fn look(nodes: &[RowOfNode], node: NodeId) -> std::result::Result<Look, NotEmpty> {
@@ -205,7 +223,7 @@ fn look(nodes: &[RowOfNode], node: NodeId) -> std::result::Result<Look, NotEmpty
     let takes = |row: &RowOfNode| row.reachable && !row.draining && !row.cordoned && row.cores > 0;
     match row.processes {
         0 => Ok(Look::Empty),
-        count if !nodes.iter().any(takes) => Err(NotEmpty::NobodyTakes(Count(count))),
+        count if !nodes.iter().any(takes) => Ok(Look::NobodyTakes(count)),
         count => Ok(Look::Has(count)),
     }
 }
@@ -239,7 +257,7 @@ mod tests {
         check(std::slice::from_ref(&other), Err(NotEmpty::Unreachable));
         let gone = RowOfNode { reachable: false, ..row(1, true, 0) };
         check(&[gone, other.clone()], Err(NotEmpty::Unreachable));
-        let nobody = || Err(NotEmpty::NobodyTakes(Count(3)));
+        let nobody = || Ok(Look::NobodyTakes(3));
         check(&[row(1, true, 3)], nobody());
         for closed in [
             RowOfNode { draining: true, ..other.clone() },
@@ -248,5 +266,21 @@ mod tests {
         ] {
             check(&[row(1, true, 3), closed], nobody());
         }
+    }
+
+    #[test]
+    fn whoever_has_a_time_waits_for_a_node_that_takes_something() {
+        let check = |look, is_late, expected| assert_eq!(gives_up(&look, is_late), expected);
+        for is_late in [None, Some(false), Some(true)] {
+            check(Look::Empty, is_late, None);
+            check(Look::NotYet, is_late, None);
+        }
+        check(Look::Has(3), None, None);
+        check(Look::Has(3), Some(false), None);
+        check(Look::Has(3), Some(true), Some(NotEmpty::Late(Count(3))));
+        let nobody = || Some(NotEmpty::NobodyTakes(Count(3)));
+        check(Look::NobodyTakes(3), None, nobody());
+        check(Look::NobodyTakes(3), Some(false), None);
+        check(Look::NobodyTakes(3), Some(true), nobody());
     }
 }

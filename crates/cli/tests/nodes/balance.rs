@@ -1,6 +1,7 @@
 //! Programs walk by themselves, stay where somebody puts them, and leave a node that is to be emptied.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -27,7 +28,10 @@ fn state_of(cluster: &Cluster, node: &str) -> String {
 /// A node that is told to end, as a machine is that goes down, sends its processes away first.
 #[test]
 fn what_runs_on_a_node_that_is_told_to_end_goes_on_elsewhere() {
-    let mut cluster = Cluster::of(&["a", "b"]);
+    let mut cluster = Cluster::new();
+    cluster.up_with("a", &["up", "--drain-within", "1s"].map(str::to_owned));
+    cluster.up("b");
+    cluster.until_linked();
     let program = Program::endless(&cluster, "a");
     let pid = program.pid();
     until(&|| cluster.logs(), |_| cluster.output(["migrate", &pid, "b"]).status.success());
@@ -35,9 +39,11 @@ fn what_runs_on_a_node_that_is_told_to_end_goes_on_elsewhere() {
     let status = cluster.node("b").ended();
     assert_eq!(status.signal(), Some(Signal::TERM.as_raw()), "{}", cluster.logs());
     assert_eq!(spread(&cluster), (1, 0));
-    // The last one has nobody to send it to, and does not wait.
+    // The last one has nobody to send it to, and waits for somebody as long as it may.
+    let begun = Instant::now();
     cluster.node("a").signal(Signal::TERM);
     cluster.node("a").ended();
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{}", cluster.logs());
     assert!(cluster.logs().contains("no other node takes"), "{}", cluster.logs());
     drop(program);
 }
