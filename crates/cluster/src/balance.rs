@@ -8,7 +8,7 @@ use peripatos_balancer::Load;
 
 use crate::NodeId;
 use crate::event::Action;
-use crate::limits::{ASK_WAIT_MAX, BALANCE_EVERY, LEAVING_BYTES_MAX, LEAVING_MAX};
+use crate::limits::{ASK_WAIT_MAX, BALANCE_EVERY, LEAVING_BYTES_MAX, LEAVING_MAX, REFUSED_PAUSE};
 use crate::message::{LoadSample, Message};
 use crate::node::Node;
 use crate::peers::load;
@@ -25,6 +25,7 @@ impl Node {
         for to in self.peers.all_linked() {
             out.push(Action::Send { to, message: Message::Load(sample) });
         }
+        self.set_refused_aside();
         if self.draining {
             self.send_away(out);
             return;
@@ -85,6 +86,7 @@ impl Node {
     /// A node that is being emptied sends everything away, as much at a time as is good for the link; any other one what may
     /// not run here.
     pub(crate) fn send_away(&mut self, out: &mut Vec<Action>) {
+        self.set_refused_aside();
         let (mut count, mut bytes) = self.on_their_way();
         let mut fits = |memory_bytes: u64| {
             bytes = bytes.saturating_add(memory_bytes);
@@ -98,7 +100,8 @@ impl Node {
         let all = self.draining.then(|| processes.values()).into_iter().flatten();
         let free = all.chain(misplaced.filter(|_| !self.draining)).filter(|process| {
             let pid = process.description.pid;
-            process.can_leave() && !unheard.contains(&pid) && self.who_takes(process).is_some()
+            let may = process.can_leave() && process.aside_until <= self.now;
+            may && !unheard.contains(&pid) && self.who_takes(process).is_some()
         });
         let leaving = free.take_while(|process| fits(process.memory_bytes));
         let leaving: Vec<Pid> = leaving.map(|process| process.description.pid).collect();
@@ -106,17 +109,36 @@ impl Node {
             // Who has least to do is another one, each time one has gone there.
             let to = self.processes.0.get(&pid).and_then(|process| self.who_takes(process));
             let moved = to.map(|to| self.begin_move(pid, to, None, None, out));
+            if moved.is_some() {
+                self.sent_away.insert(pid);
+            }
             if let Some(Err(reason)) = moved {
                 out.push(Action::Log(format!("{pid:#} stays here: {reason}")));
             }
         }
     }
 
-    /// The least loaded node that takes a process.
+    /// Of those that were sent away the ones that are still here let others go first for a while: who is refused again and
+    /// again would else keep all that come after it.
+    fn set_refused_aside(&mut self) {
+        let aside_until = self.now + REFUSED_PAUSE;
+        let processes = &mut self.processes.0;
+        self.sent_away.retain(|pid| match processes.get_mut(pid) {
+            Some(process) if process.can_leave() => {
+                process.aside_until = aside_until;
+                false
+            }
+            leaves_or_gone => leaves_or_gone.is_some(),
+        });
+    }
+
+    /// The least loaded node that takes a process; one that has refused another just before only if there is none else.
     fn who_takes(&self, process: &Process) -> Option<NodeId> {
         let placement = process.description.placement();
         let suits = |node| placement.is_none_or(|placement| self.peers.suits(node, placement));
-        balancer::where_to_send(self.peers.loads(self.now).filter(|(node, _)| suits(*node)))
+        let takers = || self.peers.loads(self.now).filter(|(node, _)| suits(*node));
+        let willing = takers().filter(|(node, _)| !self.peers.has_refused(*node, self.now));
+        balancer::where_to_send(willing).or_else(|| balancer::where_to_send(takers()))
     }
 
     pub(crate) fn heard_load(&mut self, from: NodeId, sample: LoadSample) {

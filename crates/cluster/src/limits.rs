@@ -33,6 +33,9 @@ pub const LISTED_BYTES_MAX: usize = 512 << 10;
 pub const BALANCE_EVERY: Duration = Duration::from_millis(100);
 /// A load sample older than this is no basis for a question.
 pub const LOAD_AGE_MAX: Duration = Duration::from_secs(2);
+/// So long a process that was not taken, or could not be frozen, lets others leave first, and a node that has not taken one is
+/// the last to be asked.
+pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// A question for work that has no answer by then is given up.
 pub const ASK_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A migration that has not come to its commit by then is given up, and the process goes on at the source. Large

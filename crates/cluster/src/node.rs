@@ -47,6 +47,8 @@ pub struct Node {
     pub(crate) cordoned: bool,
     /// Processes that began here and may not run here.
     pub(crate) misplaced: BTreeSet<Pid>,
+    /// Processes that were sent away, until it is seen whether they have left.
+    pub(crate) sent_away: BTreeSet<Pid>,
     /// When we asked for work; `None`: no question is open.
     pub(crate) asked_at: Option<Time>,
     pub(crate) next_balance: Time,
@@ -85,6 +87,7 @@ impl Node {
             draining: false,
             cordoned: false,
             misplaced: BTreeSet::new(),
+            sent_away: BTreeSet::new(),
             asked_at: None,
             next_balance: Time::default(),
             last_number: 0,
@@ -212,6 +215,7 @@ impl Node {
             Message::Nothing => self.asked_at = None,
             Message::Offer { migration, luggage } => self.offered(from, migration, luggage, out),
             Message::Refused { migration, reason } => {
+                self.peers.refuses(from, self.now);
                 self.target_refused(from, migration, reason, out);
             }
             Message::WantCode { code } => out.push(Action::SendCode { to: from, code }),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use peripatos_balancer::Load;
 
 use crate::event::Peer;
-use crate::limits::{LOAD_AGE_MAX, PEERS_MAX};
+use crate::limits::{LOAD_AGE_MAX, PEERS_MAX, REFUSED_PAUSE};
 use crate::message::{LoadSample, Member, RowOfNode};
 use crate::placement::Placement;
 use crate::{Incarnation, NodeId, Time};
@@ -19,6 +19,8 @@ pub(crate) struct Known {
     /// That OS process is known to have ended.
     pub(crate) gone: bool,
     pub(crate) load: Option<(Time, LoadSample)>,
+    /// When it last refused a process.
+    pub(crate) refused_at: Option<Time>,
 }
 
 /// All of them. A node that is not linked any more stays known: silence is not death.
@@ -31,7 +33,8 @@ impl Peers {
         if self.0.len() >= PEERS_MAX && !self.0.contains_key(&peer.node) {
             return false;
         }
-        self.0.insert(peer.node, Known { peer, linked: true, gone: false, load: None });
+        let known = Known { peer, linked: true, gone: false, load: None, refused_at: None };
+        self.0.insert(known.peer.node, known);
         true
     }
 
@@ -77,6 +80,19 @@ impl Peers {
     /// Whether a node is known, and may run that.
     pub(crate) fn suits(&self, node: NodeId, placement: &Placement) -> bool {
         self.0.get(&node).is_some_and(|known| placement.suits(&known.peer.labels))
+    }
+
+    /// A node does not take a process.
+    pub(crate) fn refuses(&mut self, node: NodeId, now: Time) {
+        if let Some(known) = self.0.get_mut(&node) {
+            known.refused_at = Some(now);
+        }
+    }
+
+    /// Whether a node has refused a process just before.
+    pub(crate) fn has_refused(&self, node: NodeId, now: Time) -> bool {
+        let at = self.0.get(&node).and_then(|known| known.refused_at);
+        at.is_some_and(|at| now.since(at) < REFUSED_PAUSE)
     }
 
     /// A process has been given to a node or taken from it: its next sample will say so, but until then

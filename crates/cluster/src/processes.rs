@@ -24,6 +24,8 @@ pub(crate) struct Process {
     /// The balancer leaves it alone until then: it has just moved, or somebody has put it here.
     pub(crate) stays_until: Time,
     pub(crate) pinned: bool,
+    /// Others that are to leave go first until then: it was to leave, and did not.
+    pub(crate) aside_until: Time,
     /// It is to end as soon as it is not on its way any more.
     pub(crate) killed: bool,
     /// The node that was told that it is here, or is to be.
@@ -50,6 +52,7 @@ impl Process {
             memory_bytes: 0,
             stays_until: Time::default(),
             pinned: false,
+            aside_until: Time::default(),
             killed: false,
             keeper: None,
         }

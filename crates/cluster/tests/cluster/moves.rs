@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{
-    Answer, Command, Description, End, Hold, Kin, Message, MoveCosts, RowState,
+    Answer, Command, Description, End, Hold, Kin, Message, MigrationId, MoveCosts, RowState,
 };
 use peripatos_cluster::{Event, Labels, Placement, Request, RequestId, Response};
 
@@ -405,6 +405,45 @@ fn a_drained_node_is_empty_soon_and_carries_large_processes_one_by_one() {
         // Each that has gone makes room for the next one: that takes no look.
         world.live(2);
         assert!(pids.iter().all(|pid| world.place(*pid) == Some(1)));
+    }
+}
+
+#[test]
+fn who_is_refused_again_and_again_keeps_nobody_from_leaving() {
+    let mut world = World::new(2);
+    // Of these the other node has one of the same pid, and more of them than are sent at a time.
+    let pids: Vec<Pid> = (1..=50).map(|number| world.spawn(0, number)).collect();
+    let (refused, others) = pids.split_at(40);
+    for number in 1..=refused.len() as u64 {
+        world.begin(1, description(number, id(0)));
+    }
+    world.settle();
+    world.pass(Duration::ZERO);
+    world.ask(0, Request::Command { node: id(0), command: Command::Drain { on: true } });
+    world.live(3);
+    assert!(others.iter().all(|pid| world.place(*pid) == Some(1)));
+    // They are tried again, but not ten times a second.
+    world.live(50);
+    let tried = format!("{:#} stays here", refused[0]);
+    let tried = world.host(0).log.iter().filter(|line| line.starts_with(&tried)).count();
+    assert!((4..=6).contains(&tried), "{tried} times");
+}
+
+#[test]
+fn a_node_that_has_just_refused_one_is_asked_last() {
+    for (refuses, goes_to) in [(false, 1), (true, 2)] {
+        let mut world = World::new(3);
+        world.settle();
+        if refuses {
+            let incarnation = world.host(0).incarnation;
+            let migration = MigrationId { source: id(0), incarnation, number: 1_000 };
+            let message = Message::Refused { migration, reason: "it is full".into() };
+            world.tell(0, Event::Message { from: id(1), message });
+        }
+        let pid = world.spawn(0, 1);
+        world.ask(0, Request::Command { node: id(0), command: Command::Drain { on: true } });
+        world.live(1);
+        assert_eq!(world.place(pid), Some(goes_to));
     }
 }
 
