@@ -54,15 +54,27 @@ impl Node {
         }
     }
 
-    /// Asks for work. One question at a time.
+    /// Asks for work. One question at a time. Who had nothing just before may have nothing that may run here: others are asked
+    /// first.
     fn ask(&mut self, sample: LoadSample, out: &mut Vec<Action>) {
         if self.asked_at.is_some_and(|at| self.now.since(at) < ASK_WAIT_MAX) {
             return;
         }
         self.asked_at = None;
-        if let Some(to) = balancer::whom_to_ask(load(sample), self.peers.loads(self.now)) {
+        let (own, peers) = (load(sample), || self.peers.loads(self.now));
+        let fresh = peers().filter(|(node, _)| !self.peers.had_nothing(*node, self.now));
+        let to = balancer::whom_to_ask(own, fresh);
+        if let Some(to) = to.or_else(|| balancer::whom_to_ask(own, peers())) {
             self.asked_at = Some(self.now);
             out.push(Action::Send { to, message: Message::Ask(sample) });
+        }
+    }
+
+    /// A node that was asked has nothing to give.
+    pub(crate) fn heard_nothing(&mut self, from: NodeId) {
+        self.asked_at = None;
+        if let Some(known) = self.peers.0.get_mut(&from) {
+            known.nothing_at = Some(self.now);
         }
     }
 

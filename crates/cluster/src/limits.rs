@@ -38,6 +38,8 @@ pub const LOAD_AGE_MAX: Duration = Duration::from_secs(2);
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// A question for work that has no answer by then is given up.
 pub const ASK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// A node that had nothing to give is asked again so long only if no other has spare work.
+pub const NOTHING_PAUSE: Duration = Duration::from_secs(1);
 /// A migration that has not come to its commit by then is given up, and the process goes on at the source. Large
 /// programs are compiled at the target meanwhile, and large images travel.
 pub const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(120);

@@ -212,7 +212,7 @@ impl Node {
                 out.push(Action::Connect(addresses.filter(|one| !one.is_empty()).collect()));
             }
             Message::Ask(sample) => self.asked(from, sample, out),
-            Message::Nothing => self.asked_at = None,
+            Message::Nothing => self.heard_nothing(from),
             Message::Offer { migration, luggage } => self.offered(from, migration, luggage, out),
             Message::Refused { migration, reason } => {
                 self.peers.refuses(from, self.now);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use peripatos_balancer::Load;
 
 use crate::event::Peer;
-use crate::limits::{LOAD_AGE_MAX, PEERS_MAX, REFUSED_PAUSE};
+use crate::limits::{LOAD_AGE_MAX, NOTHING_PAUSE, PEERS_MAX, REFUSED_PAUSE};
 use crate::message::{LoadSample, Member, RowOfNode};
 use crate::placement::Placement;
 use crate::{Incarnation, NodeId, Time};
@@ -21,6 +21,8 @@ pub(crate) struct Known {
     pub(crate) load: Option<(Time, LoadSample)>,
     /// When it last refused a process.
     pub(crate) refused_at: Option<Time>,
+    /// When it last had no process to give.
+    pub(crate) nothing_at: Option<Time>,
 }
 
 /// All of them. A node that is not linked any more stays known: silence is not death.
@@ -33,8 +35,9 @@ impl Peers {
         if self.0.len() >= PEERS_MAX && !self.0.contains_key(&peer.node) {
             return false;
         }
-        let known = Known { peer, linked: true, gone: false, load: None, refused_at: None };
-        self.0.insert(known.peer.node, known);
+        let node = peer.node;
+        let (linked, gone, load, refused_at, nothing_at) = (true, false, None, None, None);
+        self.0.insert(node, Known { peer, linked, gone, load, refused_at, nothing_at });
         true
     }
 
@@ -93,6 +96,12 @@ impl Peers {
     pub(crate) fn has_refused(&self, node: NodeId, now: Time) -> bool {
         let at = self.0.get(&node).and_then(|known| known.refused_at);
         at.is_some_and(|at| now.since(at) < REFUSED_PAUSE)
+    }
+
+    /// Whether a node had no process to give just before.
+    pub(crate) fn had_nothing(&self, node: NodeId, now: Time) -> bool {
+        let at = self.0.get(&node).and_then(|known| known.nothing_at);
+        at.is_some_and(|at| now.since(at) < NOTHING_PAUSE)
     }
 
     /// A process has been given to a node or taken from it: its next sample will say so, but until then

@@ -383,6 +383,20 @@ fn an_idle_node_pulls_and_four_settle_two_and_two() {
     assert_eq!(there(&world), 2);
 }
 
+#[test]
+fn a_node_that_has_nothing_to_give_does_not_keep_an_idle_one_from_others() {
+    let labels = Labels::new(["gpu=yes".parse().unwrap()]).unwrap();
+    let mut world = World::labelled(vec![labels, Labels::default(), Labels::default()]);
+    // The most loaded node has only what may not run on the idle one.
+    for number in 1..=6 {
+        asking(&mut world, 0, number, "gpu=yes", "");
+    }
+    let others: Vec<Pid> = (11..=13).map(|number| world.spawn(1, number)).collect();
+    world.live(20);
+    let there = others.iter().filter(|pid| world.place(**pid) == Some(2));
+    assert_eq!(there.count(), 1);
+}
+
 /// How many are on their way out of a node right after a look.
 fn leaving(world: &mut World, index: usize) -> usize {
     world.pass(Duration::from_millis(100));
