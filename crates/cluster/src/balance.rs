@@ -8,10 +8,13 @@ use peripatos_balancer::Load;
 
 use crate::NodeId;
 use crate::event::Action;
-use crate::limits::{ASK_WAIT_MAX, BALANCE_EVERY, LEAVING_BYTES_MAX, LEAVING_MAX, REFUSED_PAUSE};
+use crate::limits::{
+    ASK_WAIT_MAX, BALANCE_EVERY, LEAVING_BYTES_MAX, LEAVING_MAX, REFUSED_PAUSE, STUCK_EVERY,
+};
 use crate::message::{LoadSample, Message};
 use crate::node::Node;
 use crate::peers::load;
+use crate::placement::Placement;
 use crate::processes::Process;
 
 impl Node {
@@ -21,6 +24,7 @@ impl Node {
             return;
         }
         self.next_balance = self.now + BALANCE_EVERY;
+        self.count_stuck();
         let sample = self.own_sample();
         for to in self.peers.all_linked() {
             out.push(Action::Send { to, message: Message::Load(sample) });
@@ -51,7 +55,34 @@ impl Node {
             processes: (self.processes.0.len() + self.incoming.len()) as u32,
             draining: self.draining,
             cordoned: self.cordoned,
+            stuck: self.stuck.map_or(0, |(_, count)| count),
         }
+    }
+
+    /// Counts the processes whose labels suit no node that takes any, if this one is being emptied and it is time to.
+    fn count_stuck(&mut self) {
+        let is_fresh = |(at, _)| self.now.since(at) < STUCK_EVERY;
+        if !self.draining {
+            self.stuck = None;
+        } else if !self.stuck.is_some_and(is_fresh) {
+            self.stuck = Some((self.now, self.stuck_now()));
+        }
+    }
+
+    fn stuck_now(&self) -> u32 {
+        let takes = |peer: &(NodeId, Load)| !peer.1.closed && peer.1.cores > 0;
+        let takers = self.peers.loads(self.now).filter(takes);
+        let takers: Vec<NodeId> = takers.map(|(node, _)| node).collect();
+        let suits = |asked| takers.iter().any(|node| self.peers.suits(*node, asked));
+        // Those of a family ask the same, and mostly stand together: what was found is found once.
+        let mut last: Option<(&Placement, bool)> = None;
+        let asked = self.processes.0.values().filter_map(|process| process.description.placement());
+        let stuck = asked.filter(|asked| {
+            let known = last.filter(|(before, _)| before == asked);
+            let (_, suits) = *last.insert(known.unwrap_or_else(|| (*asked, suits(*asked))));
+            !suits
+        });
+        stuck.count() as u32
     }
 
     /// Asks for work. One question at a time. Who had nothing just before may have nothing that may run here: others are asked

@@ -36,6 +36,8 @@ pub const LOAD_AGE_MAX: Duration = Duration::from_secs(2);
 /// So long a process that was not taken, or could not be frozen, lets others leave first, and a node that has not taken one is
 /// the last to be asked.
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// Between two counts of the processes that cannot leave a node that is being emptied: each looks at all.
+pub const STUCK_EVERY: Duration = Duration::from_secs(1);
 /// A question for work that has no answer by then is given up.
 pub const ASK_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A node that had nothing to give is asked again so long only if no other has spare work.

@@ -221,6 +221,8 @@ pub struct LoadSample {
     pub draining: bool,
     /// It takes nothing, and keeps what it has.
     pub cordoned: bool,
+    /// If it is being emptied: for so many of its processes no node that takes any has the labels, as it was about a second ago.
+    pub stuck: u32,
 }
 
 /// How a process came to its end.

@@ -49,6 +49,8 @@ pub struct Node {
     pub(crate) misplaced: BTreeSet<Pid>,
     /// Processes that were sent away, until it is seen whether they have left.
     pub(crate) sent_away: BTreeSet<Pid>,
+    /// How many of its processes suit no node that takes any, and when that was counted. `None`: it is not being emptied.
+    pub(crate) stuck: Option<(Time, u32)>,
     /// When we asked for work; `None`: no question is open.
     pub(crate) asked_at: Option<Time>,
     pub(crate) next_balance: Time,
@@ -88,6 +90,7 @@ impl Node {
             cordoned: false,
             misplaced: BTreeSet::new(),
             sent_away: BTreeSet::new(),
+            stuck: None,
             asked_at: None,
             next_balance: Time::default(),
             last_number: 0,

@@ -136,6 +136,7 @@ impl Peers {
                 cores: load.map_or(0, |load| load.cores),
                 runnable: load.map_or(0, |load| load.runnable),
                 processes: load.map_or(0, |load| load.processes),
+                stuck: load.map_or(0, |load| load.stuck),
             }
         })
     }

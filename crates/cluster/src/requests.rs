@@ -61,6 +61,7 @@ impl Node {
             cores: load.cores,
             runnable: load.runnable,
             processes: load.processes,
+            stuck: load.stuck,
         }
     }
 

@@ -91,4 +91,6 @@ pub struct RowOfNode {
     pub runnable: u32,
     /// All its processes.
     pub processes: u32,
+    /// If it is being emptied: those of them for which no node that takes any has the labels.
+    pub stuck: u32,
 }

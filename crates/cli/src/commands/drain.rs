@@ -6,6 +6,7 @@ use crate::exit::{Code, End, Failure, Result, say};
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{Command, RowOfNode};
 use peripatos_host::node::NodeClient;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::thread;
@@ -95,6 +96,8 @@ fn set_cordoned(at: &At, name: &str, on: bool) -> Result<End> {
 pub(crate) enum NotEmpty {
     Unreachable,
     NobodyTakes(Count),
+    /// With what these ask of a node, as options.
+    NobodySuits(Count, String),
     Late(Count),
     CalledOff,
     Unknown(String),
@@ -104,7 +107,10 @@ impl NotEmpty {
     pub(crate) fn code(&self) -> Code {
         match self {
             NotEmpty::Unreachable | NotEmpty::Unknown(_) => Code::NoNode,
-            NotEmpty::NobodyTakes(_) | NotEmpty::Late(_) | NotEmpty::CalledOff => Code::Refused,
+            NotEmpty::NobodyTakes(_)
+            | NotEmpty::NobodySuits(..)
+            | NotEmpty::Late(_)
+            | NotEmpty::CalledOff => Code::Refused,
         }
     }
 }
@@ -117,6 +123,12 @@ impl fmt::Display for NotEmpty {
                 write!(
                     f,
                     "no other node takes what runs there ({count}); it goes as soon as one does"
+                )
+            }
+            NotEmpty::NobodySuits(count, asked) => {
+                write!(
+                    f,
+                    "no other node that takes any suits {count} ({asked}); they go as soon as one does"
                 )
             }
             NotEmpty::Late(count) => {
@@ -171,15 +183,19 @@ pub(crate) fn until_empty(
     loop {
         let nodes = client.nodes().map_err(|error| NotEmpty::Unknown(error.to_string()))?;
         let look = look(&nodes, node)?;
-        if let Some(error) = gives_up(&look, within.map(|within| begun.elapsed() >= within)) {
-            return Err(error);
+        match gives_up(&look, within.map(|within| begun.elapsed() >= within)) {
+            Some(NotEmpty::NobodySuits(count, _)) => {
+                return Err(NotEmpty::NobodySuits(count, asked(client, node)));
+            }
+            Some(error) => return Err(error),
+            None => {}
         }
         match look {
             Look::Empty => return Ok(had),
             // What it said last was said before.
             Look::NotYet if begins && begun.elapsed() < BEGIN_WAIT_MAX => {}
             Look::NotYet => return Err(NotEmpty::CalledOff),
-            Look::Has(count) | Look::NobodyTakes(count) => {
+            Look::Has(count) | Look::NobodyTakes(count) | Look::NobodySuits(count) => {
                 begins = false;
                 had = had.max(count);
                 if said_at.elapsed() >= SAY_EVERY {
@@ -200,6 +216,8 @@ enum Look {
     Has(u32),
     /// It has so many, and there is no other node that takes any.
     NobodyTakes(u32),
+    /// It has so many, and they suit no other node that takes any.
+    NobodySuits(u32),
 }
 
 /// Why there is no more waiting for this. `is_late`: whether the time is over that it may take; `None`: it may take any.
@@ -209,6 +227,9 @@ fn gives_up(look: &Look, is_late: Option<bool>) -> Option<NotEmpty> {
         // Until the time is over another node may come, or be uncordoned: where all are restarted in turn it will.
         Look::NobodyTakes(count) if is_late != Some(false) => {
             Some(NotEmpty::NobodyTakes(Count(count)))
+        }
+        Look::NobodySuits(count) if is_late != Some(false) => {
+            Some(NotEmpty::NobodySuits(Count(count), String::new()))
         }
         _ => None,
     }
@@ -224,8 +245,17 @@ fn look(nodes: &[RowOfNode], node: NodeId) -> std::result::Result<Look, NotEmpty
     match row.processes {
         0 => Ok(Look::Empty),
         count if !nodes.iter().any(takes) => Ok(Look::NobodyTakes(count)),
+        count if row.stuck >= count => Ok(Look::NobodySuits(count)),
         count => Ok(Look::Has(count)),
     }
+}
+
+/// What the processes of a node ask of the nodes that run them: each thing once.
+fn asked(client: &mut NodeClient, node: NodeId) -> String {
+    let rows = client.processes().map(|listing| listing.processes).unwrap_or_default();
+    let kin = rows.into_iter().filter(|row| row.node == node).filter_map(|row| row.process.kin);
+    let asked: BTreeSet<String> = kin.map(|kin| kin.placement.to_string()).collect();
+    Vec::from_iter(asked).join(", ")
 }
 
 #[cfg(test)]
@@ -247,11 +277,13 @@ mod tests {
             cores: 1,
             runnable: 0,
             processes,
+            stuck: 2,
         };
         let other = row(2, false, 7);
         let check = |rows: &[RowOfNode], expected| assert_eq!(look(rows, NodeId(1)), expected);
         check(&[row(1, false, 0), other.clone()], Ok(Look::NotYet));
         check(&[row(1, true, 3), other.clone()], Ok(Look::Has(3)));
+        check(&[row(1, true, 2), other.clone()], Ok(Look::NobodySuits(2)));
         check(&[row(1, true, 0), other.clone()], Ok(Look::Empty));
         check(&[row(1, true, 0)], Ok(Look::Empty));
         check(std::slice::from_ref(&other), Err(NotEmpty::Unreachable));
@@ -282,5 +314,9 @@ mod tests {
         check(Look::NobodyTakes(3), None, nobody());
         check(Look::NobodyTakes(3), Some(false), None);
         check(Look::NobodyTakes(3), Some(true), nobody());
+        let unsuited = || Some(NotEmpty::NobodySuits(Count(3), String::new()));
+        check(Look::NobodySuits(3), None, unsuited());
+        check(Look::NobodySuits(3), Some(false), None);
+        check(Look::NobodySuits(3), Some(true), unsuited());
     }
 }

@@ -80,6 +80,11 @@ fn a_program_runs_where_the_labels_are_that_it_asks_for() {
         "{}",
         text(&refused.stderr)
     );
+    let stuck = cluster.output(["drain", "b"]);
+    assert_eq!(stuck.status.code(), Some(77));
+    let why = "suits 3 processes (--on gpu=yes)";
+    assert!(text(&stuck.stderr).contains(why), "{}", text(&stuck.stderr));
+    cluster.done(["drain", "--off", "b"]);
     let wrong = cluster.output(["run", "--on", "gpu", &endless[0]]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong.stderr).contains("KEY=VALUE"), "{}", text(&wrong.stderr));

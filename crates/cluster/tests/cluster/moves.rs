@@ -493,6 +493,16 @@ fn asking(world: &mut World, at: usize, number: u64, on: &str, not_on: &str) -> 
     world.begin(at, Description { kin, ..plain })
 }
 
+/// How many processes of a node suit no other, as node 0 says.
+fn stuck(world: &mut World, index: usize) -> u32 {
+    let asked = world.ask(0, Request::Nodes);
+    let Some(Response::Nodes(nodes)) = world.host(0).responses.remove(&asked) else {
+        panic!("it says which nodes there are");
+    };
+    let row = nodes.iter().find(|row| row.node == id(index));
+    row.expect("the node is known").stuck
+}
+
 #[test]
 fn who_asks_for_labels_goes_where_they_are_and_nowhere_else() {
     let labels = |texts: &[&str]| Labels::new(texts.iter().map(|text| text.parse().unwrap()));
@@ -520,6 +530,10 @@ fn who_asks_for_labels_goes_where_they_are_and_nowhere_else() {
     world.ask(0, Request::Command { node: id(1), command: Command::Drain { on: true } });
     world.live(20);
     assert_eq!(world.place(one), Some(1), "there is no other such node");
+    assert_eq!([0, 1, 2].map(|index| stuck(&mut world, index)), [0, 1, 0]);
+    world.ask(0, Request::Command { node: id(1), command: Command::Drain { on: false } });
+    world.live(1);
+    assert_eq!(stuck(&mut world, 1), 0);
     // Nobody has it: a program that asks for it is not started.
     let node = &world.host(0).node;
     let placement = |text: &str| Placement { on: vec![text.parse().unwrap()], not_on: vec![] };
