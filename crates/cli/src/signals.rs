@@ -2,6 +2,7 @@
 //! behind.
 //!
 //! Ctrl-C, SIGTERM and SIGHUP end the command by the signal itself, so that a shell sees 128+N and stops its script too.
+//! What is done before may take its time; a second signal ends the command without waiting for it.
 //! What was ignored when the command started (`nohup`, a background job of a script) stays ignored.
 
 use crate::leftovers;
@@ -11,8 +12,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+/// What comes so soon after the first signal is the same wish: `timeout` signals a command, and then its process group.
+const SAME_WISH: Duration = Duration::from_millis(100);
 
 /// Starts to watch. Errors: the operating system refuses a handler or a thread.
 pub(crate) fn watch() -> io::Result<()> {
@@ -22,13 +26,21 @@ pub(crate) fn watch() -> io::Result<()> {
     let watched = ENDING.iter().filter(|signal| ignored & mask(**signal) == 0);
     let mut signals = Signals::new(watched)?;
     thread::Builder::new().name("signals".into()).spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            let hook = hook().take();
+        let mut signals = signals.forever();
+        let Some(signal) = signals.next() else { return };
+        let begun = Instant::now();
+        let hook = hook().take();
+        let ending = move || {
             if let Some(hook) = hook {
                 hook(signal);
             }
-            leftovers::remove_all();
-            end_by(signal);
+            end(signal);
+        };
+        if thread::Builder::new().name("ending".into()).spawn(ending).is_err() {
+            end(signal);
+        }
+        if let Some(second) = signals.find(|_| begun.elapsed() >= SAME_WISH) {
+            end(second);
         }
     })?;
     Ok(())
@@ -56,6 +68,11 @@ fn hook() -> MutexGuard<'static, Option<Hook>> {
     static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
     // A function or none is whole after any panic.
     HOOK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn end(signal: i32) -> ! {
+    leftovers::remove_all();
+    end_by(signal)
 }
 
 /// Ends this OS process as `signal` does by default; with 128+N if it does not end by it.

@@ -48,6 +48,24 @@ fn what_runs_on_a_node_that_is_told_to_end_goes_on_elsewhere() {
     drop(program);
 }
 
+/// Who has told a node to end and does not want to wait says it again.
+#[test]
+fn a_second_signal_ends_a_node_that_is_being_emptied() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.done(["cordon", "b"]);
+    let program = Program::endless(&cluster, "a");
+    program.pid();
+    let node = cluster.node("a");
+    node.signal(Signal::TERM);
+    node.until_said("to leave before this node ends");
+    // One that comes too soon is taken for the first.
+    until(&|| "it goes on".into(), |_| {
+        node.signal(Signal::INT);
+        node.has_ended()
+    });
+    assert_eq!(node.ended().signal(), Some(Signal::INT.as_raw()));
+}
+
 /// Programs, whether they talk or not, go to nodes with the labels that they ask for, and stay there.
 #[test]
 fn a_program_runs_where_the_labels_are_that_it_asks_for() {
