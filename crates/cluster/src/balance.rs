@@ -30,16 +30,14 @@ impl Node {
             out.push(Action::Send { to, message: Message::Load(sample) });
         }
         self.set_refused_aside();
-        if self.draining {
-            self.send_away(out);
-            return;
-        }
-        if !self.misplaced.is_empty() {
-            let processes = &self.processes.0;
-            self.misplaced.retain(|pid| processes.contains_key(pid));
+        let processes = &self.processes.0;
+        self.misplaced.retain(|pid| processes.contains_key(pid));
+        if self.draining || !self.misplaced.is_empty() {
             self.send_away(out);
         }
-        self.ask(sample, out);
+        if !self.draining {
+            self.ask(sample, out);
+        }
     }
 
     /// What this node takes has changed: others hear so now, not at the next look.

@@ -11,6 +11,7 @@ use crate::homes::Home;
 use crate::message::{Command, Description, Kin, Message};
 use crate::mutation::Mutation;
 use crate::node::Node;
+use crate::placement::Placement;
 
 impl Node {
     /// A process here has spawned another one.
@@ -44,10 +45,11 @@ impl Node {
         out: &mut Vec<Action>,
     ) {
         let pid = description.pid;
+        let may_be = description.placement().is_none_or(Placement::is_valid);
         let Some(Kin { root, .. }) = description.kin else { return };
         let program = description.command.first().cloned().unwrap_or_default();
         let known = self.homes.knows(pid) || self.homes.is_over(pid);
-        if known || description.origin != self.config.node {
+        if known || description.origin != self.config.node || !may_be {
             // Heard before; or a lie.
             return;
         }

@@ -19,6 +19,8 @@ pub struct Kept {
     pub ends: usize,
     /// Programs that are on their way here.
     pub programs: usize,
+    /// Processes that began here and may not run here.
+    pub misplaced: usize,
     /// Questions of clients that are not answered.
     pub questions: usize,
     /// What keepers are to be told of processes.
@@ -37,6 +39,7 @@ impl Node {
             committed: self.committed.len(),
             ends: self.unheard.len(),
             programs: self.fetching.len(),
+            misplaced: self.misplaced.len(),
             questions: self.waiting.len(),
             untold: self.directory.untold(),
         }

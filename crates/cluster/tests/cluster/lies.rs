@@ -1,8 +1,10 @@
 //! What a peer says of processes that are not its own changes nothing.
 
-use peripatos_cluster::Event;
-use peripatos_cluster::message::{End, Luggage, Message, MigrationId, MoveCosts};
+use peripatos_cluster::limits::LABELS_MAX;
+use peripatos_cluster::message::{Description, End, Kin, Luggage, Message, MigrationId, MoveCosts};
+use peripatos_cluster::{Event, Placement};
 
+use crate::families::{kin, root};
 use crate::world::{World, description, id};
 
 #[test]
@@ -26,6 +28,20 @@ fn nobody_ends_or_claims_what_runs_elsewhere() {
     world.live(40);
     assert!(world.host(0).told.is_empty());
     assert_eq!(world.place(pid), Some(0));
+}
+
+#[test]
+fn a_birth_with_labels_that_cannot_be_is_not_believed() {
+    let mut world = World::new(2);
+    let root = root(&mut world).pid;
+    for (labels, believed) in [(LABELS_MAX + 1, false), (LABELS_MAX, true)] {
+        let on = (0..labels).map(|number| format!("k{number}=v").parse().unwrap()).collect();
+        let placement = Placement { on, not_on: Vec::new() };
+        let kin = kin(root, root).map(|kin| Kin { placement, ..kin });
+        let born = Description { kin, ..description(2, id(0)) };
+        world.tell(0, Event::Message { from: id(1), message: Message::Born(born) });
+        assert_eq!(!world.host(0).adopted.is_empty(), believed);
+    }
 }
 
 #[test]

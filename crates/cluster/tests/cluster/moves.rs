@@ -493,6 +493,20 @@ fn asking(world: &mut World, at: usize, number: u64, on: &str, not_on: &str) -> 
     world.begin(at, Description { kin, ..plain })
 }
 
+#[test]
+fn a_node_that_is_being_emptied_forgets_who_was_misplaced_there() {
+    for drains in [false, true] {
+        let mut world = World::new(2);
+        world.ask(0, Request::Command { node: id(0), command: Command::Drain { on: drains } });
+        let pid = asking(&mut world, 0, 1, "gpu=yes", "");
+        assert_eq!(world.host(0).node.kept().misplaced, 1);
+        let command = Command::Kill { pid };
+        world.ask(0, Request::Command { node: id(0), command });
+        world.live(2);
+        assert_eq!(world.host(0).node.kept().misplaced, 0);
+    }
+}
+
 /// How many processes of a node suit no other, as node 0 says.
 fn stuck(world: &mut World, index: usize) -> u32 {
     let asked = world.ask(0, Request::Nodes);
