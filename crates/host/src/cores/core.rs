@@ -470,7 +470,7 @@ impl Core {
         let Parcel { tag, control, execution, talking: _, habits } = parcel;
         let entry = (tag.pid(), control.clone());
         let stand = Stand::Waiting(execution);
-        let seat = self.table.insert(Seat {
+        let seat = Seat {
             tag,
             control,
             stand,
@@ -481,7 +481,8 @@ impl Core {
             habits,
             soon: false,
             awake_at: None,
-        });
+        };
+        let seat = self.table.insert(seat, self.board.time_ns(Instant::now()));
         self.post().show_control(seat, Some(entry));
         self.make_ready(seat);
     }

@@ -38,9 +38,9 @@ pub(super) struct Seat {
     pub(super) tag: Arc<Tag>,
     pub(super) control: Control,
     pub(super) stand: Stand,
-    /// When its last slice began, by the board's time.
+    /// When its last slice began, by the board's time, or else when it came here.
     pub(super) since_ns: u64,
-    /// When it woke, by the same time; 0 until it has slept here.
+    /// When it woke or came here, by the same time.
     pub(super) woke_ns: u64,
     /// It cannot sleep.
     pub(super) restless: bool,
@@ -61,7 +61,7 @@ impl Seat {
         }
     }
 
-    /// Whether it would take long to put it to sleep, and to wake it, for it has run just before.
+    /// Whether it would take long to put it to sleep, and to wake it, for it has just run, or come.
     fn is_heavy(&self, now_ns: u64) -> bool {
         self.since_ns + HEAVY_AFTER_NS > now_ns && self.control.memory_bytes() > LIGHT_BYTES_MAX
     }
@@ -91,7 +91,9 @@ pub(super) enum Stand {
 }
 
 impl Table {
-    pub(super) fn insert(&mut self, seat: Seat) -> usize {
+    /// It comes at this time: it has not been awake for longer than others, nor waited.
+    pub(super) fn insert(&mut self, seat: Seat, now_ns: u64) -> usize {
+        let seat = Seat { since_ns: now_ns, woke_ns: now_ns, ..seat };
         let at = self.free.pop().unwrap_or(self.seats.len());
         let before = self.by_pid.insert(seat.tag.pid(), at);
         assert!(before.is_none(), "a pid is taken once, by the registry");
@@ -101,7 +103,7 @@ impl Table {
             self.seats[at] = Some(seat);
         }
         if !self.get(at).is_asleep() {
-            self.note_awake(at, 0);
+            self.note_awake(at, now_ns);
         }
         at
     }
@@ -199,5 +201,79 @@ impl Table {
 
     pub(super) fn get_mut(&mut self, at: usize) -> &mut Seat {
         self.seats[at].as_mut().expect("seats that are spoken of are filled")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use peripatos_engine::{
+        Code, CodeKind, Limits, LoadOptions, Process, ProcessOptions, Runtime, Settings,
+    };
+
+    use super::*;
+    use crate::origin::Origin;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    fn code(runtime: &Runtime, pages: u32) -> Code {
+        let text =
+            format!(r#"(module (memory (export "memory") {pages}) (func (export "_start")))"#);
+        let wasm = wat::parse_str(text).unwrap();
+        runtime.load(wasm.into(), LoadOptions { kind: CodeKind::Hot }).unwrap()
+    }
+
+    /// A process that is ready and has not run.
+    fn ready(code: &Code, number: u64) -> Seat {
+        let options = ProcessOptions {
+            pid: Pid::new(number, number),
+            args: Vec::new(),
+            env: Vec::new(),
+            devices: Box::new(Origin::new()),
+            limits: Limits::default(),
+            freeze_every: None,
+        };
+        let process = Process::spawn(code, options).unwrap();
+        let tag = Arc::new(Tag::new(process.pid(), 0, None));
+        let control = process.control();
+        let stand = Stand::Ready(Execution::new(process, &tag, Weak::new()));
+        Seat {
+            tag,
+            control,
+            stand,
+            since_ns: 0,
+            woke_ns: 0,
+            restless: false,
+            brief: true,
+            habits: Habits::default(),
+            soon: false,
+            awake_at: None,
+        }
+    }
+
+    #[test]
+    fn of_those_that_are_ready_the_one_that_came_first_sleeps_first() {
+        let runtime = Runtime::new(Settings::default()).unwrap();
+        let small = code(&runtime, 1);
+        let mut table = Table::default();
+        let first = table.insert(ready(&small, 1), SECOND_NS);
+        let second = table.insert(ready(&small, 2), 2 * SECOND_NS);
+        assert_eq!(table.next_late(3 * SECOND_NS, 9), Some((SECOND_NS, first)));
+        // It sleeps, and wakes: now the other one has been awake for longer.
+        table.note_asleep(first);
+        table.note_awake(first, 3 * SECOND_NS);
+        assert_eq!(table.next_late(4 * SECOND_NS, 9), Some((SECOND_NS, second)));
+    }
+
+    #[test]
+    fn a_large_one_does_not_sleep_within_a_second_of_coming() {
+        let runtime = Runtime::new(Settings::default()).unwrap();
+        let large = code(&runtime, 1 + (LIGHT_BYTES_MAX >> 16) as u32);
+        let mut table = Table::default();
+        let seat = table.insert(ready(&large, 1), 5 * SECOND_NS);
+        assert!(table.get(seat).is_heavy(6 * SECOND_NS - 1));
+        assert_eq!(table.next_late(6 * SECOND_NS - 1, 9), None);
+        assert_eq!(table.next_late(6 * SECOND_NS, 9), Some((5 * SECOND_NS, seat)));
     }
 }
