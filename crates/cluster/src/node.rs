@@ -169,8 +169,12 @@ impl Node {
     /// Whether another process may be started here. Errors: why not.
     ///
     /// # Errors
-    /// There are too many, or one of this name.
+    /// The node is being emptied; there are too many, or one of this name.
     pub fn may_start(&self, pid: Pid) -> Result<(), String> {
+        if self.draining {
+            let name = &self.config.name;
+            return Err(format!("node {name} is being emptied (peri drain --off {name})"));
+        }
         if self.processes.0.len() + self.incoming.len() >= PROCESSES_MAX {
             return Err(format!("this node has {PROCESSES_MAX} processes"));
         }

@@ -19,12 +19,12 @@ const BEGIN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often a command that waits says what it waits for.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
-/// Empties a node: what runs there moves to others, and it takes nothing. Waits until it is empty.
+/// Empties a node: what runs there moves to others, and it takes and starts nothing. Waits until it is empty.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Drain {
     #[command(flatten)]
     at: At,
-    /// Let it take processes again
+    /// Let it take and start processes again
     #[arg(long, conflicts_with_all = ["no_wait", "within"])]
     off: bool,
     /// Do not wait

@@ -168,6 +168,9 @@ fn what_somebody_puts_somewhere_stays_and_a_drained_node_is_emptied() {
     let refused = cluster.output(["migrate", &one, "b"]);
     assert_eq!(refused.status.code(), Some(77));
     assert!(text(&refused.stderr).contains("being emptied"), "{}", text(&refused.stderr));
+    let refused = cluster.output(["run", "--at", "b", &guest("fib"), "1"]);
+    assert_eq!(refused.status.code(), Some(77));
+    assert!(text(&refused.stderr).contains("being emptied"), "{}", text(&refused.stderr));
     // Nobody is left who could take what the other one has.
     let stuck = cluster.output(["drain", "a"]);
     assert_eq!(stuck.status.code(), Some(77));

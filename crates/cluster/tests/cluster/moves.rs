@@ -481,6 +481,20 @@ fn a_cordoned_node_takes_nothing_and_keeps_what_it_has() {
     assert_eq!(there(&world), 2);
 }
 
+#[test]
+fn nothing_is_started_on_a_node_that_is_being_emptied() {
+    let mut world = World::new(2);
+    let may = |world: &mut World| world.host(0).node.may_start(Pid::new(1, 1));
+    let command = |command| Request::Command { node: id(0), command };
+    world.ask(0, command(Command::Cordon { on: true }));
+    assert_eq!(may(&mut world), Ok(()));
+    world.ask(0, command(Command::Drain { on: true }));
+    let why = "node node0 is being emptied (peri drain --off node0)";
+    assert_eq!(may(&mut world), Err(why.to_owned()));
+    world.ask(0, command(Command::Drain { on: false }));
+    assert_eq!(may(&mut world), Ok(()));
+}
+
 /// A process that asks for such nodes.
 fn asking(world: &mut World, at: usize, number: u64, on: &str, not_on: &str) -> Pid {
     let plain = description(number, id(at));
