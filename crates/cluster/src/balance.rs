@@ -68,9 +68,7 @@ impl Node {
     }
 
     fn stuck_now(&self) -> u32 {
-        let takes = |peer: &(NodeId, Load)| !peer.1.closed && peer.1.cores > 0;
-        let takers = self.peers.loads(self.now).filter(takes);
-        let takers: Vec<NodeId> = takers.map(|(node, _)| node).collect();
+        let takers: Vec<NodeId> = self.takers().map(|(node, _)| node).collect();
         let suits = |asked| takers.iter().any(|node| self.peers.suits(*node, asked));
         // Those of a family ask the same, and mostly stand together: what was found is found once.
         let mut last: Option<(&Placement, bool)> = None;
@@ -128,6 +126,10 @@ impl Node {
     /// not run here.
     pub(crate) fn send_away(&mut self, out: &mut Vec<Action>) {
         self.set_refused_aside();
+        if self.takers().next().is_none() {
+            // Of a million processes none need be looked at.
+            return;
+        }
         let (mut count, mut bytes) = self.on_their_way();
         let mut fits = |memory_bytes: u64| {
             bytes = bytes.saturating_add(memory_bytes);
@@ -173,11 +175,16 @@ impl Node {
         });
     }
 
+    /// Nodes that take processes, whatever these ask for.
+    fn takers(&self) -> impl Iterator<Item = (NodeId, Load)> {
+        self.peers.loads(self.now).filter(|(_, load)| !load.closed && load.cores > 0)
+    }
+
     /// The least loaded node that takes a process; one that has refused another just before only if there is none else.
     fn who_takes(&self, process: &Process) -> Option<NodeId> {
         let placement = process.description.placement();
         let suits = |node| placement.is_none_or(|placement| self.peers.suits(node, placement));
-        let takers = || self.peers.loads(self.now).filter(|(node, _)| suits(*node));
+        let takers = || self.takers().filter(|(node, _)| suits(*node));
         let willing = takers().filter(|(node, _)| !self.peers.has_refused(*node, self.now));
         balancer::where_to_send(willing).or_else(|| balancer::where_to_send(takers()))
     }
