@@ -45,9 +45,8 @@ pub const NOTHING_PAUSE: Duration = Duration::from_secs(1);
 /// A migration that has not come to its commit by then is given up, and the process goes on at the source. Large
 /// programs are compiled at the target meanwhile, and large images travel.
 pub const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(120);
-/// A process with less memory is not copied while it runs: it stands still for a moment only, and needs no connection of its
-/// own.
-pub const PRE_COPY_BYTES_MIN: u64 = 4 << 20;
+/// A process with less memory is not copied while it runs, nor one that uses less of it: it stands still for a moment only.
+pub const PRE_COPY_BYTES_MIN: u64 = 512 << 10;
 /// What is carried in so short a time is left for the moment in which the process stands still.
 pub const PRE_COPY_LAST: Duration = Duration::from_millis(1);
 /// Rounds in which a process is copied while it runs.

@@ -404,14 +404,17 @@ impl Node {
         let rest = peripatos_balancer::rest_after(Duration::ZERO);
         let stays_until = self.now + rest;
         let forgets = self.does_wrong(Mutation::KillForgotten);
+        // Who is to leave a node that is emptied is refused each second, perhaps.
+        let mut again = false;
         if let Some(process) = self.processes.0.get_mut(&outgoing.pid) {
+            again = process.aside_until > Time::default();
             process.state = State::Running;
             process.stays_until = process.stays_until.max(stays_until);
             if process.killed && !forgets {
                 out.push(Action::Kill(outgoing.pid));
             }
         }
-        if let (Answer::Refused(reason), None) = (&answer, &outgoing.asker) {
+        if let (Answer::Refused(reason), None, false) = (&answer, &outgoing.asker, again) {
             out.push(Action::Log(format!("{:#} stays here: {reason}", outgoing.pid)));
         }
         self.tell(outgoing.asker, answer, out);

@@ -12,8 +12,8 @@ use peripatos_cluster::message::{
 };
 use peripatos_cluster::{Incarnation, Labels, NodeId};
 use peripatos_host::link::{
-    self, BULK_CHUNK_BYTES, Credentials, Frame, Hello, HostIdentity, LINK_VERSION, LinkReader,
-    LinkWriter, NodeKey,
+    self, BULK_CHUNK_BYTES, Credentials, Frame, Hello, HostIdentity, LINK_VERSION, LaneReader,
+    LinkReader, LinkWriter, NodeKey,
 };
 use tokio::runtime::Runtime;
 
@@ -22,7 +22,7 @@ use crate::support::Cluster;
 /// A node that has not answered for so long will not.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// With so much of an image the rest is still to come.
-const PART_BYTES: usize = 1 << 20;
+const PART_BYTES: usize = 128 << 10;
 /// What the processes that it makes up may use.
 pub(crate) const MEMORY_BYTES_MAX: usize = 1 << 20;
 
@@ -268,11 +268,17 @@ impl Fake {
             }
             _ => None,
         });
-        let mut lane = announced.map(|lane| self.lane(lane.name));
+        let lane = |lane: Lane| LaneReader::new(self.lane(lane.name), &lane).unwrap();
+        let mut lane = announced.map(lane);
         taken.by_lane = lane.is_some();
         loop {
             let (last, bytes) = match &mut lane {
-                Some(lane) => record(lane),
+                Some(lane) => {
+                    let mut bytes = vec![0; BULK_CHUNK_BYTES];
+                    let count = lane.read(&mut bytes).unwrap();
+                    bytes.truncate(count);
+                    (count == 0, bytes)
+                }
                 None => self.reads(|frame| match frame {
                     Frame::Bulk { last, bytes, .. } => Some((last, bytes)),
                     _ => None,
@@ -320,17 +326,6 @@ impl Fake {
     pub(crate) fn id_short(&self) -> String {
         format!("{:#}", self.id())
     }
-}
-
-/// The next record of a lane as it was sent: whether it is the last, and its sealed bytes.
-fn record(lane: &mut TcpStream) -> (bool, Vec<u8>) {
-    let mut head = [0; 5];
-    lane.read_exact(&mut head).unwrap();
-    let [a, b, c, d, last] = head;
-    // The tag comes behind the bytes.
-    let mut bytes = vec![0; u32::from_le_bytes([a, b, c, d]) as usize + 16];
-    lane.read_exact(&mut bytes).unwrap();
-    (last == 1, bytes)
 }
 
 /// An OS process for a fake node to be of, which can be killed.

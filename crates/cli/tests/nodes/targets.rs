@@ -11,7 +11,7 @@ use crate::program::Program;
 use crate::support::{Cluster, text};
 
 /// Memory of a process whose image goes over the link, and of one whose image has a lane.
-const BALLAST_BYTES: [usize; 2] = [1 << 20, 8 << 20];
+const BALLAST_BYTES: [usize; 2] = [100 << 10, 8 << 20];
 
 /// A program at "a" that has said something and waits for more.
 fn program(cluster: &Cluster, ballast_bytes: usize) -> Program {

@@ -112,7 +112,7 @@ impl LaneWriter {
 
 /// The end that receives. Reading waits; an end before the last record is an error.
 #[derive(Debug)]
-pub(crate) struct LaneReader {
+pub struct LaneReader {
     from: TcpStream,
     sealer: Sealer,
     /// An opened record that its reader had no room for.
@@ -122,7 +122,11 @@ pub(crate) struct LaneReader {
 }
 
 impl LaneReader {
-    pub(crate) fn new(from: TcpStream, lane: &Lane) -> io::Result<LaneReader> {
+    /// Of a connection that has said which lane it is.
+    ///
+    /// # Errors
+    /// The operating system refuses a setting; the key cannot be one.
+    pub fn new(from: TcpStream, lane: &Lane) -> io::Result<LaneReader> {
         from.set_nonblocking(false)?;
         from.set_read_timeout(Some(SILENCE_MAX))?;
         let sealer = Sealer::new(lane)?;

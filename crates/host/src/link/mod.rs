@@ -28,6 +28,7 @@ pub use hello::{
 };
 pub use host_identity::HostIdentity;
 pub use identity::{Credentials, IdentityError, NodeKey};
+pub use lane::LaneReader;
 pub use token::{Token, TokenError};
 
 use frame::{FrameReader, FrameWriter};

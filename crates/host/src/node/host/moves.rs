@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
+use peripatos_cluster::limits::PRE_COPY_BYTES_MIN;
 use peripatos_cluster::message::{
     Content, Description, End, FailureKind, Kin, Luggage, MigrationId,
 };
 use peripatos_cluster::{Event, NodeId, PreCopied};
-use peripatos_engine::{Outline, Process};
+use peripatos_engine::{Outline, PreCopy, Process};
 
 use super::super::baggage::{Baggage, Talk};
 use super::super::convert;
@@ -63,11 +64,14 @@ impl Host {
         }
     }
 
-    /// Copies a process's memory while it runs. Where that cannot be it is all carried while it stands still.
+    /// Copies a process's memory while it runs. Where that cannot be, or is not worth it, all is carried while it stands still.
     pub(super) fn pre_copy(&mut self, to: NodeId, pid: Pid, migration: MigrationId) {
         // Without a link the node hears of that.
         let Some(standing) = self.links.get(&to) else { return };
-        let Ok(copy) = self.cores.pre_copy(pid) else {
+        let much = |copy: &PreCopy| {
+            copy.written_bytes().is_ok_and(|written| written >= PRE_COPY_BYTES_MIN)
+        };
+        let Some(copy) = self.cores.pre_copy(pid).ok().filter(much) else {
             return self.tell(Event::PreCopied { migration, copied: PreCopied::default() });
         };
         self.streams += 1;
