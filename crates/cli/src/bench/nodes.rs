@@ -113,7 +113,7 @@ impl Drop for Nodes {
 /// A program on a node, with this command as its origin.
 pub(super) struct Running {
     pub(super) pid: Pid,
-    kill: Box<dyn Fn()>,
+    kill: Box<dyn Fn() + Send>,
     serving: Serving,
     console: Console,
 }

@@ -78,7 +78,7 @@ fn laps_of(caller: Running) -> Result<Laps> {
 }
 
 /// As `ping.wat` takes it.
-pub(super) fn in_hexadecimal(pid: Pid) -> String {
+pub(in crate::bench) fn in_hexadecimal(pid: Pid) -> String {
     pid.bits().to_le_bytes().map(|byte| format!("{byte:02x}")).concat()
 }
 

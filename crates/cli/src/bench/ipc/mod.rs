@@ -19,6 +19,7 @@ mod pair;
 mod stopwatch;
 mod tcp;
 
+pub(super) use far::in_hexadecimal;
 pub(crate) use tcp::echo;
 
 use super::sample::{Metric, Samples};

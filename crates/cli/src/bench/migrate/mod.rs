@@ -2,7 +2,7 @@
 //!
 //! * `move.SIZE.freeze_ms`: a process with so much memory that does not compress moves to and fro; how long it stands
 //!   still, as the source counts it: from the request to freeze until the target has said that it runs.
-//! * `move.256MiB.…`: see `live`.
+//! * `move.256MiB.…`: see `live`; `server_moved.…`: see `server`.
 //! * `walk.idle_node_ms`: two long programs run on a node and a second node is started: from that start until `ps`
 //!   shows one of them running there.
 //! * `walk.makespan_ratio`: four equal long programs are started on one of two nodes: from the first start to the last
@@ -10,6 +10,7 @@
 //!   it, before and after the four, for the machine's speed changes.
 
 mod live;
+mod server;
 
 use super::nodes::{Nodes, Running, id, processes, wait_for};
 use super::process::{load, timed_run_with};
@@ -50,6 +51,8 @@ pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metr
     }
     progress("moves of 256 MiB, live");
     metrics.extend(live::measure(rounds)?);
+    progress("a server that moves each second");
+    metrics.extend(server::measure(rounds)?);
     progress("the way to an idle node");
     metrics.push(idle_node(rounds.div_ceil(2))?);
     progress("four programs on two nodes");
