@@ -2,10 +2,12 @@
 
 mod chaos;
 mod directory;
+mod drains;
 mod families;
 mod lies;
 mod looking;
 mod moves;
+mod precopy;
 mod strays;
 mod told;
 mod world;

@@ -67,6 +67,8 @@ pub(crate) struct World {
     pub(crate) seek_messages: usize,
     /// Messages to keepers.
     pub(crate) entry_messages: usize,
+    /// How often each process was offered to another node.
+    pub(crate) offers: BTreeMap<Pid, usize>,
     /// Of each node.
     labels: Vec<Labels>,
     /// What each process has, as the cores report it.
@@ -92,6 +94,7 @@ impl World {
             codes_sent: 0,
             seek_messages: 0,
             entry_messages: 0,
+            offers: BTreeMap::new(),
             memory_bytes: 1 << 20,
             incarnations: 0,
             requests: 0,
@@ -229,6 +232,9 @@ impl World {
         let Some(host) = &mut self.hosts[index] else { return };
         match action {
             Action::Send { to, message } => {
+                if let Message::Offer { luggage, .. } = &message {
+                    *self.offers.entry(luggage.process.pid).or_default() += 1;
+                }
                 if let Message::WantCode { code } = message {
                     host.awaited.insert(code);
                 }
