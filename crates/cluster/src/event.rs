@@ -27,6 +27,8 @@ pub struct Config {
     pub cores: u32,
     /// What it is labelled with.
     pub labels: Labels,
+    /// A node to which there has been no link for so long counts as silent.
+    pub silent_after: Duration,
 }
 
 /// Another node, as its link shows it.
@@ -280,6 +282,8 @@ pub enum Action {
     Kill(Pid),
     /// An OS process of that node is gone, with all that it ran: who waits for that is told.
     NodeGone(NodeId),
+    /// That node cannot be reached, and may be gone or go on: who waits for what it runs is told that nobody knows.
+    NodeSilent(NodeId),
     /// Nobody serves this local process any more.
     OriginGone(Pid),
     /// The attached origin of `root` is also that of a process that belongs to it.

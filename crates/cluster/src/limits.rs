@@ -10,7 +10,7 @@ pub const PEERS_MAX: usize = 1_000;
 pub const MIGRATIONS_MAX: usize = 64;
 /// Of a node that is being emptied so many go at a time: more would only wait for each other on the link.
 pub const LEAVING_MAX: usize = 32;
-/// And only one, if it has more memory. Each stands still until all that are on their way with it have been carried.
+/// And only one, if it has more memory: they share the link, and what could not be copied before stands still for so long.
 pub const LEAVING_BYTES_MAX: u64 = 64 << 20;
 /// Outcomes of migrations that a target keeps until their sources have heard them; then it takes no more.
 pub const OUTCOMES_MAX: usize = 10_000;
@@ -43,14 +43,20 @@ pub const ASK_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A node that had nothing to give is asked again so long only if no other has spare work.
 pub const NOTHING_PAUSE: Duration = Duration::from_secs(1);
 /// A migration that has not come to its commit by then is given up, and the process goes on at the source. Large
-/// programs are compiled at the target meanwhile, and large images travel.
+/// programs are compiled at the target meanwhile, and large images travel. One that has been copied while it ran has as long
+/// again.
 pub const MIGRATION_WAIT_MAX: Duration = Duration::from_secs(120);
 /// A process with less memory is not copied while it runs, nor one that uses less of it: it stands still for a moment only.
 pub const PRE_COPY_BYTES_MIN: u64 = 512 << 10;
 /// What is carried in so short a time is left for the moment in which the process stands still.
 pub const PRE_COPY_LAST: Duration = Duration::from_millis(1);
+/// No round begins that would end later than so long after the first one began.
+pub const PRE_COPY_TIME_MAX: Duration = Duration::from_secs(60);
 /// Rounds in which a process is copied while it runs.
 pub const PRE_COPY_ROUNDS_MAX: u32 = 8;
+/// Those who wait for a process of a node that says nothing any more are not told before so long, whatever somebody wishes: a
+/// node tells its load ten times a second.
+pub const UNREACHABLE_AFTER_MIN: Duration = Duration::from_millis(500);
 /// A question to other nodes on behalf of a command is answered without those that are silent for so long.
 pub const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A list waits so long for what the cores say of their processes.

@@ -139,7 +139,7 @@ impl Node {
         let surveys = self.surveys.values().map(|survey| survey.deadline);
         let lost = self.homes.next_deadline();
         let deadlines = outgoing.chain(incoming).chain(waiting).chain(surveys).chain(lost);
-        deadlines.fold(self.next_balance, Time::min)
+        deadlines.fold(self.next_balance.min(self.peers.next_silent()), Time::min)
     }
 
     /// Whether nothing runs here and nothing is on its way: it can go without loss.
@@ -201,6 +201,11 @@ impl Node {
         self.drop_late(out);
         self.end_late_surveys(out);
         self.answer_late(out);
+        for node in self.peers.take_silent(self.now) {
+            let name = self.peers.name(node);
+            out.push(Action::Log(format!("node {name} is silent: who waits for it is told")));
+            out.push(Action::NodeSilent(node));
+        }
         for (pid, home) in self.homes.take_lost(self.now) {
             let end = End::Lost { node: self.peers.name(home.at) };
             out.push(Action::TellOrigin { pid, end });
@@ -323,8 +328,9 @@ impl Node {
     }
 
     fn link_down(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        let silent_at = self.now + self.config.silent_after;
         if let Some(known) = self.peers.0.get_mut(&node) {
-            (known.linked, known.load) = (false, None);
+            (known.linked, known.load, known.silent_at) = (false, None, Some(silent_at));
         }
         self.keeper_goes(node);
         self.target_cut(node, out);

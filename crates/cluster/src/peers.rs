@@ -18,6 +18,8 @@ pub(crate) struct Known {
     pub(crate) linked: bool,
     /// That OS process is known to have ended.
     pub(crate) gone: bool,
+    /// There is no link: when those are to be told who wait for something there. `None`: there is one, or they have been.
+    pub(crate) silent_at: Option<Time>,
     pub(crate) load: Option<(Time, LoadSample)>,
     /// When it last refused a process.
     pub(crate) refused_at: Option<Time>,
@@ -36,8 +38,16 @@ impl Peers {
             return false;
         }
         let node = peer.node;
-        let (linked, gone, load, refused_at, nothing_at) = (true, false, None, None, None);
-        self.0.insert(node, Known { peer, linked, gone, load, refused_at, nothing_at });
+        let known = Known {
+            peer,
+            linked: true,
+            gone: false,
+            silent_at: None,
+            load: None,
+            refused_at: None,
+            nothing_at: None,
+        };
+        self.0.insert(node, known);
         true
     }
 
@@ -52,6 +62,22 @@ impl Peers {
     /// Whether the last that was known of a node is that it has ended.
     pub(crate) fn is_gone(&self, node: NodeId) -> bool {
         self.0.get(&node).is_some_and(|known| known.gone)
+    }
+
+    /// Those that are silent from now on.
+    pub(crate) fn take_silent(&mut self, now: Time) -> Vec<NodeId> {
+        let mut silent = Vec::new();
+        for (node, known) in &mut self.0 {
+            if known.silent_at.take_if(|at| *at <= now).is_some() && !known.gone {
+                silent.push(*node);
+            }
+        }
+        silent
+    }
+
+    /// When the next one is.
+    pub(crate) fn next_silent(&self) -> Time {
+        self.0.values().filter_map(|known| known.silent_at).min().unwrap_or(Time::NEVER)
     }
 
     /// Whether there is a link to each that is not known to have ended.

@@ -4,7 +4,7 @@
 //! Offered ─Ready─► Copying ─copied─► Freezing ─frozen─► Sending ─Prepared─► Committing ─Outcome─► gone, or back
 //!    └──────────── refused, cut, too late: the process goes on here ─────────┘   └─ cut: in doubt, stands still
 //! ```
-//! A process with little memory is not copied while it runs: it stands still no longer without that.
+//! From Offered a process with little memory goes to Freezing: it stands still no longer without being copied.
 //!
 //! The commit is the point of no return: before it this node alone decides, after it the target does. When the
 //! link breaks behind it, nobody here can know which of the two happened, and the process stands still until the
@@ -175,9 +175,11 @@ impl Node {
 
     /// What could be copied while the process runs has been.
     pub(crate) fn pre_copied(&mut self, id: MigrationId, copied: PreCopied, out: &mut Vec<Action>) {
+        let now = self.now;
         let copying = |one: &&mut Outgoing| one.phase == Phase::Copying;
         if let Some(outgoing) = self.outgoing.get_mut(&id).filter(copying) {
             outgoing.copied = copied;
+            outgoing.deadline = now + MIGRATION_WAIT_MAX;
             self.freeze(id, out);
         }
     }

@@ -66,7 +66,7 @@ impl Node {
         let missing: BTreeSet<CodeHash> = luggage.process.codes().into_iter().collect();
         out.extend(missing.iter().map(|code| Action::WantCode(*code)));
         // Longer than the source waits: it is the source that gives up.
-        let deadline = self.now + 2 * MIGRATION_WAIT_MAX;
+        let deadline = self.now + 3 * MIGRATION_WAIT_MAX;
         let phase = Phase::Gathering;
         self.incoming.insert(id, Incoming { luggage, phase, missing, deadline });
     }

@@ -7,12 +7,12 @@ use crate::exit::{Code, Failure, Result};
 use crate::guests::Guest;
 use crate::private_nodes::{self, Join};
 use crate::{directories, pids};
-use peripatos_abi::Pid;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{End, ProcessRow, RowOfNode};
 use peripatos_host::node::protocol::Start;
 use peripatos_host::node::{ClientError, NodeClient, client};
 use peripatos_host::origin::Services;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Display;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, mpsc};
@@ -65,6 +65,24 @@ impl Nodes {
         Ok(())
     }
 
+    /// Stops a node's OS process: it is silent from now on, and its connections stand.
+    pub(super) fn stop(&mut self, name: &str) -> Result<()> {
+        let living = self.living.iter().find(|(living, _)| living == name);
+        let id = living.and_then(|(_, child)| Pid::from_raw(child.id().cast_signed()));
+        let id = id.ok_or_else(|| Failure::new(Code::NoNode, name, "it does not run"))?;
+        kill_process(id, Signal::STOP).map_err(|error| Failure::new(Code::NoNode, name, error))
+    }
+
+    /// Kills a node.
+    pub(super) fn kill(&mut self, name: &str) -> Result<()> {
+        let Some(at) = self.living.iter().position(|(living, _)| living == name) else {
+            return Ok(());
+        };
+        let (_, mut child) = self.living.remove(at);
+        let killed = child.kill().and_then(|()| child.wait());
+        killed.map(drop).map_err(|error| Failure::new(Code::NoNode, name, error))
+    }
+
     /// A connection to a node.
     pub(super) fn client(&self, name: &str) -> Result<NodeClient> {
         private_nodes::client(name, &self.scratch.path)
@@ -112,7 +130,7 @@ impl Drop for Nodes {
 
 /// A program on a node, with this command as its origin.
 pub(super) struct Running {
-    pub(super) pid: Pid,
+    pub(super) pid: peripatos_abi::Pid,
     kill: Box<dyn Fn() + Send>,
     serving: Serving,
     console: Console,

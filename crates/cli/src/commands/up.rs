@@ -4,6 +4,7 @@ use crate::commands::drain;
 use crate::commands::migrate::time;
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::{output, place, signals};
+use peripatos_cluster::limits::UNREACHABLE_AFTER_MIN;
 use peripatos_cluster::{Label, Labels};
 use peripatos_engine::Backend;
 use peripatos_host::control::RuntimeDirectory;
@@ -45,6 +46,9 @@ pub(crate) struct Up {
     /// On SIGTERM: how long what runs here may take to leave before the node ends: 0s, 30s, 2m
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "25s")]
     drain_within: Duration,
+    /// When another node says nothing: how long until those are told who wait for its processes; 500ms at least
+    #[arg(long, value_name = "TIME", value_parser = unreachable_after, default_value = "3s")]
+    unreachable_after: Duration,
     /// End when the command that started this one does
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -103,6 +107,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         token,
         cores,
         labels,
+        unreachable_after: options.unreachable_after,
     };
     let make_runtime = Box::new(|canonical| place::engine(Backend::Native, canonical));
     let server = NodeServer::start(options, &directory, make_runtime).map_err(failed)?;
@@ -133,6 +138,12 @@ pub(crate) fn run(options: &Up) -> Result<End> {
     });
     server.run(|line| say(line)).map_err(failed)?;
     Ok(End::SUCCESS)
+}
+
+fn unreachable_after(text: &str) -> std::result::Result<Duration, String> {
+    let given = time(text)?;
+    let least = UNREACHABLE_AFTER_MIN;
+    (given >= least).then_some(given).ok_or_else(|| format!("at least {} ms", least.as_millis()))
 }
 
 /// This machine's name, or that with a number where a node has it already.

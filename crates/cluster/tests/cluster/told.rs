@@ -5,7 +5,7 @@ use peripatos_cluster::message::{Doing, Message, ProcessRow};
 use peripatos_cluster::{Event, Request, Response};
 
 use crate::families::{child, root};
-use crate::world::{World, id};
+use crate::world::{SILENT_AFTER, World, id};
 
 /// A list, as node 0 gives it.
 fn list(world: &mut World) -> (Vec<ProcessRow>, Vec<String>) {
@@ -64,4 +64,31 @@ fn a_circle_that_cannot_be_is_not_told() {
     let message = Message::Deadlock { circle: vec![Pid::new(99, 9); 2], len: 2 };
     world.tell(0, Event::Message { from: id(1), message });
     assert!(world.host(0).deadlocks.is_empty());
+}
+
+#[test]
+fn who_waits_is_told_of_a_silent_node_once_and_not_of_a_short_break() {
+    let mut world = World::new(3);
+    world.settle();
+    world.cut(0, 1);
+    world.pass(SILENT_AFTER / 2);
+    world.link(0, 1);
+    world.settle();
+    world.pass(2 * SILENT_AFTER);
+    assert_eq!(world.host(0).silent, []);
+    world.cut(0, 1);
+    world.pass(SILENT_AFTER / 2);
+    assert_eq!(world.host(0).silent, []);
+    for _ in 0..5 {
+        world.pass(SILENT_AFTER / 2);
+        assert_eq!(world.host(0).silent, [id(1)]);
+        assert_eq!(world.host(1).silent, [id(0)]);
+    }
+    assert_eq!(world.host(2).silent, [], "it has links to both");
+    // It is back, and falls silent again.
+    world.link(0, 1);
+    world.settle();
+    world.cut(0, 1);
+    world.pass(SILENT_AFTER);
+    assert_eq!(world.host(0).silent, [id(1), id(1)]);
 }

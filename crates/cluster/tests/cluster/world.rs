@@ -11,6 +11,9 @@ use peripatos_cluster::{
     Response, Sample, Strays, Time,
 };
 
+/// Without a link for so long a node counts as silent.
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(1);
+
 pub(crate) type Index = usize;
 
 /// One node, and the books of its host.
@@ -39,6 +42,8 @@ pub(crate) struct Host {
     /// Which processes' origins were told of a circle, and how.
     pub(crate) deadlocks: Vec<(Pid, String)>,
     pub(crate) log: Vec<String>,
+    /// Nodes of which those were told who wait for them.
+    pub(crate) silent: Vec<NodeId>,
     /// Packets: each is the pid of the process that it is for.
     pub(crate) strays: Strays<Pid>,
     pub(crate) brought: Vec<Pid>,
@@ -118,6 +123,7 @@ impl World {
             address: format!("10.0.0.{index}:1"),
             cores: 1,
             labels: self.labels.get(index).cloned().unwrap_or_default(),
+            silent_after: SILENT_AFTER,
         };
         self.hosts[index] = Some(Host {
             node: Node::new(config),
@@ -137,6 +143,7 @@ impl World {
             surveys: VecDeque::new(),
             deadlocks: Vec::new(),
             log: Vec::new(),
+            silent: Vec::new(),
             strays: Strays::default(),
             brought: Vec::new(),
             refused: Vec::new(),
@@ -301,6 +308,7 @@ impl World {
                 }
             }
             Action::NodeGone(_) => {}
+            Action::NodeSilent(node) => host.silent.push(node),
             Action::OriginGone(pid) => {
                 host.orphans.insert(pid);
             }

@@ -252,8 +252,8 @@ impl Plan {
         match maximum {
             Some(bytes) if maximum == save => (bytes <= SAVE_BYTES && fits).then_some(Part::Save),
             Some(_) if maximum == flags => Some(Part::Flags),
-            // A 64-bit one may have to move. An empty one that comes first is the engine's own, for objects that references
-            // lead to.
+            // A 64-bit one may have to move. The engine's own, for objects that references lead to, comes first and is empty:
+            // a program's that is empty is taken for it, and lies alone.
             _ => (!ty.is_64() && ty.minimum() > 0 && fits).then_some(Part::Memory),
         }
     }

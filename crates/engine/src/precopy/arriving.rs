@@ -31,14 +31,14 @@ impl Arriving {
         let (first, count) = head.split_at(8);
         let first = first.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
         let count = count.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-        if count == 0 {
+        if (first, count) == (0, 0) {
             let mut digest = [0; 16];
             exact(from, &mut digest)?;
             return if digest == self.0.digest() { Ok(None) } else { Err(DAMAGED) };
         }
         // More than 4 GiB no memory has that is copied so.
         let pages = (1_u64 << 32) / PAGE_BYTES as u64;
-        if count > RUN_PAGES_MAX as u64 || first > pages - count {
+        if !(1..=RUN_PAGES_MAX as u64).contains(&count) || first > pages - count {
             return Err(DAMAGED);
         }
         Ok(Some(Arrival(Run { first, count })))

@@ -20,7 +20,7 @@
 mod arriving;
 mod tracker;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::mem;
@@ -41,6 +41,11 @@ pub(crate) const MAGIC: [u8; 8] = *b"peripag\n";
 const HEAD_BYTES: usize = 12;
 /// Pages that stand together in the stream.
 const RUN_PAGES_MAX: usize = 62;
+/// Pages of which the checksums stand together.
+const SUMS: usize = 512;
+/// Whoever sends hears after so many pages at the latest, if there is nothing to send: he may not be wanted any more, and the other
+/// side is not to think that he is gone.
+const LOOKS_MAX: usize = 4_096;
 /// So many are a piece of their own: their receiver can have them where they belong.
 const LONG_PAGES_MIN: usize = 16;
 
@@ -64,7 +69,8 @@ impl PreCopy {
 
     pub(crate) fn begin(place: Arc<Place>) -> Result<PreCopy, String> {
         memory_file().map_err(|error| format!("no /proc/self/mem: {error}"))?;
-        let reach = place.memory_reach().ok_or("its memory is of 64 bits")?;
+        let reach =
+            place.memory_reach().ok_or("its memory is of 64 bits, or was empty at first")?;
         let tracker = Tracker::new(reach.start, reach.len())?;
         Ok(PreCopy {
             tracker,
@@ -101,8 +107,8 @@ impl PreCopy {
         Ok(bytes(&written))
     }
 
-    /// The round's next bytes, [`PreCopy::PIECE_BYTES_MAX`] at most. Whoever sends them may change them on the way. `None`: the
-    /// round is over.
+    /// The round's next bytes, [`PreCopy::PIECE_BYTES_MAX`] at most; none, if many pages have not changed. Whoever sends them may
+    /// change them on the way. `None`: the round is over.
     ///
     /// # Errors
     /// The memory cannot be read.
@@ -112,6 +118,7 @@ impl PreCopy {
             return Ok(Some(&mut self.pages[..waiting]));
         }
         self.piece.clear();
+        let mut looked = 0;
         while let Some(run) = self.round.front_mut() {
             let (first, count) = (run.first, RUN_PAGES_MAX.min(run.count as usize));
             if self.piece.len() + count * (HEAD_BYTES + PAGE_BYTES) > PreCopy::PIECE_BYTES_MAX {
@@ -121,11 +128,13 @@ impl PreCopy {
             if run.count == 0 {
                 self.round.pop_front();
             }
-            if self.read(first, count)? {
+            looked += count;
+            if self.read(first, count)? || looked >= LOOKS_MAX {
                 break;
             }
         }
-        Ok((!self.piece.is_empty()).then_some(&mut self.piece))
+        let over = self.piece.is_empty() && self.round.is_empty();
+        Ok((!over).then_some(&mut self.piece))
     }
 
     /// Reads pages, and puts those into the piece whose receiver does not have them. `true`: their contents wait, to follow it.
@@ -195,52 +204,53 @@ fn bytes(runs: &[Run]) -> u64 {
     runs.iter().map(|run| run.bytes().len() as u64).sum()
 }
 
-/// Checksums of the pages that have been copied.
+/// Checksums of the pages that have been copied, by runs of [`SUMS`] pages. None is 0.
 #[derive(Debug, Default)]
-struct Sums(Vec<Option<u128>>);
+struct Sums(BTreeMap<u64, Box<[u128; SUMS]>>);
 
 impl Sums {
     fn of(page: &[u8]) -> u128 {
-        XxHash3_128::oneshot(page)
+        XxHash3_128::oneshot(page) | 1
     }
 
     /// Notes what a page holds. `false`: it held that before, or is zero and was never copied.
     fn note(&mut self, number: u64, page: &[u8]) -> bool {
-        let known = self.0.get(number as usize).copied().flatten();
-        if known.is_none() && memory::is_zero(page) {
+        let (run, at) = (number / SUMS as u64, number as usize % SUMS);
+        let known = self.0.get(&run).map_or(0, |sums| sums[at]);
+        if known == 0 && memory::is_zero(page) {
             return false;
         }
         let sum = Sums::of(page);
         self.set(number, sum);
-        known != Some(sum)
+        known != sum
     }
 
     /// The page is one that a memory can have.
     fn set(&mut self, number: u64, sum: u128) {
-        let number = number as usize;
-        if number >= self.0.len() {
-            self.0.resize(number + 1, None);
-        }
-        self.0[number] = Some(sum);
+        let (run, at) = (number / SUMS as u64, number as usize % SUMS);
+        self.0.entry(run).or_insert_with(|| Box::new([0; SUMS]))[at] = sum;
+    }
+
+    /// The pages that have one.
+    fn all(&self) -> impl Iterator<Item = (u64, u128)> {
+        self.0.iter().flat_map(|(run, sums)| {
+            let all = (run * SUMS as u64..).zip(sums.iter().copied());
+            all.filter(|(_, sum)| *sum != 0)
+        })
     }
 
     fn digest(&self) -> [u8; 16] {
         let mut digest = XxHash3_128::default();
-        for (page, sum) in (0_u64..).zip(&self.0) {
-            if let Some(sum) = sum {
-                digest.write(&page.to_le_bytes());
-                digest.write(&sum.to_le_bytes());
-            }
+        for (page, sum) in self.all() {
+            digest.write(&page.to_le_bytes());
+            digest.write(&sum.to_le_bytes());
         }
         digest.finish_128().to_le_bytes()
     }
 
-    /// The pages that have one.
     fn runs(&self) -> Vec<Run> {
         let mut runs = Vec::new();
-        for (page, _) in (0_u64..).zip(&self.0).filter(|(_, sum)| sum.is_some()) {
-            crate::pages::push(&mut runs, page, 1);
-        }
+        self.all().for_each(|(page, _)| crate::pages::push(&mut runs, page, 1));
         runs
     }
 }

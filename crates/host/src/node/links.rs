@@ -27,8 +27,6 @@ use crate::link::{self, Credentials, Frame, Hello, Link, LinkError, LinkReader, 
 pub(super) const MESSAGES_MAX: usize = 16_384;
 /// Pieces of bulk that wait for a link's writer: enough to keep it busy.
 const PIECES_MAX: usize = 8;
-/// A peer that says nothing for so long is cut off; it says how loaded it is ten times a second.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// A peer that takes nothing of what it is sent for so long is cut off, whatever it says.
 const TAKING_MAX: Duration = Duration::from_secs(30);
 /// When nothing more is sent to a peer, it is still listened to for so long.
@@ -63,6 +61,8 @@ pub(super) struct Own {
     pub(super) credentials: Arc<Credentials>,
     pub(super) hello: Arc<Hello>,
     pub(super) lanes: Lanes,
+    /// A peer that says nothing for so long is cut off; it says how loaded it is ten times a second.
+    pub(super) silence_max: Duration,
 }
 
 /// Takes connections until the node ends.
@@ -168,6 +168,7 @@ pub(super) fn start(
     inbox: Inbox,
     letterbox: Letterbox,
     inputs: Inputs,
+    silence_max: Duration,
 ) -> Sender {
     let node = link.peer.id;
     let (reader, writer) = link.split();
@@ -175,7 +176,7 @@ pub(super) fn start(
     let (pieces, bulk) = mpsc::channel(PIECES_MAX);
     let mut writing = tokio::spawn(write(writer, to_send, bulk));
     tokio::spawn(async move {
-        let mut reading = pin!(read(reader, node, inbox, &letterbox, &inputs));
+        let mut reading = pin!(read(reader, node, inbox, &letterbox, &inputs, silence_max));
         let why = tokio::select! {
             why = &mut reading => why,
             _ = &mut writing => {
@@ -228,10 +229,11 @@ async fn read(
     mut inbox: Inbox,
     letterbox: &Letterbox,
     inputs: &Inputs,
+    silence_max: Duration,
 ) -> String {
     loop {
-        let frame = match timeout(SILENCE_MAX, reader.next()).await {
-            Err(_) => return format!("it has been silent for {} s", SILENCE_MAX.as_secs()),
+        let frame = match timeout(silence_max, reader.next()).await {
+            Err(_) => return format!("it has been silent for {:.1} s", silence_max.as_secs_f64()),
             Ok(Err(error)) => return error.to_string(),
             Ok(Ok(frame)) => frame,
         };

@@ -31,6 +31,7 @@ pub mod client;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use peripatos_cluster::{Incarnation, Labels};
 use peripatos_engine::{Runtime, RuntimeError};
@@ -58,6 +59,8 @@ pub struct Options {
     pub cores: usize,
     /// What it is labelled with.
     pub labels: Labels,
+    /// Who waits for a process of a node that says nothing any more is told after so long.
+    pub unreachable_after: Duration,
 }
 
 /// A node that is ready to run.
@@ -160,6 +163,7 @@ impl NodeServer {
             place,
             join: options.join,
             cores: options.cores,
+            unreachable_after: options.unreachable_after,
             make_runtime,
         };
         Ok(NodeServer { runtime, parts, _lock: lock })

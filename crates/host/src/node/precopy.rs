@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use peripatos_cluster::limits::PRE_COPY_BYTES_MIN;
 use peripatos_cluster::message::{Content, Message, MigrationId};
 use peripatos_cluster::{PreCopied, Round};
 use peripatos_engine::PreCopy;
@@ -53,11 +54,14 @@ pub(super) struct Target {
     pub(super) stream: u64,
 }
 
-/// Copies the memory of a process in rounds, as long as another one is worth it.
+/// Copies the memory of a process in rounds, as long as another one is worth it. `None`: there is too little of it.
 ///
 /// # Errors
 /// It cannot be carried or read, or is not wanted any more.
-pub(super) fn copy(mut copy: PreCopy, to: &Target, wanted: &Wanted) -> io::Result<Copied> {
+pub(super) fn copy(mut copy: PreCopy, to: &Target, wanted: &Wanted) -> io::Result<Option<Copied>> {
+    if copy.written_bytes()? < PRE_COPY_BYTES_MIN {
+        return Ok(None);
+    }
     // The program is to lose as little as can be by it.
     let _ = rustix::process::setpriority_process(None, NICE);
     let drawn = lane::draw()?;
@@ -69,7 +73,7 @@ pub(super) fn copy(mut copy: PreCopy, to: &Target, wanted: &Wanted) -> io::Resul
     let (connection, drawn) = opening.finish()?;
     let mut lane = LaneWriter::new(connection, &drawn)?;
     lane.send(false, &mut PreCopy::head())?;
-    let mut so_far = PreCopied::default();
+    let (started, mut so_far) = (Instant::now(), PreCopied::default());
     let mut first = None;
     loop {
         let began = Instant::now();
@@ -84,10 +88,10 @@ pub(super) fn copy(mut copy: PreCopy, to: &Target, wanted: &Wanted) -> io::Resul
         }
         so_far.rounds += 1;
         let (took, written) = (began.elapsed(), copy.written_bytes()?);
-        if !so_far.goes_on(first, Round { bytes, took, written }) {
+        if !so_far.goes_on(first, Round { bytes, took, written }, started.elapsed()) {
             break;
         }
     }
     lane.send(false, &mut copy.end())?;
-    Ok(Copied { copy, lane, so_far })
+    Ok(Some(Copied { copy, lane, so_far }))
 }

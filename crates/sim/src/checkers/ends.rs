@@ -2,7 +2,7 @@
 
 use peripatos_abi::EndReason;
 use peripatos_abi::message::Envelope;
-use peripatos_kernel::limits::GIVE_UP_NS;
+use peripatos_kernel::limits::{ASK_NS, GIVE_UP_NS};
 
 use super::truth::was_trouble;
 use crate::actor::Id;
@@ -80,8 +80,9 @@ pub(crate) fn at_rest(world: &mut World) {
         let one_way = |dead: Id, left: Id| {
             let end = long_ago(dead);
             let abnormal = end.is_some_and(|end| end.reason != Some(EndReason::NORMAL));
-            // The other one may never have heard of the link.
-            let known = dead != link.by || end.is_none_or(|end| end.at > link.made + GIVE_UP_NS);
+            // The other one may never have heard of the link: its maker's kernel gives up when it would say so again.
+            let heard = link.made + GIVE_UP_NS + ASK_NS;
+            let known = dead != link.by || end.is_none_or(|end| end.at > heard);
             abnormal && known && actors[left].lives()
         };
         link.undone.is_none() && !link.told && (one_way(*one, *other) || one_way(*other, *one))

@@ -8,6 +8,9 @@ use crate::actor::{Doing, Id};
 use crate::config::SECOND;
 use crate::world::World;
 
+/// So long word of a circle may be on its way: whom it is for may stand still meanwhile, to move.
+const DEADLOCK_NEWS_MAX: u64 = 5 * SECOND;
+
 /// A send has failed.
 pub(crate) fn check(world: &mut World, id: Id, number: usize, status: Status) {
     let sending = &world.ledger.sends[number];
@@ -20,7 +23,7 @@ pub(crate) fn check(world: &mut World, id: Id, number: usize, status: Status) {
         Status::Unreachable => was_trouble(world) || sending.chain.iter().any(lost),
         Status::Deadlock => {
             let broken = world.now.saturating_sub(world.ledger.broken);
-            closes(world, id, number) || broken < SECOND
+            closes(world, id, number) || broken < DEADLOCK_NEWS_MAX
         }
         _ => false,
     };

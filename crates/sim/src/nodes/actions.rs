@@ -1,7 +1,7 @@
 //! What a node wants done.
 
 use peripatos_cluster::message::{Command, Hold, Message};
-use peripatos_cluster::{Action, Event as Told, Request, RequestId};
+use peripatos_cluster::{Action, Event as Told, NodeId, Request, RequestId};
 
 use super::{Input, Item, id_of, index_of};
 use crate::actor::Id;
@@ -82,13 +82,9 @@ impl World {
             }
             Action::NodeGone(gone) => {
                 self.cluster().hosts[node].strays.node_gone(gone);
-                for kernel in 0..self.kernels.len() {
-                    if self.node_of[kernel] == node {
-                        self.events
-                            .plan(self.now + HOP, Event::Unreachable(kernel, index_of(gone)));
-                    }
-                }
+                self.unreachable(node, gone);
             }
+            Action::NodeSilent(silent) => self.unreachable(node, silent),
             Action::Adopt { pid, .. } => {
                 let id = self.by_pid[&pid];
                 if !self.ledger.adopted.insert(id) {
@@ -110,6 +106,15 @@ impl World {
             Action::Log(line) => {
                 let now = self.now;
                 self.trace.note(now, &[35, node as u64], || format!("n{node}: {line}"));
+            }
+        }
+    }
+
+    /// The kernels of a node are told that another one cannot be reached.
+    fn unreachable(&mut self, node: usize, silent: NodeId) {
+        for kernel in 0..self.kernels.len() {
+            if self.node_of[kernel] == node {
+                self.events.plan(self.now + HOP, Event::Unreachable(kernel, index_of(silent)));
             }
         }
     }

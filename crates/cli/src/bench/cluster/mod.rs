@@ -3,6 +3,9 @@
 //! * `join.ready_s`: from the start of a second node until the first one lists it with a core to run something.
 //! * `drain.1000.s`: a thousand small processes that wait are on one of two nodes, which is drained: until it says that it
 //!   is empty. They go to and fro; the first time, when the other node compiles their program, does not count.
+//! * `death.detected_s`: from the moment in which a node falls silent until a process that waits for a reply from there hears so.
+
+mod death;
 
 use super::assembled;
 use super::nodes::{Nodes, id, wait_for};
@@ -27,7 +30,9 @@ pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metr
     progress("a node that joins");
     let join = join(rounds)?;
     progress("a node that is drained");
-    Ok(vec![join, drain(rounds)?])
+    let drain = drain(rounds)?;
+    progress("a node that falls silent");
+    Ok(vec![join, drain, death::measure(rounds)?])
 }
 
 fn join(rounds: usize) -> Result<Metric> {

@@ -69,7 +69,8 @@ impl Host {
         let way = Way::new(dialled.as_deref(), &self.us.lanes);
         let (number, inbox) = (self.links_made, Inbox::new(node, self.expected.clone(), way));
         let letterbox = self.letterbox.clone();
-        let sender = links::start(link, number, inbox, letterbox, self.inputs.clone());
+        let sender =
+            links::start(link, number, inbox, letterbox, self.inputs.clone(), self.us.silence_max);
         self.roads.open(node, sender.clone());
         let cores = [self.us.hello.cores, peer_cores];
         let mut wires = Wires::new(node, cores, self.letterbox.clone(), self.inputs.clone());

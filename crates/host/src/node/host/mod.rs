@@ -69,6 +69,7 @@ pub(super) struct Parts {
     pub(super) place: NodeDirectory,
     pub(super) join: Option<String>,
     pub(super) cores: usize,
+    pub(super) unreachable_after: Duration,
     pub(super) make_runtime: MakeRuntime,
 }
 
@@ -133,7 +134,7 @@ pub(super) enum Input {
         code: [u8; 32],
         compiled: Result<Code, ProgramError>,
     },
-    PreCopied(MigrationId, io::Result<Box<Copied>>),
+    PreCopied(MigrationId, io::Result<Option<Box<Copied>>>),
     Captured(MigrationId, Captured),
     RoomMade(MigrationId),
     Thawed {
@@ -178,6 +179,8 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         move |report| core_reports.send(Input::Core(report)),
     )?;
 
+    // The rest of the time is for making the link again.
+    let silence_max = parts.unreachable_after * 2 / 3;
     let config = Config {
         node: parts.credentials.id,
         incarnation: parts.hello.incarnation,
@@ -185,11 +188,13 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         address: parts.hello.address.clone(),
         cores: parts.cores as u32,
         labels: parts.hello.labels.clone(),
+        silent_after: parts.unreachable_after - silence_max,
     };
     let us = Own {
         credentials: Arc::new(parts.credentials),
         hello: Arc::new(parts.hello),
         lanes: Lanes::default(),
+        silence_max,
     };
     tokio::spawn(super::links::accept(parts.listener, us.clone(), inputs.clone()));
     tokio::spawn(clients::accept(parts.control, inputs.clone()));
@@ -418,6 +423,7 @@ impl Host {
                 self.strays.node_gone(node);
                 self.letterbox.unreachable(node.0);
             }
+            Action::NodeSilent(node) => self.letterbox.unreachable(node.0),
             Action::OriginGone(pid) => {
                 if let Some(exchange) = self.exchanges.get(&pid) {
                     exchange.origin_gone();

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::limits::PRE_COPY_BYTES_MIN;
 use peripatos_cluster::message::{
     Content, Description, End, FailureKind, Kin, Luggage, MigrationId,
 };
 use peripatos_cluster::{Event, NodeId, PreCopied};
-use peripatos_engine::{Outline, PreCopy, Process};
+use peripatos_engine::{Outline, Process};
 
 use super::super::baggage::{Baggage, Talk};
 use super::super::convert;
@@ -68,11 +67,12 @@ impl Host {
     pub(super) fn pre_copy(&mut self, to: NodeId, pid: Pid, migration: MigrationId) {
         // Without a link the node hears of that.
         let Some(standing) = self.links.get(&to) else { return };
-        let much = |copy: &PreCopy| {
-            copy.written_bytes().is_ok_and(|written| written >= PRE_COPY_BYTES_MIN)
-        };
-        let Some(copy) = self.cores.pre_copy(pid).ok().filter(much) else {
-            return self.tell(Event::PreCopied { migration, copied: PreCopied::default() });
+        let copy = match self.cores.pre_copy(pid) {
+            Ok(copy) => copy,
+            Err(reason) => {
+                self.log_once(&format!("a process stands still while it is carried: {reason}"));
+                return self.tell(Event::PreCopied { migration, copied: PreCopied::default() });
+            }
         };
         self.streams += 1;
         let target = Target {
@@ -84,7 +84,8 @@ impl Host {
         let (copying, wanted) = Copying::new();
         let inputs = self.inputs.clone();
         let started = stills::aside(move || {
-            let copied = precopy::copy(copy, &target, &wanted).map(Box::new);
+            let copied = precopy::copy(copy, &target, &wanted);
+            let copied = copied.map(|copied| copied.map(Box::new));
             inputs.send(Input::PreCopied(migration, copied));
         });
         match started {
@@ -93,15 +94,19 @@ impl Host {
         }
     }
 
-    pub(super) fn pre_copied(&mut self, migration: MigrationId, copied: io::Result<Box<Copied>>) {
+    pub(super) fn pre_copied(
+        &mut self,
+        migration: MigrationId,
+        copied: io::Result<Option<Box<Copied>>>,
+    ) {
         let wanted = self.copying.remove(&migration).is_some();
         match copied {
             Ok(copied) if wanted => {
-                let so_far = copied.so_far;
-                self.copied.insert(migration, copied);
+                let so_far = copied.as_ref().map(|copied| copied.so_far).unwrap_or_default();
+                self.copied.extend(copied.map(|copied| (migration, copied)));
                 self.tell(Event::PreCopied { migration, copied: so_far });
             }
-            Ok(copied) => stills::drop_aside(copied),
+            Ok(copied) => copied.into_iter().for_each(stills::drop_aside),
             Err(error) if wanted => self.not_copied(migration, &error),
             Err(_) => {}
         }
@@ -137,6 +142,7 @@ impl Host {
                 self.tell(Event::Frozen { migration, image_bytes });
             }
             Err(reason) => {
+                copied.into_iter().for_each(stills::drop_aside);
                 *self.cpu_before.entry(pid).or_default() += cpu;
                 self.run_again(*process, talking);
                 self.tell(Event::NotFrozen { migration, reason });
