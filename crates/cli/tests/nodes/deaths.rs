@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::program::Program;
 use crate::support::{Cluster, Moments, text, until};
 
@@ -81,4 +83,33 @@ fn a_source_that_dies_leaves_the_program_once_or_not_at_all() {
         cluster.up_again("s", "origin");
         cluster.until_linked();
     }
+}
+
+/// It says nothing and its connections stand, as if its machine had lost its power or its network.
+#[test]
+fn a_silent_node_is_noticed_and_taken_back_with_what_it_runs() {
+    let mut cluster = Cluster::of(&[]);
+    for name in ["a", "b"] {
+        let mut words = cluster.join.clone();
+        if words.is_empty() {
+            words.push("up".to_owned());
+        }
+        words.extend(["--unreachable-after", "900ms"].map(str::to_owned));
+        cluster.up_with(name, &words);
+    }
+    cluster.until_linked();
+    let mut program = Program::dialogue(&cluster, "a");
+    cluster.migrate("a", &program.pid(), "b");
+    program.say();
+    assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
+    let stopped = Pid::from_raw(cluster.node("b").number().try_into().unwrap()).unwrap();
+    kill_process(stopped, Signal::STOP).unwrap();
+    program.say();
+    let node = cluster.node("a");
+    until(&|| node.log(), |_| node.said("node b is silent: who waits for it is told") == 1);
+    assert!(node.said("the link to node b is gone: it has been silent for 0.6 s") > 0);
+    kill_process(stopped, Signal::CONT).unwrap();
+    cluster.until_linked();
+    assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
+    program.finish(&cluster);
 }

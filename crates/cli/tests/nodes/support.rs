@@ -146,6 +146,10 @@ impl Cluster {
     pub(crate) fn up_with(&mut self, name: &str, words: &[String]) {
         let mut command = self.peri(words);
         command.args(["--name", name, "--cores", "1"]);
+        if !words.iter().any(|word| word == "--unreachable-after") {
+            // Fake nodes say something only when they are told to.
+            command.args(["--unreachable-after", "30s"]);
+        }
         self.start_node(name, command);
     }
 
