@@ -186,12 +186,19 @@ impl Aliens {
         }
     }
 
-    /// Forgets those of whom nothing can be on its way any more. Those of this node that have waited for so long.
-    pub(crate) fn tick(&mut self, here: Place, now: u64) -> Vec<(Pair, Alien)> {
+    /// Forgets those of whom nothing can be on its way any more. Those of this node that have waited for so long, for one that
+    /// is there: who has given up while its word of that was lost, and has met the receiver since, waits for nobody.
+    pub(crate) fn tick(
+        &mut self,
+        here: Place,
+        now: u64,
+        is_there: impl Fn(Pid) -> bool,
+    ) -> Vec<(Pair, Alien)> {
         let mut near = Vec::new();
         let by_receiver = &mut self.by_receiver;
         self.of.expire(now, ALIEN_NS, |pair, alien| {
-            let waits = alien.place.is_near(here) && alien.stage == Stage::Waits;
+            let waits =
+                alien.place.is_near(here) && alien.stage == Stage::Waits && is_there(pair.1);
             if waits {
                 near.push((*pair, alien.clone()));
             } else {

@@ -124,7 +124,9 @@ impl Kernel {
 
     /// Forgets aliens of whom nothing can be on its way. One that is on this node does not ask, and is asked itself.
     fn doubt_aliens(&mut self) {
-        for ((from, to), alien) in self.aliens.tick(self.place, self.now) {
+        let table = &self.table;
+        let is_there = |pid| table.find(pid).is_some();
+        for ((from, to), alien) in self.aliens.tick(self.place, self.now, is_there) {
             let (transaction, hop) = alien.send;
             let got = Body::Got(Concern::Send { transaction, hop });
             self.post(Some(alien.place), to, from, got);

@@ -179,7 +179,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         move |report| core_reports.send(Input::Core(report)),
     )?;
 
-    // The rest of the time is for making the link again.
+    // The rest of the time is for making the link again, and for whoever is told to go on.
     let silence_max = parts.unreachable_after * 2 / 3;
     let config = Config {
         node: parts.credentials.id,
@@ -188,7 +188,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         address: parts.hello.address.clone(),
         cores: parts.cores as u32,
         labels: parts.hello.labels.clone(),
-        silent_after: parts.unreachable_after - silence_max,
+        silent_after: (parts.unreachable_after - silence_max).saturating_sub(2 * TICK),
     };
     let us = Own {
         credentials: Arc::new(parts.credentials),
