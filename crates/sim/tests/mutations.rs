@@ -42,7 +42,9 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
             &["families", "ends"]
         }
         NodeMutation::LossUnnoticed => &["origins", "tables", "families"],
-        NodeMutation::NothingKept | NodeMutation::NeverDoubtful => &["truth", "ends"],
+        // A packet may go round until there is no room for more.
+        NodeMutation::NothingKept => &["truth", "ends", "limits"],
+        NodeMutation::NeverDoubtful => &["truth", "ends"],
         NodeMutation::SoughtIgnored => &["truth", "ends", "told"],
         // Who lives is called ended.
         NodeMutation::NotKnownBelieved => &["truth", "ends"],

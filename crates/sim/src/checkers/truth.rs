@@ -5,11 +5,8 @@ use peripatos_abi::message::Status;
 use peripatos_kernel::limits::GIVE_UP_NS;
 
 use crate::actor::{Doing, Id};
-use crate::config::SECOND;
+use crate::config::{Level, SECOND};
 use crate::world::World;
-
-/// So long word of a circle may be on its way: whom it is for may stand still meanwhile, to move.
-const DEADLOCK_NEWS_MAX: u64 = 5 * SECOND;
 
 /// A send has failed.
 pub(crate) fn check(world: &mut World, id: Id, number: usize, status: Status) {
@@ -23,13 +20,21 @@ pub(crate) fn check(world: &mut World, id: Id, number: usize, status: Status) {
         Status::Unreachable => was_trouble(world) || sending.chain.iter().any(lost),
         Status::Deadlock => {
             let broken = world.now.saturating_sub(world.ledger.broken);
-            closes(world, id, number) || broken < DEADLOCK_NEWS_MAX
+            closes(world, id, number) || broken < news_max(world)
         }
         _ => false,
     };
     if !holds {
         let what = format!("p{id} is told of {number}: {status:?}, but {sending:?}");
         world.violated("truth", what);
+    }
+}
+
+/// How long word of a circle may be on its way. Whom it is for may stand still meanwhile, to move to another node.
+fn news_max(world: &World) -> u64 {
+    match world.config.level {
+        Level::Kernels => SECOND,
+        Level::Nodes => 2 * SECOND,
     }
 }
 
