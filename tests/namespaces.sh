@@ -107,9 +107,12 @@ for pid in "${running[@]}"; do
 done
 
 doubts=0
+silent() { grep -q 'node b is silent: who waits for it is told' a.log; }
 for cut in 1 19 19; do
     sleep "1.$((RANDOM % 10))"
     pull
+    # Three seconds, and what a busy machine takes to look.
+    [ "$cut" -lt 10 ] || until_ 6 'the silence of a node is not seen' silent
     sleep "$cut"
     seen=$(states)
     case $seen in *in-doubt*) doubts=$((doubts + 1)) ;; esac
