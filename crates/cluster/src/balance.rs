@@ -29,11 +29,12 @@ impl Node {
         for to in self.peers.all_linked() {
             out.push(Action::Send { to, message: Message::Load(sample) });
         }
-        self.set_refused_aside();
         let processes = &self.processes.0;
         self.misplaced.retain(|pid| processes.contains_key(pid));
         if self.draining || !self.misplaced.is_empty() {
             self.send_away(out);
+        } else {
+            self.set_refused_aside();
         }
         if !self.draining {
             self.ask(sample, out);

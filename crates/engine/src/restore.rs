@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::Envelope;
-use wasmtime::{Mutability, Store};
+use wasmtime::{Memory, Mutability, Store};
 
 use crate::capture::memory_name;
 use crate::control::Shared;
@@ -103,13 +103,7 @@ impl Process {
     /// Grows the memory, if it has just one, and has the operating system give its new pages out.
     fn ready_memory(&mut self, bytes: u64) -> Range<usize> {
         const PAGE_BYTES: u64 = 1 << 16;
-        let state = self.store.data();
-        let (Some(hot), 1) = (state.hot, state.code.inner().metadata.memories.len()) else {
-            return 0..0;
-        };
-        let Some(found) = hot.instance.get_memory(&mut self.store, &memory_name(0)) else {
-            return 0..0;
-        };
+        let Some(found) = self.only_memory() else { return 0..0 };
         let before = found.data_size(&self.store);
         let missing = (bytes / PAGE_BYTES).saturating_sub(found.size(&self.store));
         if missing == 0 || found.grow(&mut self.store, missing).is_err() {
@@ -118,6 +112,13 @@ impl Process {
         let data = found.data_mut(&mut self.store);
         pages::give_out(&mut data[before..]);
         before..data.len()
+    }
+
+    /// The program's memory, if it has just one.
+    fn only_memory(&mut self) -> Option<Memory> {
+        let state = self.store.data();
+        let hot = state.hot.filter(|_| state.code.inner().metadata.memories.len() == 1)?;
+        hot.instance.get_memory(&mut self.store, &memory_name(0))
     }
 
     /// An instance of which nothing is as its image will say.
@@ -271,11 +272,8 @@ impl Room {
     fn take_copied(&mut self, from: &mut dyn Read) -> Result<Vec<Run>, SpawnError> {
         const DAMAGED: SpawnError = SpawnError::Image(ImageError::Damaged("copied pages"));
         const PAGE_BYTES: usize = 1 << 16;
+        let memory = self.process.only_memory().ok_or(DAMAGED)?;
         let store = &mut self.process.store;
-        let state = store.data();
-        let hot = state.hot.filter(|_| state.code.inner().metadata.memories.len() == 1);
-        let hot = hot.ok_or(DAMAGED)?;
-        let memory = hot.instance.get_memory(&mut *store, &memory_name(0)).ok_or(DAMAGED)?;
         let mut arriving = precopy::Arriving::default();
         while let Some(arrival) = arriving.next(from)? {
             let missing = arrival.end().saturating_sub(memory.data_size(&*store));

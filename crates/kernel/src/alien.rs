@@ -213,3 +213,23 @@ impl Aliens {
 fn turned((sender, receiver): Pair) -> Pair {
     (receiver, sender)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who waits on the node of the receiver is asked after, and not forgotten, as long as that is there.
+    #[test]
+    fn who_waits_near_by_is_kept_for_a_receiver_that_is_there() {
+        let here = Place { node: 1, core: 0 };
+        let (sender, receiver) = (Pid::new(1, 1), Pid::new(2, 2));
+        for there in [true, false] {
+            let mut aliens = Aliens::default();
+            let alien = Alien::new(Place { node: 1, core: 1 }, 0, (1, 0));
+            aliens.insert((sender, receiver), alien, 0);
+            let doubted = aliens.tick(here, 2 * ALIEN_NS, |_| there);
+            assert_eq!((doubted.len(), aliens.len()), if there { (1, 1) } else { (0, 0) });
+            assert_eq!(aliens.senders_to(receiver).count(), usize::from(there));
+        }
+    }
+}

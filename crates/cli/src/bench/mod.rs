@@ -157,6 +157,11 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
     Ok(End::SUCCESS)
 }
 
+/// What is measured did not do what it should.
+fn failed(cause: &str) -> Failure {
+    Failure::new(Code::Internal, "bench", cause)
+}
+
 /// A program in the text format.
 fn assembled(name: &'static str, text: &str) -> Result<Guest> {
     let wasm = wat::parse_str(text).map_err(|error| Failure::new(Code::Internal, name, error))?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use peripatos_abi::Pid;
+use peripatos_cluster::limits::MIGRATION_WAIT_MAX;
 use peripatos_cluster::message::{Answer, Command};
 use peripatos_cluster::{Event, Request, RequestId};
 
@@ -67,5 +68,17 @@ fn copying_ends_with_the_link_and_the_process_goes_on() {
     world.settle();
     migrate(&mut world, 0, 0, pid, 1);
     world.settle();
+    assert_eq!(world.place(pid), Some(1));
+}
+
+/// Copying may take nearly as long as a move; what is left has its own time.
+#[test]
+fn who_was_copied_for_long_has_time_for_the_rest() {
+    let (mut world, pid, asked) = being_copied();
+    world.pass(MIGRATION_WAIT_MAX - Duration::from_secs(1));
+    assert!(world.report(0), "it has been copied");
+    world.pass(MIGRATION_WAIT_MAX - Duration::from_secs(1));
+    world.settle();
+    assert!(matches!(answer(&mut world, 0, asked), Some(Answer::Moved(_))));
     assert_eq!(world.place(pid), Some(1));
 }

@@ -100,6 +100,40 @@ fn what_has_not_changed_is_not_copied_again() {
     assert_eq!(round(&mut copy, &mut stream), 0);
 }
 
+/// Memory that was touched and is zero: nothing of it is sent, and who copies it can be called off all the same.
+const ZEROS: &str = r#"(module
+    (memory (export "memory") 1025)
+    (func (export "_start")
+        (memory.fill (i32.const 65536) (i32.const 0) (i32.const 0x4000000))
+        (loop $on (br $on))))"#;
+
+#[test]
+fn who_finds_nothing_to_copy_is_heard_of() {
+    if page_tracking().is_err() {
+        return;
+    }
+    let code = load(&runtime(), &wat::parse_str(ZEROS).unwrap(), CodeKind::Hot);
+    let mut process = Process::spawn(&code, options(&Origin::default(), None)).unwrap();
+    let control = process.control();
+    let copying = thread::spawn(move || {
+        // Until it has filled them.
+        let mut copy = control.pre_copy().unwrap();
+        while copy.written_bytes().unwrap() < 64 << 20 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        copy.begin_round().unwrap();
+        let (mut pieces, mut bytes) = (0, 0);
+        while let Some(piece) = copy.next_piece().unwrap() {
+            (pieces, bytes) = (pieces + 1, bytes + piece.len());
+        }
+        control.freeze();
+        (pieces, bytes)
+    });
+    assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);
+    let (pieces, bytes) = copying.join().unwrap();
+    assert!(pieces >= 3 && bytes < 1 << 20, "{pieces} pieces, {bytes} bytes");
+}
+
 /// Writes to 16 MiB in an order of its own, and prints a hash of them; grows its memory by a part each time round.
 const WRITER: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

@@ -470,18 +470,7 @@ impl Core {
         let Parcel { tag, control, execution, talking: _, habits } = parcel;
         let entry = (tag.pid(), control.clone());
         let stand = Stand::Waiting(execution);
-        let seat = Seat {
-            tag,
-            control,
-            stand,
-            since_ns: 0,
-            woke_ns: 0,
-            restless: false,
-            brief: true,
-            habits,
-            soon: false,
-            awake_at: None,
-        };
+        let seat = Seat::new(tag, control, stand, habits);
         let seat = self.table.insert(seat, self.board.time_ns(Instant::now()));
         self.post().show_control(seat, Some(entry));
         self.make_ready(seat);

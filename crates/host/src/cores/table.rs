@@ -54,6 +54,22 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// Of one that comes. When, [`Table::insert`] notes.
+    pub(super) fn new(tag: Arc<Tag>, control: Control, stand: Stand, habits: Habits) -> Seat {
+        Seat {
+            tag,
+            control,
+            stand,
+            since_ns: 0,
+            woke_ns: 0,
+            restless: false,
+            brief: true,
+            habits,
+            soon: false,
+            awake_at: None,
+        }
+    }
+
     pub(super) fn is_asleep(&self) -> bool {
         match &self.stand {
             Stand::Waiting(execution) | Stand::Ready(execution) => execution.is_asleep(),
@@ -238,18 +254,7 @@ mod tests {
         let tag = Arc::new(Tag::new(process.pid(), 0, None));
         let control = process.control();
         let stand = Stand::Ready(Execution::new(process, &tag, Weak::new()));
-        Seat {
-            tag,
-            control,
-            stand,
-            since_ns: 0,
-            woke_ns: 0,
-            restless: false,
-            brief: true,
-            habits: Habits::default(),
-            soon: false,
-            awake_at: None,
-        }
+        Seat::new(tag, control, stand, Habits::default())
     }
 
     #[test]

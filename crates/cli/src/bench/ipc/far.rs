@@ -5,10 +5,10 @@
 
 use super::SHORT;
 use super::pair::{ECHO_SERVER, PING, WARM_UP};
-use crate::bench::assembled;
 use crate::bench::nodes::{Nodes, Running, id};
+use crate::bench::{assembled, failed};
 use crate::cluster::failure;
-use crate::exit::{Code, Failure, Result};
+use crate::exit::Result;
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Answer, Command, Hold};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -80,8 +80,4 @@ fn laps_of(caller: Running) -> Result<Laps> {
 /// As `ping.wat` takes it.
 pub(in crate::bench) fn in_hexadecimal(pid: Pid) -> String {
     pid.bits().to_le_bytes().map(|byte| format!("{byte:02x}")).concat()
-}
-
-fn failed(cause: &str) -> Failure {
-    Failure::new(Code::Internal, "bench", cause)
 }

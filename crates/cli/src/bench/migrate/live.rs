@@ -7,10 +7,11 @@
 //! * `move.256MiB.throughput_loss`: how much slower it gets on while it is copied than before, as a part of one.
 //! * `move.256MiB.busy.freeze_ms`: how long it stands still if it does nothing but write.
 
+use super::super::failed;
 use super::super::nodes::{Nodes, Running, wait_for};
 use super::super::sample::{Metric, Samples};
 use super::{move_to, places};
-use crate::exit::{Code, Failure, Result};
+use crate::exit::{Failure, Result};
 use crate::guests::BALLAST;
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::MoveCost;
@@ -145,8 +146,4 @@ fn bare_connection() -> io::Result<Duration> {
     let took = begun.elapsed();
     sending.join().map_err(|_| io::Error::other("a thread panicked"))??;
     Ok(took)
-}
-
-fn failed(cause: &str) -> Failure {
-    Failure::new(Code::Internal, "bench", cause)
 }

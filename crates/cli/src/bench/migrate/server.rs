@@ -3,12 +3,12 @@
 //! * `server_moved.lost`, `server_moved.doubled`: requests that the server has never seen, and seen twice, by its own count.
 //! * `server_moved.p999_ms`, `server_moved.max_ms`: from when a request was due until its reply was there.
 
-use super::super::assembled;
 use super::super::ipc::in_hexadecimal;
 use super::super::nodes::Nodes;
 use super::super::sample::{Metric, Samples};
+use super::super::{assembled, failed};
 use super::{move_to, places};
-use crate::exit::{Code, Failure, Result};
+use crate::exit::Result;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,8 +92,4 @@ fn served() -> Result<Served> {
     }
     times_ns.sort_unstable();
     Ok(Served { times_ns, lost, doubled })
-}
-
-fn failed(cause: &str) -> Failure {
-    Failure::new(Code::Internal, "bench", cause)
 }
