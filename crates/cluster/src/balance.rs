@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use peripatos_abi::Pid;
 use peripatos_balancer as balancer;
-use peripatos_balancer::Load;
+use peripatos_balancer::{Candidate, Load, Terms};
 
 use crate::NodeId;
 use crate::event::Action;
+use crate::journal::Reason;
 use crate::limits::{
-    ASK_WAIT_MAX, BALANCE_EVERY, LEAVING_BYTES_MAX, LEAVING_MAX, REFUSED_PAUSE, STUCK_EVERY,
+    ASK_WAIT_MAX, BALANCE_EVERY, BALANCE_SOON, LEAVING_BYTES_MAX, LEAVING_MAX, REFUSED_PAUSE,
+    STUCK_EVERY,
 };
 use crate::message::{LoadSample, Message};
 use crate::node::Node;
@@ -23,7 +25,8 @@ impl Node {
         if self.now < self.next_balance {
             return;
         }
-        self.next_balance = self.now + BALANCE_EVERY;
+        (self.last_balance, self.next_balance) = (self.now, self.now + BALANCE_EVERY);
+        self.processes.note_demand(self.now);
         self.count_stuck();
         let sample = self.own_sample();
         for to in self.peers.all_linked() {
@@ -36,7 +39,7 @@ impl Node {
         } else {
             self.set_refused_aside();
         }
-        if !self.draining {
+        if self.balancing && !self.draining {
             self.ask(sample, out);
         }
     }
@@ -46,11 +49,19 @@ impl Node {
         self.next_balance = self.now;
     }
 
+    /// This node has less to do than at the last look: it need not wait for the next one to ask for more.
+    pub(crate) fn balance_soon(&mut self) {
+        self.next_balance = self.next_balance.min(self.last_balance + BALANCE_SOON);
+    }
+
     /// How loaded this node is. What is on its way here counts as here.
     pub(crate) fn own_sample(&self) -> LoadSample {
+        let coming = self.incoming.len() as u32;
         LoadSample {
             cores: self.config.cores,
-            runnable: self.processes.runnable() + self.incoming.len() as u32,
+            speed_permille: self.speed_permille,
+            runnable: self.processes.runnable() + coming,
+            demand_permille: self.processes.demand_permille() + 1_000 * coming,
             processes: (self.processes.0.len() + self.incoming.len()) as u32,
             draining: self.draining,
             cordoned: self.cordoned,
@@ -114,13 +125,45 @@ impl Node {
             let placement = self.processes.0[&one.process].description.placement();
             placement.is_none_or(|placement| self.peers.suits(from, placement))
         });
-        // Processes that are on their way here have come for a reason: they are not counted as spare.
-        let own = Load { runnable: self.processes.runnable(), ..load(self.own_sample()) };
-        let given = balancer::what_to_give(own, load(sample), &candidates);
-        let moved = given.map(|pid| self.begin_move(pid, from, None, None, out));
-        if !matches!(moved, Some(Ok(()))) {
+        let gives = self.balancing && !self.draining;
+        let given = if gives { self.given(from, load(sample), &candidates) } else { Vec::new() };
+        let mut moved = 0;
+        for (pid, terms) in given {
+            let reason = Reason::Balance(terms.into());
+            moved += u32::from(self.begin_move(pid, from, reason, None, None, out).is_ok());
+        }
+        if moved == 0 {
             out.push(Action::Send { to: from, message: Message::Nothing });
         }
+    }
+
+    /// What this node weighs when it is asked. Processes that are on their way here have come for a reason: they are not spare.
+    pub(crate) fn own_load(&self) -> Load {
+        Load { demand_permille: self.processes.demand_permille(), ..load(self.own_sample()) }
+    }
+
+    /// What goes to a node that asks: as many at a time as are good for the link.
+    fn given(
+        &mut self,
+        to: NodeId,
+        asking: Load,
+        candidates: &[Candidate<Pid>],
+    ) -> Vec<(Pid, Terms)> {
+        let (mut count, mut bytes) = self.on_their_way();
+        let max = LEAVING_MAX.saturating_sub(count);
+        let own = self.own_load();
+        let all = self.peers.loads(self.now).map(|(_, load)| load).chain([own]);
+        let level = balancer::level(all);
+        let given = balancer::what_to_give(own, asking, candidates, &self.prices, level, max);
+        if let Err(Some((pid, why))) = given {
+            self.journal.kept(self.now, pid, to, why.into());
+        }
+        let fits = |(pid, _): &(Pid, Terms)| {
+            bytes = bytes.saturating_add(self.processes.0[pid].memory_bytes);
+            count += 1;
+            count == 1 || bytes <= LEAVING_BYTES_MAX
+        };
+        given.unwrap_or_default().into_iter().take_while(fits).collect()
     }
 
     /// A node that is being emptied sends everything away, as much at a time as is good for the link; any other one what may
@@ -152,7 +195,8 @@ impl Node {
         for pid in leaving {
             // Who has least to do is another one, each time one has gone there.
             let to = self.processes.0.get(&pid).and_then(|process| self.who_takes(process));
-            let moved = to.map(|to| self.begin_move(pid, to, None, None, out));
+            let reason = if self.draining { Reason::Emptied } else { Reason::Unsuited };
+            let moved = to.map(|to| self.begin_move(pid, to, reason, None, None, out));
             if moved.is_some() {
                 self.sent_away.insert(pid);
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use peripatos_abi::Pid;
 
+use crate::journal::{Standing, Told};
 use crate::message::{
     Answer, CodeHash, Command, Description, Doing, End, Luggage, Message, MigrationId, ProcessRow,
     RowOfNode,
@@ -57,6 +58,8 @@ pub enum Request {
     Processes,
     /// The nodes.
     Nodes,
+    /// What has become of moves, of this process or of all.
+    Events(Option<Pid>),
     /// Something of one node.
     Command {
         /// Which.
@@ -78,6 +81,15 @@ pub enum Response {
     },
     /// To [`Request::Nodes`].
     Nodes(Vec<RowOfNode>),
+    /// To [`Request::Events`].
+    Events {
+        /// What the nodes said, oldest first.
+        told: Vec<Told>,
+        /// If it was of one process: what would become of it now.
+        standing: Option<Box<Standing>>,
+        /// Names of the nodes that did not answer.
+        silent: Vec<String>,
+    },
     /// To [`Request::Command`].
     Command(Answer),
 }
@@ -128,6 +140,8 @@ pub enum Event {
     Born(Description),
     /// How the local processes do.
     Samples(Vec<Sample>),
+    /// What a core does here in a second, in thousandths of what one of the reference does: less while others use the CPUs.
+    Speed(u32),
     /// A local process has ended.
     Ended {
         /// Which.

@@ -7,7 +7,9 @@
 //! Start at [`Node::handle`]; a migration is in `source` and `target`.
 
 mod event;
+mod explain;
 mod identity;
+pub mod journal;
 mod kept;
 pub mod limits;
 pub mod message;
@@ -16,6 +18,7 @@ mod node;
 mod time;
 
 mod balance;
+mod command;
 mod deadlocks;
 mod directory;
 mod families;

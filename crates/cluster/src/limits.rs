@@ -31,6 +31,18 @@ pub const LISTED_BYTES_MAX: usize = 512 << 10;
 
 /// Between two looks at the balance, and two load samples for the peers.
 pub const BALANCE_EVERY: Duration = Duration::from_millis(100);
+/// Moves, and questions in vain, that a node remembers.
+pub const HAPPENINGS_MAX: usize = 1_000;
+/// Of those so many are told at a time.
+pub const HAPPENINGS_TOLD_MAX: usize = 500;
+/// Of other nodes' reasons so much is remembered, bytes.
+pub const REASON_BYTES_MAX: usize = 200;
+/// Nodes that are named when somebody asks where a process could go.
+pub const OTHERS_TOLD_MAX: usize = 16;
+/// A node that has become less loaded looks again at the earliest so long after the last look.
+pub const BALANCE_SOON: Duration = Duration::from_millis(20);
+/// Until a node has measured how fast its cores are they count as those of the reference.
+pub const SPEED_PERMILLE_UNKNOWN: u32 = 1_000;
 /// A load sample older than this is no basis for a question.
 pub const LOAD_AGE_MAX: Duration = Duration::from_secs(2);
 /// So long a process that was not taken, or could not be frozen, lets others leave first, and a node that has not taken one is

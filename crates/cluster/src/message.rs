@@ -6,6 +6,8 @@
 use peripatos_abi::Pid;
 use serde::{Deserialize, Serialize};
 
+pub use crate::command::{Answer, Command};
+use crate::journal::{Standing, Told};
 use crate::placement::{Labels, Placement};
 pub use crate::rows::{Doing, ProcessRow, RowOfNode, RowState};
 use crate::{Incarnation, NodeId};
@@ -213,8 +215,12 @@ pub enum Hold {
 pub struct LoadSample {
     /// Kernel threads that run processes.
     pub cores: u32,
+    /// What one of them does in a second, in thousandths of what a core of the reference does.
+    pub speed_permille: u32,
     /// Processes that run or wait for a core.
     pub runnable: u32,
+    /// The same in thousandths, over the last moments.
+    pub demand_permille: u32,
     /// All its processes.
     pub processes: u32,
     /// It is being emptied.
@@ -263,59 +269,6 @@ pub enum FailureKind {
     Internal,
 }
 
-/// What can be asked of the node that runs a process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// Move a process.
-    Migrate {
-        /// Which.
-        #[serde(with = "pid_bits")]
-        pid: Pid,
-        /// Where to.
-        to: NodeId,
-        /// How long it stays there.
-        hold: Hold,
-    },
-    /// Let the balancer move a process again.
-    Unpin {
-        /// Which.
-        #[serde(with = "pid_bits")]
-        pid: Pid,
-    },
-    /// End a process.
-    Kill {
-        /// Which.
-        #[serde(with = "pid_bits")]
-        pid: Pid,
-    },
-    /// Empty this node, and take nothing; or take processes again.
-    Drain {
-        /// Which of the two.
-        on: bool,
-    },
-    /// Take nothing, and keep what is there; or take processes again.
-    Cordon {
-        /// Which of the two.
-        on: bool,
-    },
-    /// An operator's word: that OS process is gone and will not come back.
-    Forget {
-        /// Which node.
-        node: NodeId,
-    },
-}
-
-/// What came of a [`Command`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
-    /// It is done.
-    Done,
-    /// The process has moved.
-    Moved(MoveCost),
-    /// It is not done, and nothing has changed: why.
-    Refused(String),
-}
-
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
@@ -323,6 +276,23 @@ pub enum Message {
     Load(LoadSample),
     /// Nodes that the sender knows: name and address.
     Members(Vec<Member>),
+
+    /// What has become of moves, of this process or of all?
+    Events {
+        /// The question's number.
+        request: u64,
+        /// The process, as bits.
+        of: Option<u128>,
+    },
+    /// The answer to that.
+    Happened {
+        /// To which question.
+        request: u64,
+        /// What.
+        told: Vec<Told>,
+        /// If the process runs there: what would become of it now.
+        standing: Option<Box<Standing>>,
+    },
 
     /// "I have room: give me a process."
     Ask(LoadSample),

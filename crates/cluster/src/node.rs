@@ -8,11 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use peripatos_abi::Pid;
+use peripatos_balancer::Prices;
 
 use crate::directory::Directory;
 use crate::event::{Action, Config, Event, Peer, RequestId};
 use crate::homes::Homes;
-use crate::limits::PROCESSES_MAX;
+use crate::journal::Journal;
+use crate::limits::{PROCESSES_MAX, SPEED_PERMILLE_UNKNOWN};
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
 use crate::mutation::Mutation;
 use crate::peers::Peers;
@@ -45,6 +47,8 @@ pub struct Node {
     pub(crate) surveys: BTreeMap<u64, Survey>,
     pub(crate) draining: bool,
     pub(crate) cordoned: bool,
+    /// Whether it gives and takes processes for the sake of the balance.
+    pub(crate) balancing: bool,
     /// Processes that began here and may not run here.
     pub(crate) misplaced: BTreeSet<Pid>,
     /// Processes that were sent away, until it is seen whether they have left.
@@ -54,6 +58,12 @@ pub struct Node {
     /// When we asked for work; `None`: no question is open.
     pub(crate) asked_at: Option<Time>,
     pub(crate) next_balance: Time,
+    pub(crate) last_balance: Time,
+    /// What a core does here in a second, in thousandths of the reference.
+    pub(crate) speed_permille: u32,
+    /// What moves have taken.
+    pub(crate) prices: Prices,
+    pub(crate) journal: Journal,
     last_number: u64,
     #[cfg(feature = "mutations")]
     pub(crate) mutation: Option<Mutation>,
@@ -88,11 +98,16 @@ impl Node {
             surveys: BTreeMap::new(),
             draining: false,
             cordoned: false,
+            balancing: true,
             misplaced: BTreeSet::new(),
             sent_away: BTreeSet::new(),
             stuck: None,
             asked_at: None,
             next_balance: Time::default(),
+            last_balance: Time::default(),
+            speed_permille: SPEED_PERMILLE_UNKNOWN,
+            prices: Prices::default(),
+            journal: Journal::default(),
             last_number: 0,
             #[cfg(feature = "mutations")]
             mutation: None,
@@ -110,7 +125,8 @@ impl Node {
             Event::Message { from, message } => self.message(from, message, out),
             Event::Started(description) => self.started(description),
             Event::Born(description) => self.born(description, out),
-            Event::Samples(samples) => self.processes.take_samples(samples),
+            Event::Samples(samples) => self.processes.take_samples(samples, self.now),
+            Event::Speed(permille) => self.speed_permille = permille,
             Event::Ended { pid, end } => self.ended(pid, end, out),
             Event::OriginKills(pid) => self.origin_kills(pid, out),
             Event::OriginGone(pid) => self.origin_left(pid, out),
@@ -225,6 +241,15 @@ impl Node {
             }
             Message::Ask(sample) => self.asked(from, sample, out),
             Message::Nothing => self.heard_nothing(from),
+            Message::Events { request, of } => {
+                let (told, standing) = self.events_here(of.map(Pid::from_bits));
+                let standing = standing.map(Box::new);
+                let message = Message::Happened { request, told, standing };
+                out.push(Action::Send { to: from, message });
+            }
+            Message::Happened { request, told, standing } => {
+                self.heard_events(from, request, told, standing.map(|one| *one), out);
+            }
             Message::Offer { migration, luggage } => self.offered(from, migration, luggage, out),
             Message::Refused { migration, reason } => {
                 self.peers.refuses(from, self.now);
@@ -389,11 +414,13 @@ impl Node {
         if !description.suits(&self.config.labels) {
             self.misplaced.insert(description.pid);
         }
-        self.processes.insert(Process::new(description));
+        self.processes.insert(Process::new(description, self.now));
     }
 
     fn ended(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
-        let Some(process) = self.processes.remove(pid) else { return };
+        let Some(process) = self.processes.remove(pid, self.now) else { return };
+        self.prices.note_end(process.cpu());
+        self.balance_soon();
         self.is_over(&process);
         if let State::Leaving(migration) = process.state {
             self.ended_while_leaving(migration, out);

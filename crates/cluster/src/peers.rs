@@ -124,6 +124,11 @@ impl Peers {
         at.is_some_and(|at| now.since(at) < REFUSED_PAUSE)
     }
 
+    /// Those that had nothing to give may be asked again.
+    pub(crate) fn ask_again(&mut self) {
+        self.0.values_mut().for_each(|known| known.nothing_at = None);
+    }
+
     /// Whether a node had no process to give just before.
     pub(crate) fn had_nothing(&self, node: NodeId, now: Time) -> bool {
         let at = self.0.get(&node).and_then(|known| known.nothing_at);
@@ -135,6 +140,7 @@ impl Peers {
     pub(crate) fn expect_one_more(&mut self, node: NodeId) {
         if let Some((_, sample)) = self.0.get_mut(&node).and_then(|known| known.load.as_mut()) {
             sample.runnable = sample.runnable.saturating_add(1);
+            sample.demand_permille = sample.demand_permille.saturating_add(1_000);
         }
     }
 
@@ -160,6 +166,7 @@ impl Peers {
                 cordoned: load.is_some_and(|load| load.cordoned),
                 labels: known.peer.labels.clone(),
                 cores: load.map_or(0, |load| load.cores),
+                speed_permille: load.map_or(0, |load| load.speed_permille),
                 runnable: load.map_or(0, |load| load.runnable),
                 processes: load.map_or(0, |load| load.processes),
                 stuck: load.map_or(0, |load| load.stuck),
@@ -170,6 +177,6 @@ impl Peers {
 
 /// A sample in the balancer's terms.
 pub(crate) fn load(sample: LoadSample) -> Load {
-    let LoadSample { cores, runnable, draining, cordoned, .. } = sample;
-    Load { cores, runnable, draining, closed: draining || cordoned }
+    let LoadSample { cores, speed_permille, demand_permille, draining, cordoned, .. } = sample;
+    Load { cores, speed_permille, demand_permille, draining, closed: draining || cordoned }
 }

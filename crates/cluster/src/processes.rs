@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_balancer::Candidate;
+use peripatos_balancer::{Candidate, Crowd, Demand};
 
 use crate::event::Sample;
 use crate::message::{Description, Hold, Luggage, MigrationId, MoveCosts, ProcessRow, RowState};
@@ -20,6 +20,7 @@ pub(crate) struct Process {
     /// Processor time that it had used when it came here.
     pub(crate) cpu_before: Duration,
     pub(crate) sample: Option<Sample>,
+    demand: Demand,
     pub(crate) memory_bytes: u64,
     /// The balancer leaves it alone until then: it has just moved, or somebody has put it here.
     pub(crate) stays_until: Time,
@@ -41,7 +42,7 @@ pub(crate) enum State {
 }
 
 impl Process {
-    pub(crate) fn new(description: Description) -> Process {
+    pub(crate) fn new(description: Description, now: Time) -> Process {
         Process {
             description,
             state: State::Running,
@@ -49,6 +50,7 @@ impl Process {
             costs: MoveCosts::default(),
             cpu_before: Duration::ZERO,
             sample: None,
+            demand: Demand::new(now.0),
             memory_bytes: 0,
             stays_until: Time::default(),
             pinned: false,
@@ -72,12 +74,26 @@ impl Process {
             memory_bytes: luggage.memory_bytes,
             stays_until: now + stays,
             pinned,
-            ..Process::new(luggage.process)
+            ..Process::new(luggage.process, now)
         }
     }
 
     pub(crate) fn cpu(&self) -> Duration {
         self.cpu_before + self.sample.map_or(Duration::ZERO, |sample| sample.cpu)
+    }
+
+    /// How much it wants a core, in thousandths.
+    pub(crate) fn demand_permille(&self, now: Time) -> u32 {
+        (self.demand.at(now.0) * 1e3).round() as u32
+    }
+
+    pub(crate) fn candidate(&self, now: Time) -> Candidate<Pid> {
+        Candidate {
+            process: self.description.pid,
+            cpu: self.cpu(),
+            memory_bytes: self.memory_bytes,
+            demand_permille: self.demand_permille(now),
+        }
     }
 
     fn is_asleep(&self) -> bool {
@@ -96,20 +112,38 @@ impl Process {
 }
 
 /// All of them. A pid is there once. Those that want a core stand apart, too: of many most wait, and what is done ten
-/// times a second looks at none of these.
+/// times a second looks at none of these. The crowd is how much all want one that are not on their way out.
 #[derive(Debug, Default)]
-pub(crate) struct Processes(pub(crate) BTreeMap<Pid, Process>, BTreeSet<Pid>);
+pub(crate) struct Processes(pub(crate) BTreeMap<Pid, Process>, BTreeSet<Pid>, Crowd);
 
 impl Processes {
     pub(crate) fn insert(&mut self, process: Process) {
         let pid = process.description.pid;
         self.note(pid, process.runnable());
+        // As [`Demand::new`] has it.
+        self.2.joins(1.0);
         self.0.insert(pid, process);
     }
 
-    pub(crate) fn remove(&mut self, pid: Pid) -> Option<Process> {
+    pub(crate) fn remove(&mut self, pid: Pid, now: Time) -> Option<Process> {
         self.note(pid, false);
-        self.0.remove(&pid)
+        let process = self.0.remove(&pid)?;
+        if process.state == State::Running {
+            self.2.leaves(process.demand.at(now.0));
+        }
+        Some(process)
+    }
+
+    /// A process is on its way out, or is not any more.
+    pub(crate) fn set_state(&mut self, pid: Pid, state: State, now: Time) {
+        let Some(process) = self.0.get_mut(&pid) else { return };
+        let demand = process.demand.at(now.0);
+        match (process.state, state) {
+            (State::Running, State::Leaving(_)) => self.2.leaves(demand),
+            (State::Leaving(_), State::Running) => self.2.joins(demand),
+            _ => {}
+        }
+        process.state = state;
     }
 
     fn note(&mut self, pid: Pid, runnable: bool) {
@@ -120,12 +154,13 @@ impl Processes {
         }
     }
 
-    pub(crate) fn take_samples(&mut self, samples: Vec<Sample>) {
+    pub(crate) fn take_samples(&mut self, samples: Vec<Sample>, now: Time) {
         for sample in samples {
             let Some(process) = self.0.get_mut(&sample.pid) else { continue };
             let was = process.runnable();
             process.memory_bytes = sample.memory_bytes;
             process.sample = Some(sample);
+            process.demand.note(now.0, sample.runnable);
             if was != sample.runnable {
                 self.note(sample.pid, sample.runnable);
             }
@@ -142,15 +177,28 @@ impl Processes {
         self.wanting().filter(|process| process.state == State::Running).count() as u32
     }
 
+    /// It is time to look at how much they want cores.
+    pub(crate) fn note_demand(&mut self, now: Time) {
+        let count = self.runnable() as usize;
+        self.2.note(now.0, count);
+    }
+
+    /// How many processes want a core, in thousandths of one, over the last moments; what is on its way out does not count.
+    pub(crate) fn demand_permille(&self) -> u32 {
+        (self.2.demand() * 1e3).round() as u32
+    }
+
     /// Those that the balancer may move.
     pub(crate) fn candidates(&self, now: Time) -> Vec<Candidate<Pid>> {
         let may_move = |process: &&Process| process.can_leave() && process.stays_until <= now;
-        let candidate = |process: &Process| Candidate {
-            process: process.description.pid,
-            cpu: process.cpu(),
-            memory_bytes: process.memory_bytes,
-        };
-        self.wanting().filter(may_move).map(candidate).collect()
+        self.wanting().filter(may_move).map(|process| process.candidate(now)).collect()
+    }
+
+    /// The balancer need not wait for those that have just moved. Who was put somewhere stays there.
+    pub(crate) fn rest_no_more(&mut self, now: Time) {
+        for process in self.0.values_mut().filter(|process| !process.pinned) {
+            process.stays_until = process.stays_until.min(now);
+        }
     }
 
     /// Those whose origin is attached at that node, each with how often it has moved.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use peripatos_abi::Pid;
 
 use crate::event::{Action, Request, RequestId, Response};
+use crate::journal::{Reason, Standing, Told};
 use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LABEL_BYTES_MAX, LISTED_BYTES_MAX};
 use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode, RowState};
 use crate::node::{Asker, Node};
@@ -15,14 +16,19 @@ use crate::{NodeId, Time};
 /// A question of ours that other nodes have not all answered.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    id: RequestId,
+    pub(crate) id: RequestId,
     pub(crate) deadline: Time,
-    open: BTreeSet<NodeId>,
-    kind: Kind,
+    pub(crate) open: BTreeSet<NodeId>,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Debug)]
-enum Kind {
+pub(crate) enum Kind {
+    Events {
+        told: Vec<Told>,
+        standing: Option<Standing>,
+        silent: Vec<String>,
+    },
     Processes {
         /// What each node has said, this one too.
         listed: BTreeMap<NodeId, Vec<ProcessRow>>,
@@ -40,6 +46,7 @@ impl Node {
                 out.push(Action::Respond { id, response: Response::Nodes(nodes) });
             }
             Request::Processes => self.list_all(id, out),
+            Request::Events(of) => self.ask_events(id, of, out),
             Request::Command { node, command } if node == self.config.node => {
                 self.command(Asker::Local(id), command, out);
             }
@@ -59,6 +66,7 @@ impl Node {
             cordoned: self.cordoned,
             labels: self.config.labels.clone(),
             cores: load.cores,
+            speed_permille: load.speed_permille,
             runnable: load.runnable,
             processes: load.processes,
             stuck: load.stuck,
@@ -152,12 +160,19 @@ impl Node {
     pub(crate) fn command(&mut self, asker: Asker, command: Command, out: &mut Vec<Action>) {
         let done = match command {
             Command::Migrate { pid, to, hold } => {
-                match self.begin_move(pid, to, Some(hold), Some(asker), out) {
+                match self.begin_move(pid, to, Reason::ByHand, Some(hold), Some(asker), out) {
                     // Answered when it has moved.
                     Ok(()) => return,
                     Err(reason) => Err(reason),
                 }
             }
+            Command::Pin { pid } => match self.processes.0.get_mut(&pid) {
+                Some(process) => {
+                    (process.pinned, process.stays_until) = (true, Time::NEVER);
+                    Ok(())
+                }
+                None => Err(format!("{pid:#} does not run here")),
+            },
             Command::Unpin { pid } => match self.processes.0.get_mut(&pid) {
                 Some(process) => {
                     (process.pinned, process.stays_until) = (false, self.now);
@@ -168,6 +183,18 @@ impl Node {
             Command::Kill { pid } => self.kill(pid, out),
             Command::Drain { on } => {
                 self.draining = on;
+                self.balance_at_once();
+                Ok(())
+            }
+            Command::Balance { on } => {
+                self.balancing = on;
+                self.balance_at_once();
+                Ok(())
+            }
+            Command::BalanceNow => {
+                self.processes.rest_no_more(self.now);
+                self.peers.ask_again();
+                self.asked_at = None;
                 self.balance_at_once();
                 Ok(())
             }
@@ -237,6 +264,10 @@ impl Node {
             Kind::Processes { silent, .. } => {
                 silent.extend_from_slice(names);
                 self.respond_if_complete(number, out);
+            }
+            Kind::Events { silent, .. } => {
+                silent.extend_from_slice(names);
+                self.respond_to_events(number, out);
             }
             Kind::Command => {
                 let asker = Asker::Local(waiting.id);

@@ -87,6 +87,8 @@ pub struct RowOfNode {
     pub labels: Labels,
     /// Its kernel threads.
     pub cores: u32,
+    /// What one of them does in a second, in thousandths of what a core of the reference does.
+    pub speed_permille: u32,
     /// Processes that run or wait for a core.
     pub runnable: u32,
     /// All its processes.

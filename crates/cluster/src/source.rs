@@ -15,6 +15,7 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 
 use crate::event::Action;
+use crate::journal::{Happening, Reason, brief};
 use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX, PRE_COPY_BYTES_MIN};
 use crate::message::{Answer, Hold, Luggage, Message, MigrationId, MoveCost};
 use crate::mutation::Mutation;
@@ -31,6 +32,10 @@ pub(crate) struct Outgoing {
     to: NodeId,
     to_incarnation: Incarnation,
     phase: Phase,
+    reason: Reason,
+    memory_bytes: u64,
+    /// When the target had all programs, and room.
+    ready: Time,
     /// Before the commit: given up then.
     deadline: Time,
     /// Who is to be told.
@@ -92,6 +97,7 @@ impl Node {
         &mut self,
         pid: Pid,
         to: NodeId,
+        reason: Reason,
         hold: Option<Hold>,
         asker: Option<Asker>,
         out: &mut Vec<Action>,
@@ -128,7 +134,6 @@ impl Node {
             let why = unsuited(process.description.placement());
             return Err(format!("node {}: {why}", self.peers.name(to)));
         }
-        process.state = State::Leaving(migration);
         let luggage = Luggage {
             process: process.description.clone(),
             moves: process.moves.saturating_add(1),
@@ -137,12 +142,17 @@ impl Node {
             memory_bytes: process.memory_bytes,
             hold,
         };
+        let memory_bytes = process.memory_bytes;
+        self.processes.set_state(pid, State::Leaving(migration), self.now);
         let deadline = self.now + MIGRATION_WAIT_MAX;
         let outgoing = Outgoing {
             pid,
             to,
             to_incarnation,
             phase: Phase::Offered,
+            reason,
+            ready: self.now,
+            memory_bytes,
             deadline,
             asker,
             offered: self.now,
@@ -158,10 +168,12 @@ impl Node {
 
     /// The target has the program and waits for what comes.
     pub(crate) fn target_ready(&mut self, from: NodeId, id: MigrationId, out: &mut Vec<Action>) {
+        let now = self.now;
         let Some(outgoing) = self.outgoing_to(from, id) else { return };
         if outgoing.phase != Phase::Offered {
             return;
         }
+        outgoing.ready = now;
         let pid = outgoing.pid;
         let memory_bytes = self.processes.0.get(&pid).map_or(0, |process| process.memory_bytes);
         if memory_bytes < PRE_COPY_BYTES_MIN {
@@ -276,7 +288,7 @@ impl Node {
             self.goes_on_here(id, "the target did not take it over".to_owned(), out);
             return;
         }
-        let process = self.processes.remove(pid);
+        let process = self.processes.remove(pid, now);
         out.push(Action::Discard { pid, to: from });
         let forgets = self.does_wrong(Mutation::KillForgotten);
         if process.as_ref().is_some_and(|process| process.killed && !forgets) {
@@ -408,18 +420,33 @@ impl Node {
         let forgets = self.does_wrong(Mutation::KillForgotten);
         // Who is to leave a node that is emptied is refused each second, perhaps.
         let mut again = false;
+        self.processes.set_state(outgoing.pid, State::Running, self.now);
         if let Some(process) = self.processes.0.get_mut(&outgoing.pid) {
             again = process.aside_until > Time::default();
-            process.state = State::Running;
             process.stays_until = process.stays_until.max(stays_until);
             if process.killed && !forgets {
                 out.push(Action::Kill(outgoing.pid));
             }
         }
+        self.note_move(&outgoing, &answer);
         if let (Answer::Refused(reason), None, false) = (&answer, &outgoing.asker, again) {
             out.push(Action::Log(format!("{:#} stays here: {reason}", outgoing.pid)));
         }
         self.tell(outgoing.asker, answer, out);
+    }
+
+    /// What came of it is remembered, for people and for the next ones.
+    fn note_move(&mut self, outgoing: &Outgoing, answer: &Answer) {
+        let Outgoing { pid, to, reason, ready, memory_bytes, .. } = *outgoing;
+        let happening = match answer {
+            Answer::Moved(cost) => {
+                self.prices.note_move(memory_bytes, self.now.since(ready));
+                Happening::Moved { reason, cost: *cost }
+            }
+            Answer::Refused(why) => Happening::Failed { reason, why: brief(why.clone()) },
+            Answer::Done => return,
+        };
+        self.journal.note(self.now, pid, to, happening);
     }
 
     fn outgoing_to(&mut self, node: NodeId, id: MigrationId) -> Option<&mut Outgoing> {

@@ -1,5 +1,6 @@
 //! `peri bench`: what users want to measure on their own machines.
 
+mod balance;
 mod cluster;
 pub(crate) mod freeze;
 mod ipc;
@@ -82,6 +83,14 @@ enum What {
         #[command(flatten)]
         figures: Figures,
     },
+    /// How well work is spread over two nodes of this machine
+    Balance {
+        #[command(flatten)]
+        figures: Figures,
+        /// Only the metrics of these names, or that begin so
+        #[arg(long, value_name = "METRIC")]
+        only: Vec<String>,
+    },
     /// What it takes for a node to join and to be drained
     Cluster {
         #[command(flatten)]
@@ -148,6 +157,9 @@ pub(crate) fn run(options: &Bench) -> Result<End> {
         }
         What::Migrate { figures } => {
             (migrate::measure(figures.rounds.max(1), progress)?, figures.output)
+        }
+        What::Balance { figures, only } => {
+            (balance::measure(figures.rounds.max(1), only, progress)?, figures.output)
         }
         What::Cluster { figures } => {
             (cluster::measure(figures.rounds.max(1), progress)?, figures.output)

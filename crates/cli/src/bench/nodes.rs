@@ -14,6 +14,7 @@ use peripatos_host::node::{ClientError, NodeClient, client};
 use peripatos_host::origin::Services;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Display;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -63,6 +64,18 @@ impl Nodes {
             child.wait().map_err(|error| Failure::new(Code::NoNode, name, error))?;
         }
         Ok(())
+    }
+
+    /// Where the nodes keep what they keep; it is removed with them.
+    pub(super) fn directory(&self) -> &Path {
+        &self.scratch.path
+    }
+
+    /// The number of a node's OS process.
+    pub(super) fn os_process(&self, name: &str) -> Result<u32> {
+        let living = self.living.iter().find(|(living, _)| living == name);
+        let living = living.map(|(_, child)| child.id());
+        living.ok_or_else(|| Failure::new(Code::NoNode, name, "it does not run"))
     }
 
     /// Stops a node's OS process: it is silent from now on, and its connections stand.

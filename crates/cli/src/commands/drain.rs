@@ -275,6 +275,7 @@ mod tests {
             cordoned: false,
             labels: Labels::default(),
             cores: 1,
+            speed_permille: 1_000,
             runnable: 0,
             processes,
             stuck: 2,

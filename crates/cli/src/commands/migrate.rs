@@ -19,7 +19,16 @@ pub(crate) struct Migrate {
     node: String,
 }
 
-/// Lets a process that was moved by hand be moved by the balancer again.
+/// Has a process stay on the node where it runs, until `peri unpin`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pin {
+    #[command(flatten)]
+    at: At,
+    /// The process, as `peri ps` shows it
+    pid: String,
+}
+
+/// Lets a process that was pinned, or moved by hand, be moved by the balancer again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Unpin {
     #[command(flatten)]
@@ -81,6 +90,10 @@ fn told(cost: MoveCost) -> String {
         );
     }
     text
+}
+
+pub(crate) fn pin(options: &Pin) -> Result<End> {
+    of_process(&options.at, &options.pid, |pid| Command::Pin { pid })
 }
 
 pub(crate) fn unpin(options: &Unpin) -> Result<End> {

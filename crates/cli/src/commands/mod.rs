@@ -5,7 +5,9 @@ pub(crate) mod up;
 pub(crate) mod down;
 pub(crate) mod nodes;
 
+pub(crate) mod balance;
 pub(crate) mod drain;
+pub(crate) mod explain;
 pub(crate) mod migrate;
 
 pub(crate) mod call;

@@ -26,6 +26,8 @@ struct Row {
     asked: bool,
     labels: Vec<String>,
     cores: u32,
+    /// What a core does in a second, of what one of the reference does: less while others use the CPUs.
+    speed: f64,
     runnable: u32,
     processes: u32,
 }
@@ -48,9 +50,14 @@ fn row(node: &RowOfNode) -> Row {
         asked: node.own,
         labels: node.labels.texts(),
         cores: node.cores,
+        speed: speed(node),
         runnable: node.runnable,
         processes: node.processes,
     }
+}
+
+fn speed(node: &RowOfNode) -> f64 {
+    f64::from(node.speed_permille) / 1e3
 }
 
 fn state(node: &RowOfNode) -> &'static str {
@@ -69,6 +76,7 @@ fn table(nodes: &[RowOfNode]) -> String {
         ("ADDRESS", left),
         ("STATE", left),
         ("CORES", right),
+        ("SPEED", right),
         ("RUNNABLE", right),
         ("PROCESSES", right),
         ("LABELS", left),
@@ -81,6 +89,7 @@ fn table(nodes: &[RowOfNode]) -> String {
             node.address.clone(),
             state(node).into(),
             number(node.cores),
+            if node.reachable { format!("{:.2}", speed(node)) } else { "-".to_owned() },
             number(node.runnable),
             number(node.processes),
             node.labels.texts().join(" "),

@@ -232,7 +232,7 @@ fn state(row: &Row) -> String {
 }
 
 /// `59s`, `12m`, `3h`, `2d`.
-fn age(seconds: u64) -> String {
+pub(crate) fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m", seconds / 60),

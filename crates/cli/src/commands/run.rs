@@ -52,6 +52,9 @@ pub(crate) struct Run {
     /// Runs only on nodes with this label (`peri up --label`); may be given several times
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "local")]
     on: Vec<Label>,
+    /// It stays on the node where it is started, until `peri unpin`; what it spawns does not
+    #[arg(long, conflicts_with = "local")]
+    pin: bool,
     /// Runs on no node with this label; may be given several times
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "local")]
     not_on: Vec<Label>,
@@ -104,7 +107,7 @@ impl Run {
 
     /// Whether it asks for what only a node can do.
     fn is_for_a_node(&self) -> bool {
-        self.detach || self.devices.is_some() || self.placement().is_some()
+        self.detach || self.pin || self.devices.is_some() || self.placement().is_some()
     }
 
     /// What a program that talks, and all that it spawns, may do.
@@ -279,6 +282,7 @@ fn on_node(
         cpu_permille_max: options.cpu_max.map(CpuMax::permille),
         name_prefix: options.name_prefix.clone(),
         placement: options.placement(),
+        pin: options.pin,
         devices: options.devices.clone(),
         env,
         memory_bytes_max: options.common.limits().memory_bytes,

@@ -1,5 +1,6 @@
 //! Nodes among nodes: moves, what becomes of them when links break and nodes die, and the balance.
 
+mod balance;
 mod chaos;
 mod directory;
 mod drains;

@@ -37,8 +37,7 @@ impl Claim {
 /// better off where the system puts them than on a CPU that somebody is pinned to: two nodes might choose the same.
 /// None at all if there are fewer CPUs than `count`.
 pub(super) fn claim(count: usize) -> Vec<Claim> {
-    let Ok(allowed) = sched_getaffinity(None) else { return Vec::new() };
-    let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    let cpus = allowed();
     if cpus.len() < count {
         return Vec::new();
     }
@@ -50,6 +49,12 @@ pub(super) fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu);
     let _ = sched_setaffinity(None, &set);
+}
+
+/// CPUs that this thread may use.
+pub(super) fn allowed() -> Vec<usize> {
+    let Ok(allowed) = sched_getaffinity(None) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect()
 }
 
 /// The CPU time of a thread, for other threads to read. It may be a few milliseconds behind.
@@ -64,11 +69,17 @@ impl ThreadClock {
 
     /// The time now.
     pub(super) fn read(&self) -> Option<Duration> {
+        self.read_both().map(|(ran, _)| ran)
+    }
+
+    /// How long the thread has been on a CPU, and how long it has waited for one.
+    pub(super) fn read_both(&self) -> Option<(Duration, Duration)> {
         let mut bytes = [0; 64];
         let len = self.0.read_at(&mut bytes, 0).ok()?;
-        // The first of three numbers: nanoseconds on a CPU; 0 where the system does not count.
-        let text = std::str::from_utf8(&bytes[..len]).ok()?;
-        let time_ns = text.split(' ').next()?.parse().ok()?;
-        Some(Duration::from_nanos(time_ns)).filter(|time| !time.is_zero())
+        // The first two of three numbers, nanoseconds; 0 where the system does not count.
+        let mut numbers = std::str::from_utf8(&bytes[..len]).ok()?.split(' ');
+        let mut next = || numbers.next()?.parse().ok().map(Duration::from_nanos);
+        let (ran, waited) = (next()?, next()?);
+        (!ran.is_zero()).then_some((ran, waited))
     }
 }

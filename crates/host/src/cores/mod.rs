@@ -53,6 +53,7 @@ mod post;
 mod queue;
 mod registry;
 mod sleep;
+mod speed;
 mod table;
 mod tag;
 mod ticker;
@@ -61,7 +62,7 @@ mod watch;
 mod wires;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -79,6 +80,8 @@ use board::Board;
 use outside::Nowhere;
 use peripatos_abi::EndReason;
 use peripatos_kernel::Circle;
+use post::Post;
+use speed::Speed;
 
 use crate::talk::{Leaving, Share};
 
@@ -96,7 +99,9 @@ pub struct Cores {
     board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
     /// Held as long as the threads are pinned.
-    _cpus: Vec<cpus::Claim>,
+    cpus: Vec<cpus::Claim>,
+    /// Measured when somebody asks.
+    speed: Mutex<Option<Speed>>,
 }
 
 /// What became of a process.
@@ -243,7 +248,8 @@ impl Cores {
         let cpus = cpus::claim(count);
         let numbers: Vec<_> = cpus.iter().map(cpus::Claim::cpu).collect();
         // If a thread cannot be started, dropping this ends those that were.
-        let mut cores = Cores { board, threads: Vec::new(), _cpus: cpus };
+        let speed = Mutex::new(None);
+        let mut cores = Cores { board, threads: Vec::new(), cpus, speed };
         let board = Arc::clone(&cores.board);
         cores.spawn("ticker".to_owned(), move || ticker::serve(&board))?;
         for core in 0..count {
@@ -251,6 +257,21 @@ impl Cores {
             cores.spawn(format!("core-{core}"), move || turns::serve(&board, core, cpu))?;
         }
         Ok(cores)
+    }
+
+    /// What a core does in a second, in thousandths of what one of the reference does: as measured when this is first asked, less what others on
+    /// this machine take. It is looked at a few times a second at most.
+    pub fn speed_permille(&self) -> u32 {
+        let mut speed = self.speed.lock().unwrap_or_else(PoisonError::into_inner);
+        let speed = speed.get_or_insert_with(|| {
+            let pinned: Vec<usize> = self.cpus.iter().map(cpus::Claim::cpu).collect();
+            let all = pinned.len() == self.board.cores();
+            Speed::measure(self.board.cores(), if all { pinned } else { cpus::allowed() })
+        });
+        speed.permille(|| {
+            let times = self.board.posts().iter().map(Post::times);
+            times.fold((Duration::ZERO, Duration::ZERO), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+        })
     }
 
     fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -194,6 +194,11 @@ impl Post {
         control.preempt();
     }
 
+    /// How long the thread has been on a CPU, and how long it has waited for one; nothing, where the system does not tell.
+    pub(super) fn times(&self) -> (Duration, Duration) {
+        self.clock.get().and_then(ThreadClock::read_both).unwrap_or_default()
+    }
+
     /// What the thread has used, if it runs a process. It may be a few milliseconds behind.
     pub(super) fn clock(&self, epoch: Instant) -> Duration {
         self.clock.get().and_then(ThreadClock::read).unwrap_or_else(|| {

@@ -12,7 +12,7 @@ use peripatos_cluster::{Incarnation, Labels};
 use serde::{Deserialize, Serialize};
 
 /// The version of everything that goes over a link.
-pub const LINK_VERSION: u16 = 6;
+pub const LINK_VERSION: u16 = 7;
 /// Longest name of a node: one label of a host name.
 pub const NAME_BYTES_MAX: usize = 63;
 /// Longest address: a host name of 253, a colon, a port.

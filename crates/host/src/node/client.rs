@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use peripatos_abi::device::{self, Reply};
 use peripatos_abi::{Errno, Pid};
+use peripatos_cluster::journal::{Standing, Told};
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow, RowOfNode};
 use peripatos_cluster::{Labels, NodeId};
 use tokio::net::UnixStream;
@@ -70,6 +71,17 @@ pub enum ClientError {
         /// In words.
         message: String,
     },
+}
+
+/// What nodes say has become of moves.
+#[derive(Clone, Debug)]
+pub struct Events {
+    /// Oldest first.
+    pub told: Vec<Told>,
+    /// If it was asked of one process, and that runs: what would become of it now.
+    pub standing: Option<Box<Standing>>,
+    /// Names of the nodes that did not answer.
+    pub silent: Vec<String>,
 }
 
 /// What a node says of all processes.
@@ -184,6 +196,17 @@ impl NodeClient {
     pub fn processes(&mut self) -> Result<Listing, ClientError> {
         match self.ask(&ToNode::Processes)? {
             FromNode::Processes { processes, silent } => Ok(Listing { processes, silent }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What has become of moves: of a process, or of all.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn events(&mut self, of: Option<Pid>) -> Result<Events, ClientError> {
+        match self.ask(&ToNode::Events(of.map(Pid::bits)))? {
+            FromNode::Events { told, standing, silent } => Ok(Events { told, standing, silent }),
             other => Err(unexpected(&other)),
         }
     }

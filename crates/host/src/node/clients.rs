@@ -132,6 +132,7 @@ fn is_question(message: &ToNode) -> bool {
         ToNode::Hello { .. }
         | ToNode::Nodes
         | ToNode::Processes
+        | ToNode::Events(_)
         | ToNode::Command { .. }
         | ToNode::Call { .. }
         | ToNode::Down { .. }
@@ -151,6 +152,7 @@ fn is_answer(message: &FromNode) -> bool {
         FromNode::Hello { .. }
         | FromNode::Nodes(_)
         | FromNode::Processes { .. }
+        | FromNode::Events { .. }
         | FromNode::Answer(_)
         | FromNode::Called(_)
         | FromNode::WantProgram { .. }

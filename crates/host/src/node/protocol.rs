@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use peripatos_abi::Pid;
+use peripatos_cluster::journal::{Standing, Told};
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow};
 use peripatos_cluster::{NodeId, Placement, RowOfNode};
 use peripatos_engine::Limits;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::talk::{FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX};
 
 /// Version of this protocol.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// From a command to the node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub enum ToNode {
     Nodes,
     /// The processes of all nodes.
     Processes,
+    /// What has become of moves: of the process of these bits, or of all.
+    Events(Option<u128>),
     /// Something of one node.
     Command {
         /// Which.
@@ -105,6 +108,8 @@ pub struct Start {
     pub name_prefix: String,
     /// Which nodes may run them.
     pub placement: Placement,
+    /// The process stays on the node where it is started until somebody releases it.
+    pub pin: bool,
     /// Who answers what they ask of their devices: whoever has this name. `None`: this command.
     pub devices: Option<String>,
 }
@@ -129,6 +134,15 @@ pub enum FromNode {
     Processes {
         /// What the nodes said.
         processes: Vec<ProcessRow>,
+        /// Names of those that did not answer.
+        silent: Vec<String>,
+    },
+    /// To [`ToNode::Events`].
+    Events {
+        /// What the nodes said, oldest first.
+        told: Vec<Told>,
+        /// If it was of one process: what would become of it now.
+        standing: Option<Box<Standing>>,
         /// Names of those that did not answer.
         silent: Vec<String>,
     },
@@ -219,6 +233,7 @@ impl Start {
             cpu_permille_max: None,
             name_prefix: String::new(),
             placement: Placement::default(),
+            pin: false,
             devices: None,
         };
         (start, BTreeMap::from([(code, wasm.into())]))

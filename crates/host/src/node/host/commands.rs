@@ -56,6 +56,7 @@ impl Host {
             }
             ToNode::Nodes => self.ask(number, Request::Nodes),
             ToNode::Processes => self.ask(number, Request::Processes),
+            ToNode::Events(of) => self.ask(number, Request::Events(of.map(Pid::from_bits))),
             ToNode::Command { node, command } => {
                 self.ask(number, Request::Command { node, command });
             }
@@ -104,6 +105,9 @@ impl Host {
                     FromNode::Processes { processes, silent }
                 }
                 Response::Nodes(nodes) => FromNode::Nodes(nodes),
+                Response::Events { told, standing, silent } => {
+                    FromNode::Events { told, standing, silent }
+                }
                 Response::Command(answer) => FromNode::Answer(answer),
             },
         );
@@ -260,6 +264,11 @@ impl Host {
             client.origin_of.insert(pid);
         }
         self.tell(Event::Started(description));
+        if start.pin {
+            let (id, node) = (RequestId(0), self.us.credentials.id);
+            let command = Command::Pin { pid };
+            self.tell(Event::Request { id, request: Request::Command { node, command } });
+        }
         self.begin(body, line);
         Ok(())
     }

@@ -233,6 +233,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         clients: Clients::default(),
         ending: None,
         ticks: 0,
+        speed_permille: 0,
         cpu_before: HashMap::new(),
     };
     if let Some(address) = parts.join {
@@ -295,6 +296,8 @@ struct Host {
     clients: Clients,
     ending: Option<Result<(), NodeError>>,
     ticks: u32,
+    /// What was told of it last.
+    speed_permille: u32,
     /// Processor time of processes that were taken from the cores and given back to them.
     cpu_before: HashMap<Pid, Duration>,
 }
@@ -454,6 +457,10 @@ impl Host {
         let samples = if all { self.cores.sample() } else { self.cores.sample_changed() };
         let samples = samples.into_iter().map(|one| sample(one, before(&one.pid))).collect();
         self.tell(Event::Samples(samples));
+        let speed_permille = self.cores.speed_permille();
+        if std::mem::replace(&mut self.speed_permille, speed_permille) != speed_permille {
+            self.tell(Event::Speed(speed_permille));
+        }
         self.tell(Event::Tick);
         self.seek_no_longer();
         self.hang_up();

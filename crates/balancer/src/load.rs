@@ -1,0 +1,121 @@
+//! How loaded a node is, and what that costs those who run there.
+
+/// How loaded a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Kernel threads that run processes.
+    pub cores: u32,
+    /// What one of them does in a second, in thousandths of what a core of the reference does alone: less where others use the
+    /// CPU, too.
+    pub speed_permille: u32,
+    /// Processes that want a core, in thousandths, over the last moments.
+    pub demand_permille: u32,
+    /// It is being emptied: what it has goes without being asked for.
+    pub draining: bool,
+    /// It takes nothing, because it is being emptied or because somebody wants it so.
+    pub closed: bool,
+}
+
+impl Load {
+    /// With so much more demand, in processes, or less.
+    pub(crate) fn plus(self, processes: f64) -> Load {
+        let demand = (self.demand() + processes).max(0.0) * 1e3;
+        Load { demand_permille: demand.round() as u32, ..self }
+    }
+
+    /// Processes that want a core.
+    #[must_use]
+    pub fn demand(self) -> f64 {
+        f64::from(self.demand_permille) / 1e3
+    }
+
+    /// Seconds that the node's processes take, all together, for each second of the reference core that they get done together at
+    /// full speed: with a core each that is their number, divided by the speed; where there are more than cores, each waits, and it
+    /// is the square of their number, divided by the cores' speed. The sum of this over all nodes is the potential.
+    ///
+    /// It is convex in the demand and increases with it, so the least sum is where no single process would be better off
+    /// elsewhere, but for those it would stand in the way of there.
+    #[must_use]
+    pub fn strain(self) -> f64 {
+        let (demand, cores) = (self.demand(), f64::from(self.cores.max(1)));
+        demand * (demand / cores).max(1.0) / self.speed()
+    }
+
+    /// What all its cores do in a second, in reference cores.
+    fn capacity(self) -> f64 {
+        f64::from(self.cores.max(1)) * self.speed()
+    }
+
+    /// Whether it takes a process of this demand when all nodes are to have as much to do as they can, and that is `level`: it has a
+    /// core to spare, or is below that without it.
+    pub(crate) fn has_room(self, demand: f64, level: f64) -> bool {
+        let free = self.demand() + demand <= f64::from(self.cores.max(1));
+        free || self.demand() < level * self.capacity()
+    }
+
+    fn speed(self) -> f64 {
+        f64::from(self.speed_permille.max(1)) / 1e3
+    }
+}
+
+/// Processes for each reference core if what all these nodes have were spread evenly over those that take any.
+#[must_use]
+pub fn level(loads: impl IntoIterator<Item = Load>) -> f64 {
+    let (mut demand, mut capacity) = (0.0, 0.0);
+    for load in loads {
+        if !load.closed {
+            capacity += load.capacity();
+        }
+        // Who keeps what he has is no part of it.
+        if !load.closed || load.draining {
+            demand += load.demand();
+        }
+    }
+    if capacity > 0.0 { demand / capacity } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_is_what_each_would_have() {
+        let load = |cores, processes: u32, closed, draining| Load {
+            cores,
+            speed_permille: 500,
+            demand_permille: processes * 1_000,
+            draining,
+            closed,
+        };
+        let open = |cores, processes| load(cores, processes, false, false);
+        let check = |loads: &[Load], expected: f64| {
+            assert!((level(loads.iter().copied()) - expected).abs() < 1e-9, "{loads:?}");
+        };
+        check(&[], 0.0);
+        check(&[open(1, 6), open(3, 0)], 3.0);
+        check(&[open(1, 6), load(3, 9, true, false)], 12.0);
+        check(&[open(2, 6), load(3, 9, true, true)], 15.0);
+        // One for each core is never too much.
+        assert!(open(2, 1).has_room(1.0, 0.1) && !open(2, 2).has_room(1.0, 0.1));
+        assert!(open(2, 2).has_room(1.0, 2.5) && !open(2, 3).has_room(1.0, 2.5));
+    }
+
+    #[test]
+    fn strain_is_time_that_processes_take() {
+        let check = |cores, speed_permille, demand_permille, expected: f64| {
+            let load =
+                Load { cores, speed_permille, demand_permille, draining: false, closed: false };
+            assert!((load.strain() - expected).abs() < 1e-9, "{load:?}: {}", load.strain());
+        };
+        check(1, 1000, 0, 0.0);
+        check(1, 1000, 500, 0.5);
+        check(1, 1000, 1000, 1.0);
+        check(1, 1000, 2000, 4.0);
+        check(1, 2000, 2000, 2.0);
+        check(4, 1000, 3000, 3.0);
+        check(4, 1000, 8000, 16.0);
+        // A node that says nonsense is a slow one.
+        check(0, 1000, 2000, 4.0);
+        check(1, 0, 1000, 1000.0);
+    }
+}

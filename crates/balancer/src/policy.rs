@@ -1,0 +1,283 @@
+//! Whom a node asks for processes, and which that one gives.
+
+use std::time::Duration;
+
+use crate::load::Load;
+use crate::price::Prices;
+
+/// What is saved must be this many times what the move takes: neither is known well.
+const WORTH: f64 = 2.0;
+/// A move that lowers what the process adds to the potential by less than this is not proposed: loads and speeds are measured, and
+/// measured again they would speak for the way back.
+const MARGIN: f64 = 0.1;
+
+/// A process that could be given away.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<P> {
+    /// Its name.
+    pub process: P,
+    /// Processor time it has used.
+    pub cpu: Duration,
+    /// Memory that its move would carry.
+    pub memory_bytes: u64,
+    /// How much it wants a core, in thousandths.
+    pub demand_permille: u32,
+}
+
+/// What speaks for a move, and what against it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// The node that has the process, with it.
+    pub giving: Load,
+    /// The other one, without it.
+    pub taking: Load,
+    /// Seconds that all processes together save in a second: what the potential is lower after it.
+    pub gain: f64,
+    /// How much longer the process may be expected to want a core.
+    pub goes_on: Duration,
+    /// What the move takes of everybody's time.
+    pub price: Duration,
+}
+
+impl Terms {
+    fn pay(&self) -> bool {
+        self.gain * self.goes_on.as_secs_f64() > WORTH * self.price.as_secs_f64()
+    }
+}
+
+/// Why a process is not given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Why {
+    /// The node that asks takes nothing.
+    Closed,
+    /// The two are about equally loaded, or would be more unequal after it.
+    Balanced(Terms),
+    /// It is not expected to go on long enough for what the move takes.
+    Dear(Terms),
+}
+
+/// Of the processes that are not given, the one that comes nearest to it, and why it is not. `None`: there is none.
+pub type Nearest<P> = Option<(P, Why)>;
+
+/// Weighs a move.
+///
+/// # Errors
+/// Why it is not to be made.
+pub fn weigh<P>(
+    giving: Load,
+    taking: Load,
+    candidate: &Candidate<P>,
+    prices: &Prices,
+) -> Result<Terms, Why> {
+    if taking.closed {
+        return Err(Why::Closed);
+    }
+    let demand = f64::from(candidate.demand_permille) / 1e3;
+    let relief = giving.strain() - giving.plus(-demand).strain();
+    let burden = taking.plus(demand).strain() - taking.strain();
+    let terms = Terms {
+        giving,
+        taking,
+        gain: relief - burden,
+        goes_on: prices.goes_on(candidate.cpu),
+        price: prices.of_move(candidate.memory_bytes),
+    };
+    if terms.gain <= MARGIN * relief {
+        return Err(Why::Balanced(terms));
+    }
+    if !terms.pay() {
+        return Err(Why::Dear(terms));
+    }
+    Ok(terms)
+}
+
+/// Whom a node asks for processes: the one with which a move would gain most. `None`: it would gain with nobody. Who is being emptied
+/// need not be asked.
+#[must_use]
+pub fn whom_to_ask<N>(own: Load, peers: impl IntoIterator<Item = (N, Load)>) -> Option<N> {
+    let prices = Prices::default();
+    let gains = peers.into_iter().filter_map(|(node, load)| {
+        if load.demand_permille == 0 || load.draining {
+            return None;
+        }
+        // Somebody there who may go on for ever.
+        let demand_permille = load.demand_permille.min(1_000);
+        let candidate = Candidate {
+            process: (),
+            cpu: Duration::from_secs(3_600),
+            memory_bytes: 0,
+            demand_permille,
+        };
+        let terms = weigh(load, own, &candidate, &prices).ok()?;
+        Some((node, terms.gain))
+    });
+    let most = gains.reduce(|most, one| if one.1 > most.1 { one } else { most });
+    most.map(|(node, _)| node)
+}
+
+/// What a node gives to one that asks: processes that are worth their moves, best first, until the two are about equally loaded, or
+/// the other one is as loaded as all would be ([`level`](crate::level)): others will ask, too, and nobody is to move twice. `max` at most.
+///
+/// # Errors
+/// Nothing is given: of the process that comes nearest to it, why; of none, if there is none.
+pub fn what_to_give<P: Ord + Copy>(
+    own: Load,
+    asking: Load,
+    candidates: &[Candidate<P>],
+    prices: &Prices,
+    level: f64,
+    max: usize,
+) -> Result<Vec<(P, Terms)>, Nearest<P>> {
+    let (mut own, mut asking) = (own, asking);
+    let worth = |one: &Candidate<P>| {
+        let price = prices.of_move(one.memory_bytes).as_nanos().max(1);
+        (prices.goes_on(one.cpu).as_nanos() * u128::from(one.demand_permille) / price, one.process)
+    };
+    let mut best: Vec<&Candidate<P>> = candidates.iter().collect();
+    best.sort_by_cached_key(|one| std::cmp::Reverse(worth(one)));
+    let (mut given, mut nearest) = (Vec::new(), None);
+    for candidate in best {
+        if given.len() >= max {
+            break;
+        }
+        match weigh(own, asking, candidate, prices) {
+            Ok(terms) => {
+                let demand = f64::from(candidate.demand_permille) / 1e3;
+                if !asking.has_room(demand, level) {
+                    nearest.get_or_insert((candidate.process, Why::Balanced(terms)));
+                    continue;
+                }
+                (own, asking) = (own.plus(-demand), asking.plus(demand));
+                given.push((candidate.process, terms));
+            }
+            Err(why) => {
+                nearest.get_or_insert((candidate.process, why));
+            }
+        }
+    }
+    if given.is_empty() { Err(nearest) } else { Ok(given) }
+}
+
+/// Where a process goes that has to leave: to where it adds least to the potential, of the nodes that take any.
+#[must_use]
+pub fn where_to_send<N>(peers: impl IntoIterator<Item = (N, Load)>) -> Option<N> {
+    let takers = peers.into_iter().filter(|(_, load)| !load.closed && load.cores > 0);
+    let burdens = takers.map(|(node, load)| (node, load.plus(1.0).strain() - load.strain()));
+    burdens.reduce(|least, one| if one.1 < least.1 { one } else { least }).map(|(node, _)| node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn load(cores: u32, processes: u32) -> Load {
+        Load {
+            cores,
+            speed_permille: 1_000,
+            demand_permille: processes * 1_000,
+            draining: false,
+            closed: false,
+        }
+    }
+
+    const fn draining(cores: u32, processes: u32) -> Load {
+        Load { draining: true, closed: true, ..load(cores, processes) }
+    }
+
+    /// It takes nothing, and keeps what it has.
+    const fn cordoned(cores: u32, processes: u32) -> Load {
+        Load { closed: true, ..load(cores, processes) }
+    }
+
+    const fn of_speed(speed_permille: u32, load: Load) -> Load {
+        Load { speed_permille, ..load }
+    }
+
+    const fn one(process: u8, seconds: u64, memory_bytes: u64) -> Candidate<u8> {
+        let cpu = Duration::from_secs(seconds);
+        Candidate { process, cpu, memory_bytes, demand_permille: 1_000 }
+    }
+
+    #[test]
+    fn the_one_is_asked_of_whom_most_is_gained() {
+        let check = |own, peers: &[(u8, Load)], expected| {
+            assert_eq!(whom_to_ask(own, peers.iter().copied()), expected, "{own:?} {peers:?}");
+        };
+        check(load(1, 0), &[], None);
+        check(load(1, 0), &[(1, load(1, 1))], None);
+        check(load(1, 0), &[(1, load(1, 2)), (2, load(1, 4)), (3, load(4, 5))], Some(2));
+        check(load(2, 1), &[(1, load(2, 3))], Some(1));
+        check(load(1, 1), &[(1, load(1, 3))], Some(1));
+        check(load(1, 1), &[(1, load(1, 2))], None);
+        check(draining(1, 0), &[(1, load(1, 9))], None);
+        check(load(1, 0), &[(1, load(1, 3)), (2, draining(1, 9))], Some(1));
+        check(cordoned(1, 0), &[(1, load(1, 9))], None);
+        check(load(1, 0), &[(1, cordoned(1, 9)), (2, load(1, 3))], Some(1));
+        // A lone process gains from a faster core, and not from one that is hardly so.
+        check(of_speed(2_000, load(1, 0)), &[(1, load(1, 1))], Some(1));
+        check(of_speed(1_050, load(1, 0)), &[(1, load(1, 1))], None);
+        check(load(1, 0), &[(1, of_speed(500, load(1, 1)))], Some(1));
+        // Three on a core of double speed are as well off as they would be there.
+        check(load(1, 1), &[(1, of_speed(2_000, load(1, 3)))], None);
+    }
+
+    #[test]
+    fn what_is_given_makes_the_two_more_equal() {
+        let old = [one(1, 5, 1 << 20), one(2, 50, 1 << 20), one(3, 60, 1 << 30)];
+        let check = |own, asking, candidates: &[Candidate<u8>], expected: &[u8]| {
+            let given = what_to_give(own, asking, candidates, &Prices::default(), f64::MAX, 8);
+            let given: Vec<u8> = given.unwrap_or_default().into_iter().map(|one| one.0).collect();
+            assert_eq!(given, expected, "{own:?} {asking:?}");
+        };
+        check(load(1, 4), load(1, 0), &old, &[2, 1]);
+        check(load(1, 9), load(1, 0), &old, &[2, 1, 3]);
+        check(load(1, 1), load(1, 0), &old, &[]);
+        check(load(1, 2), load(1, 1), &old, &[]);
+        check(load(2, 2), load(2, 0), &old, &[]);
+        check(load(1, 4), draining(1, 0), &old, &[]);
+        check(load(1, 4), cordoned(1, 0), &old, &[]);
+        check(cordoned(1, 4), load(1, 0), &old, &[2, 1]);
+        check(cordoned(1, 1), load(1, 0), &old, &[]);
+        // Nothing is known of it but that others take a hundredth of a second, as long as a move.
+        check(load(1, 2), load(1, 0), &[one(1, 0, 10 << 20)], &[]);
+        check(load(1, 4), load(1, 0), &[], &[]);
+    }
+
+    #[test]
+    fn it_is_said_why_nothing_is_given() {
+        let check = |own, asking, candidates: &[Candidate<u8>], expected: &str| {
+            let why = what_to_give(own, asking, candidates, &Prices::default(), f64::MAX, 8)
+                .err()
+                .unwrap();
+            assert!(format!("{why:?}").contains(expected), "{why:?}");
+        };
+        check(load(1, 4), load(1, 0), &[], "None");
+        check(load(1, 4), cordoned(1, 0), &[one(1, 9, 0)], "Closed");
+        check(load(1, 2), load(1, 1), &[one(1, 9, 0)], "Balanced");
+        check(load(1, 2), load(1, 0), &[one(1, 1, 1 << 30)], "Dear");
+    }
+
+    #[test]
+    fn as_many_are_given_as_make_the_two_equal() {
+        let many: Vec<Candidate<u8>> = (0..100).map(|number| one(number, 9, 0)).collect();
+        let given =
+            what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), f64::MAX, usize::MAX);
+        let given = given.unwrap();
+        assert!((46..=50).contains(&given.len()), "{}", given.len());
+        assert!(given[0].1.gain > given[40].1.gain, "the first ones gain most");
+        let few =
+            what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), f64::MAX, 3).unwrap();
+        assert_eq!(few.len(), 3);
+        // Others will ask, too.
+        let level = what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), 20.0, 99);
+        assert_eq!(level.unwrap().len(), 20);
+    }
+
+    #[test]
+    fn who_has_to_leave_goes_where_it_is_least_in_the_way() {
+        let peers = [(1, load(1, 2)), (2, load(4, 2)), (3, draining(9, 0))];
+        assert_eq!(where_to_send(peers), Some(2));
+        assert_eq!(where_to_send([(3, draining(9, 0)), (4, cordoned(9, 0))]), None);
+        assert_eq!(where_to_send([(1, load(1, 0)), (2, of_speed(2_000, load(1, 0)))]), Some(2));
+    }
+}
