@@ -28,6 +28,8 @@ pub struct Config {
     pub cores: u32,
     /// What it is labelled with.
     pub labels: Labels,
+    /// Whether it gives and takes processes for the sake of the balance, until somebody says otherwise.
+    pub balancing: bool,
     /// A node to which there has been no link for so long counts as silent.
     pub silent_after: Duration,
 }

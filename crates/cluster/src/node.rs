@@ -84,6 +84,7 @@ impl Node {
     pub fn new(config: Config) -> Node {
         Node {
             directory: Directory::new(config.node),
+            balancing: config.balancing,
             config,
             now: Time::default(),
             processes: Processes::default(),
@@ -98,7 +99,6 @@ impl Node {
             surveys: BTreeMap::new(),
             draining: false,
             cordoned: false,
-            balancing: true,
             misplaced: BTreeSet::new(),
             sent_away: BTreeSet::new(),
             stuck: None,

@@ -49,6 +49,9 @@ pub(crate) struct Up {
     /// When another node says nothing: how long until those are told who wait for its processes; 500ms at least
     #[arg(long, value_name = "TIME", value_parser = unreachable_after, default_value = "3s")]
     unreachable_after: Duration,
+    /// Give and take no processes for the sake of the balance, until `peri balance on`
+    #[arg(long)]
+    no_balance: bool,
     /// End when the command that started this one does
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -108,6 +111,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         cores,
         labels,
         unreachable_after: options.unreachable_after,
+        balancing: !options.no_balance,
     };
     let make_runtime = Box::new(|canonical| place::engine(Backend::Native, canonical));
     let server = NodeServer::start(options, &directory, make_runtime).map_err(failed)?;

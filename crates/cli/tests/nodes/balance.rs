@@ -69,7 +69,7 @@ fn a_second_signal_ends_a_node_that_is_being_emptied() {
 /// Programs, whether they talk or not, go to nodes with the labels that they ask for, and stay there.
 #[test]
 fn a_program_runs_where_the_labels_are_that_it_asks_for() {
-    let mut cluster = Cluster::new();
+    let mut cluster = Cluster::that_balances();
     cluster.up("a");
     let words = cluster.join.iter().map(String::as_str).chain(["--label", "gpu=yes"]);
     let words: Vec<String> = words.map(str::to_owned).collect();
@@ -110,7 +110,7 @@ fn a_program_runs_where_the_labels_are_that_it_asks_for() {
 
 #[test]
 fn four_programs_settle_two_and_two() {
-    let cluster = Cluster::of(&["a", "b"]);
+    let cluster = Cluster::that_balances().with(&["a", "b"]);
     let programs: Vec<Program> =
         (0..4).map(|_| Program::guest(&cluster, "a", "fib", &["42"])).collect();
     until_spread(&cluster, (2, 2));
@@ -122,7 +122,7 @@ fn four_programs_settle_two_and_two() {
 
 #[test]
 fn what_somebody_puts_somewhere_stays_and_a_drained_node_is_emptied() {
-    let mut cluster = Cluster::of(&["a", "b"]);
+    let mut cluster = Cluster::that_balances().with(&["a", "b"]);
     let (first, second) = (Program::endless(&cluster, "a"), Program::endless(&cluster, "a"));
     let (one, two) = (first.pid(), second.pid());
     // The balancer may move one at the same moment; then it is on its way already.

@@ -22,6 +22,7 @@ pub(crate) struct Cluster {
     nodes: Vec<Node>,
     /// What the first one printed for others.
     pub(crate) join: Vec<String>,
+    balances: bool,
 }
 
 /// One OS process of a node.
@@ -86,17 +87,24 @@ impl Cluster {
         for name in ["run", "work"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
-        Cluster { directory, nodes: Vec::new(), join: Vec::new() }
+        Cluster { directory, nodes: Vec::new(), join: Vec::new(), balances: false }
+    }
+
+    /// The same, whose nodes will balance their load. Of others it is for the tests to say where processes are.
+    pub(crate) fn that_balances() -> Cluster {
+        Cluster { balances: true, ..Cluster::new() }
     }
 
     /// Nodes of these names with a core each, linked.
     pub(crate) fn of(names: &[&str]) -> Cluster {
-        let mut cluster = Cluster::new();
-        for name in names {
-            cluster.up(name);
-        }
-        cluster.until_linked();
-        cluster
+        Cluster::new().with(names)
+    }
+
+    /// The same, with these nodes.
+    pub(crate) fn with(mut self, names: &[&str]) -> Cluster {
+        names.iter().for_each(|name| self.up(name));
+        self.until_linked();
+        self
     }
 
     /// A directory for programs' files.
@@ -146,6 +154,9 @@ impl Cluster {
     pub(crate) fn up_with(&mut self, name: &str, words: &[String]) {
         let mut command = self.peri(words);
         command.args(["--name", name, "--cores", "1"]);
+        if !self.balances {
+            command.arg("--no-balance");
+        }
         if !words.iter().any(|word| word == "--unreachable-after") {
             // Fake nodes say something only when they are told to.
             command.args(["--unreachable-after", "30s"]);

@@ -54,7 +54,10 @@ fn a_target_that_is_killed_at_any_step_leaves_the_program_at_its_source() {
         program.say();
         body.kill();
         fake.hang_up();
-        is_refused(moving, says);
+        let said = refusal(moving);
+        // Who copies or sends its memory may notice first.
+        let broke = step > Step::Offered && said.contains("cannot be copied: Broken pipe");
+        assert!(broke || said.contains(says), "{said}");
         // Without anybody's help: the OS process is of this machine, and can be seen to be gone.
         goes_on(&cluster, program);
     };

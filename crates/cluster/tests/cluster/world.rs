@@ -123,6 +123,7 @@ impl World {
             address: format!("10.0.0.{index}:1"),
             cores: 1,
             labels: self.labels.get(index).cloned().unwrap_or_default(),
+            balancing: true,
             silent_after: SILENT_AFTER,
         };
         self.hosts[index] = Some(Host {

@@ -61,6 +61,8 @@ pub struct Options {
     pub labels: Labels,
     /// Who waits for a process of a node that says nothing any more is told after so long.
     pub unreachable_after: Duration,
+    /// Whether it gives and takes processes for the sake of the balance, until somebody says otherwise.
+    pub balancing: bool,
 }
 
 /// A node that is ready to run.
@@ -164,6 +166,7 @@ impl NodeServer {
             join: options.join,
             cores: options.cores,
             unreachable_after: options.unreachable_after,
+            balancing: options.balancing,
             make_runtime,
         };
         Ok(NodeServer { runtime, parts, _lock: lock })

@@ -160,6 +160,7 @@ impl Cluster {
             address: address(index),
             cores: cores as u32,
             labels: Labels::default(),
+            balancing: true,
             silent_after: Duration::from_secs(1),
         };
         #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "with it they are"))]

@@ -70,6 +70,7 @@ pub(super) struct Parts {
     pub(super) join: Option<String>,
     pub(super) cores: usize,
     pub(super) unreachable_after: Duration,
+    pub(super) balancing: bool,
     pub(super) make_runtime: MakeRuntime,
 }
 
@@ -188,6 +189,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         address: parts.hello.address.clone(),
         cores: parts.cores as u32,
         labels: parts.hello.labels.clone(),
+        balancing: parts.balancing,
         silent_after: (parts.unreachable_after - silence_max).saturating_sub(2 * TICK),
     };
     let us = Own {
