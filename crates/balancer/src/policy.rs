@@ -22,6 +22,9 @@ pub struct Candidate<P> {
     pub memory_bytes: u64,
     /// How much it wants a core, in thousandths.
     pub demand_permille: u32,
+    /// Seconds that it would lose in a second, as those whom it calls would be on another node; less those that it would gain, as
+    /// others whom it calls would not.
+    pub parting: f64,
 }
 
 /// What speaks for a move, and what against it.
@@ -33,6 +36,8 @@ pub struct Terms {
     pub taking: Load,
     /// Seconds that all processes together save in a second: what the potential is lower after it.
     pub gain: f64,
+    /// Of that, what they save as they talk with others on the same node; negative: what they lose.
+    pub talk: f64,
     /// How much longer the process may be expected to want a core.
     pub goes_on: Duration,
     /// What the move takes of everybody's time.
@@ -78,11 +83,12 @@ pub fn weigh<P>(
     let terms = Terms {
         giving,
         taking,
-        gain: relief - burden,
+        gain: relief - burden - candidate.parting,
+        talk: -candidate.parting,
         goes_on: prices.goes_on(candidate.cpu),
         price: prices.of_move(candidate.memory_bytes),
     };
-    if terms.gain <= MARGIN * relief {
+    if terms.gain <= MARGIN * relief.max(candidate.parting.abs()) {
         return Err(Why::Balanced(terms));
     }
     if !terms.pay() {
@@ -107,6 +113,7 @@ pub fn whom_to_ask<N>(own: Load, peers: impl IntoIterator<Item = (N, Load)>) -> 
             cpu: Duration::from_secs(3_600),
             memory_bytes: 0,
             demand_permille,
+            parting: 0.0,
         };
         let terms = weigh(load, own, &candidate, &prices).ok()?;
         Some((node, terms.gain))
@@ -195,7 +202,7 @@ mod tests {
 
     const fn one(process: u8, seconds: u64, memory_bytes: u64) -> Candidate<u8> {
         let cpu = Duration::from_secs(seconds);
-        Candidate { process, cpu, memory_bytes, demand_permille: 1_000 }
+        Candidate { process, cpu, memory_bytes, demand_permille: 1_000, parting: 0.0 }
     }
 
     #[test]

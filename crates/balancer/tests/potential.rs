@@ -42,7 +42,13 @@ impl World {
                 if processes_alike { 1_000 } else { 1 + random.below(1_000) as u32 };
             let cpu = Duration::from_secs(1 + random.below(100));
             let at = random.below(crowded as u64) as usize;
-            nodes[at].1.push(Candidate { process, cpu, memory_bytes: 1 << 16, demand_permille });
+            nodes[at].1.push(Candidate {
+                process,
+                cpu,
+                memory_bytes: 1 << 16,
+                demand_permille,
+                parting: 0.0,
+            });
         }
         World { random, nodes }
     }

@@ -1,23 +1,24 @@
 //! The balance: what this node tells its peers of its load, and what it does about theirs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peripatos_abi::Pid;
 use peripatos_balancer as balancer;
-use peripatos_balancer::{Candidate, Load, Terms};
+use peripatos_balancer::{Load, Terms};
 
 use crate::NodeId;
 use crate::event::Action;
 use crate::journal::Reason;
 use crate::limits::{
-    ASK_WAIT_MAX, BALANCE_EVERY, BALANCE_SOON, LEAVING_BYTES_MAX, LEAVING_MAX, REFUSED_PAUSE,
-    STUCK_EVERY,
+    ASK_WAIT_MAX, BALANCE_EVERY, BALANCE_SOON, DRAWN_MAX, LEAVING_BYTES_MAX, LEAVING_MAX,
+    REFUSED_PAUSE, STUCK_EVERY,
 };
 use crate::message::{LoadSample, Message};
 use crate::node::Node;
 use crate::peers::load;
 use crate::placement::Placement;
 use crate::processes::Process;
+use crate::together::Together;
 
 impl Node {
     /// Looks at the balance, if it is time to.
@@ -40,6 +41,7 @@ impl Node {
             self.set_refused_aside();
         }
         if self.balancing && !self.draining {
+            self.follow(out);
             self.ask(sample, out);
         }
     }
@@ -120,17 +122,18 @@ impl Node {
     /// Another node asks for work.
     pub(crate) fn asked(&mut self, from: NodeId, sample: LoadSample, out: &mut Vec<Action>) {
         self.heard_load(from, sample);
-        let mut candidates = self.processes.candidates(self.now);
-        candidates.retain(|one| {
-            let placement = self.processes.0[&one.process].description.placement();
+        let candidates = self.processes.candidates(self.now, from, |process| {
+            let placement = process.description.placement();
             placement.is_none_or(|placement| self.peers.suits(from, placement))
         });
         let gives = self.balancing && !self.draining;
         let given = if gives { self.given(from, load(sample), &candidates) } else { Vec::new() };
         let mut moved = 0;
-        for (pid, terms) in given {
+        for (members, terms) in given {
             let reason = Reason::Balance(terms.into());
-            moved += u32::from(self.begin_move(pid, from, reason, None, None, out).is_ok());
+            for pid in members {
+                moved += u32::from(self.begin_move(pid, from, reason, None, None, out).is_ok());
+            }
         }
         if moved == 0 {
             out.push(Action::Send { to: from, message: Message::Nothing });
@@ -143,27 +146,46 @@ impl Node {
     }
 
     /// What goes to a node that asks: as many at a time as are good for the link.
-    fn given(
-        &mut self,
-        to: NodeId,
-        asking: Load,
-        candidates: &[Candidate<Pid>],
-    ) -> Vec<(Pid, Terms)> {
+    fn given(&mut self, to: NodeId, asking: Load, together: &[Together]) -> Vec<(Vec<Pid>, Terms)> {
         let (mut count, mut bytes) = self.on_their_way();
         let max = LEAVING_MAX.saturating_sub(count);
+        let candidates: Vec<_> = together.iter().map(|one| one.candidate).collect();
         let own = self.own_load();
         let all = self.peers.loads(self.now).map(|(_, load)| load).chain([own]);
         let level = balancer::level(all);
-        let given = balancer::what_to_give(own, asking, candidates, &self.prices, level, max);
+        let given = balancer::what_to_give(own, asking, &candidates, &self.prices, level, max);
         if let Err(Some((pid, why))) = given {
             self.journal.kept(self.now, pid, to, why.into());
         }
+        let named: BTreeMap<Pid, &Together> =
+            together.iter().map(|one| (one.candidate.process, one)).collect();
         let fits = |(pid, _): &(Pid, Terms)| {
-            bytes = bytes.saturating_add(self.processes.0[pid].memory_bytes);
+            bytes = bytes.saturating_add(named[pid].candidate.memory_bytes);
             count += 1;
             count == 1 || bytes <= LEAVING_BYTES_MAX
         };
-        given.unwrap_or_default().into_iter().take_while(fits).collect()
+        let given = given.unwrap_or_default().into_iter().take_while(fits);
+        given.map(|(pid, terms)| (named[&pid].members.clone(), terms)).collect()
+    }
+
+    /// Who calls processes of another node goes there, if that saves more than it costs.
+    fn follow(&mut self, out: &mut Vec<Action>) {
+        let mut left = DRAWN_MAX.min(LEAVING_MAX.saturating_sub(self.on_their_way().0));
+        for (pid, to) in self.processes.drawn(self.config.node, self.now) {
+            if left == 0 {
+                return;
+            }
+            match self.would_give(pid, to) {
+                Ok(weighed) => {
+                    left -= 1;
+                    let reason = Reason::Balance(weighed);
+                    if let Err(why) = self.begin_move(pid, to, reason, None, None, out) {
+                        out.push(Action::Log(format!("{pid:#} stays here: {why}")));
+                    }
+                }
+                Err(why) => self.journal.kept(self.now, pid, to, why),
+            }
+        }
     }
 
     /// A node that is being emptied sends everything away, as much at a time as is good for the link; any other one what may

@@ -11,6 +11,7 @@ use crate::message::{
 };
 use crate::placement::Labels;
 use crate::precopy::PreCopied;
+use crate::traffic::Talks;
 use crate::{Incarnation, NodeId};
 
 /// What a node is from its start.
@@ -111,6 +112,8 @@ pub struct Sample {
     pub asleep: bool,
     /// Memory it has.
     pub memory_bytes: u64,
+    /// With whom it talks.
+    pub talks: Talks,
 }
 
 /// What a node is told.

@@ -109,7 +109,7 @@ impl Node {
     }
 
     /// What is said to that node if it asks now, and this process is the one that comes nearest.
-    fn would_give(&self, pid: Pid, to: NodeId) -> Result<Weighed, Kept> {
+    pub(crate) fn would_give(&self, pid: Pid, to: NodeId) -> Result<Weighed, Kept> {
         let process = &self.processes.0[&pid];
         let placement = process.description.placement();
         if placement.is_some_and(|placement| !self.peers.suits(to, placement)) {
@@ -117,7 +117,8 @@ impl Node {
         }
         let sample = self.peers.0.get(&to).and_then(|known| known.load).map(|(_, sample)| sample);
         let Some(sample) = sample else { return Err(Kept::Closed) };
-        let candidate = process.candidate(self.now);
+        let (traffic, mut candidate) = (&process.traffic, process.candidate(self.now));
+        candidate.parting = traffic.near_s() - traffic.away_s(to);
         let weighed = balancer::weigh(self.own_load(), load(sample), &candidate, &self.prices);
         weighed.map(Weighed::from).map_err(Kept::from)
     }

@@ -34,6 +34,8 @@ pub struct Weighed {
     pub taking: Loaded,
     /// What all processes together would save in a second, in microseconds.
     pub gain_us: i64,
+    /// Of that, as it would talk with others on the same node; negative: as it does here.
+    pub talk_us: i64,
     /// How much longer the process is expected to want a core, microseconds.
     pub goes_on_us: u64,
     /// What the move takes, microseconds.
@@ -204,6 +206,7 @@ impl From<Terms> for Weighed {
             giving: terms.giving.into(),
             taking: terms.taking.into(),
             gain_us: (terms.gain * 1e6).round() as i64,
+            talk_us: (terms.talk * 1e6).round() as i64,
             goes_on_us: us(terms.goes_on),
             price_us: us(terms.price),
         }

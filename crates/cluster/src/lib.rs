@@ -33,6 +33,8 @@ mod source;
 mod strays;
 mod survey;
 mod target;
+mod together;
+mod traffic;
 
 pub use deadlocks::deadlock_text;
 pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sample};
@@ -46,3 +48,4 @@ pub use placement::{Label, Labels, Placement};
 pub use precopy::{PreCopied, Round};
 pub use strays::{Step, Strays};
 pub use time::Time;
+pub use traffic::Talks;

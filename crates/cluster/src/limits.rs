@@ -31,6 +31,15 @@ pub const LISTED_BYTES_MAX: usize = 512 << 10;
 
 /// Between two looks at the balance, and two load samples for the peers.
 pub const BALANCE_EVERY: Duration = Duration::from_millis(100);
+/// What a call to a process of another node takes the caller more than one to a process on its core: some 40 us between nodes of one
+/// machine, one microsecond on a core (`peri bench ipc`), and a network that is fast adds little.
+pub const CALL_AWAY: Duration = Duration::from_micros(40);
+/// So long a process has called another node, at least, before it goes there.
+pub const AWAY_PATIENCE: Duration = Duration::from_millis(200);
+/// Processes that go to those whom they call, at a look.
+pub const DRAWN_MAX: usize = 8;
+/// Processes that call each other are moved together, if they are not more than this.
+pub const TOGETHER_MAX: usize = 16;
 /// Moves, and questions in vain, that a node remembers.
 pub const HAPPENINGS_MAX: usize = 1_000;
 /// Of those so many are told at a time.

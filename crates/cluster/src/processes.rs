@@ -8,6 +8,7 @@ use peripatos_balancer::{Candidate, Crowd, Demand};
 
 use crate::event::Sample;
 use crate::message::{Description, Hold, Luggage, MigrationId, MoveCosts, ProcessRow, RowState};
+use crate::traffic::Traffic;
 use crate::{NodeId, Time};
 
 /// One process of this node.
@@ -21,6 +22,7 @@ pub(crate) struct Process {
     pub(crate) cpu_before: Duration,
     pub(crate) sample: Option<Sample>,
     demand: Demand,
+    pub(crate) traffic: Traffic,
     pub(crate) memory_bytes: u64,
     /// The balancer leaves it alone until then: it has just moved, or somebody has put it here.
     pub(crate) stays_until: Time,
@@ -51,6 +53,7 @@ impl Process {
             cpu_before: Duration::ZERO,
             sample: None,
             demand: Demand::new(now.0),
+            traffic: Traffic::default(),
             memory_bytes: 0,
             stays_until: Time::default(),
             pinned: false,
@@ -93,6 +96,7 @@ impl Process {
             cpu: self.cpu(),
             memory_bytes: self.memory_bytes,
             demand_permille: self.demand_permille(now),
+            parting: 0.0,
         }
     }
 
@@ -112,9 +116,10 @@ impl Process {
 }
 
 /// All of them. A pid is there once. Those that want a core stand apart, too: of many most wait, and what is done ten
-/// times a second looks at none of these. The crowd is how much all want one that are not on their way out.
+/// times a second looks at none of these. The crowd is how much all want one that are not on their way out; and some
+/// have called processes of other nodes.
 #[derive(Debug, Default)]
-pub(crate) struct Processes(pub(crate) BTreeMap<Pid, Process>, BTreeSet<Pid>, Crowd);
+pub(crate) struct Processes(pub(crate) BTreeMap<Pid, Process>, BTreeSet<Pid>, Crowd, BTreeSet<Pid>);
 
 impl Processes {
     pub(crate) fn insert(&mut self, process: Process) {
@@ -127,6 +132,7 @@ impl Processes {
 
     pub(crate) fn remove(&mut self, pid: Pid, now: Time) -> Option<Process> {
         self.note(pid, false);
+        self.3.remove(&pid);
         let process = self.0.remove(&pid)?;
         if process.state == State::Running {
             self.2.leaves(process.demand.at(now.0));
@@ -161,6 +167,10 @@ impl Processes {
             process.memory_bytes = sample.memory_bytes;
             process.sample = Some(sample);
             process.demand.note(now.0, sample.runnable);
+            process.traffic.note(now, sample.talks);
+            if sample.talks.away_node.is_some() {
+                self.3.insert(sample.pid);
+            }
             if was != sample.runnable {
                 self.note(sample.pid, sample.runnable);
             }
@@ -168,7 +178,7 @@ impl Processes {
     }
 
     /// Those that want a core, on their way out or not.
-    fn wanting(&self) -> impl Iterator<Item = &Process> {
+    pub(crate) fn wanting(&self) -> impl Iterator<Item = &Process> {
         self.1.iter().filter_map(|pid| self.0.get(pid))
     }
 
@@ -188,10 +198,14 @@ impl Processes {
         (self.2.demand() * 1e3).round() as u32
     }
 
-    /// Those that the balancer may move.
-    pub(crate) fn candidates(&self, now: Time) -> Vec<Candidate<Pid>> {
-        let may_move = |process: &&Process| process.can_leave() && process.stays_until <= now;
-        self.wanting().filter(may_move).map(|process| process.candidate(now)).collect()
+    /// Those that have called processes of another node long enough to go there, and of whom nothing speaks against a move.
+    pub(crate) fn drawn(&self, own: NodeId, now: Time) -> Vec<(Pid, NodeId)> {
+        let called = self.3.iter().filter_map(|pid| self.0.get(pid));
+        let free = called.filter(|process| process.can_leave() && process.stays_until <= now);
+        let drawn = free.filter_map(|process| {
+            Some((process.description.pid, process.traffic.drawn_to(own, now)?))
+        });
+        drawn.collect()
     }
 
     /// The balancer need not wait for those that have just moved. Who was put somewhere stays there.

@@ -59,6 +59,8 @@ struct Row {
 struct Terms {
     /// Seconds that all processes together save in a second.
     gain: f64,
+    /// Of that, as it would talk with others on the same node; negative: as it does where it is.
+    talk: f64,
     /// How much longer the process is expected to want a core.
     goes_on_s: f64,
     /// What the move takes.
@@ -340,8 +342,13 @@ fn terms_text(weighed: &Weighed) -> String {
     let gain = weighed.gain_us as f64 / 1e6;
     let gain =
         if gain < 0.0 { format!("loses {:.2} s/s", -gain) } else { format!("saves {gain:.2} s/s") };
+    let talk = match weighed.talk_us as f64 / 1e6 {
+        talk if talk >= 0.005 => format!(", {talk:.2} of it as it is nearer to whom it calls"),
+        talk if talk <= -0.005 => format!(", {:.2} lost as it leaves whom it calls", -talk),
+        _ => String::new(),
+    };
     format!(
-        "{gain} ({} here, {} there), goes on {}, costs {}",
+        "{gain}{talk} ({} here, {} there), goes on {}, costs {}",
         weighed.giving,
         weighed.taking,
         time(weighed.goes_on_us),
@@ -363,9 +370,10 @@ fn thousandths(permille: u32) -> f64 {
 
 impl From<Weighed> for Terms {
     fn from(weighed: Weighed) -> Terms {
-        let Weighed { giving, taking, gain_us, goes_on_us, price_us } = weighed;
+        let Weighed { giving, taking, gain_us, talk_us, goes_on_us, price_us } = weighed;
         Terms {
             gain: gain_us as f64 / 1e6,
+            talk: talk_us as f64 / 1e6,
             goes_on_s: goes_on_us as f64 / 1e6,
             price_s: price_us as f64 / 1e6,
             from_demand: thousandths(giving.demand_permille),

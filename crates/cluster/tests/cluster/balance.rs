@@ -5,7 +5,7 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 use peripatos_cluster::journal::{Happening, Kept, Reason, Standing, Told};
 use peripatos_cluster::message::Command;
-use peripatos_cluster::{Event, Request, Response};
+use peripatos_cluster::{Event, Request, Response, Talks};
 
 use crate::moves::{answer, migrate};
 use crate::world::{World, id};
@@ -165,4 +165,67 @@ fn who_asks_in_vain_is_told_of() {
     };
     assert!(pids.contains(pid) && *to == id(1) && *times > 1);
     assert!(matches!(why, Kept::Dear(weighed) if weighed.price_us > weighed.goes_on_us), "{why:?}");
+}
+
+/// It calls that one ten thousand times a second, as its node counts.
+fn calls(world: &mut World, pid: Pid, whom: Pid) {
+    let calls = world.now.0.as_millis() as u64 * 10;
+    let (own, other) = (world.place(pid), world.place(whom));
+    let talks = match other {
+        Some(at) if own != other => {
+            Talks { away: calls, away_node: Some(id(at)), ..Talks::default() }
+        }
+        _ => Talks { near: calls, partner: Some(whom), ..Talks::default() },
+    };
+    world.talks.insert(pid, talks);
+}
+
+fn live_and_call(world: &mut World, looks: usize, pairs: &[(Pid, Pid)]) {
+    for _ in 0..looks {
+        pairs.iter().for_each(|(pid, whom)| calls(world, *pid, *whom));
+        world.live(1);
+    }
+}
+
+#[test]
+fn who_calls_another_node_all_the_time_goes_there_and_nobody_goes_to_and_fro() {
+    for both in [false, true] {
+        let mut world = World::new(2);
+        let (caller, called) = (world.spawn(0, 1), world.spawn(1, 2));
+        let mut pairs = vec![(caller, called)];
+        pairs.extend(both.then_some((called, caller)));
+        live_and_call(&mut world, 20, &pairs);
+        let place = world.place(caller);
+        assert_eq!(place, world.place(called), "both: {both}");
+        live_and_call(&mut world, 40, &pairs);
+        assert_eq!([world.place(caller), world.place(called)], [place, place]);
+        let (told, _) = events(&mut world, None);
+        let moves = told.iter().filter(|one| matches!(one.happening, Happening::Moved { .. }));
+        assert_eq!(moves.count(), 1, "{told:?}");
+    }
+}
+
+#[test]
+fn a_server_of_many_is_not_dragged_about() {
+    let mut world = World::new(3);
+    let server = world.spawn(0, 1);
+    let clients: Vec<Pid> = (1..=2).map(|index| world.spawn(index, 10 + index as u64)).collect();
+    let pairs: Vec<(Pid, Pid)> = clients.iter().map(|client| (*client, server)).collect();
+    live_and_call(&mut world, 30, &pairs);
+    assert_eq!(world.place(server), Some(0));
+    assert!(clients.iter().all(|client| world.place(*client) == Some(0)));
+}
+
+#[test]
+fn those_who_call_each_other_go_together_to_an_idle_node() {
+    let mut world = World::new(1);
+    let pids = spawn(&mut world, 0, 8);
+    let pairs: Vec<(Pid, Pid)> = pids.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+    live_and_call(&mut world, 20, &pairs);
+    world.link_newcomer();
+    live_and_call(&mut world, 30, &pairs);
+    assert_eq!(counts(&mut world), [4, 4]);
+    for (one, other) in &pairs {
+        assert_eq!(world.place(*one), world.place(*other));
+    }
 }

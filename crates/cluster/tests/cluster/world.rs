@@ -8,7 +8,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, Description, Doing, End, Message, MigrationId};
 use peripatos_cluster::{
     Action, Config, Event, Incarnation, Labels, Node, NodeId, Peer, PreCopied, Request, RequestId,
-    Response, Sample, Strays, Time,
+    Response, Sample, Strays, Talks, Time,
 };
 
 /// Without a link for so long a node counts as silent.
@@ -78,6 +78,8 @@ pub(crate) struct World {
     labels: Vec<Labels>,
     /// What each process has, as the cores report it.
     pub(crate) memory_bytes: u64,
+    /// And with whom each talks, as they count.
+    pub(crate) talks: BTreeMap<Pid, Talks>,
     incarnations: u64,
     requests: u64,
 }
@@ -101,6 +103,7 @@ impl World {
             entry_messages: 0,
             offers: BTreeMap::new(),
             memory_bytes: 1 << 20,
+            talks: BTreeMap::new(),
             incarnations: 0,
             requests: 0,
         };
@@ -110,6 +113,14 @@ impl World {
         }
         world.link_all();
         world
+    }
+
+    /// One node more.
+    pub(crate) fn link_newcomer(&mut self) {
+        self.labels.push(Labels::default());
+        self.hosts.push(None);
+        self.start(self.hosts.len() - 1);
+        self.link_all();
     }
 
     /// Starts a node's OS process (again).
@@ -381,9 +392,11 @@ impl World {
                 pid: *pid,
                 core: 0,
                 cpu: self.now.0,
-                runnable: true,
+                // Who calls another node waits most of the time.
+                runnable: self.talks.get(pid).is_none_or(|talks| talks.away_node.is_none()),
                 asleep: false,
                 memory_bytes: self.memory_bytes,
+                talks: self.talks.get(pid).copied().unwrap_or_default(),
             };
             let samples = host.running.iter().map(sample).collect();
             self.tell(index, Event::Samples(samples));

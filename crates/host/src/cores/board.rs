@@ -279,6 +279,9 @@ impl Board {
     ) -> Option<peripatos_kernel::Packet> {
         let core = match packet.target {
             Some(place) if place.node != self.node => {
+                if matches!(packet.body, Body::Send { .. }) {
+                    here::note_away(place.node);
+                }
                 return wires::send(packet).and_then(|packet| self.outside.packet(packet));
             }
             Some(place) if (place.core as usize) < self.posts.len() => Some(place.core as usize),

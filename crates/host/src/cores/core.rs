@@ -227,8 +227,22 @@ impl Core {
     /// What runs has called somebody on that core.
     pub(super) fn note_far(&mut self, core: usize) {
         if let Some(seat) = self.running.filter(|_| core != self.number) {
-            self.table.get_mut(seat).habits.note_far(core);
+            let process = self.table.get_mut(seat);
+            process.habits.note_far(core);
+            process.tag.counts.note_near(1, || None);
         }
+    }
+
+    /// What runs has called somebody on that node.
+    pub(super) fn note_away(&self, node: u128) {
+        if let Some(seat) = self.running {
+            self.table.get(seat).tag.counts.note_away(node);
+        }
+    }
+
+    /// Who runs.
+    pub(super) fn tag_of(&self, turn: &Turn) -> Arc<Tag> {
+        Arc::clone(&self.table.get(turn.seat).tag)
     }
 
     /// Whether it is time to look for a group that an idle core could have.

@@ -43,6 +43,15 @@ pub(super) fn note_far(number: usize) {
     });
 }
 
+/// What runs on this thread, if anything does, has called somebody on that node.
+pub(super) fn note_away(node: u128) {
+    let _ = CORE.try_with(|core| {
+        if let Ok(Some(core)) = core.try_borrow().as_deref() {
+            core.note_away(node);
+        }
+    });
+}
+
 /// Takes a new process in, while another one runs.
 pub(super) fn take(board: &Board, parcel: Parcel) {
     let number = with(|core| core.adopt(parcel));

@@ -56,6 +56,7 @@ mod sleep;
 mod speed;
 mod table;
 mod tag;
+mod talks;
 mod ticker;
 mod turns;
 mod watch;
@@ -82,6 +83,7 @@ use peripatos_abi::EndReason;
 use peripatos_kernel::Circle;
 use post::Post;
 use speed::Speed;
+pub use talks::Talks;
 
 use crate::talk::{Leaving, Share};
 
@@ -157,6 +159,8 @@ pub struct Sample {
     pub asleep: bool,
     /// Linear memory, bytes.
     pub memory_bytes: u64,
+    /// With whom it talks.
+    pub talks: Talks,
 }
 
 /// A process was not taken. Nothing has happened to it.

@@ -210,6 +210,7 @@ fn sample(pid: Pid, (tag, control): &Entry, clock: impl Fn(usize) -> Duration) -
         runnable: runnable || control.waits_for_code(),
         asleep: !runnable && control.is_asleep(),
         memory_bytes: control.memory_bytes(),
+        talks: tag.counts.read(),
     })
 }
 

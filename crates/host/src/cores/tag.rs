@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use peripatos_abi::Pid;
 
+use super::talks::Counts;
 use crate::talk::Share;
 
 /// See the module.
@@ -40,6 +41,8 @@ pub(super) struct Tag {
     /// While it runs: its core's clock when the slice began, less what it had used by then, so that
     /// the clock less this is what it has used so far. Else [`NO_SLICE`].
     slice_ns: AtomicU64,
+    /// With whom it talks.
+    pub(super) counts: Counts,
 }
 
 const GONE: usize = usize::MAX;
@@ -67,6 +70,7 @@ impl Tag {
             shift: AtomicUsize::new(GONE),
             used_ns: AtomicU64::new(0),
             slice_ns: AtomicU64::new(NO_SLICE),
+            counts: Counts::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use peripatos_abi::EndReason;
 use peripatos_cluster::message::{End, FailureKind};
-use peripatos_cluster::{Event as Told, PreCopied, Sample};
+use peripatos_cluster::{Event as Told, PreCopied, Sample, Talks};
 
 use super::{Input, description, time};
 use crate::actor::{Doing, Id};
@@ -147,11 +147,12 @@ impl World {
             let Some((kernel, _)) = self.actors[id].place else { continue };
             if self.node_of[kernel] == node && (self.calm || self.random.permille(200)) {
                 let actor = &self.actors[id];
+                let talks = Talks::default();
                 let runnable = !self.calm && actor.doing == Doing::Running;
                 let (pid, core) = (actor.pid, self.places[kernel].core);
                 // Every other one is large.
                 let (asleep, memory_bytes) = (false, [1 << 20, 64 << 20][id % 2]);
-                samples.push(Sample { pid, core, cpu, runnable, asleep, memory_bytes });
+                samples.push(Sample { pid, core, cpu, runnable, asleep, memory_bytes, talks });
             }
         }
         samples

@@ -11,10 +11,13 @@
 //! * `balance.join.work_ms`: four programs run on a node, a second one joins: from when it is up until something runs there.
 //! * `balance.hog.left_ms`, `.back_ms`: two programs run on each node, and another program takes half of one node's CPU: until
 //!   work has left there; and has come back after that program's end.
+//! * `balance.talkers.throughput_ratio`: four callers and their servers, half of which begin apart: calls a second after five seconds,
+//!   against those where each is with its server. `.off_ratio` as before.
 //! * `balance.steady.moves_per_s`: two nodes that have as much to do, for ten seconds.
 
 mod hog;
 mod skewed;
+mod talkers;
 mod walks;
 
 use super::assembled;
@@ -41,11 +44,12 @@ pub(crate) fn measure(
         |name: &str| only.is_empty() || only.iter().any(|one| name.starts_with(one.as_str()));
     let spin = assembled("spin", include_str!("spin.wat"))?;
     let mut metrics = Vec::new();
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("balance.skewed", skewed::measure),
         ("balance.stuck", walks::stuck),
         ("balance.join", walks::join),
         ("balance.hog", hog::measure),
+        ("balance.talkers", talkers::measure),
         ("balance.steady", walks::steady),
     ];
     for (name, part) in parts.into_iter().filter(|(name, _)| wanted(name)) {

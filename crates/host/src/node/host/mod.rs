@@ -504,7 +504,10 @@ fn now_unix_seconds() -> u64 {
 
 /// `before`: processor time that it had used before it came to the cores again.
 fn sample(sample: Sample, before: Duration) -> peripatos_cluster::Sample {
-    let Sample { pid, core, cpu, runnable, asleep, memory_bytes } = sample;
+    let Sample { pid, core, cpu, runnable, asleep, memory_bytes, talks } = sample;
     let (core, cpu) = (core as u32, cpu + before);
-    peripatos_cluster::Sample { pid, core, cpu, runnable, asleep, memory_bytes }
+    let crate::cores::Talks { near, partner, away, away_node } = talks;
+    let away_node = Some(NodeId(away_node)).filter(|node| node.0 != 0);
+    let talks = peripatos_cluster::Talks { near, partner, away, away_node };
+    peripatos_cluster::Sample { pid, core, cpu, runnable, asleep, memory_bytes, talks }
 }
