@@ -211,3 +211,37 @@ fn what_somebody_puts_somewhere_stays_and_a_drained_node_is_emptied() {
     assert!(cluster.node("a").ended().success());
     second.ends_with(76, "the node has ended");
 }
+
+/// Two programs on one of two nodes: one goes, and it is said why.
+#[test]
+fn a_move_is_explained_with_what_was_weighed() {
+    let mut cluster = Cluster::that_balances();
+    cluster.up("a");
+    let programs = [Program::endless(&cluster, "a"), Program::endless(&cluster, "a")];
+    let pids = [programs[0].pid(), programs[1].pid()];
+    // Pinned, they stay.
+    pids.iter().for_each(|pid| drop(cluster.done(["pin", pid])));
+    cluster.up("b");
+    cluster.until_linked();
+    cluster.until_row("a", &pids[0], |row| row.pinned && row.cpu_ms > 500);
+    let said = cluster.done(["explain", "--at", "a", &pids[0]]);
+    assert!(said.contains("runs on node a") && said.contains("pinned"), "{said}");
+    cluster.done(["balance", "off"]);
+    pids.iter().for_each(|pid| drop(cluster.done(["unpin", pid])));
+    let said = cluster.done(["explain", &pids[0]]);
+    assert!(said.contains("peri balance on") && said.contains("Node b would get it"), "{said}");
+    assert_eq!(spread(&cluster), (2, 0));
+    cluster.done(["balance", "on"]);
+    until_spread(&cluster, (1, 1));
+    let events = cluster.done(["events", "--output", "json"]);
+    let events: serde_json::Value = serde_json::from_str(&events).unwrap();
+    let moved = events.as_array().unwrap().iter().find(|one| one["what"] == "moved").unwrap();
+    assert_eq!([&moved["from"], &moved["to"], &moved["why"]], ["a", "b", "balance"]);
+    assert!(moved["terms"]["gain"].as_f64() > Some(0.0), "{moved}");
+    let moved = moved["pid"].as_str().unwrap();
+    let said = cluster.done(["explain", "--at", "b", moved]);
+    assert!(said.contains("runs on node b") && said.contains("moved, stood still"), "{said}");
+    let unknown = cluster.output(["explain", "p1@0"]);
+    assert_eq!(unknown.status.code(), Some(69));
+    assert_eq!(cluster.output(["balance", "maybe"]).status.code(), Some(2));
+}
