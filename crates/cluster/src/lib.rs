@@ -12,6 +12,7 @@ mod identity;
 pub mod journal;
 mod kept;
 pub mod limits;
+pub mod membership;
 pub mod message;
 mod mutation;
 mod node;

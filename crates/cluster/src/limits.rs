@@ -2,6 +2,32 @@
 
 use std::time::Duration;
 
+/// Members of a cluster that gossip tells of, those that are down included. Nobody is added beyond.
+pub const MEMBERS_MAX: usize = 10_000;
+/// Bytes of a datagram of gossip as it travels, sealed: with the headers of IPv6 and UDP it fits in the least packet that every
+/// network carries whole (1,280 bytes).
+pub const DATAGRAM_BYTES_MAX: usize = 1_200;
+/// What sealing adds to a datagram: who has sealed it, when, its number, and the mark by which that is proved.
+pub const SEAL_BYTES: usize = 53;
+/// Bytes of a datagram of gossip before it is sealed.
+pub const GOSSIP_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - SEAL_BYTES;
+/// Bytes of a node's name: one label of a host name.
+pub const NODE_NAME_BYTES_MAX: usize = 63;
+/// A member that is down is forgotten after so long. If it comes back later a link has to bring it.
+pub const DOWN_KEPT: Duration = Duration::from_secs(3_600);
+/// A member to which a link stands, and which says nothing in datagrams, is told of us again after so long; then it takes twice as
+/// long each time, up to the second.
+pub const ANNOUNCE_AGAIN_MIN: Duration = Duration::from_millis(500);
+/// See there.
+pub const ANNOUNCE_AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Members that are told of us again at a time; more wait for gossip.
+pub const ANNOUNCING_MAX: usize = PEERS_MAX;
+/// Members that are down are called so often by one that is alone. Where there are more they share it, so that all together call
+/// about fifty times a second.
+pub const CALL_DOWN_EVERY: Duration = Duration::from_secs(1);
+/// So many members call those that are down each second, however many there are.
+pub const CALL_DOWN_TOGETHER: usize = 50;
+
 /// Processes on a node; more are refused.
 pub const PROCESSES_MAX: usize = 1_000_000;
 /// Other nodes that a node knows; more are refused.

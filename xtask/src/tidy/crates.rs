@@ -31,7 +31,7 @@ const RULES: [Rule; 11] = [
     Rule {
         name: "peripatos-cluster",
         inner: &["peripatos-abi", "peripatos-balancer"],
-        outer: Some(&["serde"]),
+        outer: Some(&["bytes", "foca", "rand", "serde", "thiserror"]),
     },
     Rule {
         name: "peripatos-instrument",

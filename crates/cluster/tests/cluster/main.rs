@@ -7,6 +7,7 @@ mod drains;
 mod families;
 mod lies;
 mod looking;
+mod membership;
 mod moves;
 mod precopy;
 mod strays;
