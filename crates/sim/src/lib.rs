@@ -9,6 +9,8 @@
 //! told is compared with what has happened ([`ledger`]), by one checker a property ([`checkers`]). Nothing in here is
 //! told to a kernel that a host could not know.
 //!
+//! Membership is simulated by itself ([`members`]): thousands of nodes that do nothing else.
+//!
 //! What is not simulated: what is in a process's memory, time that it takes, devices, origins that go away.
 
 pub mod actor;
@@ -20,6 +22,7 @@ pub mod config;
 mod event;
 mod faults;
 pub mod ledger;
+pub mod members;
 mod moves;
 mod network;
 mod nodes;

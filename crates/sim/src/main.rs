@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use peripatos_sim::{Level, Size, again, checkers, run};
+use peripatos_cluster::membership::Timing;
+use peripatos_sim::{Level, Size, again, checkers, members, run};
 
 const HELP: &str = "\
 peripatos-sim [--seed N] [--seeds COUNT] [--minutes M] [--kernels | --nodes] [--large] [--trace]
@@ -14,7 +15,15 @@ peripatos-sim [--seed N] [--seeds COUNT] [--minutes M] [--kernels | --nodes] [--
   --kernels      only kernels; nodes alone: --nodes. Else each seed is run with both
   --large        thousands of processes
   --trace        prints what happens
+
+peripatos-sim --members N [--seed N] [--loss P] [--times T] [--unreachable-after S]
+
+  simulates membership alone, of N nodes, and measures it: P percent of the datagrams are lost, T nodes die and as many
+  join (default 20), and silence is to be told in S seconds (default 3)
 ";
+
+/// What `peri up` has as its own default.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 struct Options {
@@ -24,6 +33,10 @@ struct Options {
     level: Option<Level>,
     large: bool,
     trace: bool,
+    members: Option<usize>,
+    loss_percent: f64,
+    times: Option<usize>,
+    unreachable_after: Option<f64>,
 }
 
 fn main() -> ExitCode {
@@ -32,6 +45,9 @@ fn main() -> ExitCode {
         checkers::ALL.iter().for_each(|(name, what)| eprintln!("  {name:<8} {what}"));
         return ExitCode::FAILURE;
     };
+    if let Some(count) = options.members {
+        return membership(count, &options);
+    }
     let size = if options.large { Size::Large } else { Size::Small };
     let first = options.seed.unwrap_or(1);
     let alone = options.seed.is_some() && options.seeds.is_none() && options.minutes.is_none();
@@ -67,9 +83,31 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn membership(count: usize, options: &Options) -> ExitCode {
+    let silence = options.unreachable_after.map_or(UNREACHABLE_AFTER, Duration::from_secs_f64);
+    let config = members::Config {
+        members: count,
+        seed: options.seed.unwrap_or(1),
+        loss: (10.0 * options.loss_percent).round() as u64,
+        timing: Timing::of(silence),
+    };
+    let report = members::measure(config, options.times.unwrap_or(20));
+    println!("{report}");
+    if report.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {
     let mut options = Options::default();
     while let Some(arg) = args.next() {
+        if let "--loss" | "--unreachable-after" = arg.as_str() {
+            let value: f64 =
+                args.next()?.parse().ok().filter(|value| (0.0..=100.0).contains(value))?;
+            match arg.as_str() {
+                "--loss" => options.loss_percent = value,
+                _ => options.unreachable_after = Some(value),
+            }
+            continue;
+        }
         let mut number = || args.next()?.parse().ok();
         match arg.as_str() {
             "--seed" => options.seed = Some(number()?),
@@ -80,6 +118,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {
             "--nodes" => options.level = Some(Level::Nodes),
             "--large" => options.large = true,
             "--trace" => options.trace = true,
+            "--members" => options.members = Some(number()? as usize).filter(|count| *count > 1),
+            "--times" => options.times = Some(number()? as usize),
             _ => return None,
         }
     }
