@@ -5,6 +5,7 @@ use std::time::Duration;
 use peripatos_abi::Pid;
 
 use crate::journal::{Standing, Told};
+use crate::membership::Member;
 use crate::message::{
     Answer, CodeHash, Command, Description, Doing, End, Luggage, Message, MigrationId, ProcessRow,
     RowOfNode,
@@ -31,7 +32,7 @@ pub struct Config {
     pub labels: Labels,
     /// Whether it gives and takes processes for the sake of the balance, until somebody says otherwise.
     pub balancing: bool,
-    /// A node to which there has been no link for so long counts as silent.
+    /// A node to which there has been no link for so long counts as silent, unless gossip says that it lives.
     pub silent_after: Duration,
 }
 
@@ -125,6 +126,10 @@ pub enum Event {
     LinkUp(Peer),
     /// The link is gone.
     LinkDown(NodeId),
+    /// Gossip says that a member lives.
+    MemberUp(Member),
+    /// Gossip says that it does not, or has left. It is not known to have ended.
+    MemberDown(Member),
     /// That OS process is known to have ended: nothing of it runs any more.
     Gone {
         /// Which node.

@@ -23,6 +23,7 @@ mod command;
 mod deadlocks;
 mod directory;
 mod families;
+mod heard;
 mod homes;
 mod peers;
 mod placement;

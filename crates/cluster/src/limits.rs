@@ -22,6 +22,8 @@ pub const ANNOUNCE_AGAIN_MIN: Duration = Duration::from_millis(500);
 pub const ANNOUNCE_AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Members that are told of us again at a time; more wait for gossip.
 pub const ANNOUNCING_MAX: usize = PEERS_MAX;
+/// A node that gossip tells of, and to which there is no link, is called after so long; twice as long by the greater of two.
+pub const CALL_HEARD_AFTER: Duration = Duration::from_secs(1);
 /// Members that are down are called so often by one that is alone. Where there are more they share it, so that all together call
 /// about fifty times a second.
 pub const CALL_DOWN_EVERY: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ use peripatos_balancer::Prices;
 
 use crate::directory::Directory;
 use crate::event::{Action, Config, Event, Peer, RequestId};
+use crate::heard::Heard;
 use crate::homes::Homes;
 use crate::journal::Journal;
 use crate::limits::{PROCESSES_MAX, SPEED_PERMILLE_UNKNOWN};
@@ -33,6 +34,7 @@ pub struct Node {
     pub(crate) now: Time,
     pub(crate) processes: Processes,
     pub(crate) peers: Peers,
+    pub(crate) heard: Heard,
     pub(crate) homes: Homes,
     pub(crate) directory: Directory,
     pub(crate) outgoing: BTreeMap<MigrationId, Outgoing>,
@@ -89,6 +91,7 @@ impl Node {
             now: Time::default(),
             processes: Processes::default(),
             peers: Peers::default(),
+            heard: Heard::default(),
             homes: Homes::default(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -121,6 +124,8 @@ impl Node {
             Event::Tick => self.tell_keepers(out),
             Event::LinkUp(peer) => self.link_up(peer, out),
             Event::LinkDown(node) => self.link_down(node, out),
+            Event::MemberUp(member) => self.heard.up(self.now, self.config.node, &member),
+            Event::MemberDown(member) => self.heard.down(member.node(), member.incarnation()),
             Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
             Event::Message { from, message } => self.message(from, message, out),
             Event::Started(description) => self.started(description),
@@ -155,7 +160,9 @@ impl Node {
         let surveys = self.surveys.values().map(|survey| survey.deadline);
         let lost = self.homes.next_deadline();
         let deadlines = outgoing.chain(incoming).chain(waiting).chain(surveys).chain(lost);
-        deadlines.fold(self.next_balance.min(self.peers.next_silent()), Time::min)
+        let silent = self.peers.next_silent(&self.heard);
+        let first = self.next_balance.min(silent).min(self.heard.next_call());
+        deadlines.fold(first, Time::min)
     }
 
     /// Whether nothing runs here and nothing is on its way: it can go without loss.
@@ -217,7 +224,11 @@ impl Node {
         self.drop_late(out);
         self.end_late_surveys(out);
         self.answer_late(out);
-        for node in self.peers.take_silent(self.now) {
+        let calls = self.heard.take_calls(self.now, |node| self.peers.is_linked(node));
+        if !calls.is_empty() {
+            out.push(Action::Connect(calls));
+        }
+        for node in self.peers.take_silent(self.now, &self.heard) {
             let name = self.peers.name(node);
             out.push(Action::Log(format!("node {name} is silent: who waits for it is told")));
             out.push(Action::NodeSilent(node));
@@ -357,6 +368,7 @@ impl Node {
         if let Some(known) = self.peers.0.get_mut(&node) {
             (known.linked, known.load, known.silent_at) = (false, None, Some(silent_at));
         }
+        self.heard.unlinked(self.now, self.config.node, node);
         self.keeper_goes(node);
         self.target_cut(node, out);
         self.source_cut(node, out);
@@ -366,6 +378,7 @@ impl Node {
     /// An OS process of another node has ended, and with it all that it ran and served.
     pub(crate) fn gone(&mut self, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
         self.peers.gone(node, incarnation);
+        self.heard.down(node, incarnation);
         self.target_gone(node, incarnation, out);
         self.source_is(node, None);
         self.origins_node_gone(node, out);

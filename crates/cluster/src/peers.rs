@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use peripatos_balancer::Load;
 
 use crate::event::Peer;
+use crate::heard::Heard;
 use crate::limits::{LOAD_AGE_MAX, NOTHING_PAUSE, PEERS_MAX, REFUSED_PAUSE};
 use crate::message::{LoadSample, Member, RowOfNode};
 use crate::placement::Placement;
@@ -18,7 +19,8 @@ pub(crate) struct Known {
     pub(crate) linked: bool,
     /// That OS process is known to have ended.
     pub(crate) gone: bool,
-    /// There is no link: when those are to be told who wait for something there. `None`: there is one, or they have been.
+    /// There is no link: when those are to be told who wait for something there, if gossip does not say that it lives. `None`: there
+    /// is one, or they have been.
     pub(crate) silent_at: Option<Time>,
     pub(crate) load: Option<(Time, LoadSample)>,
     /// When it last refused a process.
@@ -64,11 +66,12 @@ impl Peers {
         self.0.get(&node).is_some_and(|known| known.gone)
     }
 
-    /// Those that are silent from now on.
-    pub(crate) fn take_silent(&mut self, now: Time) -> Vec<NodeId> {
+    /// Those that are silent from now on. Who lives, as gossip has it, is not, whatever has become of the link.
+    pub(crate) fn take_silent(&mut self, now: Time, heard: &Heard) -> Vec<NodeId> {
         let mut silent = Vec::new();
         for (node, known) in &mut self.0 {
-            if known.silent_at.take_if(|at| *at <= now).is_some() && !known.gone {
+            let is_up = heard.is_up(*node, known.peer.incarnation);
+            if known.silent_at.take_if(|at| *at <= now && !is_up).is_some() && !known.gone {
                 silent.push(*node);
             }
         }
@@ -76,8 +79,10 @@ impl Peers {
     }
 
     /// When the next one is.
-    pub(crate) fn next_silent(&self) -> Time {
-        self.0.values().filter_map(|known| known.silent_at).min().unwrap_or(Time::NEVER)
+    pub(crate) fn next_silent(&self, heard: &Heard) -> Time {
+        let unheard = |known: &&Known| !heard.is_up(known.peer.node, known.peer.incarnation);
+        let silent = self.0.values().filter(unheard).filter_map(|known| known.silent_at);
+        silent.min().unwrap_or(Time::NEVER)
     }
 
     /// Whether there is a link to each that is not known to have ended.

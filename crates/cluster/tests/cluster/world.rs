@@ -44,6 +44,8 @@ pub(crate) struct Host {
     pub(crate) log: Vec<String>,
     /// Nodes of which those were told who wait for them.
     pub(crate) silent: Vec<NodeId>,
+    /// Addresses that were to be called.
+    pub(crate) called: Vec<String>,
     /// Packets: each is the pid of the process that it is for.
     pub(crate) strays: Strays<Pid>,
     pub(crate) brought: Vec<Pid>,
@@ -156,6 +158,7 @@ impl World {
             deadlocks: Vec::new(),
             log: Vec::new(),
             silent: Vec::new(),
+            called: Vec::new(),
             strays: Strays::default(),
             brought: Vec::new(),
             refused: Vec::new(),
@@ -259,7 +262,7 @@ impl World {
                 }
                 self.send(index, to, message);
             }
-            Action::Connect(_) => {}
+            Action::Connect(addresses) => host.called.extend(addresses),
             Action::WantCode(code) => host.reports.push_back(match host.codes.contains(&code) {
                 true => Event::CodeReady(code),
                 false => Event::CodeMissing(code),

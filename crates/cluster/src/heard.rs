@@ -1,0 +1,74 @@
+//! Nodes that gossip says live.
+//!
+//! It is a second opinion on a link that breaks: who waits for something of a node hears that it cannot be reached when both say so,
+//! or when gossip knows nothing of it, as where datagrams are stopped. And it is how nodes learn of each other that nobody has
+//! introduced.
+
+use std::collections::BTreeMap;
+
+use crate::limits::{CALL_HEARD_AFTER, PEERS_MAX};
+use crate::membership::Member;
+use crate::{Incarnation, NodeId, Time};
+
+/// Of each node the OS process that lives.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(BTreeMap<NodeId, Up>);
+
+#[derive(Debug)]
+struct Up {
+    incarnation: Incarnation,
+    address: String,
+    /// If there is no link by then it is called.
+    call_at: Option<Time>,
+}
+
+impl Heard {
+    /// A member is up. A newcomer is told by links of all whom it is to call, and calls them: so much time it has. Then of two
+    /// the lesser calls first.
+    pub(crate) fn up(&mut self, now: Time, own: NodeId, member: &Member) {
+        let node = member.node();
+        if node == own || self.0.len() >= PEERS_MAX && !self.0.contains_key(&node) {
+            return;
+        }
+        let (incarnation, address) = (member.incarnation(), member.address().to_string());
+        let call_at = Some(call_at(now, own, node));
+        self.0.insert(node, Up { incarnation, address, call_at });
+    }
+
+    /// A member is not up any more.
+    pub(crate) fn down(&mut self, node: NodeId, incarnation: Incarnation) {
+        if self.is_up(node, incarnation) {
+            self.0.remove(&node);
+        }
+    }
+
+    /// There is no link to it any more. Whoever had called calls again; if he cannot, the other one does.
+    pub(crate) fn unlinked(&mut self, now: Time, own: NodeId, node: NodeId) {
+        if let Some(up) = self.0.get_mut(&node) {
+            up.call_at = Some(call_at(now, own, node));
+        }
+    }
+
+    /// Whether that OS process lives, as gossip has it.
+    pub(crate) fn is_up(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        self.0.get(&node).is_some_and(|up| up.incarnation == incarnation)
+    }
+
+    /// Addresses of those that are to be called now.
+    pub(crate) fn take_calls(&mut self, now: Time, linked: impl Fn(NodeId) -> bool) -> Vec<String> {
+        let due = self.0.iter_mut().filter_map(|(node, up)| {
+            up.call_at.take_if(|at| *at <= now)?;
+            (!linked(*node)).then(|| up.address.clone())
+        });
+        due.collect()
+    }
+
+    /// When the next one is.
+    pub(crate) fn next_call(&self) -> Time {
+        self.0.values().filter_map(|up| up.call_at).min().unwrap_or(Time::NEVER)
+    }
+}
+
+fn call_at(now: Time, own: NodeId, node: NodeId) -> Time {
+    now + if own < node { CALL_HEARD_AFTER } else { 2 * CALL_HEARD_AFTER }
+}
