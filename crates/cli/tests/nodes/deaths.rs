@@ -1,5 +1,6 @@
 //! Nodes are killed in the middle of migrations: a program is there once, or whoever waits for it is told.
 
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -88,11 +89,32 @@ fn a_source_that_dies_leaves_the_program_once_or_not_at_all() {
 /// It says nothing and its connections stand, as if its machine had lost its power or its network.
 #[test]
 fn a_silent_node_is_noticed_and_taken_back_with_what_it_runs() {
-    let mut cluster = Cluster::of(&[]);
+    let gave_up = "others had given this node up; it has told them that it lives";
+    let mut cluster = silent_and_back(Cluster::of(&[]), None);
+    assert_eq!(cluster.node("a").said("node b answers nobody, or has left"), 1);
+    cluster.node("b").until_said(gave_up);
+}
+
+/// Where a node has no datagrams links alone tell, and as soon.
+#[test]
+fn without_datagrams_links_tell_of_silence() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let taken = UdpSocket::bind(address).unwrap();
+    drop(listener);
+    let mut cluster = silent_and_back(Cluster::of(&[]), Some(address));
+    drop(taken);
+    let node = cluster.node("a");
+    assert_eq!(node.said(&format!("no datagrams at {address}")), 1);
+    assert_eq!(node.said("node b answers nobody, or has left"), 0);
+}
+
+fn silent_and_back(mut cluster: Cluster, listen: Option<SocketAddr>) -> Cluster {
     for name in ["a", "b"] {
         let mut words = cluster.join.clone();
         if words.is_empty() {
             words.push("up".to_owned());
+            words.extend(listen.iter().flat_map(|at| ["--listen".to_owned(), at.to_string()]));
         }
         words.extend(["--unreachable-after", "900ms"].map(str::to_owned));
         cluster.up_with(name, &words);
@@ -112,4 +134,5 @@ fn a_silent_node_is_noticed_and_taken_back_with_what_it_runs() {
     cluster.until_linked();
     assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
     program.finish(&cluster);
+    cluster
 }

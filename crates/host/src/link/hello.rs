@@ -8,13 +8,15 @@
 use super::frame::HELLO_BYTES_MAX;
 use super::host_identity::HostIdentity;
 use crate::cores::CORES_MAX;
+use peripatos_cluster::limits::NODE_NAME_BYTES_MAX;
+use peripatos_cluster::membership::is_node_name;
 use peripatos_cluster::{Incarnation, Labels};
 use serde::{Deserialize, Serialize};
 
 /// The version of everything that goes over a link.
 pub const LINK_VERSION: u16 = 7;
 /// Longest name of a node: one label of a host name.
-pub const NAME_BYTES_MAX: usize = 63;
+pub const NAME_BYTES_MAX: usize = NODE_NAME_BYTES_MAX;
 /// Longest address: a host name of 253, a colon, a port.
 pub const ADDRESS_BYTES_MAX: usize = 259;
 
@@ -162,8 +164,7 @@ impl Hello {
 
 /// Whether a node may have this name.
 pub fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed)
+    is_node_name(name)
 }
 
 /// Whether this is `HOST:PORT` by its form; an IPv6 address stands in brackets.

@@ -10,6 +10,7 @@
 //! What this does not do: find peers, dial again, decide which of two links between the same nodes stays, notice a
 //! silent peer (the cluster's own messages do that), or limit how many links are made at a time.
 
+mod datagram;
 pub(crate) mod frame;
 mod hello;
 mod host_identity;
@@ -21,6 +22,9 @@ pub(crate) mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use datagram::{
+    DATAGRAM_VERSION, DatagramError, DatagramOpener, DatagramSealer, EPOCH_SECONDS, epoch_of,
+};
 pub use frame::{BULK_CHUNK_BYTES, Frame, FrameError, HELLO_BYTES_MAX, PAYLOAD_BYTES_MAX};
 pub use hello::{
     ADDRESS_BYTES_MAX, COMMAND, Hello, HelloError, LINK_VERSION, NAME_BYTES_MAX, is_address,

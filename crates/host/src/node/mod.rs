@@ -16,6 +16,7 @@ mod clients;
 mod convert;
 mod directory;
 pub mod exchange;
+mod gossip;
 mod host;
 mod lanes;
 mod links;
@@ -142,6 +143,7 @@ impl NodeServer {
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (listener, address) = runtime.block_on(listen(&options.listen))?;
+        let datagrams = runtime.block_on(gossip::bind(address));
         let control = {
             let _entered = runtime.enter();
             clients::listen(&place.socket())?
@@ -161,6 +163,7 @@ impl NodeServer {
             hello,
             token,
             listener,
+            datagrams,
             control,
             place,
             join: options.join,

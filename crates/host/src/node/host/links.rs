@@ -79,6 +79,7 @@ impl Host {
         }
         self.links.insert(node, Standing { number, sender, incarnation, host, dialled, wires });
         self.strays.linked(node);
+        self.announce_to(&peer);
         self.tell_names(node);
         self.tell(Event::LinkUp(peer));
         for exchange in self.exchanges.values() {
@@ -102,6 +103,7 @@ impl Host {
         self.roads.close(node);
         self.letterbox.names().forget_node(node.0);
         self.seek_without(node);
+        self.announce_no_more(node);
         self.tell(Event::LinkDown(node));
         if let Some(address) = standing.dialled {
             // A peer that still holds a dead link to us drops each new one until it has noticed.

@@ -5,6 +5,7 @@ mod code;
 mod commands;
 mod devices;
 mod families;
+mod gossip;
 mod links;
 mod moves;
 mod origins;
@@ -12,6 +13,7 @@ mod talk;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,12 +23,13 @@ use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
 use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Strays};
 use peripatos_engine::Code;
 use peripatos_kernel::Packet;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UdpSocket, UnixListener};
 use tokio::sync::mpsc;
 
 use super::bulk::Expected;
 use super::clients::FromClient;
 use super::exchange::Exchange;
+use super::gossip::Gossip;
 use super::lanes::Lanes;
 use super::links::{Own, Sender};
 use super::precopy::{Copied, Copying};
@@ -65,6 +68,8 @@ pub(super) struct Parts {
     pub(super) hello: Hello,
     pub(super) token: Token,
     pub(super) listener: TcpListener,
+    /// Its port's other socket, or why it has none.
+    pub(super) datagrams: io::Result<UdpSocket>,
     pub(super) control: UnixListener,
     pub(super) place: NodeDirectory,
     pub(super) join: Option<String>,
@@ -102,6 +107,11 @@ pub(super) enum Input {
     Message {
         from: NodeId,
         message: Box<Message>,
+    },
+    /// A member of the cluster has said something.
+    Datagram {
+        from: SocketAddr,
+        bytes: Vec<u8>,
     },
     Core(CoreEvent),
     /// A local process has spawned another one.
@@ -200,6 +210,12 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
     };
     tokio::spawn(super::links::accept(parts.listener, us.clone(), inputs.clone()));
     tokio::spawn(clients::accept(parts.control, inputs.clone()));
+    let gossip = parts.datagrams.and_then(|socket| {
+        Gossip::start(socket, &parts.token, &us, parts.unreachable_after, &inputs)
+    });
+    let gossip = gossip.map_err(|cause| {
+        log(&format!("no datagrams at {} ({cause}): links alone tell who lives", us.hello.address));
+    });
 
     let mut host = Host {
         node: Node::new(config),
@@ -211,6 +227,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         letterbox: cores.letterbox(),
         cores,
         roads,
+        gossip: gossip.ok(),
         strays: Strays::default(),
         families: Families::default(),
         calls: Calls::default(),
@@ -249,6 +266,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
             Some(input) = from_own.recv() => host.input(input),
             Some(input) = from_foreign.recv() => host.input(input),
             _ = ticker.tick() => host.tick(),
+            () = tokio::time::sleep_until(host.gossip_wakes_at()) => host.gossip_due(),
         }
     }
     host.end().await
@@ -265,6 +283,8 @@ struct Host {
     cores: Cores,
     letterbox: Letterbox,
     roads: Roads,
+    /// Who lives, as members tell each other. `None`: this node takes no part in it.
+    gossip: Option<Gossip>,
     /// Packets for processes that are not on this node's cores.
     strays: Strays<Packet>,
     families: Families,
@@ -329,6 +349,7 @@ impl Host {
             }
             Input::LinkEnded { node, number, why } => self.link_ended(node, number, &why),
             Input::Message { from, message } => self.message(from, *message),
+            Input::Datagram { from, bytes } => self.datagram(from, &bytes),
             Input::Core(report) => self.core(report),
             Input::Request { pid, sequence, request } => self.request(pid, sequence, request),
             Input::Devices(pid, ask) => self.devices_ask(pid, ask),
@@ -488,6 +509,7 @@ impl Host {
         for number in std::mem::take(&mut self.clients.down) {
             self.clients.say(number, FromNode::Answer(Answer::Done));
         }
+        self.leave();
         // The writers send what waits and close their ends, now that nothing more can come.
         let ended = self.ending.take().unwrap_or(Ok(()));
         drop(self);
@@ -497,7 +519,7 @@ impl Host {
 }
 
 /// Seconds since 1970 by this machine's clock.
-fn now_unix_seconds() -> u64 {
+pub(super) fn now_unix_seconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

@@ -1,0 +1,91 @@
+//! The socket for datagrams, at the port where a node listens for links, and what goes through it: sealed gossip.
+//!
+//! A datagram that cannot be sent at once is lost, as one may be on its way: what it said is said again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peripatos_cluster::limits::DATAGRAM_BYTES_MAX;
+use peripatos_cluster::membership::{Member, Membership, Timing};
+use peripatos_cluster::{Incarnation, Time};
+use tokio::net::UdpSocket;
+use tokio::time::sleep;
+
+use super::host::{Input, Inputs, now_unix_seconds};
+use super::links::Own;
+use super::random;
+use crate::link::{DatagramError, DatagramOpener, DatagramSealer, Token, epoch_of};
+
+/// After the operating system has refused to receive, for whatever reason.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// This node as a member of its cluster.
+pub(super) struct Gossip {
+    pub(super) membership: Membership,
+    socket: Arc<UdpSocket>,
+    sealer: DatagramSealer,
+}
+
+/// The other socket of the port where links are listened for.
+pub(super) async fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    UdpSocket::bind(address).await
+}
+
+impl Gossip {
+    /// Takes datagrams from now on: what others have sealed comes as [`Input::Datagram`].
+    ///
+    /// # Errors
+    /// The socket has no address that others could use; the operating system's random generator.
+    pub(super) fn start(
+        socket: UdpSocket,
+        token: &Token,
+        us: &Own,
+        unreachable_after: Duration,
+        inputs: &Inputs,
+    ) -> io::Result<Gossip> {
+        let (node, incarnation): (_, Incarnation) = (us.credentials.id, us.hello.incarnation);
+        let own = Member::new(node, incarnation, socket.local_addr()?, &us.hello.name);
+        let own = own.map_err(io::Error::other)?;
+        let timing = Timing::of(unreachable_after);
+        let membership = Membership::new(own, timing, Time::default(), random()?);
+        let socket = Arc::new(socket);
+        let opener = DatagramOpener::new(token, node, incarnation);
+        tokio::spawn(receive(socket.clone(), opener, inputs.clone()));
+        Ok(Gossip { membership, socket, sealer: DatagramSealer::new(token, node, incarnation) })
+    }
+
+    pub(super) fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
+        if let Some(sealed) = self.sealer.seal(epoch_of(now_unix_seconds()), bytes) {
+            let _ = self.socket.try_send_to(&sealed, to);
+        }
+    }
+}
+
+/// Opens what comes, until the node ends.
+async fn receive(socket: Arc<UdpSocket>, mut opener: DatagramOpener, inputs: Inputs) {
+    let mut told = Vec::new();
+    // What is longer than any datagram of ours is seen to be.
+    let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            sleep(RECEIVE_PAUSE).await;
+            continue;
+        };
+        match opener.open(epoch_of(now_unix_seconds()), &buffer[..length]) {
+            Ok(bytes) => inputs.offer(Input::Datagram { from, bytes }).await,
+            // Networks repeat datagrams, too.
+            Err(DatagramError::Replayed) => {}
+            // Who sends is not proved: a line for each would be anybody's to write.
+            Err(error) if told.contains(&error) => {}
+            Err(error) => {
+                told.push(error);
+                let from = from.ip();
+                inputs
+                    .offer(Input::Log(format!("a datagram from {from} was refused: {error}")))
+                    .await;
+            }
+        }
+    }
+}

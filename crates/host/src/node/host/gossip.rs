@@ -1,0 +1,81 @@
+//! This node as a member: what it hears of others, and says to them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use peripatos_cluster::membership::{Member, Membership, Output};
+use peripatos_cluster::{Event, NodeId, Peer, Time};
+use tokio::time::Instant;
+
+use super::Host;
+
+/// When a node that takes no part in gossip is woken for it.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+impl Host {
+    pub(super) fn gossip_wakes_at(&self) -> Instant {
+        let due = self.gossip.as_ref().map(|gossip| gossip.membership.next_deadline());
+        let wait = due.map_or(NEVER, |due| due.since(self.now()).min(NEVER));
+        Instant::now() + wait
+    }
+
+    pub(super) fn gossip_due(&mut self) {
+        self.as_member(|membership, now, out| membership.handle(now, out));
+    }
+
+    pub(super) fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.as_member(|membership, now, out| {
+            // Who has the token and says what cannot be is not listened to; the link to him is another matter.
+            let _ = membership.datagram(now, from, bytes, out);
+        });
+    }
+
+    /// A link to this node stands.
+    pub(super) fn announce_to(&mut self, peer: &Peer) {
+        let address = peer.address.parse().ok();
+        let member = address
+            .and_then(|address| Member::new(peer.node, peer.incarnation, address, &peer.name).ok());
+        if let Some(member) = member {
+            self.as_member(|membership, now, out| membership.linked(now, member, out));
+        }
+    }
+
+    pub(super) fn announce_no_more(&mut self, node: NodeId) {
+        if let Some(gossip) = &mut self.gossip {
+            gossip.membership.unlinked(node);
+        }
+    }
+
+    /// The node ends.
+    pub(super) fn leave(&mut self) {
+        self.as_member(Membership::leave);
+    }
+
+    fn as_member(&mut self, act: impl FnOnce(&mut Membership, Time, &mut Vec<Output>)) {
+        let now = self.now();
+        let Some(gossip) = &mut self.gossip else { return };
+        let mut out = Vec::new();
+        act(&mut gossip.membership, now, &mut out);
+        for output in out {
+            match output {
+                Output::Send { to, bytes } => {
+                    if let Some(gossip) = &mut self.gossip {
+                        gossip.send(to, &bytes);
+                    }
+                }
+                Output::Up { member, .. } => {
+                    // Until it was asked it may have what is looked for.
+                    self.strays.heard_of(now, member.node());
+                    self.tell(Event::MemberUp(member));
+                }
+                Output::Down(member) => {
+                    (self.log)(&format!("node {} answers nobody, or has left", member.name()));
+                    self.tell(Event::MemberDown(member));
+                }
+                Output::Rejoined => {
+                    (self.log)("others had given this node up; it has told them that it lives");
+                }
+            }
+        }
+    }
+}
