@@ -169,6 +169,9 @@ impl Membership {
                 self.timers.insert((at, number), timer);
                 break;
             }
+            if self.is_refuted(&timer) {
+                continue;
+            }
             let (swim, mut host) = self.parts(now, out);
             // It fails only where a round of questions was not completed, which begins again of itself.
             let _ = swim.handle_timer(timer, &mut host);
@@ -239,6 +242,14 @@ impl Membership {
             self.stood_still += late;
         }
         now.0.saturating_sub(self.stood_still)
+    }
+
+    /// Whether this would be the end of a suspicion that is over. The library (2.0.0) leaves such a member alive, and yet tells it that
+    /// it counts as dead, so that it would have to come back under another number.
+    fn is_refuted(&self, timer: &Timer<Member>) -> bool {
+        let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = timer else { return false };
+        let suspected = foca::Member::new(member_id.clone(), *incarnation, foca::State::Suspect);
+        !self.swim.iter_membership_state().any(|member| *member == suspected)
     }
 
     /// The library, and what it acts upon.

@@ -32,6 +32,8 @@ pub struct World {
     bytes: u64,
     /// Deaths that members were told of and that had not happened: who, under which number of rejoins.
     false_deaths: BTreeSet<(usize, u32)>,
+    /// How often one that was thought dead has said that it lives.
+    rejoins: usize,
     /// What is being waited for, and who has not been told.
     watched: Option<Watched>,
 }
@@ -86,6 +88,7 @@ impl World {
             queued: 0,
             bytes: 0,
             false_deaths: BTreeSet::new(),
+            rejoins: 0,
             watched: None,
         };
         let all: Vec<Member> = (0..config.members).map(|index| world.add(index)).collect();
@@ -138,6 +141,12 @@ impl World {
     #[must_use]
     pub fn false_deaths(&self) -> usize {
         self.false_deaths.len()
+    }
+
+    /// How often members were thought dead and came back.
+    #[must_use]
+    pub fn rejoins(&self) -> usize {
+        self.rejoins
     }
 
     /// Whether each that runs counts exactly those as alive that run and are on its side.
@@ -313,7 +322,7 @@ impl World {
                     }
                     self.told(index, about, false);
                 }
-                Output::Rejoined => {}
+                Output::Rejoined => self.rejoins += 1,
             }
         }
         let place = &mut self.places[index];
