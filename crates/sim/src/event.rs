@@ -59,6 +59,8 @@ pub(crate) enum Event {
     Nobody(usize, Box<Packet>, usize),
     /// A node hears that an OS process of another one has ended.
     Gone(usize, usize, Incarnation),
+    /// A node hears by gossip that this OS process of another one lives, or does not.
+    Gossip(usize, usize, Incarnation, bool),
     /// A node starts again.
     Restart(usize),
     /// This link breaks.

@@ -144,7 +144,7 @@ impl World {
             world.nodes.push(Node { alive: true, slow });
         }
         if world.config.level == Level::Nodes {
-            world.cluster = Some(Cluster::start(&world.config.cores));
+            world.cluster = Some(Cluster::start(&world.config.cores, world.config.seed));
         }
         world
     }
@@ -256,6 +256,7 @@ impl World {
                 self.hears_nobody(kernel, *packet, asked);
             }
             Event::Gone(at, node, of) => self.told_gone(at, node, of),
+            Event::Gossip(at, node, of, up) => self.gossip_heard(at, node, of, up),
             Event::Restart(node) => self.restart(node),
             Event::Cut(one, other) => self.cut(one, other),
             Event::Break => self.break_some(),

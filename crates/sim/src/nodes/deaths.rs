@@ -30,6 +30,7 @@ impl World {
             self.perhaps_gone(id);
         }
         self.ledger.trouble = Some(u64::MAX);
+        self.gossip_of_crashed(node);
         let again = self.random.permille(500);
         if again {
             let after = self.random.within(SECOND / 10..20 * SECOND);

@@ -72,6 +72,7 @@ impl World {
             self.say(end, peer, Item::message(Message::Names(super::packets::on_wire(own))));
         }
         self.tell(end, Told::LinkUp(known));
+        self.gossip_of_linked(end, peer);
         self.look_at_trouble();
     }
 
@@ -131,6 +132,7 @@ impl World {
         }
         self.strays(end, |strays, here, out| strays.unlinked(time(now), id_of(peer), here, out));
         self.tell(end, Told::LinkDown(id_of(peer)));
+        self.gossip_of_unlinked(end, peer);
     }
 
     /// A node says something to another one; nobody hears it, if there is no link.

@@ -7,6 +7,7 @@
 
 mod actions;
 mod deaths;
+mod gossip;
 mod inputs;
 mod links;
 mod moves;
@@ -23,6 +24,7 @@ use peripatos_cluster::{
 use peripatos_kernel::{Moving, Names, Packet};
 
 use crate::actor::{Actor, Id};
+use crate::random::Random;
 
 /// What is wrong with the nodes, if anything.
 #[cfg(feature = "mutations")]
@@ -39,6 +41,8 @@ pub(crate) struct Cluster {
     requests: u64,
     /// Processes of which a copy was lost with its node.
     buried: BTreeSet<Id>,
+    /// What is random about what they hear of each other by gossip. `None`: they do not.
+    gossip: Option<Random>,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
 }
@@ -190,8 +194,8 @@ impl Cluster {
     }
 
     /// All start.
-    pub(crate) fn start(cores: &[usize]) -> Cluster {
-        let mut cluster = Cluster::default();
+    pub(crate) fn start(cores: &[usize], seed: u64) -> Cluster {
+        let mut cluster = Cluster { gossip: gossip::of(seed), ..Cluster::default() };
         for (index, cores) in cores.iter().enumerate() {
             let host = cluster.host(index, *cores);
             cluster.hosts.push(host);
