@@ -150,7 +150,8 @@ pub(crate) fn process(client: &mut NodeClient, text: &str) -> Result<(Pid, NodeI
 pub(crate) fn node(client: &mut NodeClient, text: &str) -> Result<RowOfNode> {
     let nodes = client.nodes().map_err(|error| failure("node", &error))?;
     let means = |node: &&RowOfNode| {
-        text == node.name || text == node.address || text == format!("{:#}", node.node)
+        let (short, long) = (format!("{:#}", node.node), node.node.to_string());
+        text == node.name || text == node.address || text == short || text == long
     };
     let found: Vec<&RowOfNode> = nodes.iter().filter(means).collect();
     match found.as_slice() {

@@ -59,6 +59,11 @@ pub enum Command {
         /// Which node.
         node: NodeId,
     },
+    /// An operator's word: that node is to be let in no more, and what runs there is gone.
+    Remove {
+        /// Which.
+        node: NodeId,
+    },
 }
 
 /// What came of a [`Command`].

@@ -1,5 +1,6 @@
 //! What a node is told, and what it wants done. Plain data: a host carries it out, or a simulation.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
@@ -34,6 +35,9 @@ pub struct Config {
     pub balancing: bool,
     /// A node to which there has been no link for so long counts as silent, unless gossip says that it lives.
     pub silent_after: Duration,
+    /// Nodes that were removed from the cluster, as far as it knew when it ended: at most
+    /// [`REMOVED_MAX`](crate::limits::REMOVED_MAX).
+    pub removed: BTreeSet<NodeId>,
 }
 
 /// Another node, as its link shows it.
@@ -308,6 +312,14 @@ pub enum Action {
     NodeGone(NodeId),
     /// That node cannot be reached, and may be gone or go on: who waits for what it runs is told that nobody knows.
     NodeSilent(NodeId),
+    /// These were removed from the cluster for good: keep all of [`Node::removed`](crate::Node::removed), make no link with them
+    /// any more, and cut those that stand, when what is to be sent has been.
+    Remove(Vec<NodeId>),
+    /// This node was removed from the cluster, says that one: it is to end.
+    WasRemoved {
+        /// Who.
+        by: NodeId,
+    },
     /// Nobody serves this local process any more.
     OriginGone(Pid),
     /// The attached origin of `root` is also that of a process that belongs to it.

@@ -29,6 +29,7 @@ mod peers;
 mod placement;
 mod precopy;
 mod processes;
+mod removed;
 mod requests;
 mod rows;
 mod source;

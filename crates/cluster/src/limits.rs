@@ -34,6 +34,8 @@ pub const CALL_DOWN_TOGETHER: usize = 50;
 pub const PROCESSES_MAX: usize = 1_000_000;
 /// Other nodes that a node knows; more are refused.
 pub const PEERS_MAX: usize = 1_000;
+/// Nodes that were removed for good: each node keeps all of them, and tells them to each that it is linked with.
+pub const REMOVED_MAX: usize = 4_096;
 /// Migrations under way from a node, and as many to it.
 pub const MIGRATIONS_MAX: usize = 64;
 /// Of a node that is being emptied so many go at a time: more would only wait for each other on the link.

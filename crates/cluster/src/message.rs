@@ -276,6 +276,9 @@ pub enum Message {
     Load(LoadSample),
     /// Nodes that the sender knows: name and address.
     Members(Vec<Member>),
+    /// Nodes that were removed for good: after a link was made, all that the sender knows. At most
+    /// [`REMOVED_MAX`](crate::limits::REMOVED_MAX).
+    Removed(Vec<NodeId>),
 
     /// What has become of moves, of this process or of all?
     Events {

@@ -35,6 +35,8 @@ pub struct Node {
     pub(crate) processes: Processes,
     pub(crate) peers: Peers,
     pub(crate) heard: Heard,
+    /// What those were called that operators have given up: word of what they ran is still to come. At most as many as peers.
+    pub(crate) given_up: BTreeMap<NodeId, String>,
     pub(crate) homes: Homes,
     pub(crate) directory: Directory,
     pub(crate) outgoing: BTreeMap<MigrationId, Outgoing>,
@@ -92,6 +94,7 @@ impl Node {
             processes: Processes::default(),
             peers: Peers::default(),
             heard: Heard::default(),
+            given_up: BTreeMap::new(),
             homes: Homes::default(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -186,7 +189,7 @@ impl Node {
     /// What a node is called.
     #[must_use]
     pub fn name_of(&self, node: NodeId) -> String {
-        self.peers.name(node)
+        self.given_up.get(&node).cloned().unwrap_or_else(|| self.peers.name(node))
     }
 
     /// Whether another process may be started here. Errors: why not.
@@ -234,7 +237,7 @@ impl Node {
             out.push(Action::NodeSilent(node));
         }
         for (pid, home) in self.homes.take_lost(self.now) {
-            let end = End::Lost { node: self.peers.name(home.at) };
+            let end = End::Lost { node: self.name_of(home.at) };
             out.push(Action::TellOrigin { pid, end });
             self.end_family_of(pid, &home, out);
         }
@@ -242,14 +245,21 @@ impl Node {
     }
 
     fn message(&mut self, from: NodeId, message: Message, out: &mut Vec<Action>) {
+        if self.removed().contains(&from) {
+            return;
+        }
         match message {
             Message::Load(sample) => self.heard_load(from, sample),
             Message::Members(members) => {
-                let unknown = |node| node != self.config.node && !self.peers.is_linked(node);
+                let unknown = |node| {
+                    let removed = self.removed().contains(&node);
+                    node != self.config.node && !self.peers.is_linked(node) && !removed
+                };
                 let others = members.into_iter().filter(|member| unknown(member.node));
                 let addresses = others.map(|member| member.address);
                 out.push(Action::Connect(addresses.filter(|one| !one.is_empty()).collect()));
             }
+            Message::Removed(removed) => self.heard_removed(from, &removed, out),
             Message::Ask(sample) => self.asked(from, sample, out),
             Message::Nothing => self.heard_nothing(from),
             Message::Events { request, of } => {
@@ -333,17 +343,25 @@ impl Node {
 
     fn link_up(&mut self, peer: Peer, out: &mut Vec<Action>) {
         let (node, incarnation) = (peer.node, peer.incarnation);
+        if self.removed().contains(&node) {
+            // The link was made while word of it was on its way.
+            let message = Message::Removed(vec![node]);
+            out.extend([Action::Send { to: node, message }, Action::Remove(vec![node])]);
+            return;
+        }
         let before = self.peers.0.get(&node).map(|known| known.peer.incarnation);
         if !self.peers.linked(peer) {
             out.push(Action::Log(format!("too many nodes: {node:#} is not taken")));
             return;
         }
         self.keeper_comes(node);
+        self.given_up.remove(&node);
         if let Some(old) = before.filter(|old| *old != incarnation) {
             self.gone(node, old, out);
         }
         self.target_back(node, incarnation, out);
         self.source_is(node, Some(incarnation));
+        self.tell_removed(node, out);
         let members = self.peers.members();
         out.push(Action::Send { to: node, message: Message::Members(members) });
         for (pid, moves) in self.processes.of_origin(node) {
@@ -373,6 +391,9 @@ impl Node {
         self.target_cut(node, out);
         self.source_cut(node, out);
         self.node_silent(node, out);
+        if self.removed().contains(&node) {
+            self.gone_for_good(node, out);
+        }
     }
 
     /// An OS process of another node has ended, and with it all that it ran and served.

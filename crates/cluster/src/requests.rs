@@ -204,6 +204,7 @@ impl Node {
                 Ok(())
             }
             Command::Forget { node } => self.forget(node, out),
+            Command::Remove { node } => self.remove(node, out),
         };
         self.tell(Some(asker), done.map_or_else(Answer::Refused, |()| Answer::Done), out);
     }
@@ -215,10 +216,8 @@ impl Node {
             Some(known) if known.linked => {
                 Err(format!("node {name} is there; end it with `peri down`"))
             }
-            Some(known) => {
-                let incarnation = known.peer.incarnation;
-                self.peers.0.remove(&node);
-                self.gone(node, incarnation, out);
+            Some(_) => {
+                self.gone_for_good(node, out);
                 Ok(())
             }
         }

@@ -7,4 +7,5 @@ mod crowd;
 pub mod link;
 pub mod node;
 pub mod origin;
+mod private_file;
 pub mod talk;

@@ -3,6 +3,7 @@
 pub(crate) mod up;
 
 pub(crate) mod down;
+pub(crate) mod node;
 pub(crate) mod nodes;
 
 pub(crate) mod balance;

@@ -64,6 +64,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
             NodeError::Running(_) | NodeError::Listen { .. } => Code::NoNode,
             NodeError::Identity(_) => Code::Unreadable,
             NodeError::Engine(_) => Code::Resources,
+            NodeError::Removed { .. } => Code::Refused,
             NodeError::Io(_) => Code::NoNode,
         };
         Failure::new(code, "up", error)

@@ -318,7 +318,14 @@ impl Fake {
         });
     }
 
-    fn id(&self) -> NodeId {
+    /// Dials, and is refused: why.
+    pub(crate) fn is_refused_a_link(&self, address: &str) -> String {
+        let Fake { runtime, credentials, hello, .. } = self;
+        let link = runtime.block_on(link::connect(address, credentials, hello));
+        link.err().expect("no link").to_string()
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
         self.credentials.id
     }
 

@@ -17,6 +17,7 @@ mod moves;
 mod origins;
 mod program;
 mod raw;
+mod removal;
 mod strangers;
 mod support;
 mod talking;

@@ -112,6 +112,11 @@ impl Cluster {
         self.directory.path().join("work")
     }
 
+    /// Where this user's nodes have their directories.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.directory.path().join("run/peripatos")
+    }
+
     /// `peri` with these arguments; standard input is at its end.
     pub(crate) fn peri<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_peri"));

@@ -11,6 +11,7 @@ mod looking;
 mod membership;
 mod moves;
 mod precopy;
+mod removal;
 mod strays;
 mod told;
 mod world;

@@ -46,6 +46,8 @@ pub(crate) struct Host {
     pub(crate) silent: Vec<NodeId>,
     /// Addresses that were to be called.
     pub(crate) called: Vec<String>,
+    /// Who has told it that it was removed.
+    pub(crate) removed_by: Option<NodeId>,
     /// Packets: each is the pid of the process that it is for.
     pub(crate) strays: Strays<Pid>,
     pub(crate) brought: Vec<Pid>,
@@ -78,6 +80,8 @@ pub(crate) struct World {
     pub(crate) offers: BTreeMap<Pid, usize>,
     /// Of each node.
     labels: Vec<Labels>,
+    /// What each has on disk of those that were removed.
+    pub(crate) kept_removed: BTreeMap<Index, BTreeSet<NodeId>>,
     /// What each process has, as the cores report it.
     pub(crate) memory_bytes: u64,
     /// And with whom each talks, as they count.
@@ -97,6 +101,7 @@ impl World {
         let count = labels.len();
         let mut world = World {
             labels,
+            kept_removed: BTreeMap::new(),
             now: Time::default(),
             hosts: Vec::new(),
             links: BTreeMap::new(),
@@ -138,6 +143,7 @@ impl World {
             labels: self.labels.get(index).cloned().unwrap_or_default(),
             balancing: true,
             silent_after: SILENT_AFTER,
+            removed: self.kept_removed.get(&index).cloned().unwrap_or_default(),
         };
         self.hosts[index] = Some(Host {
             node: Node::new(config),
@@ -159,6 +165,7 @@ impl World {
             log: Vec::new(),
             silent: Vec::new(),
             called: Vec::new(),
+            removed_by: None,
             strays: Strays::default(),
             brought: Vec::new(),
             refused: Vec::new(),
@@ -324,6 +331,14 @@ impl World {
             }
             Action::NodeGone(_) => {}
             Action::NodeSilent(node) => host.silent.push(node),
+            Action::Remove(nodes) => {
+                self.kept_removed.insert(index, host.node.removed().clone());
+                for other in nodes.into_iter().map(|node| node.0 as usize) {
+                    while self.deliver(index, other) {}
+                    self.cut(index, other);
+                }
+            }
+            Action::WasRemoved { by } => host.removed_by = Some(by),
             Action::OriginGone(pid) => {
                 host.orphans.insert(pid);
             }

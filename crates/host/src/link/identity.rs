@@ -10,9 +10,13 @@
 //! * The authority is a pure function of the token. Its certificate never travels; each node makes it again.
 //! * Certificates do not expire: they are made anew at every start, and machines with a wrong clock shall link.
 //!
-//! What this does not do: revoke. Who must not come back is kept out by a new token.
+//! A node that was removed proves as well as any who it is; then it is refused by its id.
+//!
+//! What this does not do: keep out who has the token. He makes himself a new key.
 
+use super::refusal::Refusal;
 use super::token::Token;
+use crate::private_file::store;
 use peripatos_cluster::NodeId;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -24,9 +28,10 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -86,6 +91,8 @@ pub struct Credentials {
     pub server: Arc<ServerConfig>,
     /// For links to others.
     pub client: Arc<ClientConfig>,
+    /// Nodes that it makes no link with, whatever they prove.
+    pub removed: Arc<BTreeSet<NodeId>>,
 }
 
 impl NodeKey {
@@ -161,7 +168,13 @@ impl Credentials {
             .with_client_auth_cert(vec![certificate], private_key())?;
         client.resumption = Resumption::disabled();
         client.enable_sni = false;
-        Ok(Credentials { id, server: Arc::new(server), client: Arc::new(client) })
+        let (server, client) = (Arc::new(server), Arc::new(client));
+        Ok(Credentials { id, server, client, removed: Arc::default() })
+    }
+
+    /// Why there is to be no link with a node that has proved to be this one.
+    pub(super) fn refusal(&self, peer: NodeId) -> Option<Refusal> {
+        self.removed.contains(&peer).then_some(Refusal::Removed)
     }
 }
 
@@ -219,25 +232,10 @@ pub(super) fn has_aes() -> bool {
     return false;
 }
 
-/// Writes beside the place and renames: after a crash there is a whole key or none.
-fn store(path: &Path, der: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(der)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    // Others will know the node by this key: it must not be lost with the directory's cache.
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

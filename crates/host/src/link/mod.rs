@@ -4,6 +4,7 @@
 //! * Nobody without the cluster's token receives a byte of ours beyond the TLS handshake, and nothing that he sends is
 //!   looked at: hellos and frames are exchanged when both certificates have been verified.
 //! * A [`Link`] that exists has been greeted: the peer's id is proved, its [`Hello`] is of our version and valid.
+//! * Who is refused by his id ([`Credentials::removed`]) hears why, and nothing else; nothing that he sends is looked at.
 //! * Making a link ends after [`ESTABLISH_SECONDS_MAX`], whatever the other side does or does not.
 //! * What the peer sends has limits that are checked before anything is allocated (`frame.rs`).
 //!
@@ -16,6 +17,7 @@ mod hello;
 mod host_identity;
 mod identity;
 pub(crate) mod lane;
+mod refusal;
 mod token;
 pub(crate) mod wire;
 
@@ -33,6 +35,7 @@ pub use hello::{
 pub use host_identity::HostIdentity;
 pub use identity::{Credentials, IdentityError, NodeKey};
 pub use lane::LaneReader;
+pub use refusal::Refusal;
 pub use token::{Token, TokenError};
 
 use frame::{FrameReader, FrameWriter};
@@ -110,6 +113,12 @@ pub enum LinkError {
     /// The connection failed before the link was made.
     #[error("the connection broke before the link was made: {0}")]
     Broken(io::Error),
+    /// The peer has proved who it is, and is not to be linked with. It was told.
+    #[error("{}", .0.of_them())]
+    Refused(Refusal),
+    /// The peer, of this cluster, makes no link with this node.
+    #[error("{}", .0.of_us())]
+    RefusedBy(Refusal),
     /// The peer speaks another version.
     #[error("the other side speaks version {theirs} of the link protocol, this one {ours}")]
     Version {
@@ -130,6 +139,13 @@ pub enum LinkError {
     /// The link has ended, or must end.
     #[error(transparent)]
     Frame(#[from] FrameError),
+}
+
+impl LinkError {
+    /// Whether the other side says that this node was removed from the cluster.
+    pub(crate) fn is_removal(&self) -> bool {
+        matches!(self, LinkError::RefusedBy(Refusal::Removed))
+    }
 }
 
 /// Makes a link to the node that listens at `address` (`HOST:PORT`).
@@ -167,7 +183,7 @@ async fn dial(address: &str, credentials: &Credentials, own: &Hello) -> Result<L
     let connector = TlsConnector::from(credentials.client.clone());
     let mut stream = connector.connect(name, stream).await.map_err(handshake_failed)?;
     stream.get_mut().1.set_buffer_limit(Some(SOCKET_WRITE_BYTES));
-    greet(stream.into(), remote, credentials.id, own).await
+    greet(stream.into(), remote, credentials, own).await
 }
 
 async fn answer(
@@ -180,7 +196,7 @@ async fn answer(
     let acceptor = TlsAcceptor::from(credentials.server.clone());
     let mut stream = acceptor.accept(stream).await.map_err(handshake_failed)?;
     stream.get_mut().1.set_buffer_limit(Some(SOCKET_WRITE_BYTES));
-    greet(stream.into(), remote, credentials.id, own).await
+    greet(stream.into(), remote, credentials, own).await
 }
 
 fn prepare(stream: TcpStream) -> io::Result<(BufReader<TcpStream>, SocketAddr)> {
@@ -194,21 +210,32 @@ fn prepare(stream: TcpStream) -> io::Result<(BufReader<TcpStream>, SocketAddr)> 
 async fn greet(
     stream: Stream,
     remote: SocketAddr,
-    own_id: NodeId,
+    credentials: &Credentials,
     own: Vec<u8>,
 ) -> Result<Link, LinkError> {
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let id = peer_id(certificate)?;
-    if id == own_id {
+    if id == credentials.id {
         return Err(LinkError::Itself);
     }
     let (read_half, write_half) = split(stream);
     let mut reader = LinkReader { frames: FrameReader::new(read_half) };
     let mut writer = LinkWriter { frames: FrameWriter::new(write_half) };
+    if let Some(refusal) = credentials.refusal(id) {
+        let said = writer.send(&Frame::Hello(refusal.encode())).await;
+        if said.is_ok() && writer.close().await.is_ok() {
+            // Closed with something unread the connection would be reset, and the refusal perhaps not be read.
+            let _ = reader.next().await;
+        }
+        return Err(LinkError::Refused(refusal));
+    }
     writer.send(&Frame::Hello(own)).await.map_err(broken)?;
     writer.flush().await.map_err(broken)?;
     match reader.next().await.map_err(broken)? {
         Frame::Hello(bytes) => {
+            if let Some(refusal) = Refusal::decode(&bytes) {
+                return Err(LinkError::RefusedBy(refusal));
+            }
             let peer = PeerHello { id, hello: Hello::decode(&bytes)? };
             Ok(Link { peer, remote, reader, writer })
         }

@@ -102,6 +102,22 @@ async fn another_token_is_refused_by_both() {
 }
 
 #[tokio::test]
+async fn a_removed_node_hears_so_and_nothing_else() {
+    let token = Token::generate().unwrap();
+    let (one, removed) = (node(&token), node(&token));
+    let one = Credentials { removed: Arc::new([removed.id].into()), ..one };
+    let check = |(refusing, refused_one)| {
+        refused(refusing, "that node was removed from the cluster");
+        refused(refused_one, "this node was removed from the cluster");
+    };
+    let (dialled, answered) = meet(&removed, &one).await;
+    check((answered, dialled));
+    check(meet(&one, &removed).await);
+    let (other, one) = meet(&node(&token), &one).await;
+    assert!(other.is_ok() && one.is_ok());
+}
+
+#[tokio::test]
 async fn an_intruder_that_dials_gets_no_byte() {
     let token = Token::generate().unwrap();
     let certified = node(&Token::generate().unwrap());

@@ -5,19 +5,27 @@
 //! | `lock` | held by the OS process that is the node: there is one a name |
 //! | `key` | the node's key pair, so that its identity outlives the OS process |
 //! | `token` | the cluster's token |
+//! | `removed` | nodes that were removed from the cluster: their ids, one a line |
 //! | `control.sock` | where this user's commands reach it |
 //! | `logs/PID.log` | what detached programs write |
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use peripatos_cluster::NodeId;
+use peripatos_cluster::limits::REMOVED_MAX;
 use rustix::fs::{FlockOperation, flock};
 
 use super::NodeError;
 use crate::control::RuntimeDirectory;
 use crate::link::Token;
+use crate::private_file::store;
+
+/// Longer is no line of the list of removed nodes, with its end.
+const ID_LINE_BYTES_MAX: usize = 34;
 
 /// The directory of one node.
 #[derive(Debug)]
@@ -123,14 +131,69 @@ impl NodeDirectory {
     /// It cannot be written.
     pub fn keep_token(&self, token: &Token) -> Result<(), NodeError> {
         let path = self.path.join("token");
+        store(&path, format!("{token}\n").as_bytes()).map_err(|cause| NodeError::file(&path, cause))
+    }
+
+    /// The nodes that were removed from the cluster that the node was last in.
+    ///
+    /// # Errors
+    /// The file is there and is not a list of them.
+    pub fn removed(&self) -> Result<BTreeSet<NodeId>, NodeError> {
+        let path = self.path.join("removed");
         let failed = |cause| NodeError::file(&path, cause);
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(true).write(true).mode(0o600);
-        let mut file = options.open(&path).map_err(failed)?;
-        writeln!(file, "{token}").map_err(failed)
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            file => file.map_err(failed)?,
+        };
+        let bytes_max = REMOVED_MAX * ID_LINE_BYTES_MAX;
+        let mut text = String::new();
+        file.take(bytes_max as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+        let read = match text.len() > bytes_max {
+            true => Err(format!("more than {REMOVED_MAX} nodes")),
+            false => text.lines().map(str::parse).collect(),
+        };
+        read.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
+    /// Keeps these, and no others.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn keep_removed(&self, nodes: &BTreeSet<NodeId>) -> Result<(), NodeError> {
+        let path = self.path.join("removed");
+        let text: String = nodes.iter().map(|node| format!("{node}\n")).collect();
+        store(&path, text.as_bytes()).map_err(|cause| NodeError::file(&path, cause))
     }
 }
 
 fn nodes(runtime: &RuntimeDirectory) -> PathBuf {
     runtime.path().join("nodes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn those_that_were_removed_are_kept_and_checked() {
+        let temporary = tempfile::tempdir().unwrap();
+        let place = NodeDirectory { path: temporary.path().to_owned() };
+        assert_eq!(place.removed().unwrap(), BTreeSet::new());
+        let all: BTreeSet<NodeId> = (0..REMOVED_MAX as u128).map(NodeId).collect();
+        for nodes in [all, BTreeSet::from([NodeId(u128::MAX), NodeId(7)]), BTreeSet::new()] {
+            place.keep_removed(&nodes).unwrap();
+            assert_eq!(place.removed().unwrap(), nodes);
+        }
+        let path = temporary.path().join("removed");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let check = |text: &str, expected: &str| {
+            fs::write(&path, text).unwrap();
+            let error = place.removed().expect_err("no list").to_string();
+            assert!(error.contains(expected), "{error} does not say {expected}");
+        };
+        check("n12\n", "32 hexadecimal digits");
+        check("\n", "32 hexadecimal digits");
+        check(&format!("{}\n", NodeId(1)).repeat(REMOVED_MAX + 1), "more than 4096 nodes");
+    }
 }

@@ -45,7 +45,7 @@ impl Gossip {
         unreachable_after: Duration,
         inputs: &Inputs,
     ) -> io::Result<Gossip> {
-        let (node, incarnation): (_, Incarnation) = (us.credentials.id, us.hello.incarnation);
+        let (node, incarnation): (_, Incarnation) = (us.id, us.hello.incarnation);
         let own = Member::new(node, incarnation, socket.local_addr()?, &us.hello.name);
         let own = own.map_err(io::Error::other)?;
         let timing = Timing::of(unreachable_after);

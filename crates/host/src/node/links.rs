@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use peripatos_cluster::NodeId;
@@ -55,14 +56,50 @@ impl Sender {
     }
 }
 
+/// Whether what comes over a link is still taken in. A link that is cut is read for a moment longer, so that its other end reads
+/// what was said last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ear(Arc<AtomicBool>);
+
+impl Ear {
+    /// Nothing that comes is taken in any more.
+    pub(super) fn shut(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_shut(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Who we are on every link.
 #[derive(Clone)]
 pub(super) struct Own {
-    pub(super) credentials: Arc<Credentials>,
+    pub(super) id: NodeId,
+    pub(super) papers: Papers,
     pub(super) hello: Arc<Hello>,
     pub(super) lanes: Lanes,
     /// A peer that says nothing for so long is cut off; it says how loaded it is ten times a second.
     pub(super) silence_max: Duration,
+}
+
+/// The node's credentials as they are now: links are made with the newest.
+#[derive(Clone)]
+pub(super) struct Papers(Arc<Mutex<Credentials>>);
+
+impl Papers {
+    pub(super) fn new(credentials: Credentials) -> Papers {
+        Papers(Arc::new(Mutex::new(credentials)))
+    }
+
+    pub(super) fn get(&self) -> Credentials {
+        // They are put in place whole, whatever became of whom.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, credentials: Credentials) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
+    }
 }
 
 /// Takes connections until the node ends.
@@ -109,7 +146,7 @@ async fn answer(stream: TcpStream, own: Own, inputs: Inputs) {
         }
         Ok(_) => {}
     }
-    match link::accept(stream, &own.credentials, &own.hello).await {
+    match link::accept(stream, &own.papers.get(), &own.hello).await {
         Ok(link) if link.peer.hello.is_of_command() => {
             let (reader, writer) = link.into_frames();
             tokio::spawn(clients::serve(reader, writer, inputs));
@@ -137,7 +174,7 @@ pub(super) async fn dial(address: String, wait: Duration, own: Own, inputs: Inpu
     sleep(wait).await;
     let mut pause = RETRY_MIN;
     loop {
-        match link::connect(&address, &own.credentials, &own.hello).await {
+        match link::connect(&address, &own.papers.get(), &own.hello).await {
             Ok(link) => {
                 inputs.send(Input::Linked { link: Box::new(link), dialled: Some(address) });
                 return;
@@ -169,14 +206,17 @@ pub(super) fn start(
     letterbox: Letterbox,
     inputs: Inputs,
     silence_max: Duration,
-) -> Sender {
+) -> (Sender, Ear) {
     let node = link.peer.id;
     let (reader, writer) = link.split();
     let (messages, to_send) = mpsc::channel(MESSAGES_MAX);
     let (pieces, bulk) = mpsc::channel(PIECES_MAX);
     let mut writing = tokio::spawn(write(writer, to_send, bulk));
+    let ear = Ear::default();
+    let listens = ear.clone();
     tokio::spawn(async move {
-        let mut reading = pin!(read(reader, node, inbox, &letterbox, &inputs, silence_max));
+        let ends = Ends { inbox, letterbox: &letterbox, inputs: &inputs };
+        let mut reading = pin!(read(reader, node, ends, &listens, silence_max));
         let why = tokio::select! {
             why = &mut reading => why,
             _ = &mut writing => {
@@ -188,7 +228,7 @@ pub(super) fn start(
         writing.abort();
         inputs.send(Input::LinkEnded { node, number, why });
     });
-    Sender { messages, pieces }
+    (Sender { messages, pieces }, ear)
 }
 
 /// Writes until all senders are gone, the link fails or the peer takes nothing. Messages go before bulk.
@@ -223,18 +263,26 @@ async fn write(
     let _ = timeout(TAKING_MAX, writer.close()).await;
 }
 
+/// Where what comes over a link goes.
+struct Ends<'a> {
+    inbox: Inbox,
+    letterbox: &'a Letterbox,
+    inputs: &'a Inputs,
+}
+
 async fn read(
     mut reader: LinkReader,
     node: NodeId,
-    mut inbox: Inbox,
-    letterbox: &Letterbox,
-    inputs: &Inputs,
+    ends: Ends<'_>,
+    ear: &Ear,
     silence_max: Duration,
 ) -> String {
+    let Ends { mut inbox, letterbox, inputs } = ends;
     loop {
         let frame = match timeout(silence_max, reader.next()).await {
             Err(_) => return format!("it has been silent for {:.1} s", silence_max.as_secs_f64()),
             Ok(Err(error)) => return error.to_string(),
+            Ok(Ok(_)) if ear.is_shut() => continue,
             Ok(Ok(frame)) => frame,
         };
         let taken = match frame {

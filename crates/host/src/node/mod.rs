@@ -29,6 +29,7 @@ mod wires;
 
 pub mod client;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -107,6 +108,15 @@ pub enum NodeError {
     /// The engine cannot be made.
     #[error(transparent)]
     Engine(#[from] RuntimeError),
+    /// Another node says that this one was removed from the cluster.
+    #[error(
+        "this node was removed from the cluster; it can join as a new node, without its key: {}",
+        key.display()
+    )]
+    Removed {
+        /// Where its key is.
+        key: PathBuf,
+    },
     /// The operating system refused something.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -130,16 +140,22 @@ impl NodeServer {
     ) -> Result<NodeServer, NodeError> {
         let place = NodeDirectory::open(directory, &options.name)?;
         let lock = place.lock(&options.name)?;
-        let token = match options.token {
-            Some(token) => token,
-            None => match place.token()? {
-                Some(token) => token,
-                None => Token::generate()?,
-            },
+        let last = place.token()?;
+        let token = match (options.token, &last) {
+            (Some(token), _) => token,
+            (None, Some(last)) => last.clone(),
+            (None, None) => Token::generate()?,
         };
+        // With another token it is another cluster, which has removed whom it has removed.
+        let removed = match last.as_ref() == Some(&token) {
+            true => place.removed()?,
+            false => BTreeSet::new(),
+        };
+        place.keep_removed(&removed)?;
         place.keep_token(&token)?;
         let key = NodeKey::load_or_generate(&place.key())?;
-        let credentials = Credentials::new(&token, &key)?;
+        let credentials =
+            Credentials { removed: removed.into(), ..Credentials::new(&token, &key)? };
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (listener, address) = runtime.block_on(listen(&options.listen))?;

@@ -95,6 +95,10 @@ impl World {
             Action::Survey { survey, .. } => {
                 self.tell(node, Told::Surveyed { survey, doings: Vec::new() });
             }
+            // No operator is simulated who removes nodes.
+            Action::Remove(_) | Action::WasRemoved { .. } => {
+                self.violated("told", format!("n{node} speaks of removed nodes"));
+            }
             // Its `peri run` is not simulated.
             Action::OriginGone(_) | Action::TellDeadlock { .. } => {}
             Action::TellOrigin { pid, end } => checkers::origins::told(self, node, pid, &end),

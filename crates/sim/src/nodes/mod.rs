@@ -166,6 +166,7 @@ impl Cluster {
             labels: Labels::default(),
             balancing: true,
             silent_after: Duration::from_secs(1),
+            removed: BTreeSet::new(),
         };
         #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "with it they are"))]
         let (mut node, mut strays) = (Node::new(config), Strays::default());

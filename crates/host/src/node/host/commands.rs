@@ -48,7 +48,7 @@ impl Host {
             ToNode::Hello { .. } => {
                 let hello = FromNode::Hello {
                     version: VERSION,
-                    node: self.us.credentials.id,
+                    node: self.us.id,
                     name: self.us.hello.name.clone(),
                     logs: self.place.logs(),
                 };
@@ -122,7 +122,7 @@ impl Host {
         if now || self.node.is_empty() {
             self.ending = Some(Ok(()));
         } else {
-            let (id, node) = (RequestId(0), self.us.credentials.id);
+            let (id, node) = (RequestId(0), self.us.id);
             let command = Command::Drain { on: true };
             self.tell(Event::Request { id, request: Request::Command { node, command } });
         }
@@ -226,7 +226,7 @@ impl Host {
             pid,
             command: shown(start.args.iter().map(text)),
             code,
-            origin: self.us.credentials.id,
+            origin: self.us.id,
             started_unix_seconds: start.started_unix_seconds,
             memory_bytes_max: start.memory_bytes_max,
             canonical_nan: start.canonical_nan,
@@ -265,7 +265,7 @@ impl Host {
         }
         self.tell(Event::Started(description));
         if start.pin {
-            let (id, node) = (RequestId(0), self.us.credentials.id);
+            let (id, node) = (RequestId(0), self.us.id);
             let command = Command::Pin { pid };
             self.tell(Event::Request { id, request: Request::Command { node, command } });
         }

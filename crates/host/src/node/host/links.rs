@@ -13,7 +13,7 @@ use super::super::lanes::Way;
 use super::super::links;
 use super::super::wires::Wires;
 use super::{Host, Input, Standing};
-use crate::link::{HostIdentity, Link, LinkError, is_address};
+use crate::link::{Credentials, HostIdentity, Link, LinkError, is_address};
 
 impl Host {
     pub(super) fn dial(&mut self, address: String) {
@@ -30,7 +30,9 @@ impl Host {
 
     pub(super) fn not_dialled(&mut self, address: &str, error: LinkError) {
         self.dialling.remove(address);
-        if self.joining.as_deref() == Some(address) {
+        if error.is_removal() {
+            self.was_removed();
+        } else if self.joining.as_deref() == Some(address) {
             let text = format!("cannot join {address}: {error}");
             self.ending = Some(Err(NodeError::Io(std::io::Error::other(text))));
         } else if !matches!(error, LinkError::Itself) {
@@ -49,7 +51,7 @@ impl Host {
         let incarnation = hello.incarnation;
         if let Some(old) = self.links.get(&node) {
             // Both have called: both keep the link that the lesser one has made.
-            let by_lesser = dialled.is_some() == (self.us.credentials.id < node);
+            let by_lesser = dialled.is_some() == (self.us.id < node);
             if old.incarnation == incarnation && !by_lesser {
                 return;
             }
@@ -69,7 +71,7 @@ impl Host {
         let way = Way::new(dialled.as_deref(), &self.us.lanes);
         let (number, inbox) = (self.links_made, Inbox::new(node, self.expected.clone(), way));
         let letterbox = self.letterbox.clone();
-        let sender =
+        let (sender, ear) =
             links::start(link, number, inbox, letterbox, self.inputs.clone(), self.us.silence_max);
         self.roads.open(node, sender.clone());
         let cores = [self.us.hello.cores, peer_cores];
@@ -77,7 +79,8 @@ impl Host {
         if let Some(address) = &dialled {
             wires.open(address, &sender);
         }
-        self.links.insert(node, Standing { number, sender, incarnation, host, dialled, wires });
+        self.links
+            .insert(node, Standing { number, sender, ear, incarnation, host, dialled, wires });
         self.strays.linked(node);
         self.announce_to(&peer);
         self.tell_names(node);
@@ -105,10 +108,31 @@ impl Host {
         self.seek_without(node);
         self.announce_no_more(node);
         self.tell(Event::LinkDown(node));
-        if let Some(address) = standing.dialled {
+        if self.node.removed().contains(&node) {
+            self.lost.remove(&node);
+        } else if let Some(address) = standing.dialled {
             // A peer that still holds a dead link to us drops each new one until it has noticed.
             self.dial_after(links::RETRY_MIN, address);
         }
+    }
+
+    /// Nodes were removed from the cluster: they are let in no more, not even when this node is started again.
+    pub(super) fn remove(&mut self, nodes: &[NodeId]) {
+        let removed = self.node.removed().clone();
+        if let Err(error) = self.place.keep_removed(&removed) {
+            (self.log)(&format!("it is not kept that nodes were removed: {error}"));
+        }
+        let papers = &self.us.papers;
+        papers.set(Credentials { removed: removed.into(), ..papers.get() });
+        for node in nodes {
+            self.links.get(node).into_iter().for_each(|standing| standing.ear.shut());
+            self.unlink(*node);
+        }
+    }
+
+    /// Others let this node in no more.
+    pub(super) fn was_removed(&mut self) {
+        self.ending = Some(Err(NodeError::Removed { key: self.place.key() }));
     }
 
     /// Asks the operating system about nodes of this machine that cannot be reached any more.
@@ -165,7 +189,7 @@ impl Host {
                 if let Message::Members(members) = &message {
                     let now = self.now();
                     let others = members.iter().map(|member| member.node);
-                    let own = self.us.credentials.id;
+                    let own = self.us.id;
                     others
                         .filter(|node| *node != own)
                         .for_each(|node| self.strays.heard_of(now, node));

@@ -11,7 +11,7 @@ mod moves;
 mod origins;
 mod talk;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use super::clients::FromClient;
 use super::exchange::Exchange;
 use super::gossip::Gossip;
 use super::lanes::Lanes;
-use super::links::{Own, Sender};
+use super::links::{Ear, Own, Papers, Sender};
 use super::precopy::{Copied, Copying};
 use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
@@ -200,10 +200,12 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         cores: parts.cores as u32,
         labels: parts.hello.labels.clone(),
         balancing: parts.balancing,
+        removed: BTreeSet::clone(&parts.credentials.removed),
         silent_after: (parts.unreachable_after - silence_max).saturating_sub(2 * TICK),
     };
     let us = Own {
-        credentials: Arc::new(parts.credentials),
+        id: parts.credentials.id,
+        papers: Papers::new(parts.credentials),
         hello: Arc::new(parts.hello),
         lanes: Lanes::default(),
         silence_max,
@@ -328,6 +330,7 @@ struct Host {
 struct Standing {
     number: u64,
     sender: Sender,
+    ear: Ear,
     incarnation: Incarnation,
     host: HostIdentity,
     /// The address under which we called; to be called again when it breaks.
@@ -340,6 +343,7 @@ impl Host {
         match input {
             Input::Log(line) => self.log_once(&line),
             Input::Linked { link, dialled } => self.linked(*link, dialled),
+            Input::Rejected { error, .. } if error.is_removal() => self.was_removed(),
             Input::Rejected { from, error } => {
                 self.log_once(&format!("a connection from {from} was refused: {error}"));
             }
@@ -450,6 +454,12 @@ impl Host {
                 self.letterbox.unreachable(node.0);
             }
             Action::NodeSilent(node) => self.letterbox.unreachable(node.0),
+            Action::Remove(nodes) => self.remove(&nodes),
+            Action::WasRemoved { by } => {
+                let name = self.node.name_of(by);
+                (self.log)(&format!("node {name} says that this node was removed"));
+                self.was_removed();
+            }
             Action::OriginGone(pid) => {
                 if let Some(exchange) = self.exchanges.get(&pid) {
                     exchange.origin_gone();

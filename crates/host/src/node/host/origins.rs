@@ -14,7 +14,7 @@ use super::{Host, Input, Inputs};
 impl Host {
     /// A local process asks.
     pub(super) fn request(&mut self, pid: Pid, sequence: u64, request: Vec<u8>) {
-        let own = self.us.credentials.id;
+        let own = self.us.id;
         match self.node.origin_of(pid) {
             Some(origin) if origin == own => self.ask_origin(pid, own, sequence, request),
             Some(origin) => self.send(origin, &Message::Request { pid, sequence, request }),
@@ -30,7 +30,7 @@ impl Host {
             return;
         }
         self.clients.asking.remove(&pid);
-        if from != self.us.credentials.id {
+        if from != self.us.id {
             self.send(from, &Message::OriginGone { pid });
         } else if let Some(exchange) = self.exchanges.get(&pid) {
             exchange.origin_gone();
@@ -39,7 +39,7 @@ impl Host {
 
     pub(super) fn replied(&mut self, pid: Pid, sequence: u64, reply: Vec<u8>) {
         match self.clients.asking.get(&pid).copied() {
-            Some(node) if node == self.us.credentials.id => self.deliver(pid, sequence, &reply),
+            Some(node) if node == self.us.id => self.deliver(pid, sequence, &reply),
             Some(node) => self.send(node, &Message::Reply { pid, sequence, reply }),
             None => {}
         }

@@ -1,0 +1,56 @@
+//! `peri node remove`: a node is let into the cluster no more.
+
+use crate::cluster::{self, At, failure};
+use crate::exit::{End, Result, say};
+use peripatos_cluster::NodeId;
+use peripatos_cluster::message::Command;
+use peripatos_host::node::NodeClient;
+
+/// What is done about one node of the cluster.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Node {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Remove(Remove),
+}
+
+/// Removes a node for good: all nodes cut their links with it and take it no more; it ends when it hears of it.
+///
+/// What runs there counts as gone, as with `peri forget`. It still has the cluster's token, so whoever has that machine can join
+/// as another node.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    at: At,
+    /// The node, as `peri nodes` shows it; or its whole id, if it is not listed any more
+    node: String,
+}
+
+pub(crate) fn run(options: &Node) -> Result<End> {
+    match &options.command {
+        Action::Remove(options) => remove(options),
+    }
+}
+
+fn remove(options: &Remove) -> Result<End> {
+    let mut client = options.at.connect()?;
+    let (node, name) = listed_or_id(&mut client, &options.node)?;
+    let asked = client.node();
+    let done = client.command(asked, Command::Remove { node });
+    done.map_err(|error| failure(&options.node, &error))?;
+    say(format_args!("node {name} ({node}) was removed from the cluster"));
+    Ok(End::SUCCESS)
+}
+
+/// A node that is listed, or any by its id; and what it is called.
+fn listed_or_id(client: &mut NodeClient, text: &str) -> Result<(NodeId, String)> {
+    match (cluster::node(client, text), text.parse()) {
+        (Ok(row), _) => Ok((row.node, row.name)),
+        (Err(_), Ok(id)) => Ok((id, format!("{id:#}"))),
+        (Err(error), Err(_)) => Err(error),
+    }
+}
