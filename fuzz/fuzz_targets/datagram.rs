@@ -7,15 +7,16 @@ use libfuzzer_sys::fuzz_target;
 use peripatos_cluster::limits::GOSSIP_BYTES_MAX;
 use peripatos_cluster::membership::{Member, Membership, Output, Timing};
 use peripatos_cluster::{Incarnation, NodeId, Time};
-use peripatos_host::link::{DatagramOpener, DatagramSealer, Token};
+use peripatos_host::link::{DatagramOpener, DatagramSealer, Token, gossip_secret};
 
 const EPOCH: u32 = 500_000;
 
 fuzz_target!(|bytes: &[u8]| {
     let token: Token = "a".repeat(52).parse().expect("a token");
-    let mut opener = DatagramOpener::new(&token, NodeId(1), Incarnation(1));
+    let secret = gossip_secret(&token);
+    let mut opener = DatagramOpener::new(&[secret], NodeId(1), Incarnation(1));
     assert!(opener.open(EPOCH, bytes).is_err(), "nobody has sealed that");
-    let mut sealer = DatagramSealer::new(&token, NodeId(2), Incarnation(2));
+    let mut sealer = DatagramSealer::new(&secret, NodeId(2), Incarnation(2));
     if let Some(sealed) = sealer.seal(EPOCH, bytes) {
         assert_eq!(opener.open(EPOCH, &sealed).as_deref(), Ok(bytes));
     }

@@ -70,7 +70,7 @@ impl At {
 }
 
 impl At {
-    /// The node of another machine. Who runs a node here has the token already.
+    /// The node of another machine. A node that runs here may have the token.
     fn elsewhere(
         &self,
         address: &str,
@@ -82,7 +82,10 @@ impl At {
         let kept = || {
             names
                 .iter()
-                .find_map(|name| NodeDirectory::open(directory, name).ok()?.token().ok().flatten())
+                .find_map(|name| {
+                    NodeDirectory::open(directory, name).ok()?.keyring().ok().flatten()
+                })
+                .map(|keyring| keyring.token().clone())
         };
         let token = given.or_else(kept).ok_or_else(|| {
             let cause =

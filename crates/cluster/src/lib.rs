@@ -9,6 +9,7 @@
 mod event;
 mod explain;
 mod identity;
+mod issuers;
 pub mod journal;
 mod kept;
 pub mod limits;
@@ -17,6 +18,7 @@ pub mod message;
 mod mutation;
 mod node;
 mod time;
+mod tokens;
 
 mod balance;
 mod command;
@@ -42,6 +44,7 @@ mod traffic;
 pub use deadlocks::deadlock_text;
 pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sample};
 pub use identity::{Incarnation, NodeId};
+pub use issuers::{IssuerStep, issuer_step};
 pub use kept::Kept;
 pub use message::RowOfNode;
 #[cfg(feature = "mutations")]
@@ -51,4 +54,5 @@ pub use placement::{Label, Labels, Placement};
 pub use precopy::{PreCopied, Round};
 pub use strays::{Step, Strays};
 pub use time::Time;
+pub use tokens::{Certified, Identity, Secret, Tokens};
 pub use traffic::Talks;

@@ -34,6 +34,10 @@ pub const CALL_DOWN_TOGETHER: usize = 50;
 pub const PROCESSES_MAX: usize = 1_000_000;
 /// Other nodes that a node knows; more are refused.
 pub const PEERS_MAX: usize = 1_000;
+/// So many nodes have the cluster's token, and sign for the others.
+pub const ISSUERS: usize = 3;
+/// Bytes of a certificate on the wire, or in a node's directory.
+pub const CERTIFICATE_BYTES_MAX: usize = 1_024;
 /// Nodes that were removed for good: each node keeps all of them, and tells them to each that it is linked with.
 pub const REMOVED_MAX: usize = 4_096;
 /// Migrations under way from a node, and as many to it.

@@ -10,7 +10,7 @@ pub use crate::command::{Answer, Command};
 use crate::journal::{Standing, Told};
 use crate::placement::{Labels, Placement};
 pub use crate::rows::{Doing, ProcessRow, RowOfNode, RowState};
-use crate::{Incarnation, NodeId};
+use crate::{Identity, Incarnation, NodeId};
 
 /// One migration, from its offer to its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -279,6 +279,8 @@ pub enum Message {
     /// Nodes that were removed for good: after a link was made, all that the sender knows. At most
     /// [`REMOVED_MAX`](crate::limits::REMOVED_MAX).
     Removed(Vec<NodeId>),
+    /// About who belongs to the cluster.
+    Identity(Identity),
 
     /// What has become of moves, of this process or of all?
     Events {

@@ -322,6 +322,7 @@ impl Node {
             // The host carries these past the node.
             Message::Bulk { .. }
             | Message::Wire(_)
+            | Message::Identity(_)
             | Message::Request { .. }
             | Message::Reply { .. }
             | Message::Talk(_)

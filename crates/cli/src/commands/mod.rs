@@ -5,6 +5,7 @@ pub(crate) mod up;
 pub(crate) mod down;
 pub(crate) mod node;
 pub(crate) mod nodes;
+pub(crate) mod token;
 
 pub(crate) mod balance;
 pub(crate) mod drain;

@@ -5,6 +5,7 @@ use crate::exit::{End, Result, say};
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Command;
 use peripatos_host::node::NodeClient;
+use std::time::Duration;
 
 /// What is done about one node of the cluster.
 #[derive(Debug, clap::Args)]
@@ -20,12 +21,15 @@ enum Action {
 
 /// Removes a node for good: all nodes cut their links with it and take it no more; it ends when it hears of it.
 ///
-/// What runs there counts as gone, as with `peri forget`. It still has the cluster's token, so whoever has that machine can join
-/// as another node.
+/// What runs there counts as gone, as with `peri forget`. The cluster gets a new token, for that node may have the old one, and
+/// could join with it as another node.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Remove {
     #[command(flatten)]
     at: At,
+    /// Keep the token: nobody has that machine who is not to have it
+    #[arg(long)]
+    keep_token: bool,
     /// The node, as `peri nodes` shows it; or its whole id, if it is not listed any more
     node: String,
 }
@@ -43,6 +47,12 @@ fn remove(options: &Remove) -> Result<End> {
     let done = client.command(asked, Command::Remove { node });
     done.map_err(|error| failure(&options.node, &error))?;
     say(format_args!("node {name} ({node}) was removed from the cluster"));
+    if !options.keep_token {
+        client.rotate_token(Duration::ZERO).map_err(|error| failure("token", &error))?;
+        say(
+            "the token was rotated, and the one before is accepted no more; `peri token show` prints it",
+        );
+    }
     Ok(End::SUCCESS)
 }
 

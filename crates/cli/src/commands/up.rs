@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
             NodeError::Running(_) | NodeError::Listen { .. } => Code::NoNode,
             NodeError::Identity(_) => Code::Unreadable,
             NodeError::Engine(_) => Code::Resources,
-            NodeError::Removed { .. } => Code::Refused,
+            NodeError::Removed { .. } | NodeError::Expired => Code::Refused,
             NodeError::Io(_) => Code::NoNode,
         };
         Failure::new(code, "up", error)
@@ -80,10 +80,6 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         .map(|token| token.parse())
         .transpose()
         .map_err(|error| Failure::new(Code::Usage, "--token", error))?;
-    if options.join.is_some() && token.is_none() {
-        let cause = "needs the cluster's token: --token, as `peri up` printed it on the first node";
-        return Err(Failure::new(Code::Usage, "--join", cause));
-    }
     if let Some(address) = options.join.as_ref().filter(|address| !is_address(address)) {
         let cause = "not an address; a node's is HOST:PORT";
         return Err(Failure::new(Code::Usage, address, cause));
@@ -100,6 +96,10 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         }
         None => free_name(&directory).map_err(failed)?,
     };
+    if options.join.is_some() && token.is_none() && !NodeDirectory::is_member(&directory, &name) {
+        let cause = "needs the cluster's token: --token, as `peri up` printed it on the first node";
+        return Err(Failure::new(Code::Usage, "--join", cause));
+    }
     let cores = options.cores.map_or_else(
         || thread::available_parallelism().map_or(1, std::num::NonZero::get),
         usize::from,
@@ -122,7 +122,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
          peri up --join {} --token {}\n",
         server.address(),
         server.address(),
-        server.token()
+        server.token().map_or_else(|| "TOKEN".to_owned(), ToString::to_string)
     );
     output::print(&text).map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
     signals::broken_pipes_are_errors();

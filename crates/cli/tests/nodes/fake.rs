@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{
@@ -12,8 +12,8 @@ use peripatos_cluster::message::{
 };
 use peripatos_cluster::{Incarnation, Labels, NodeId};
 use peripatos_host::link::{
-    self, BULK_CHUNK_BYTES, Credentials, Frame, Hello, HostIdentity, LINK_VERSION, LaneReader,
-    LinkReader, LinkWriter, NodeKey,
+    self, BULK_CHUNK_BYTES, Credentials, Frame, Hello, HostIdentity, LaneReader, LinkReader,
+    LinkWriter, NodeKey, Token, Versions,
 };
 use tokio::runtime::Runtime;
 
@@ -82,10 +82,11 @@ impl Fake {
     /// The same, without a link.
     pub(crate) fn new(cluster: &Cluster, name: &str) -> Fake {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let token = cluster.join[4].parse().unwrap();
-        let credentials = Credentials::new(&token, &NodeKey::generate().unwrap()).unwrap();
+        let token: Token = cluster.join[4].parse().unwrap();
+        let key = NodeKey::generate().unwrap();
+        let credentials = Credentials::new(&token.into(), &key, SystemTime::now()).unwrap();
         let hello = Hello {
-            version: LINK_VERSION,
+            versions: Versions::OWN,
             incarnation: Incarnation(7),
             name: name.to_owned(),
             address: String::new(),

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Content, End, FailureKind, Message};
-use peripatos_host::link::{Frame, PAYLOAD_BYTES_MAX};
+use peripatos_host::link::{Frame, PAYLOAD_BYTES_MAX, Versions};
 
 use crate::fake::{Fake, MEMORY_BYTES_MAX, Step, Taken};
 use crate::program::Program;
@@ -21,10 +21,10 @@ fn a_lying_node_is_cut_off_and_nothing_of_it_stays() {
 
     // Each of these ends its link.
     let mut newer = Fake::new(&cluster, "newer");
-    newer.hello.version = 9;
+    newer.hello.versions = Versions { oldest: 98, newest: 99 };
     newer.dial(&cluster.join[2]);
     newer.is_cut();
-    cluster.node("a").until_said("speaks version 9");
+    cluster.node("a").until_said("speaks versions 98 to 99 of the link protocol");
     let mut cut = |frame: Frame, says: &str| {
         for _ in 0..3 {
             let mut fake = Fake::join(&cluster, "liar");

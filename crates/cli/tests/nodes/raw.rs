@@ -34,7 +34,8 @@ pub(crate) fn dial(address: &str, as_node: &Fake) -> Stream {
         host.os_process,
         host.started_ticks,
     );
-    let mut payload = [&b"PERILINK"[..], &hello.version.to_le_bytes()].concat();
+    let versions = [hello.versions.newest, hello.versions.oldest].map(u16::to_le_bytes);
+    let mut payload = [&b"PERILINK"[..], versions.as_flattened()].concat();
     payload.extend(postcard::to_stdvec(&fields).unwrap());
     let length = (payload.len() as u32 + 1).to_le_bytes();
     stream.write_all(&[&length[..], &[KIND_HELLO], &payload].concat()).unwrap();

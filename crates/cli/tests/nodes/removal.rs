@@ -35,7 +35,7 @@ fn a_removed_node_ends_and_is_let_in_by_nobody() {
     assert!(program.answers());
     cluster.migrate("a", &program.pid(), "c");
 
-    let output = cluster.output(["node", "remove", "--at", "b", "c"]);
+    let output = cluster.output(["node", "remove", "--keep-token", "--at", "b", "c"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("node c (n"), "{}", text(&output.stderr));
     // What ran there counts as gone, and whoever waits for it is told.
@@ -87,7 +87,7 @@ fn a_node_that_nobody_reaches_is_removed_by_its_id_and_what_was_in_doubt_goes_on
     drop(moving.wait());
     let rows = cluster.nodes_at("a");
     let id = &rows.iter().find(|row| row.node == "fake").unwrap().id;
-    cluster.done(["node", "remove", "--at", "a", id]);
+    cluster.done(["node", "remove", "--keep-token", "--at", "a", id]);
     assert!(program.answers(), "{}{}", program.errors.text(), cluster.logs());
     assert!(program.expected().ends_with("line 1 of many\n"));
     program.say();
@@ -105,7 +105,7 @@ fn a_node_that_nobody_reaches_is_removed_by_its_id_and_what_was_in_doubt_goes_on
 fn a_link_that_stands_is_cut_when_its_end_is_removed() {
     let mut cluster = Cluster::of(&["a"]);
     let (mut one, mut other) = (Fake::join(&cluster, "one"), Fake::join(&cluster, "other"));
-    cluster.done(["node", "remove", "--at", "a", "one"]);
+    cluster.done(["node", "remove", "--keep-token", "--at", "a", "one"]);
     let told = |message| match message {
         Message::Removed(nodes) => Some(nodes),
         _ => None,

@@ -4,7 +4,8 @@
 //! version u8 | epoch u32 | node u128 | incarnation u64 | number u64 | so many bytes, sealed | tag, 16 bytes
 //! ```
 //! All numbers are big endian. What is sealed, and the head before it, is authenticated by ChaCha20-Poly1305 under a key of the
-//! sender's and the *epoch* (an hour of Unix time), which HKDF-SHA-256 derives from the cluster's token.
+//! sender's and the *epoch* (an hour of Unix time), which HKDF-SHA-256 derives from a secret, and that from the cluster's token. All
+//! members have the secret; few have the token.
 //!
 //! Invariants:
 //! * A key seals no two datagrams under one nonce: it belongs to one OS process of one node, and the nonce is the datagram's number,
@@ -13,15 +14,15 @@
 //! * A datagram is taken once. What is older than the last 128 of its sender's, or of another epoch than this one and its
 //!   neighbours, is not taken at all.
 //!
-//! What this does not do: prove who of those that have the token has sealed it. Machines whose clocks differ by more than an hour do
-//! not hear each other; links do not ask for the time.
+//! What this does not do: prove which member has sealed it. Machines whose clocks differ by more than an hour do
+//! not hear each other.
 
 use std::collections::HashMap;
 
 use peripatos_cluster::limits::{DATAGRAM_BYTES_MAX, GOSSIP_BYTES_MAX, MEMBERS_MAX, SEAL_BYTES};
-use peripatos_cluster::{Incarnation, NodeId};
+use peripatos_cluster::{Incarnation, NodeId, Secret};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hkdf::{HKDF_SHA256, Prk, Salt};
+use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 
 use super::Token;
 use super::lane::TAG_BYTES;
@@ -75,13 +76,34 @@ pub fn epoch_of(unix_seconds: u64) -> u32 {
 /// One OS process of a node.
 type Who = (NodeId, Incarnation);
 
-/// From the token to the keys.
+/// 32 bytes.
+#[derive(Clone, Copy, Debug)]
+struct SecretType;
+
+impl KeyType for SecretType {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+/// What datagrams are sealed by in a cluster that has this token. It says nothing of the token.
+#[must_use]
+pub fn gossip_secret(token: &Token) -> Secret {
+    let mut secret = [0; 32];
+    let token = Salt::new(HKDF_SHA256, CONTEXT).extract(token.secret());
+    let filled = token.expand(&[b"secret"], SecretType).and_then(|out| out.fill(&mut secret));
+    // It fails for more than 8,160 bytes only.
+    filled.expect("32 bytes can be derived");
+    Secret(secret)
+}
+
+/// From the secret to the keys.
 #[derive(Debug)]
 struct Keys(Prk);
 
 impl Keys {
-    fn new(token: &Token) -> Keys {
-        Keys(Salt::new(HKDF_SHA256, CONTEXT).extract(token.secret()))
+    fn new(secret: &Secret) -> Keys {
+        Keys(Salt::new(HKDF_SHA256, CONTEXT).extract(&secret.0))
     }
 
     fn key(&self, epoch: u32, (node, incarnation): Who) -> LessSafeKey {
@@ -106,8 +128,13 @@ pub struct DatagramSealer {
 impl DatagramSealer {
     /// There must be one only for each incarnation of a node.
     #[must_use]
-    pub fn new(token: &Token, node: NodeId, incarnation: Incarnation) -> DatagramSealer {
-        DatagramSealer { keys: Keys::new(token), own: (node, incarnation), key: None, sealed: 0 }
+    pub fn new(secret: &Secret, node: NodeId, incarnation: Incarnation) -> DatagramSealer {
+        DatagramSealer { keys: Keys::new(secret), own: (node, incarnation), key: None, sealed: 0 }
+    }
+
+    /// The cluster has another secret.
+    pub fn rekey(&mut self, secret: &Secret) {
+        (self.keys, self.key) = (Keys::new(secret), None);
     }
 
     /// Seals a datagram of at most [`GOSSIP_BYTES_MAX`]. `None`: it is longer, or 2^64 have been sealed.
@@ -139,15 +166,16 @@ impl DatagramSealer {
 /// Opens what others send.
 #[derive(Debug)]
 pub struct DatagramOpener {
-    keys: Keys,
+    /// Of all secrets that are accepted.
+    keys: Vec<Keys>,
     own: Who,
     senders: HashMap<Who, Sender>,
 }
 
 #[derive(Debug)]
 struct Sender {
-    /// The key that it used last.
-    key: (u32, LessSafeKey),
+    /// The key that it used last, and in which epoch.
+    key: Option<(u32, LessSafeKey)>,
     /// The newest epoch in which it has sealed one.
     epoch: u32,
     newest: u64,
@@ -156,10 +184,17 @@ struct Sender {
 }
 
 impl DatagramOpener {
-    /// For this OS process of a node.
+    /// For this OS process of a node; these secrets are accepted.
     #[must_use]
-    pub fn new(token: &Token, node: NodeId, incarnation: Incarnation) -> DatagramOpener {
-        DatagramOpener { keys: Keys::new(token), own: (node, incarnation), senders: HashMap::new() }
+    pub fn new(secrets: &[Secret], node: NodeId, incarnation: Incarnation) -> DatagramOpener {
+        let keys = secrets.iter().map(Keys::new).collect();
+        DatagramOpener { keys, own: (node, incarnation), senders: HashMap::new() }
+    }
+
+    /// These are accepted from now on, and no others. What has come is remembered.
+    pub fn rekey(&mut self, secrets: &[Secret]) {
+        self.keys = secrets.iter().map(Keys::new).collect();
+        self.senders.values_mut().for_each(|sender| sender.key = None);
     }
 
     /// What is in a datagram that has come now, in this epoch.
@@ -182,17 +217,27 @@ impl DatagramOpener {
         if sender.is_some_and(|sender| sender.has_had(number)) {
             return Err(DatagramError::Replayed);
         }
-        let known = sender.filter(|sender| sender.key.0 == epoch);
-        let derived = known.is_none().then(|| self.keys.key(epoch, who));
-        let key = derived.as_ref().or(known.map(|sender| &sender.key.1));
-        let mut content = sealed.to_vec();
-        let opened = key.and_then(|key| {
+        let open = |key: &LessSafeKey| {
+            let mut content = sealed.to_vec();
             let opened = key.open_in_place(nonce(number), Aad::from(head), &mut content).ok()?;
-            Some(opened.len())
-        });
-        content.truncate(opened.ok_or(DatagramError::Forged)?);
-        self.take(now, epoch, who, number, derived)?;
-        Ok(content)
+            let length = opened.len();
+            content.truncate(length);
+            Some(content)
+        };
+        let known = sender.and_then(|sender| sender.key.as_ref()).filter(|(of, _)| *of == epoch);
+        if let Some(content) = known.and_then(|(_, key)| open(key)) {
+            self.take(now, epoch, who, number, None)?;
+            return Ok(content);
+        }
+        // It is another hour, or the sender has heard of another secret.
+        for keys in &self.keys {
+            let key = keys.key(epoch, who);
+            if let Some(content) = open(&key) {
+                self.take(now, epoch, who, number, Some(key))?;
+                return Ok(content);
+            }
+        }
+        Err(DatagramError::Forged)
     }
 
     /// Remembers that this one has come.
@@ -214,14 +259,16 @@ impl DatagramOpener {
         match (self.senders.get_mut(&who), key) {
             (Some(sender), key) => {
                 if let Some(key) = key {
-                    sender.key = (epoch, key);
+                    sender.key = Some((epoch, key));
                 }
                 sender.epoch = sender.epoch.max(epoch);
                 sender.takes(number);
             }
             (None, Some(key)) => {
-                self.senders
-                    .insert(who, Sender { key: (epoch, key), epoch, newest: number, come: 1 });
+                self.senders.insert(
+                    who,
+                    Sender { key: Some((epoch, key)), epoch, newest: number, come: 1 },
+                );
             }
             (None, None) => {}
         }
@@ -282,17 +329,17 @@ mod tests {
 
     const NOW: u32 = 500_000;
 
-    fn token(byte: u8) -> Token {
+    fn secret(byte: u8) -> Secret {
         let text = char::from(b'a' + byte).to_string().repeat(51) + "a";
-        text.parse().unwrap()
+        gossip_secret(&text.parse().unwrap())
     }
 
     fn sealer(node: u128) -> DatagramSealer {
-        DatagramSealer::new(&token(1), NodeId(node), Incarnation(7))
+        DatagramSealer::new(&secret(1), NodeId(node), Incarnation(7))
     }
 
     fn opener() -> DatagramOpener {
-        DatagramOpener::new(&token(1), NodeId(1), Incarnation(1))
+        DatagramOpener::new(&[secret(1)], NodeId(1), Incarnation(1))
     }
 
     fn seal(sealer: &mut DatagramSealer, bytes: &[u8]) -> Vec<u8> {
@@ -337,11 +384,34 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_followed_by_another() {
+        let (mut sealer, mut opener) = (sealer(2), opener());
+        let first = seal(&mut sealer, b"x");
+        opener.open(NOW, &first).unwrap();
+        let before = seal(&mut sealer, b"x");
+        sealer.rekey(&secret(2));
+        let after = seal(&mut sealer, b"x");
+        assert_eq!(opener.open(NOW, &after), Err(DatagramError::Forged));
+        opener.rekey(&[secret(2), secret(1)]);
+        assert_eq!(opener.open(NOW, &first), Err(DatagramError::Replayed));
+        opener.open(NOW, &before).unwrap();
+        opener.open(NOW, &after).unwrap();
+        // The first one is accepted no more.
+        let mut late = self::sealer(2);
+        late.sealed = 100;
+        opener.rekey(&[secret(2)]);
+        assert_eq!(opener.open(NOW, &seal(&mut late, b"x")), Err(DatagramError::Forged));
+        opener.open(NOW, &seal(&mut sealer, b"x")).unwrap();
+        let token: Token = "a".repeat(52).parse().unwrap();
+        assert_ne!(&gossip_secret(&token).0, token.secret());
+    }
+
+    #[test]
     fn another_token_opens_nothing() {
         let datagram = seal(&mut sealer(2), b"x");
-        let mut other = DatagramOpener::new(&token(2), NodeId(1), Incarnation(1));
+        let mut other = DatagramOpener::new(&[secret(2)], NodeId(1), Incarnation(1));
         assert_eq!(other.open(NOW, &datagram), Err(DatagramError::Forged));
-        let mut own = DatagramOpener::new(&token(1), NodeId(2), Incarnation(7));
+        let mut own = DatagramOpener::new(&[secret(1)], NodeId(2), Incarnation(7));
         assert_eq!(own.open(NOW, &datagram), Err(DatagramError::Own));
     }
 
@@ -400,7 +470,7 @@ mod tests {
     #[test]
     fn keys_and_nonces_differ() {
         let mut one = sealer(2);
-        let mut next = DatagramSealer::new(&token(1), NodeId(2), Incarnation(8));
+        let mut next = DatagramSealer::new(&secret(1), NodeId(2), Incarnation(8));
         let mut other = sealer(3);
         let sealed = [
             one.seal(NOW, &[0; 32]),

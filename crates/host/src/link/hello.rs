@@ -1,20 +1,20 @@
 //! The first frame each way: the protocol's version, and who speaks.
 //!
-//! `PERILINK | u16 version, little endian | postcard`. Invariants:
-//! * Magic and version stand before everything that may change, so any version can name any other.
+//! `PERILINK | u16 newest version | u16 oldest version | postcard`, little endian. Invariants:
+//! * Magic and versions stand before everything that may change, so any release can name any other.
+//! * A later release puts what it adds behind what there is: it is passed over here.
 //! * A [`Hello`] that was read is valid: names and sizes are within their limits, the texts are printable.
 //! * The node's id is not in it. That comes from the certificate, which proves it.
 
 use super::frame::HELLO_BYTES_MAX;
 use super::host_identity::HostIdentity;
+use super::versions::{LINK_VERSION, LINK_VERSION_OLDEST, Versions, VersionsApart};
 use crate::cores::CORES_MAX;
 use peripatos_cluster::limits::NODE_NAME_BYTES_MAX;
 use peripatos_cluster::membership::is_node_name;
 use peripatos_cluster::{Incarnation, Labels};
 use serde::{Deserialize, Serialize};
 
-/// The version of everything that goes over a link.
-pub const LINK_VERSION: u16 = 7;
 /// Longest name of a node: one label of a host name.
 pub const NAME_BYTES_MAX: usize = NODE_NAME_BYTES_MAX;
 /// Longest address: a host name of 253, a colon, a port.
@@ -24,15 +24,14 @@ pub const ADDRESS_BYTES_MAX: usize = 259;
 pub const COMMAND: Incarnation = Incarnation(0);
 
 const MAGIC: [u8; 8] = *b"PERILINK";
-const HEAD_BYTES: usize = MAGIC.len() + 2;
 /// A UUID as text.
 const BOOT_ID_BYTES_MAX: usize = 36;
 
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The version it speaks: [`LINK_VERSION`].
-    pub version: u16,
+    /// What it speaks: [`Versions::OWN`].
+    pub versions: Versions,
     /// Which of its lives this is; [`COMMAND`]: it is no node, but a command that speaks to one.
     pub incarnation: Incarnation,
     /// 1 to [`NAME_BYTES_MAX`] of `A-Z a-z 0-9 . _ -`.
@@ -53,15 +52,10 @@ pub enum HelloError {
     /// The first frame was something else.
     #[error("the other side did not say hello")]
     NotAHello,
-    /// Another version of the protocol.
-    #[error("the other side speaks version {theirs} of the link protocol, this one {ours}")]
-    Version {
-        /// What the peer speaks.
-        theirs: u16,
-        /// What this node speaks.
-        ours: u16,
-    },
-    /// The bytes behind the version are not what it says.
+    /// A release with which there is no common version of the protocol.
+    #[error(transparent)]
+    Versions(#[from] VersionsApart),
+    /// The bytes behind the versions are not what it says.
     #[error("malformed hello")]
     Malformed,
     /// One field is not as it must be.
@@ -69,7 +63,7 @@ pub enum HelloError {
     Field(&'static str),
 }
 
-/// The bytes behind the version.
+/// The bytes behind the versions.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     incarnation: u64,
@@ -105,30 +99,24 @@ impl Hello {
             started_ticks: self.host.started_ticks,
         };
         let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&self.version.to_le_bytes());
+        let Versions { oldest, newest } = self.versions;
+        [newest, oldest].iter().for_each(|one| bytes.extend_from_slice(&one.to_le_bytes()));
         let bytes = postcard::to_extend(&wire, bytes).map_err(|_| HelloError::Malformed)?;
         assert!(bytes.len() <= HELLO_BYTES_MAX, "valid fields are short");
         Ok(bytes)
     }
 
-    /// The hello in these bytes, if it is of this version and valid.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Hello, HelloError> {
-        let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(HelloError::NotAHello)?;
-        let (magic, version) = head.split_at(MAGIC.len());
-        if magic != MAGIC {
-            return Err(HelloError::NotAHello);
-        }
-        let version = u16::from_le_bytes([version[0], version[1]]);
-        if version != LINK_VERSION {
-            return Err(HelloError::Version { theirs: version, ours: LINK_VERSION });
-        }
+    /// The hello in these bytes, if it is valid and there is a version that both speak: that.
+    pub(super) fn decode(bytes: &[u8]) -> Result<(Hello, u16), HelloError> {
+        let (versions, body) = versions(bytes)?;
+        let version = Versions::OWN.common(versions)?;
         let read = postcard::take_from_bytes::<Wire>(body);
         let (wire, rest) = read.map_err(|_| HelloError::Malformed)?;
-        if !rest.is_empty() {
+        if !rest.is_empty() && versions.newest <= LINK_VERSION {
             return Err(HelloError::Malformed);
         }
         let hello = Hello {
-            version,
+            versions,
             incarnation: Incarnation(wire.incarnation),
             name: wire.name,
             address: wire.address,
@@ -142,7 +130,7 @@ impl Hello {
             },
         };
         hello.check()?;
-        Ok(hello)
+        Ok((hello, version))
     }
 
     fn check(&self) -> Result<(), HelloError> {
@@ -160,6 +148,19 @@ impl Hello {
             () => Ok(()),
         }
     }
+}
+
+/// The versions in a hello's head, and what stands behind it.
+fn versions(bytes: &[u8]) -> Result<(Versions, &[u8]), HelloError> {
+    let rest = bytes.strip_prefix(&MAGIC).ok_or(HelloError::NotAHello)?;
+    let (newest, rest) = rest.split_first_chunk().ok_or(HelloError::NotAHello)?;
+    let newest = u16::from_le_bytes(*newest);
+    if newest < LINK_VERSION_OLDEST {
+        // Until version 6 there was one number. Later ones that are too old are refused all the same.
+        return Ok((Versions { oldest: newest, newest }, rest));
+    }
+    let (oldest, rest) = rest.split_first_chunk().ok_or(HelloError::Malformed)?;
+    Ok((Versions { oldest: u16::from_le_bytes(*oldest), newest }, rest))
 }
 
 /// Whether a node may have this name.
@@ -188,13 +189,15 @@ mod tests {
 
     use super::*;
 
+    const HEAD_BYTES: usize = MAGIC.len() + 4;
+
     fn labels(texts: &[&str]) -> Labels {
         Labels::new(texts.iter().map(|text| text.parse().unwrap())).unwrap()
     }
 
     fn hello() -> Hello {
         Hello {
-            version: LINK_VERSION,
+            versions: Versions::OWN,
             incarnation: Incarnation(u64::MAX),
             name: "atlas-2".into(),
             address: "[::1]:7000".into(),
@@ -207,7 +210,8 @@ mod tests {
     #[test]
     fn round_trip() {
         let check = |hello: Hello| {
-            assert_eq!(Hello::decode(&hello.encode().unwrap()).unwrap(), hello);
+            let read = Hello::decode(&hello.encode().unwrap()).unwrap();
+            assert_eq!(read, (hello, LINK_VERSION));
         };
         check(hello());
         check(Hello { address: String::new(), name: "a".repeat(NAME_BYTES_MAX), ..hello() });
@@ -253,8 +257,10 @@ mod tests {
         };
         check(b"", "did not say hello");
         check(b"GET / HTTP/1.1\r\n", "did not say hello");
-        let other = format!("version 259 of the link protocol, this one {LINK_VERSION}");
-        check(b"PERILINK\x03\x01", &other);
+        check(b"PERILINK\x07", "did not say hello");
+        check(b"PERILINK\x06\0", "speaks version 6 of the link protocol");
+        check(b"PERILINK\x03\x01", "malformed");
+        check(b"PERILINK\x03\x01\x02\x01", "speaks versions 258 to 259 of the link protocol");
         check(&good[..HEAD_BYTES], "malformed");
         check(&[good.as_slice(), b"more"].concat(), "malformed");
         // A length that is not there.

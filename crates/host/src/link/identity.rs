@@ -1,49 +1,22 @@
-//! Who may link, and who is who: from the token to the TLS configurations of both ends.
-//!
-//! The token yields the *authority*, an Ed25519 key that signs certificates; each node has a key pair of its own, made
-//! once and kept. On a link each side proves that it holds its own key and that somebody with the token signed for it.
+//! Who is who: a node's lasting key pair, and the id that follows from it.
 //!
 //! Invariants:
-//! * Without the token no certificate is accepted, on either side; TLS 1.3 only, always mutual, never resumed. A
-//!   resumed session would be accepted for what an earlier one proved.
 //! * A [`NodeId`] is the hash of the public key that the peer has proved to hold, so nobody can take another's.
-//! * The authority is a pure function of the token. Its certificate never travels; each node makes it again.
-//! * Certificates do not expire: they are made anew at every start, and machines with a wrong clock shall link.
-//!
-//! A node that was removed proves as well as any who it is; then it is refused by its id.
-//!
-//! What this does not do: keep out who has the token. He makes himself a new key.
+//! * The key is made once, and kept where only its user can read it.
 
-use super::refusal::Refusal;
-use super::token::Token;
-use crate::private_file::store;
-use peripatos_cluster::NodeId;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ED25519, PublicKeyData as _,
-};
-use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-/// The name in every node's certificate. It says "a node"; which one, says the key.
-pub(super) const SERVER_NAME: &str = "node.peripatos";
-/// Separates this use of the token from any other there may be one day.
-const AUTHORITY_CONTEXT: &str = "peripatos 2026-11 cluster authority";
-/// What stands before the 32 bytes of an Ed25519 seed in PKCS#8 (RFC 8410, section 7): a sequence of 46 bytes, of
-/// version 0, the algorithm 1.3.101.112, and an octet string of 34 bytes that holds an octet string of 32.
-const PKCS8_ED25519: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
+use peripatos_cluster::NodeId;
+use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
+use rustls::pki_types::CertificateDer;
+use rustls::server::ParsedCertificate;
+
+use super::authority::PublicKey;
+use crate::private_file::store;
+
 /// More than any Ed25519 key in PKCS#8 takes.
 const KEY_FILE_BYTES_MAX: u64 = 1024;
 /// Permission bits of group and others.
@@ -66,6 +39,9 @@ pub enum IdentityError {
     /// The file holds something else than a key.
     #[error("{}: not a node's key; if it is lost, remove the file: the node will be another one", .0.display())]
     Damaged(PathBuf),
+    /// A certificate is for another key, or nobody has signed it.
+    #[error("a certificate is not this node's")]
+    NotOfThisNode,
     /// No key or certificate could be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -79,20 +55,7 @@ pub enum IdentityError {
 
 /// A node's lasting key pair.
 pub struct NodeKey {
-    pair: KeyPair,
-}
-
-/// What a node needs to link with others of its cluster; cheap to clone.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The node's own id.
-    pub id: NodeId,
-    /// For links that others ask for.
-    pub server: Arc<ServerConfig>,
-    /// For links to others.
-    pub client: Arc<ClientConfig>,
-    /// Nodes that it makes no link with, whatever they prove.
-    pub removed: Arc<BTreeSet<NodeId>>,
+    pub(super) pair: KeyPair,
 }
 
 impl NodeKey {
@@ -128,53 +91,15 @@ impl NodeKey {
         Ok(NodeKey { pair: pair.map_err(|_| IdentityError::Damaged(path.into()))? })
     }
 
+    /// Its public half.
+    pub fn public(&self) -> Result<PublicKey, IdentityError> {
+        // A key of another kind cannot be read or made here.
+        PublicKey::parse(&self.pair.subject_public_key_info()).ok_or(IdentityError::NotOfThisNode)
+    }
+
     /// The id of the node with this key.
     pub fn id(&self) -> NodeId {
         id_of(&self.pair.subject_public_key_info())
-    }
-}
-
-impl Credentials {
-    /// Makes the certificate of the node with this key in the cluster of this token, and all that goes with it.
-    pub fn new(token: &Token, key: &NodeKey) -> Result<Credentials, IdentityError> {
-        let authority = authority_key(token)?;
-        let parameters = authority_parameters();
-        let mut roots = RootCertStore::empty();
-        roots.add(parameters.self_signed(&authority)?.der().clone())?;
-        let roots = Arc::new(roots);
-
-        let issuer = Issuer::new(parameters, authority);
-        let certificate = node_parameters()?.signed_by(&key.pair, &issuer)?.der().clone();
-        let id = node_id(&certificate)?;
-        assert_eq!(id, key.id(), "a certificate holds the key that it was made for");
-        let private_key = || PrivatePkcs8KeyDer::from(key.pair.serialize_der()).into();
-
-        let fast_aes = has_aes();
-        let provider = Arc::new(provider(fast_aes));
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build()?;
-        let mut server = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate.clone()], private_key())?;
-        server.send_tls13_tickets = 0;
-        server.max_tls13_tickets = 0;
-        // A side without AES instructions has the last word, whichever it is: AES is slow for it, not for the other.
-        server.ignore_client_order = !fast_aes;
-
-        let mut client = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(vec![certificate], private_key())?;
-        client.resumption = Resumption::disabled();
-        client.enable_sni = false;
-        let (server, client) = (Arc::new(server), Arc::new(client));
-        Ok(Credentials { id, server, client, removed: Arc::default() })
-    }
-
-    /// Why there is to be no link with a node that has proved to be this one.
-    pub(super) fn refusal(&self, peer: NodeId) -> Option<Refusal> {
-        self.removed.contains(&peer).then_some(Refusal::Removed)
     }
 }
 
@@ -183,57 +108,15 @@ pub(super) fn node_id(certificate: &CertificateDer<'_>) -> Result<NodeId, rustls
     Ok(id_of(&ParsedCertificate::try_from(certificate)?.subject_public_key_info()))
 }
 
-fn id_of(public_key_info: &[u8]) -> NodeId {
+pub(super) fn id_of(public_key_info: &[u8]) -> NodeId {
     let mut first = [0; 16];
     first.copy_from_slice(&blake3::hash(public_key_info).as_bytes()[..16]);
     NodeId(u128::from_be_bytes(first))
 }
 
-/// The key that signs for all nodes of the token's cluster.
-fn authority_key(token: &Token) -> Result<KeyPair, rcgen::Error> {
-    let seed = blake3::derive_key(AUTHORITY_CONTEXT, token.secret());
-    let pkcs8 = [PKCS8_ED25519.as_slice(), &seed].concat();
-    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.into(), &PKCS_ED25519)
-}
-
-fn authority_parameters() -> CertificateParams {
-    let mut parameters = CertificateParams::default();
-    parameters.distinguished_name.push(DnType::CommonName, "peripatos cluster");
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    parameters
-}
-
-fn node_parameters() -> Result<CertificateParams, rcgen::Error> {
-    let mut parameters = CertificateParams::new([SERVER_NAME.to_owned()])?;
-    parameters.distinguished_name.push(DnType::CommonName, "peripatos node");
-    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    parameters.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    Ok(parameters)
-}
-
-/// AES-128 where the processor does it, ChaCha20 elsewhere; each side can do both.
-fn provider(fast_aes: bool) -> CryptoProvider {
-    let (aes, chacha) = (
-        ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
-        ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-    );
-    let cipher_suites = if fast_aes { vec![aes, chacha] } else { vec![chacha, aes] };
-    CryptoProvider { cipher_suites, ..ring::default_provider() }
-}
-
-pub(super) fn has_aes() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    return false;
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::authority::PKCS8_ED25519;
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
@@ -246,11 +129,6 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let again = NodeKey::load_or_generate(&path).unwrap();
         assert_eq!(first.id(), again.id());
-
-        let token = Token::generate().unwrap();
-        assert_eq!(Credentials::new(&token, &again).unwrap().id, first.id());
-        let other = Token::generate().unwrap();
-        assert_eq!(Credentials::new(&other, &again).unwrap().id, first.id());
         assert_ne!(NodeKey::generate().unwrap().id(), first.id());
     }
 
@@ -276,13 +154,5 @@ mod tests {
         check(&flipped, 0o600, "not a node's key");
         let absent = NodeKey::load_or_generate(Path::new("/proc/absent/key"));
         assert!(matches!(absent, Err(IdentityError::File { .. })));
-    }
-
-    #[test]
-    fn the_authority_follows_from_the_token() {
-        let token: Token = "a".repeat(52).parse().unwrap();
-        let key = |token: &Token| authority_key(token).unwrap().subject_public_key_info();
-        assert_eq!(key(&token), key(&token.clone()));
-        assert_ne!(key(&token), key(&Token::generate().unwrap()));
     }
 }

@@ -30,7 +30,7 @@ use ring::hkdf::{HKDF_SHA256, Prk};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::BULK_CHUNK_BYTES;
-use super::identity::has_aes;
+use super::credentials::has_aes;
 
 /// Images with fewer bytes go over the link: a connection would take longer than it saves.
 pub(crate) const LANE_BYTES_MIN: u64 = 4 << 20;

@@ -3,47 +3,56 @@
 //! Invariants:
 //! * Nobody without the cluster's token receives a byte of ours beyond the TLS handshake, and nothing that he sends is
 //!   looked at: hellos and frames are exchanged when both certificates have been verified.
-//! * A [`Link`] that exists has been greeted: the peer's id is proved, its [`Hello`] is of our version and valid.
-//! * Who is refused by his id ([`Credentials::removed`]) hears why, and nothing else; nothing that he sends is looked at.
+//! * A [`Link`] that exists has been greeted: the peer's id is proved, its [`Hello`] is valid, and there is a version that both speak.
+//! * Who is refused by his id or for his token ([`Refusal`]) hears why, and nothing else; nothing that he sends is looked at.
 //! * Making a link ends after [`ESTABLISH_SECONDS_MAX`], whatever the other side does or does not.
 //! * What the peer sends has limits that are checked before anything is allocated (`frame.rs`).
 //!
 //! What this does not do: find peers, dial again, decide which of two links between the same nodes stays, notice a
 //! silent peer (the cluster's own messages do that), or limit how many links are made at a time.
 
+mod authority;
+mod credentials;
 mod datagram;
 pub(crate) mod frame;
 mod hello;
 mod host_identity;
 mod identity;
+mod keyring;
 pub(crate) mod lane;
 mod refusal;
 mod token;
+mod versions;
 pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;
 
+pub use authority::{CERTIFICATE_LIFE, CLOCK_SKEW_MAX, PublicKey};
+pub use credentials::Credentials;
 pub use datagram::{
     DATAGRAM_VERSION, DatagramError, DatagramOpener, DatagramSealer, EPOCH_SECONDS, epoch_of,
+    gossip_secret,
 };
 pub use frame::{BULK_CHUNK_BYTES, Frame, FrameError, HELLO_BYTES_MAX, PAYLOAD_BYTES_MAX};
 pub use hello::{
-    ADDRESS_BYTES_MAX, COMMAND, Hello, HelloError, LINK_VERSION, NAME_BYTES_MAX, is_address,
-    is_name,
+    ADDRESS_BYTES_MAX, COMMAND, Hello, HelloError, NAME_BYTES_MAX, is_address, is_name,
 };
 pub use host_identity::HostIdentity;
-pub use identity::{Credentials, IdentityError, NodeKey};
+pub use identity::{IdentityError, NodeKey};
+pub use keyring::{Keyring, KeyringError};
 pub use lane::LaneReader;
 pub use refusal::Refusal;
 pub use token::{Token, TokenError};
+pub use versions::{LINK_VERSION, LINK_VERSION_OLDEST, Versions, VersionsApart};
 
 use frame::{FrameReader, FrameWriter};
 use peripatos_cluster::NodeId;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::ParsedCertificate;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -64,6 +73,8 @@ type Stream = TlsStream<BufReader<TcpStream>>;
 pub struct PeerHello {
     /// Proved by its certificate.
     pub id: NodeId,
+    /// The newest version of the link protocol that both speak: what goes over the link is of it.
+    pub version: u16,
     /// Said by itself.
     pub hello: Hello,
 }
@@ -72,6 +83,8 @@ pub struct PeerHello {
 pub struct Link {
     /// Who is at the other end.
     pub peer: PeerHello,
+    /// The key that it has proved to hold.
+    pub public_key: PublicKey,
     /// Where the connection comes from, or leads to.
     pub remote: SocketAddr,
     reader: LinkReader,
@@ -107,6 +120,9 @@ pub enum LinkError {
     /// One side did not accept the other's certificate.
     #[error("the other side is not of this cluster; most likely it has another token ({0})")]
     NotOfThisCluster(rustls::Error),
+    /// One side's clock says that the other's certificate has expired, or is not good yet.
+    #[error("{}; the clocks of the two machines differ by too much ({})", expired(.0), .0)]
+    NotInTime(rustls::Error),
     /// What answers is something else.
     #[error("the other side does not speak the link protocol ({0})")]
     NotALink(rustls::Error),
@@ -119,14 +135,9 @@ pub enum LinkError {
     /// The peer, of this cluster, makes no link with this node.
     #[error("{}", .0.of_us())]
     RefusedBy(Refusal),
-    /// The peer speaks another version.
-    #[error("the other side speaks version {theirs} of the link protocol, this one {ours}")]
-    Version {
-        /// What the peer speaks.
-        theirs: u16,
-        /// What this node speaks.
-        ours: u16,
-    },
+    /// The peer is of a release with which there is no common version.
+    #[error(transparent)]
+    Versions(VersionsApart),
     /// The peer is of this cluster, but its hello is not valid; or ours is not.
     #[error(transparent)]
     Hello(HelloError),
@@ -178,7 +189,7 @@ async fn dial(address: &str, credentials: &Credentials, own: &Hello) -> Result<L
     let unreachable = |cause| LinkError::Unreachable { address: address.to_owned(), cause };
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;
     let (stream, remote) = prepare(stream).map_err(LinkError::Broken)?;
-    let name = ServerName::try_from(identity::SERVER_NAME);
+    let name = ServerName::try_from(authority::SERVER_NAME);
     let name = name.map_err(|error| LinkError::Broken(io::Error::other(error)))?;
     let connector = TlsConnector::from(credentials.client.clone());
     let mut stream = connector.connect(name, stream).await.map_err(handshake_failed)?;
@@ -213,15 +224,16 @@ async fn greet(
     credentials: &Credentials,
     own: Vec<u8>,
 ) -> Result<Link, LinkError> {
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let id = peer_id(certificate)?;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let (id, public_key) = peer_key(certificates.first())?;
+    let refusal = credentials.refusal(id, certificates, SystemTime::now());
     if id == credentials.id {
         return Err(LinkError::Itself);
     }
     let (read_half, write_half) = split(stream);
     let mut reader = LinkReader { frames: FrameReader::new(read_half) };
     let mut writer = LinkWriter { frames: FrameWriter::new(write_half) };
-    if let Some(refusal) = credentials.refusal(id) {
+    if let Some(refusal) = refusal {
         let said = writer.send(&Frame::Hello(refusal.encode())).await;
         if said.is_ok() && writer.close().await.is_ok() {
             // Closed with something unread the connection would be reset, and the refusal perhaps not be read.
@@ -236,27 +248,55 @@ async fn greet(
             if let Some(refusal) = Refusal::decode(&bytes) {
                 return Err(LinkError::RefusedBy(refusal));
             }
-            let peer = PeerHello { id, hello: Hello::decode(&bytes)? };
-            Ok(Link { peer, remote, reader, writer })
+            let (hello, version) = Hello::decode(&bytes)?;
+            let peer = PeerHello { id, version, hello };
+            Ok(Link { peer, public_key, remote, reader, writer })
         }
         Frame::Message(_) | Frame::Bulk { .. } => Err(LinkError::Hello(HelloError::NotAHello)),
     }
 }
 
-fn peer_id(certificate: Option<&CertificateDer<'_>>) -> Result<NodeId, LinkError> {
+fn peer_key(certificate: Option<&CertificateDer<'_>>) -> Result<(NodeId, PublicKey), LinkError> {
     let missing = LinkError::NotOfThisCluster(rustls::Error::NoCertificatesPresented);
-    identity::node_id(certificate.ok_or(missing)?).map_err(LinkError::NotOfThisCluster)
+    let certificate = ParsedCertificate::try_from(certificate.ok_or(missing)?);
+    let info = certificate.map_err(LinkError::NotOfThisCluster)?.subject_public_key_info();
+    let other = || LinkError::NotOfThisCluster(rustls::CertificateError::BadEncoding.into());
+    Ok((identity::id_of(&info), PublicKey::parse(&info).ok_or_else(other)?))
 }
 
 /// Tells refused certificates from what is no node at all.
 fn handshake_failed(error: io::Error) -> LinkError {
     use rustls::Error::{AlertReceived, InvalidCertificate, NoCertificatesPresented};
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(refused) if is_about_time(refused) => LinkError::NotInTime(refused.clone()),
         Some(refused @ (AlertReceived(_) | InvalidCertificate(_) | NoCertificatesPresented)) => {
             LinkError::NotOfThisCluster(refused.clone())
         }
         Some(other) => LinkError::NotALink(other.clone()),
         None => LinkError::Broken(error),
+    }
+}
+
+fn is_about_time(refused: &rustls::Error) -> bool {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    match refused {
+        rustls::Error::AlertReceived(alert) => {
+            *alert == rustls::AlertDescription::CertificateExpired
+        }
+        rustls::Error::InvalidCertificate(why) => {
+            matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+        }
+        _ => false,
+    }
+}
+
+/// Whose certificate it is.
+fn expired(refused: &rustls::Error) -> &'static str {
+    match refused {
+        rustls::Error::AlertReceived(_) => {
+            "the other side says that this one's certificate is not good now"
+        }
+        _ => "the other side's certificate is not good now",
     }
 }
 
@@ -318,7 +358,7 @@ impl LinkWriter {
 impl From<HelloError> for LinkError {
     fn from(error: HelloError) -> LinkError {
         match error {
-            HelloError::Version { theirs, ours } => LinkError::Version { theirs, ours },
+            HelloError::Versions(apart) => LinkError::Versions(apart),
             other => LinkError::Hello(other),
         }
     }

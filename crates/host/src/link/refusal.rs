@@ -12,6 +12,8 @@ const REFUSAL_BYTES_MAX: usize = 256;
 pub enum Refusal {
     /// The node was removed from the cluster.
     Removed,
+    /// The cluster's token was rotated, and who comes has the one before it, which is accepted no more.
+    OldToken,
     /// Something that this version has no word for.
     Unknown,
 }
@@ -22,6 +24,7 @@ impl Refusal {
         let reason = match self {
             Refusal::Unknown => 0,
             Refusal::Removed => 1,
+            Refusal::OldToken => 2,
         };
         [&MAGIC[..], &[reason]].concat()
     }
@@ -32,6 +35,7 @@ impl Refusal {
         let reason = rest.first().filter(|_| bytes.len() <= REFUSAL_BYTES_MAX)?;
         Some(match reason {
             1 => Refusal::Removed,
+            2 => Refusal::OldToken,
             _ => Refusal::Unknown,
         })
     }
@@ -40,6 +44,7 @@ impl Refusal {
     pub(super) fn of_them(self) -> &'static str {
         match self {
             Refusal::Removed => "that node was removed from the cluster",
+            Refusal::OldToken => "the other side has a token that was rotated",
             Refusal::Unknown => "that node is not taken",
         }
     }
@@ -48,6 +53,10 @@ impl Refusal {
     pub(super) fn of_us(self) -> &'static str {
         match self {
             Refusal::Removed => "this node was removed from the cluster",
+            Refusal::OldToken => {
+                "the cluster's token was rotated; `peri token show`, on a node of it, prints the new one \
+                 (`peri token use` gives it to a node that runs)"
+            }
             Refusal::Unknown => {
                 "the other side refuses this node, for a reason that this release does not know"
             }
@@ -61,7 +70,7 @@ mod tests {
 
     #[test]
     fn round_trip_and_what_is_none() {
-        for refusal in [Refusal::Removed, Refusal::Unknown] {
+        for refusal in [Refusal::Removed, Refusal::OldToken, Refusal::Unknown] {
             assert_eq!(Refusal::decode(&refusal.encode()), Some(refusal));
         }
         assert_eq!(Refusal::decode(b"PERIDENY\x01 and more"), Some(Refusal::Removed));

@@ -2,9 +2,10 @@
 
 use super::*;
 use careless::Careless;
-use peripatos_cluster::{Incarnation, Labels};
+use peripatos_cluster::{Certified, Incarnation, Labels};
 use rustls::ClientConfig;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -18,12 +19,17 @@ async fn bounded<T>(test: impl Future<Output = T>) -> T {
 }
 
 fn node(token: &Token) -> Credentials {
-    Credentials::new(token, &NodeKey::generate().unwrap()).unwrap()
+    certified(token, SystemTime::now())
+}
+
+/// A node whose certificate was made at this time.
+fn certified(token: &Token, at: SystemTime) -> Credentials {
+    Credentials::new(&token.clone().into(), &NodeKey::generate().unwrap(), at).unwrap()
 }
 
 fn hello(name: &str) -> Hello {
     Hello {
-        version: LINK_VERSION,
+        versions: Versions::OWN,
         incarnation: Incarnation(7),
         name: name.into(),
         address: String::new(),
@@ -73,8 +79,8 @@ async fn two_nodes_talk() {
     let (one, two) = (node(&token), node(&token));
     let (from, to) = meet(&one, &two).await;
     let (from, to) = (from.unwrap(), to.unwrap());
-    assert_eq!(from.peer, PeerHello { id: two.id, hello: hello("to") });
-    assert_eq!(to.peer, PeerHello { id: one.id, hello: hello("from") });
+    assert_eq!(from.peer, PeerHello { id: two.id, version: LINK_VERSION, hello: hello("to") });
+    assert_eq!(to.peer, PeerHello { id: one.id, version: LINK_VERSION, hello: hello("from") });
 
     let ((mut from_reader, mut from_writer), (mut to_reader, mut to_writer)) =
         (from.split(), to.split());
@@ -102,10 +108,120 @@ async fn another_token_is_refused_by_both() {
 }
 
 #[tokio::test]
+async fn certificates_that_are_not_good_now_are_refused_by_name() {
+    let (token, now) = (Token::generate().unwrap(), SystemTime::now());
+    let node = certified(&token, now);
+    // Far from the edges: the test takes a moment itself.
+    let moment = Duration::from_secs(300);
+    for good in
+        [now - CERTIFICATE_LIFE + moment, now - CERTIFICATE_LIFE / 2, now + CLOCK_SKEW_MAX - moment]
+    {
+        let (from, to) = meet(&certified(&token, good), &node).await;
+        assert!(from.is_ok() && to.is_ok(), "{good:?}");
+    }
+    for wrong in [now - CERTIFICATE_LIFE - moment, now + CLOCK_SKEW_MAX + moment] {
+        let other = certified(&token, wrong);
+        assert!(other.are_to_be_renewed(now) && !node.are_to_be_renewed(now));
+        let theirs = "the other side's certificate is not good now; the clocks";
+        let own = "says that this one's certificate is not good now; the clocks";
+        let (from, to) = meet(&other, &node).await;
+        refused(from, own);
+        refused(to, theirs);
+        let (from, to) = meet(&node, &other).await;
+        refused(from, theirs);
+        refused(to, own);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_rotated() {
+    let (now, hour) = (SystemTime::now(), Duration::from_secs(3_600));
+    let first = Keyring::from(Token::generate().unwrap());
+    let of =
+        |keyring: &Keyring| Credentials::new(keyring, &NodeKey::generate().unwrap(), now).unwrap();
+    let link = async |one: &Keyring, other: &Keyring| {
+        for (from, to) in [(one, other), (other, one)] {
+            let (from, to) = meet(&of(from), &of(to)).await;
+            assert!(from.is_ok() && to.is_ok());
+        }
+    };
+    let newcomer = |keyring: &Keyring| Keyring::from(keyring.token().clone());
+
+    let graceful = first.rotated(hour, now).unwrap();
+    link(&graceful, &first).await;
+    link(&graceful, &graceful).await;
+    link(&graceful, &newcomer(&graceful)).await;
+    // Over, or there was none.
+    for strict in
+        [first.rotated(hour, now - 2 * hour).unwrap(), first.rotated(Duration::ZERO, now).unwrap()]
+    {
+        link(&strict, &strict).await;
+        link(&strict, &newcomer(&strict)).await;
+        let check = |(strict, old)| {
+            refused(strict, "the other side has a token that was rotated");
+            refused(old, "the cluster's token was rotated; `peri token show`");
+        };
+        let (from, to) = meet(&of(&first), &of(&strict)).await;
+        check((to, from));
+        check(meet(&of(&strict), &of(&first)).await);
+        // Who has not heard of the last one yet, but of that before.
+        let again = strict.rotated(hour, now).unwrap();
+        link(&again, &strict).await;
+        let (from, to) = meet(&of(&first), &of(&again)).await;
+        refused(from, "another token");
+        refused(to, "another token");
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_token_is_signed_for() {
+    let (now, hour) = (SystemTime::now(), Duration::from_secs(3_600));
+    let first = Keyring::from(Token::generate().unwrap());
+    let (key, other) = (NodeKey::generate().unwrap(), NodeKey::generate().unwrap());
+    let sign =
+        |keyring: &Keyring, key: &NodeKey, at| keyring.certify(&key.public().unwrap(), at).unwrap();
+    let own = Credentials::of(&sign(&first, &key, now - 13 * hour), &key).unwrap();
+    assert!(own.are_to_be_renewed(now) && !own.are_over(now));
+    assert!(Credentials::of(&sign(&first, &key, now - 25 * hour), &key).unwrap().are_over(now));
+    assert!(Credentials::of(&sign(&first, &other, now), &key).is_err(), "another one's");
+
+    // By the same authority, and by the one that follows it; then it has that one's nodes for its own.
+    let strict = first.rotated(Duration::ZERO, now).unwrap();
+    for (keyring, takes_old) in [(&first, true), (&strict, false)] {
+        let renewed = own.renewed(&sign(keyring, &key, now), &key).unwrap();
+        assert!(!renewed.are_to_be_renewed(now));
+        let issuer = Credentials::new(keyring, &NodeKey::generate().unwrap(), now).unwrap();
+        let (from, to) = meet(&renewed, &issuer).await;
+        assert!(from.is_ok() && to.is_ok());
+        let old = Credentials::new(&first, &other, now).unwrap();
+        let (from, to) = meet(&renewed, &old).await;
+        assert_eq!((from.is_ok(), to.is_ok()), (takes_old, takes_old));
+    }
+
+    let stranger = Keyring::from(Token::generate().unwrap());
+    let theirs = sign(&stranger, &key, now);
+    let ours = sign(&first, &key, now);
+    let long = vec![vec![0; 5_000]];
+    for wrong in [
+        theirs.clone(),
+        Certified { authority: theirs.authority.clone(), ..ours.clone() },
+        Certified { authority: ours.authority.clone(), ..theirs.clone() },
+        Certified { chain: [theirs.chain, ours.chain.clone()].concat(), ..ours.clone() },
+        sign(&first, &other, now),
+        sign(&first, &key, now - 25 * hour),
+        Certified { chain: Vec::new(), ..ours.clone() },
+        Certified { chain: [ours.chain.clone(), long].concat(), ..ours.clone() },
+        Certified { authority: b"none".to_vec(), ..ours },
+    ] {
+        assert!(own.renewed(&wrong, &key).is_err(), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_removed_node_hears_so_and_nothing_else() {
     let token = Token::generate().unwrap();
     let (one, removed) = (node(&token), node(&token));
-    let one = Credentials { removed: Arc::new([removed.id].into()), ..one };
+    let one = one.refusing(std::collections::BTreeSet::from([removed.id]));
     let check = |(refusing, refused_one)| {
         refused(refusing, "that node was removed from the cluster");
         refused(refused_one, "this node was removed from the cluster");
@@ -124,7 +240,7 @@ async fn an_intruder_that_dials_gets_no_byte() {
     let check = async |client: ClientConfig| {
         let (near, far) = connection().await;
         let intruder = async {
-            let name = ServerName::try_from(identity::SERVER_NAME).unwrap();
+            let name = ServerName::try_from(authority::SERVER_NAME).unwrap();
             let connector = TlsConnector::from(Arc::new(client));
             // For the dialling side the handshake may be over before it is refused.
             let mut stream = connector.connect(name, near).await?;
@@ -197,7 +313,7 @@ async fn a_hello_is_checked() {
         let (near, far) = connection().await;
         let (peer, node, own) = (node(&token), node(&token), hello("own"));
         let peer = async {
-            let name = ServerName::try_from(identity::SERVER_NAME).unwrap();
+            let name = ServerName::try_from(authority::SERVER_NAME).unwrap();
             let connector = TlsConnector::from(peer.client.clone());
             let mut stream = connector.connect(name, near).await.unwrap();
             stream.write_all(sent).await.unwrap();
@@ -218,11 +334,50 @@ async fn a_hello_is_checked() {
     check(&framed(9, b""), "kind 9").await;
     check(&framed(0, b"message"), "did not say hello").await;
     check(&framed(2, b"HELO localhost"), "did not say hello").await;
-    let other = format!("version 99 of the link protocol, this one {LINK_VERSION}");
-    check(&framed(2, b"PERILINK\x63\0"), &other).await;
+    check(&framed(2, b"PERILINK\x63\0\x62\0"), "speaks versions 98 to 99 of the link protocol")
+        .await;
+    check(&framed(2, b"PERILINK\x06\0"), "version 6 of the link protocol").await;
     let version = LINK_VERSION.to_le_bytes();
-    let malformed = [&b"PERILINK"[..], &version, b"garbage"].concat();
+    let malformed = [&b"PERILINK"[..], &version, &version, b"garbage"].concat();
     check(&framed(2, &malformed), "malformed hello").await;
+}
+
+/// A hello as another release sends it: ours, with these versions, and what it has added.
+fn hello_of(newest: u16, oldest: u16, added: &[u8]) -> Vec<u8> {
+    let mut bytes = hello("other").encode().unwrap();
+    bytes[8..10].copy_from_slice(&newest.to_le_bytes());
+    bytes[10..12].copy_from_slice(&oldest.to_le_bytes());
+    [&bytes, added].concat()
+}
+
+#[tokio::test]
+async fn adjacent_releases_talk_and_others_are_refused_by_name() {
+    let token = Token::generate().unwrap();
+    let meets = async |said: Vec<u8>| {
+        let (near, far) = connection().await;
+        let (other, node, own) = (node(&token), node(&token), hello("own"));
+        let other = async {
+            let name = ServerName::try_from(authority::SERVER_NAME).unwrap();
+            let connector = TlsConnector::from(other.client.clone());
+            let stream = connector.connect(name, near).await.unwrap();
+            let mut frames = FrameWriter::new(stream);
+            frames.send(&Frame::Hello(said)).await.unwrap();
+            frames.flush().await.unwrap();
+            frames
+        };
+        bounded(async { tokio::join!(other, accept(far, &node, &own)) }).await.1
+    };
+    let next = meets(hello_of(LINK_VERSION + 1, LINK_VERSION, b"a field more")).await.unwrap();
+    assert_eq!((next.peer.version, next.peer.hello.name.as_str()), (LINK_VERSION, "other"));
+    let same = meets(hello_of(LINK_VERSION, LINK_VERSION_OLDEST, b"")).await.unwrap();
+    assert_eq!(same.peer.version, LINK_VERSION);
+    refused(meets(hello_of(LINK_VERSION, LINK_VERSION_OLDEST, b"more")).await, "malformed hello");
+    let apart = meets(hello_of(LINK_VERSION + 2, LINK_VERSION + 1, b"")).await;
+    refused(apart, "this one is the older release");
+    refused(
+        meets(hello_of(LINK_VERSION_OLDEST - 1, 0, b"")).await,
+        "the other one is the older release",
+    );
 }
 
 #[tokio::test]

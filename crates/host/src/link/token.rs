@@ -51,8 +51,13 @@ impl Token {
         Ok(Token(bytes))
     }
 
+    /// The token of this secret.
+    pub(crate) fn from_secret(secret: [u8; TOKEN_BYTES]) -> Token {
+        Token(secret)
+    }
+
     /// The secret itself, to derive keys from.
-    pub(super) fn secret(&self) -> &[u8; TOKEN_BYTES] {
+    pub(crate) fn secret(&self) -> &[u8; TOKEN_BYTES] {
         &self.0
     }
 }

@@ -4,21 +4,21 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use peripatos_abi::device::{self, Reply};
 use peripatos_abi::{Errno, Pid};
 use peripatos_cluster::journal::{Standing, Told};
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow, RowOfNode};
-use peripatos_cluster::{Labels, NodeId};
+use peripatos_cluster::{Labels, NodeId, Secret};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
 use super::protocol::{BadProgram, FromNode, Start, ToNode, VERSION, Wasms};
 use crate::link::frame::{FrameError, FrameReader, FrameWriter};
 use crate::link::{
-    self, BULK_CHUNK_BYTES, COMMAND, Credentials, Frame, Hello, HostIdentity, LINK_VERSION, Link,
-    NodeKey, Reader, Token, Writer,
+    self, BULK_CHUNK_BYTES, COMMAND, Credentials, Frame, Hello, HostIdentity, Link, NodeKey,
+    Reader, Token, Versions, Writer,
 };
 use crate::origin::{Ask, Services};
 
@@ -119,9 +119,10 @@ impl NodeClient {
             .build()
             .map_err(ClientError::Unreachable)?;
         let link = || {
-            let credentials = Credentials::new(token, &NodeKey::generate()?)?;
+            let credentials =
+                Credentials::new(&token.clone().into(), &NodeKey::generate()?, SystemTime::now())?;
             let own = Hello {
-                version: LINK_VERSION,
+                versions: Versions::OWN,
                 incarnation: COMMAND,
                 name: "command".to_owned(),
                 address: String::new(),
@@ -243,6 +244,46 @@ impl NodeClient {
         }
     }
 
+    /// The cluster's token.
+    ///
+    /// # Errors
+    /// It does not answer, or does not have it.
+    pub fn token(&mut self) -> Result<Token, ClientError> {
+        match self.ask_for_token(&ToNode::Token)? {
+            Asked::Token(token) => Ok(token),
+            Asked::Done => Err(ClientError::Protocol("no token".to_owned())),
+        }
+    }
+
+    /// Has a new token drawn; the one in force is accepted for so long. The new one; or none, if another node draws it.
+    ///
+    /// # Errors
+    /// It does not answer, or says no.
+    pub fn rotate_token(&mut self, grace: Duration) -> Result<Option<Token>, ClientError> {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        match self.ask_for_token(&ToNode::RotateToken { grace_ms })? {
+            Asked::Token(token) => Ok(Some(token)),
+            Asked::Done => Ok(None),
+        }
+    }
+
+    /// Gives it the token that was drawn while it was away.
+    ///
+    /// # Errors
+    /// It does not answer, or says no.
+    pub fn use_token(&mut self, token: &Token) -> Result<(), ClientError> {
+        self.answer(&ToNode::UseToken(Secret(*token.secret()))).map(drop)
+    }
+
+    fn ask_for_token(&mut self, message: &ToNode) -> Result<Asked, ClientError> {
+        match self.ask(message)? {
+            FromNode::Token(secret) => Ok(Asked::Token(Token::from_secret(secret.0))),
+            FromNode::Answer(Answer::Refused(reason)) => Err(ClientError::Refused(reason)),
+            FromNode::Answer(Answer::Done) => Ok(Asked::Done),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Ends the node: now, or when all that runs there has moved away.
     ///
     /// # Errors
@@ -301,6 +342,12 @@ impl NodeClient {
             tokio::time::timeout(ANSWER_MAX, next(reader)).await.unwrap_or(Err(ClientError::Silent))
         })
     }
+}
+
+/// The answer to a question about the token.
+enum Asked {
+    Token(Token),
+    Done,
 }
 
 /// A connection that is the origin of a process.

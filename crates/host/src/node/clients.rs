@@ -1,6 +1,7 @@
 //! This user's commands, as the node sees them: one task a connection.
 
 use std::fs::Permissions;
+use std::future::pending;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub(super) async fn accept(listener: UnixListener, inputs: Inputs) {
             Ok((stream, _)) => {
                 let (from, to) = stream.into_split();
                 let (reader, writer) = (FrameReader::new(from), FrameWriter::new(to));
-                tokio::spawn(serve(reader.boxed(), writer.boxed(), inputs.clone()));
+                tokio::spawn(serve(reader.boxed(), writer.boxed(), inputs.clone(), pending()));
             }
             Err(error) => {
                 inputs.send(Input::Log(format!("cannot take a command: {error}")));
@@ -60,8 +61,13 @@ pub(super) async fn accept(listener: UnixListener, inputs: Inputs) {
     }
 }
 
-/// Serves one command, from its first message to its last.
-pub(super) async fn serve(mut reader: Reader, writer: Writer, inputs: Inputs) {
+/// Serves one command, from its first message to its last; or until it is to be cut off.
+pub(super) async fn serve(
+    mut reader: Reader,
+    writer: Writer,
+    inputs: Inputs,
+    until: impl Future<Output = ()>,
+) {
     static NUMBERS: AtomicU64 = AtomicU64::new(1);
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     // What waits is bounded: answers by what it may have asked, and the rest by its processes, each of which has one request
@@ -70,7 +76,11 @@ pub(super) async fn serve(mut reader: Reader, writer: Writer, inputs: Inputs) {
     let asks = Arc::new(Semaphore::new(ASKED_MAX));
     let writing = tokio::spawn(write(writer, receiver, Arc::clone(&asks)));
     inputs.offer(Input::Client(number, FromClient::Connected(sender))).await;
-    if let Err(reason) = read(&mut reader, number, &asks, &inputs).await {
+    let read = tokio::select! {
+        read = read(&mut reader, number, &asks, &inputs) => read,
+        () = until => Err("the token was rotated".to_owned()),
+    };
+    if let Err(reason) = read {
         inputs.send(Input::Log(format!("a command was cut off: {reason}")));
     }
     inputs.offer(Input::Client(number, FromClient::Gone)).await;
@@ -136,6 +146,9 @@ fn is_question(message: &ToNode) -> bool {
         | ToNode::Command { .. }
         | ToNode::Call { .. }
         | ToNode::Down { .. }
+        | ToNode::Token
+        | ToNode::RotateToken { .. }
+        | ToNode::UseToken(_)
         | ToNode::Start(_) => true,
     }
 }
@@ -155,6 +168,7 @@ fn is_answer(message: &FromNode) -> bool {
         | FromNode::Events { .. }
         | FromNode::Answer(_)
         | FromNode::Called(_)
+        | FromNode::Token(_)
         | FromNode::WantProgram { .. }
         | FromNode::BadProgram { .. }
         | FromNode::Started => true,

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `lock` | held by the OS process that is the node: there is one a name |
 //! | `key` | the node's key pair, so that its identity outlives the OS process |
-//! | `token` | the cluster's token |
+//! | `token` | the cluster's token, and the one before it, if the node has them |
+//! | `certificate` | what the node is in the cluster by, until it expires |
 //! | `removed` | nodes that were removed from the cluster: their ids, one a line |
 //! | `control.sock` | where this user's commands reach it |
 //! | `logs/PID.log` | what detached programs write |
@@ -15,15 +16,19 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use peripatos_cluster::NodeId;
-use peripatos_cluster::limits::REMOVED_MAX;
+use peripatos_cluster::limits::{CERTIFICATE_BYTES_MAX, REMOVED_MAX};
+use peripatos_cluster::{Certified, NodeId};
 use rustix::fs::{FlockOperation, flock};
 
 use super::NodeError;
 use crate::control::RuntimeDirectory;
-use crate::link::Token;
+use crate::link::Keyring;
 use crate::private_file::store;
 
+/// More than any two tokens take with what stands beside them.
+const TOKEN_FILE_BYTES_MAX: u64 = 1024;
+/// More than four certificates take with what stands beside them.
+const CERTIFIED_BYTES_MAX: u64 = 5 * CERTIFICATE_BYTES_MAX as u64;
 /// Longer is no line of the list of removed nodes, with its end.
 const ID_LINE_BYTES_MAX: usize = 34;
 
@@ -107,31 +112,78 @@ impl NodeDirectory {
         self.path.join("logs")
     }
 
-    /// The token of the cluster that the node was last in.
+    /// The tokens of the cluster that the node was last in.
     ///
     /// # Errors
-    /// The file is there and is not a token.
-    pub fn token(&self) -> Result<Option<Token>, NodeError> {
+    /// The file is there and holds something else.
+    pub fn keyring(&self) -> Result<Option<Keyring>, NodeError> {
         let path = self.path.join("token");
-        match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            text => {
-                let text = text.map_err(|cause| NodeError::file(&path, cause))?;
-                let token = text.parse().map_err(|error| {
-                    NodeError::file(&path, io::Error::new(io::ErrorKind::InvalidData, error))
-                })?;
-                Ok(Some(token))
+        let failed = |cause| NodeError::file(&path, cause);
+        let mut text = String::new();
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => {
+                let file = file.map_err(failed)?.take(TOKEN_FILE_BYTES_MAX);
+                { file }.read_to_string(&mut text).map_err(failed)?;
             }
         }
+        let keyring = Keyring::parse(&text);
+        let invalid = |error| failed(io::Error::new(io::ErrorKind::InvalidData, error));
+        keyring.map(Some).map_err(invalid)
     }
 
-    /// Keeps the token, readable for this user only.
+    /// Keeps the tokens, readable for this user only.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn keep_keyring(&self, keyring: &Keyring) -> Result<(), NodeError> {
+        let path = self.path.join("token");
+        store(&path, keyring.to_string().as_bytes()).map_err(|cause| NodeError::file(&path, cause))
+    }
+
+    /// Does not keep them any more.
+    ///
+    /// # Errors
+    /// They cannot be removed.
+    pub fn remove_keyring(&self) -> Result<(), NodeError> {
+        let path = self.path.join("token");
+        fs::remove_file(&path).map_err(|cause| NodeError::file(&path, cause))
+    }
+
+    /// What the node was in the cluster by that it was last in.
+    ///
+    /// # Errors
+    /// The file is there and holds something else.
+    pub fn certified(&self) -> Result<Option<Certified>, NodeError> {
+        let path = self.path.join("certificate");
+        let failed = |cause| NodeError::file(&path, cause);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        let mut bytes = Vec::new();
+        file.take(CERTIFIED_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+        let certified = postcard::from_bytes::<Certified>(&bytes).ok().filter(Certified::is_valid);
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "not a node's certificate");
+        certified.map(Some).ok_or_else(|| failed(damaged()))
+    }
+
+    /// Keeps that, readable for this user only.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn keep_token(&self, token: &Token) -> Result<(), NodeError> {
-        let path = self.path.join("token");
-        store(&path, format!("{token}\n").as_bytes()).map_err(|cause| NodeError::file(&path, cause))
+    pub fn keep_certified(&self, certified: &Certified) -> Result<(), NodeError> {
+        let path = self.path.join("certificate");
+        let failed = |cause| NodeError::file(&path, cause);
+        let bytes = postcard::to_stdvec(certified).map_err(|error| failed(io::Error::other(error)));
+        store(&path, &bytes?).map_err(failed)
+    }
+
+    /// Whether the node of this name can be in the cluster that it was last in, without being given the token.
+    #[must_use]
+    pub fn is_member(runtime: &RuntimeDirectory, name: &str) -> bool {
+        let path = nodes(runtime).join(name);
+        path.join("token").exists() || path.join("certificate").exists()
     }
 
     /// The nodes that were removed from the cluster that the node was last in.

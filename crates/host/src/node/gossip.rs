@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use peripatos_cluster::limits::DATAGRAM_BYTES_MAX;
 use peripatos_cluster::membership::{Member, Membership, Timing};
-use peripatos_cluster::{Incarnation, Time};
+use peripatos_cluster::{Incarnation, Secret, Time};
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::host::{Input, Inputs, now_unix_seconds};
 use super::links::Own;
 use super::random;
-use crate::link::{DatagramError, DatagramOpener, DatagramSealer, Token, epoch_of};
+use crate::link::{DatagramError, DatagramOpener, DatagramSealer, epoch_of};
 
 /// After the operating system has refused to receive, for whatever reason.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
@@ -26,6 +27,7 @@ pub(super) struct Gossip {
     pub(super) membership: Membership,
     socket: Arc<UdpSocket>,
     sealer: DatagramSealer,
+    accepts: watch::Sender<Vec<Secret>>,
 }
 
 /// The other socket of the port where links are listened for.
@@ -40,7 +42,7 @@ impl Gossip {
     /// The socket has no address that others could use; the operating system's random generator.
     pub(super) fn start(
         socket: UdpSocket,
-        token: &Token,
+        secrets: &[Secret],
         us: &Own,
         unreachable_after: Duration,
         inputs: &Inputs,
@@ -51,9 +53,21 @@ impl Gossip {
         let timing = Timing::of(unreachable_after);
         let membership = Membership::new(own, timing, Time::default(), random()?);
         let socket = Arc::new(socket);
-        let opener = DatagramOpener::new(token, node, incarnation);
-        tokio::spawn(receive(socket.clone(), opener, inputs.clone()));
-        Ok(Gossip { membership, socket, sealer: DatagramSealer::new(token, node, incarnation) })
+        let opener = DatagramOpener::new(secrets, node, incarnation);
+        let (accepts, accepted) = watch::channel(secrets.to_vec());
+        tokio::spawn(receive(socket.clone(), opener, accepted, inputs.clone()));
+        let first = secrets.first().ok_or_else(|| io::Error::other("there is no secret"))?;
+        let sealer = DatagramSealer::new(first, node, incarnation);
+        Ok(Gossip { membership, socket, sealer, accepts })
+    }
+
+    /// Datagrams are sealed by the first of these from now on, and accepted by all.
+    pub(super) fn use_secrets(&mut self, secrets: &[Secret]) {
+        let changed = *self.accepts.borrow() != secrets;
+        if let Some(first) = secrets.first().filter(|_| changed) {
+            self.sealer.rekey(first);
+            self.accepts.send_replace(secrets.to_vec());
+        }
     }
 
     pub(super) fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
@@ -64,7 +78,12 @@ impl Gossip {
 }
 
 /// Opens what comes, until the node ends.
-async fn receive(socket: Arc<UdpSocket>, mut opener: DatagramOpener, inputs: Inputs) {
+async fn receive(
+    socket: Arc<UdpSocket>,
+    mut opener: DatagramOpener,
+    mut accepted: watch::Receiver<Vec<Secret>>,
+    inputs: Inputs,
+) {
     let mut told = Vec::new();
     // What is longer than any datagram of ours is seen to be.
     let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
@@ -73,6 +92,9 @@ async fn receive(socket: Arc<UdpSocket>, mut opener: DatagramOpener, inputs: Inp
             sleep(RECEIVE_PAUSE).await;
             continue;
         };
+        if accepted.has_changed().unwrap_or(false) {
+            opener.rekey(&accepted.borrow_and_update());
+        }
         match opener.open(epoch_of(now_unix_seconds()), &buffer[..length]) {
             Ok(bytes) => inputs.offer(Input::Datagram { from, bytes }).await,
             // Networks repeat datagrams, too.

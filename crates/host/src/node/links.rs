@@ -11,7 +11,7 @@ use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -34,7 +34,7 @@ const TAKING_MAX: Duration = Duration::from_secs(30);
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// Between two attempts to reach a node.
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long a connection may take to say what it is.
 const FIRST_BYTE_MAX: Duration = Duration::from_secs(link::ESTABLISH_SECONDS_MAX);
 /// Links that are being made at once, by whoever has called. With one more the oldest is given up.
@@ -79,6 +79,8 @@ pub(super) struct Own {
     pub(super) papers: Papers,
     pub(super) hello: Arc<Hello>,
     pub(super) lanes: Lanes,
+    /// Changes when commands that have come over links are to be cut off.
+    pub(super) evicted: watch::Receiver<u64>,
     /// A peer that says nothing for so long is cut off; it says how loaded it is ten times a second.
     pub(super) silence_max: Duration,
 }
@@ -149,7 +151,10 @@ async fn answer(stream: TcpStream, own: Own, inputs: Inputs) {
     match link::accept(stream, &own.papers.get(), &own.hello).await {
         Ok(link) if link.peer.hello.is_of_command() => {
             let (reader, writer) = link.into_frames();
-            tokio::spawn(clients::serve(reader, writer, inputs));
+            let mut evicted = own.evicted.clone();
+            evicted.mark_unchanged();
+            let until = async move { drop(evicted.changed().await) };
+            tokio::spawn(clients::serve(reader, writer, inputs, until));
         }
         Ok(link) => inputs.send(Input::Linked { link: Box::new(link), dialled: None }),
         Err(error) => inputs.send(Input::Rejected { from, error }),

@@ -33,9 +33,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use peripatos_cluster::{Incarnation, Labels};
+use peripatos_cluster::{Certified, Incarnation, Labels, NodeId};
 use peripatos_engine::{Runtime, RuntimeError};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -44,7 +44,9 @@ pub use directory::{NodeDirectory, NodeLock};
 
 use crate::control::{ControlError, RuntimeDirectory};
 use crate::cores::CORES_MAX;
-use crate::link::{Credentials, Hello, HostIdentity, IdentityError, LINK_VERSION, NodeKey, Token};
+use crate::link::{
+    Credentials, Hello, HostIdentity, IdentityError, Keyring, NodeKey, Token, Versions,
+};
 
 /// How a node is started.
 #[derive(Clone, Debug)]
@@ -108,6 +110,11 @@ pub enum NodeError {
     /// The engine cannot be made.
     #[error(transparent)]
     Engine(#[from] RuntimeError),
+    /// It was away for longer than its certificate is good, and does not have the token.
+    #[error(
+        "this node's certificate has expired; give it the token, which `peri token show` prints on a node that has it"
+    )]
+    Expired,
     /// Another node says that this one was removed from the cluster.
     #[error(
         "this node was removed from the cluster; it can join as a new node, without its key: {}",
@@ -140,22 +147,9 @@ impl NodeServer {
     ) -> Result<NodeServer, NodeError> {
         let place = NodeDirectory::open(directory, &options.name)?;
         let lock = place.lock(&options.name)?;
-        let last = place.token()?;
-        let token = match (options.token, &last) {
-            (Some(token), _) => token,
-            (None, Some(last)) => last.clone(),
-            (None, None) => Token::generate()?,
-        };
-        // With another token it is another cluster, which has removed whom it has removed.
-        let removed = match last.as_ref() == Some(&token) {
-            true => place.removed()?,
-            false => BTreeSet::new(),
-        };
-        place.keep_removed(&removed)?;
-        place.keep_token(&token)?;
         let key = NodeKey::load_or_generate(&place.key())?;
-        let credentials =
-            Credentials { removed: removed.into(), ..Credentials::new(&token, &key)? };
+        let Membership { keyring, certified, removed } = membership(&place, &key, options.token)?;
+        let credentials = Credentials::of(&certified, &key)?.refusing(removed);
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (listener, address) = runtime.block_on(listen(&options.listen))?;
@@ -165,7 +159,7 @@ impl NodeServer {
             clients::listen(&place.socket())?
         };
         let hello = Hello {
-            version: LINK_VERSION,
+            versions: Versions::OWN,
             // 0 is for commands.
             incarnation: Incarnation(random()?.max(1)),
             name: options.name,
@@ -176,8 +170,10 @@ impl NodeServer {
         };
         let parts = host::Parts {
             credentials,
+            key,
             hello,
-            token,
+            keyring,
+            certified,
             listener,
             datagrams,
             control,
@@ -203,10 +199,10 @@ impl NodeServer {
         &self.parts.hello.address
     }
 
-    /// The cluster's token.
+    /// The cluster's token, if this node has it.
     #[must_use]
-    pub fn token(&self) -> &Token {
-        &self.parts.token
+    pub fn token(&self) -> Option<&Token> {
+        self.parts.keyring.as_ref().map(Keyring::token)
     }
 
     /// Runs until it is told to end. `log` gets one line at a time.
@@ -222,6 +218,50 @@ impl NodeServer {
         let _ = std::fs::remove_file(socket);
         ended
     }
+}
+
+/// By what a node is in which cluster.
+struct Membership {
+    keyring: Option<Keyring>,
+    certified: Certified,
+    removed: BTreeSet<NodeId>,
+}
+
+/// The cluster of the token that was given; or the one that the node was in last; or a new one. All of it is on disk then.
+fn membership(
+    place: &NodeDirectory,
+    key: &NodeKey,
+    given: Option<Token>,
+) -> Result<Membership, NodeError> {
+    let now = SystemTime::now();
+    let (last, last_certified) = (place.keyring()?, place.certified()?);
+    let certified = |keyring: &Keyring| keyring.certify(&key.public()?, now);
+    let (keyring, certified, same) = match (given, last, last_certified) {
+        (None, None, Some(own)) => {
+            if Credentials::of(&own, key)?.are_over(now) {
+                return Err(NodeError::Expired);
+            }
+            (None, own, true)
+        }
+        (given, Some(last), _) if given.as_ref().is_none_or(|given| given == last.token()) => {
+            let certified = certified(&last)?;
+            (Some(last), certified, true)
+        }
+        (given, _, last_certified) => {
+            let keyring = Keyring::from(given.map_or_else(Token::generate, Ok)?);
+            let same = last_certified.is_some_and(|last| keyring.is_of(&last));
+            let certified = certified(&keyring)?;
+            (Some(keyring), certified, same)
+        }
+    };
+    // With another token it is another cluster, which has removed whom it has removed.
+    let removed = if same { place.removed()? } else { BTreeSet::new() };
+    place.keep_removed(&removed)?;
+    place.keep_certified(&certified)?;
+    if let Some(keyring) = &keyring {
+        place.keep_keyring(keyring)?;
+    }
+    Ok(Membership { keyring, certified, removed })
 }
 
 async fn listen(address: &str) -> Result<(tokio::net::TcpListener, SocketAddr), NodeError> {

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use peripatos_abi::Pid;
 use peripatos_cluster::journal::{Standing, Told};
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow};
-use peripatos_cluster::{NodeId, Placement, RowOfNode};
+use peripatos_cluster::{NodeId, Placement, RowOfNode, Secret};
 use peripatos_engine::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,15 @@ pub enum ToNode {
         /// With all that runs there; otherwise what runs there moves away first.
         now: bool,
     },
+    /// The cluster's token.
+    Token,
+    /// A new token for the cluster.
+    RotateToken {
+        /// For so long the one in force is accepted, too, milliseconds.
+        grace_ms: u64,
+    },
+    /// The token that was drawn while this node was away.
+    UseToken(Secret),
     /// Start a process. The connection is its origin's from then on.
     Start(Box<Start>),
     /// The origin's reply to a request.
@@ -146,7 +155,10 @@ pub enum FromNode {
         /// Names of those that did not answer.
         silent: Vec<String>,
     },
-    /// To [`ToNode::Command`], [`ToNode::Down`] or, if nothing was started, [`ToNode::Start`].
+    /// To [`ToNode::Token`] and [`ToNode::RotateToken`]: the token in force.
+    Token(Secret),
+    /// To [`ToNode::Command`], [`ToNode::Down`], [`ToNode::UseToken`], to the others about tokens if there
+    /// is none to be told, or, if nothing was started, [`ToNode::Start`].
     Answer(Answer),
     /// To [`ToNode::Call`]: the reply, or why there is none.
     Called(Result<Vec<u8>, String>),

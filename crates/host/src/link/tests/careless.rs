@@ -1,6 +1,6 @@
 //! A TLS peer that accepts everybody: what somebody without the token would use.
 
-use super::{Credentials, identity};
+use super::{Credentials, authority};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -76,7 +76,7 @@ impl ServerCertVerifier for Careless {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        assert_eq!(name.to_str(), identity::SERVER_NAME);
+        assert_eq!(name.to_str(), authority::SERVER_NAME);
         Ok(ServerCertVerified::assertion())
     }
 

@@ -64,6 +64,11 @@ impl Host {
                 self.call(number, name, message, Duration::from_millis(wait_ms));
             }
             ToNode::Down { now } => self.down(number, now),
+            ToNode::Token => self.show_token(number),
+            ToNode::RotateToken { grace_ms } => {
+                self.rotate_token(number, Duration::from_millis(grace_ms));
+            }
+            ToNode::UseToken(secret) => self.use_token(number, secret),
             ToNode::Start(start) => {
                 if let Some(client) = self.clients.connected.get_mut(&number) {
                     client.start = Some(*start);

@@ -1,5 +1,6 @@
 //! Links that come and go, and which of two to keep.
 
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,19 +13,21 @@ use super::super::bulk::Inbox;
 use super::super::lanes::Way;
 use super::super::links;
 use super::super::wires::Wires;
-use super::{Host, Input, Standing};
-use crate::link::{Credentials, HostIdentity, Link, LinkError, is_address};
+use super::{Dialling, Host, Input, Standing};
+use crate::link::{HostIdentity, Link, LinkError, Refusal, is_address};
 
 impl Host {
     pub(super) fn dial(&mut self, address: String) {
-        self.dial_after(Duration::ZERO, address);
+        self.dial_after(Duration::ZERO, address, None);
     }
 
-    fn dial_after(&mut self, wait: Duration, address: String) {
+    /// `node`: who was there last, if somebody was.
+    fn dial_after(&mut self, wait: Duration, address: String, node: Option<NodeId>) {
         if self.dialling.len() >= PEERS_MAX || !is_address(&address) {
             self.log_once(&format!("{address} is not called: too many are, or it is no address"));
-        } else if self.dialling.insert(address.clone()) {
-            tokio::spawn(links::dial(address, wait, self.us.clone(), self.inputs.clone()));
+        } else if let Entry::Vacant(entry) = self.dialling.entry(address.clone()) {
+            let dials = links::dial(address, wait, self.us.clone(), self.inputs.clone());
+            entry.insert(Dialling { node, task: tokio::spawn(dials).abort_handle() });
         }
     }
 
@@ -35,6 +38,9 @@ impl Host {
         } else if self.joining.as_deref() == Some(address) {
             let text = format!("cannot join {address}: {error}");
             self.ending = Some(Err(NodeError::Io(std::io::Error::other(text))));
+        } else if may_change(&error) {
+            self.log_once(&format!("no link to {address}: {error}; trying on"));
+            self.dial_after(links::RETRY_MAX, address.to_owned(), None);
         } else if !matches!(error, LinkError::Itself) {
             self.log_once(&format!("no link to {address}: {error}"));
         }
@@ -66,7 +72,7 @@ impl Host {
             labels: hello.labels.clone(),
         };
         (self.log)(&format!("node {} ({}) is linked", peer.name, peer.address));
-        let (host, peer_cores) = (hello.host.clone(), hello.cores);
+        let (host, peer_cores, public_key) = (hello.host.clone(), hello.cores, link.public_key);
         self.links_made += 1;
         let way = Way::new(dialled.as_deref(), &self.us.lanes);
         let (number, inbox) = (self.links_made, Inbox::new(node, self.expected.clone(), way));
@@ -79,12 +85,24 @@ impl Host {
         if let Some(address) = &dialled {
             wires.open(address, &sender);
         }
-        self.links
-            .insert(node, Standing { number, sender, ear, incarnation, host, dialled, wires });
+        let standing = Standing {
+            number,
+            sender,
+            ear,
+            public_key,
+            issues: false,
+            incarnation,
+            host,
+            dialled,
+            wires,
+        };
+        self.links.insert(node, standing);
         self.strays.linked(node);
         self.announce_to(&peer);
         self.tell_names(node);
         self.tell(Event::LinkUp(peer));
+        // Behind those who were removed, so that nobody who knows the token does not know them.
+        self.tell_issuing_to(node);
         for exchange in self.exchanges.values() {
             exchange.resend();
         }
@@ -112,7 +130,7 @@ impl Host {
             self.lost.remove(&node);
         } else if let Some(address) = standing.dialled {
             // A peer that still holds a dead link to us drops each new one until it has noticed.
-            self.dial_after(links::RETRY_MIN, address);
+            self.dial_after(links::RETRY_MIN, address, Some(node));
         }
     }
 
@@ -123,8 +141,13 @@ impl Host {
             (self.log)(&format!("it is not kept that nodes were removed: {error}"));
         }
         let papers = &self.us.papers;
-        papers.set(Credentials { removed: removed.into(), ..papers.get() });
+        papers.set(papers.get().refusing(removed));
+        let to_removed = |one: &Dialling| one.node.is_some_and(|node| nodes.contains(&node));
+        for (_, dialling) in self.dialling.extract_if(|_, one| to_removed(one)) {
+            dialling.task.abort();
+        }
         for node in nodes {
+            self.lost.remove(node);
             self.links.get(node).into_iter().for_each(|standing| standing.ear.shut());
             self.unlink(*node);
         }
@@ -164,6 +187,10 @@ impl Host {
     }
 
     pub(super) fn message(&mut self, from: NodeId, message: Message) {
+        // Something of it may still have been in the queue.
+        if self.node.removed().contains(&from) {
+            return;
+        }
         match message {
             Message::Request { pid, sequence, request } => {
                 self.ask_origin(pid, from, sequence, request);
@@ -185,6 +212,7 @@ impl Host {
             Message::Seek { pid, question } => self.sought(from, pid, question),
             Message::Sought(sought) => self.found(from, sought),
             Message::Names(names) => self.heard_names(from, names),
+            Message::Identity(said) => self.heard_identity(from, said),
             message => {
                 if let Message::Members(members) = &message {
                     let now = self.now();
@@ -198,6 +226,12 @@ impl Host {
             }
         }
     }
+}
+
+/// Clocks are set, and a token reaches those that were away.
+fn may_change(error: &LinkError) -> bool {
+    use LinkError::{NotInTime, Refused, RefusedBy};
+    matches!(error, NotInTime(_) | Refused(Refusal::OldToken) | RefusedBy(Refusal::OldToken))
 }
 
 /// Where others reach a node that listens at all of its addresses: at the one that it has shown.

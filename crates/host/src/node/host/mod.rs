@@ -10,6 +10,7 @@ mod links;
 mod moves;
 mod origins;
 mod talk;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
@@ -20,11 +21,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
-use peripatos_cluster::{Action, Config, Event, Incarnation, Node, NodeId, Strays};
+use peripatos_cluster::{Action, Certified, Config, Event, Incarnation, Node, NodeId, Strays};
 use peripatos_engine::Code;
 use peripatos_kernel::Packet;
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 use super::bulk::Expected;
 use super::clients::FromClient;
@@ -40,7 +42,7 @@ use super::stills::{self, Arrived, Frozen, Rooms};
 use super::wires::Wires;
 use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert};
 use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
-use crate::link::{Credentials, Hello, HostIdentity, Link, LinkError, Token};
+use crate::link::{Credentials, Hello, HostIdentity, Keyring, Link, LinkError, NodeKey, PublicKey};
 use crate::origin::Ask;
 use crate::talk::{Doing, Survey, no_program};
 
@@ -48,6 +50,7 @@ use calls::Calls;
 use commands::Clients;
 use families::{Born, Families};
 use moves::Captured;
+use tokens::Issuing;
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(50);
@@ -65,8 +68,10 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// What a node is made of.
 pub(super) struct Parts {
     pub(super) credentials: Credentials,
+    pub(super) key: NodeKey,
     pub(super) hello: Hello,
-    pub(super) token: Token,
+    pub(super) keyring: Option<Keyring>,
+    pub(super) certified: Certified,
     pub(super) listener: TcpListener,
     /// Its port's other socket, or why it has none.
     pub(super) datagrams: io::Result<UdpSocket>,
@@ -203,17 +208,19 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         removed: BTreeSet::clone(&parts.credentials.removed),
         silent_after: (parts.unreachable_after - silence_max).saturating_sub(2 * TICK),
     };
+    let (evict, evicted) = watch::channel(0);
     let us = Own {
         id: parts.credentials.id,
         papers: Papers::new(parts.credentials),
         hello: Arc::new(parts.hello),
         lanes: Lanes::default(),
+        evicted,
         silence_max,
     };
     tokio::spawn(super::links::accept(parts.listener, us.clone(), inputs.clone()));
     tokio::spawn(clients::accept(parts.control, inputs.clone()));
     let gossip = parts.datagrams.and_then(|socket| {
-        Gossip::start(socket, &parts.token, &us, parts.unreachable_after, &inputs)
+        Gossip::start(socket, &parts.certified.gossip, &us, parts.unreachable_after, &inputs)
     });
     let gossip = gossip.map_err(|cause| {
         log(&format!("no datagrams at {} ({cause}): links alone tell who lives", us.hello.address));
@@ -236,9 +243,12 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         arguments: HashMap::new(),
         programs: Programs::new(parts.make_runtime),
         place: parts.place,
+        key: parts.key,
+        issuing: Issuing::new(parts.keyring, parts.certified),
+        evict,
         links: BTreeMap::new(),
         links_made: 0,
-        dialling: HashSet::new(),
+        dialling: HashMap::new(),
         lost: BTreeMap::new(),
         joining: parts.join.clone(),
         expected: Expected::default(),
@@ -295,10 +305,14 @@ struct Host {
     arguments: HashMap<Pid, Arc<[u8]>>,
     programs: Programs,
     place: NodeDirectory,
+    key: NodeKey,
+    issuing: Issuing,
+    /// Cuts off commands of other machines, each time that it is counted up.
+    evict: watch::Sender<u64>,
     links: BTreeMap<NodeId, Standing>,
     links_made: u64,
     /// Addresses that a task is calling.
-    dialling: HashSet<String>,
+    dialling: HashMap<String, Dialling>,
     /// Nodes whose link broke, and who they were.
     lost: BTreeMap<NodeId, (Incarnation, HostIdentity)>,
     /// The node to join, until it is.
@@ -326,11 +340,21 @@ struct Host {
     cpu_before: HashMap<Pid, Duration>,
 }
 
+/// A task that calls an address.
+struct Dialling {
+    /// Who was there before the link broke.
+    node: Option<NodeId>,
+    task: AbortHandle,
+}
+
 /// A link that stands.
 struct Standing {
     number: u64,
     sender: Sender,
     ear: Ear,
+    public_key: PublicKey,
+    /// Whether it has the token, as it says.
+    issues: bool,
     incarnation: Incarnation,
     host: HostIdentity,
     /// The address under which we called; to be called again when it breaks.
@@ -499,6 +523,7 @@ impl Host {
         self.hang_up();
         if self.ticks.is_multiple_of(GONE_EVERY) {
             self.look_for_gone();
+            self.look_at_identity();
         }
         if !self.clients.down.is_empty() && self.node.is_empty() {
             self.ending = Some(Ok(()));

@@ -1,0 +1,298 @@
+//! The cluster's token and who signs for whom: rotations, certificates, issuers that come and go.
+//!
+//! A node either has the token, and signs for itself and for others; or it has a certificate that one has signed that does, and asks
+//! such a one for the next. What it has is on disk before it is used.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use peripatos_cluster::message::{Answer, Message};
+use peripatos_cluster::{Certified, Identity, IssuerStep, NodeId, Secret, Tokens, issuer_step};
+
+use super::super::NodeError;
+use super::super::protocol::FromNode;
+use super::Host;
+use crate::link::{Credentials, IdentityError, Keyring, Token};
+
+/// Nodes go and come back: so long the token is neither given nor given up.
+const STEP_WAIT: Duration = Duration::from_secs(5);
+/// Who was given the token, and does not say that it has it, is not given it again for so long.
+const GIVE_AGAIN: Duration = Duration::from_secs(60);
+/// After so long another issuer is asked for a certificate.
+const CERTIFY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What a node has of its cluster's secrets, and what it is about to do about that.
+pub(super) struct Issuing {
+    /// The tokens, if it has them.
+    pub(super) keyring: Option<Keyring>,
+    /// What it is in the cluster by.
+    pub(super) certified: Certified,
+    /// When it last asked for a certificate, and how often it has.
+    asked: Option<(Instant, usize)>,
+    /// What it would do about the token, and since when.
+    wish: Option<(IssuerStep, Instant)>,
+    /// Who was given the token not long ago: whoever does not take it must not be the only one that is offered it.
+    given: BTreeMap<NodeId, Instant>,
+}
+
+impl Issuing {
+    pub(super) fn new(keyring: Option<Keyring>, certified: Certified) -> Issuing {
+        Issuing { keyring, certified, asked: None, wish: None, given: BTreeMap::new() }
+    }
+}
+
+impl Host {
+    /// The token in force, for a command.
+    pub(super) fn show_token(&mut self, number: u64) {
+        let answer = match &self.issuing.keyring {
+            Some(keyring) => FromNode::Token(keyring.tokens().current),
+            None => FromNode::Answer(Answer::Refused(self.no_token())),
+        };
+        self.clients.say(number, answer);
+    }
+
+    fn no_token(&self) -> String {
+        let names: Vec<String> = self.issuers().map(|node| self.node.name_of(node)).collect();
+        format!(
+            "this node does not have the token; of those that it sees have it: {}",
+            names.join(", ")
+        )
+    }
+
+    /// Linked nodes that have the token.
+    fn issuers(&self) -> impl Iterator<Item = NodeId> {
+        self.links.iter().filter(|(_, standing)| standing.issues).map(|(node, _)| *node)
+    }
+
+    /// A command wants a new token; the one in force is accepted for so long.
+    pub(super) fn rotate_token(&mut self, number: u64, grace: Duration) {
+        let issuer = self.issuers().next();
+        let refused = |why| FromNode::Answer(Answer::Refused(why));
+        let answer = match (&self.issuing.keyring, issuer) {
+            (Some(_), _) => match self.rotate(grace) {
+                Ok(()) => return self.show_token(number),
+                Err(error) => refused(error.to_string()),
+            },
+            (None, Some(issuer)) => {
+                let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+                self.say_identity(issuer, Identity::Rotate { grace_ms });
+                FromNode::Answer(Answer::Done)
+            }
+            (None, None) => refused(self.no_token()),
+        };
+        self.clients.say(number, answer);
+    }
+
+    fn rotate(&mut self, grace: Duration) -> Result<(), NodeError> {
+        let Some(keyring) = &self.issuing.keyring else { return Ok(()) };
+        let rotated = keyring.rotated(grace, SystemTime::now()).map_err(NodeError::Io)?;
+        self.take_keyring(rotated)
+    }
+
+    /// A command brings the token that was drawn while this node was away.
+    pub(super) fn use_token(&mut self, number: u64, secret: Secret) {
+        let token = Token::from_secret(secret.0);
+        let brought = match &self.issuing.keyring {
+            Some(keyring) => keyring.with(token),
+            None => token.into(),
+        };
+        let kept = self.take_keyring(brought);
+        let answer =
+            kept.map_or_else(|error| Answer::Refused(error.to_string()), |()| Answer::Done);
+        self.clients.say(number, FromNode::Answer(answer));
+    }
+
+    /// Another node says something of who it is, or asks.
+    pub(super) fn heard_identity(&mut self, from: NodeId, said: Identity) {
+        let done = match said {
+            Identity::Issuer { issues, generation } => {
+                self.heard_of_issuer(from, issues, generation);
+                Ok(())
+            }
+            Identity::Certify => self.certify(from).map_err(NodeError::from),
+            Identity::Certified(certified) => self.heard_certified(certified),
+            Identity::Rotate { grace_ms } => {
+                let name = self.node.name_of(from);
+                (self.log)(&format!("node {name} asks for a new token"));
+                self.rotate(Duration::from_millis(grace_ms))
+            }
+            Identity::Tokens(tokens) => self.heard_tokens(&tokens),
+        };
+        if let Err(error) = done {
+            let name = self.node.name_of(from);
+            self.log_once(&format!("nothing comes of what node {name} says of tokens: {error}"));
+        }
+    }
+
+    fn heard_of_issuer(&mut self, from: NodeId, issues: bool, generation: u64) {
+        if let Some(standing) = self.links.get_mut(&from) {
+            standing.issues = issues;
+        }
+        match &self.issuing.keyring {
+            Some(keyring) if issues && keyring.was_rotated() => {
+                let tokens = keyring.tokens();
+                self.say_identity(from, Identity::Tokens(tokens));
+            }
+            None if issues && generation > self.issuing.certified.generation => {
+                self.say_identity(from, Identity::Certify);
+            }
+            _ => {}
+        }
+    }
+
+    /// Signs for a node, if this one can.
+    fn certify(&mut self, node: NodeId) -> Result<(), IdentityError> {
+        if let (Some(keyring), Some(standing)) = (&self.issuing.keyring, self.links.get(&node)) {
+            let certified = keyring.certify(&standing.public_key, SystemTime::now())?;
+            self.say_identity(node, Identity::Certified(certified));
+        }
+        Ok(())
+    }
+
+    fn heard_certified(&mut self, certified: Certified) -> Result<(), NodeError> {
+        let own = &self.issuing;
+        if own.keyring.is_some() || certified.generation < own.certified.generation {
+            return Ok(());
+        }
+        let credentials = self.us.papers.get().renewed(&certified, &self.key)?;
+        self.place.keep_certified(&certified)?;
+        self.take_certified(credentials, certified);
+        Ok(())
+    }
+
+    /// Another node that has the token says what it is; to one that does not have it: that it is to have it.
+    fn heard_tokens(&mut self, tokens: &Tokens) -> Result<(), NodeError> {
+        let keyring = match &self.issuing.keyring {
+            Some(keyring) => keyring.newer(tokens),
+            None => Some(Keyring::of(tokens)).filter(|one| one.is_of(&self.issuing.certified)),
+        };
+        keyring.map_or(Ok(()), |keyring| self.take_keyring(keyring))
+    }
+
+    /// This node has these tokens from now on. Errors: it goes on with what it had.
+    fn take_keyring(&mut self, keyring: Keyring) -> Result<(), NodeError> {
+        let certified = keyring.certify(&self.key.public()?, SystemTime::now())?;
+        let credentials = Credentials::of(&certified, &self.key)?;
+        self.place.keep_keyring(&keyring)?;
+        self.place.keep_certified(&certified)?;
+        let credentials = credentials.refusing(self.us.papers.get().removed);
+        self.issuing.keyring = Some(keyring);
+        self.take_certified(credentials, certified);
+        self.tell_issuing();
+        // Those that do not have it hear it when they ask; nobody gives it to them by the way.
+        let others: Vec<NodeId> = self.issuers().collect();
+        for node in others {
+            self.heard_of_issuer(node, true, 0);
+        }
+        Ok(())
+    }
+
+    /// Links are made by these from now on.
+    fn take_certified(&mut self, credentials: Credentials, certified: Certified) {
+        if certified.authority != self.issuing.certified.authority {
+            (self.log)("the cluster has a new token");
+            if !credentials.accept_previous(SystemTime::now()) {
+                // Whoever has come by the old one may be who is to be kept out.
+                self.evict.send_modify(|times| *times += 1);
+            }
+        }
+        self.us.papers.set(credentials);
+        self.issuing.certified = certified;
+        self.issuing.asked = None;
+    }
+
+    /// Tells a node that has just been linked whether this one has the token.
+    pub(super) fn tell_issuing_to(&mut self, node: NodeId) {
+        let Issuing { keyring, certified, .. } = &self.issuing;
+        let (issues, generation) = (keyring.is_some(), certified.generation);
+        self.say_identity(node, Identity::Issuer { issues, generation });
+    }
+
+    fn tell_issuing(&mut self) {
+        let all: Vec<NodeId> = self.links.keys().copied().collect();
+        all.into_iter().for_each(|node| self.tell_issuing_to(node));
+    }
+
+    fn say_identity(&mut self, to: NodeId, said: Identity) {
+        self.send(to, &Message::Identity(said));
+    }
+
+    /// Time has passed: certificates are renewed, and the token is given or given up.
+    pub(super) fn look_at_identity(&mut self) {
+        if let Some(gossip) = &mut self.gossip {
+            let all = &self.issuing.certified.gossip;
+            let previous = self.us.papers.get().accept_previous(SystemTime::now());
+            gossip.use_secrets(if previous { all } else { &all[..all.len().min(1)] });
+        }
+        if let Err(error) = self.renew() {
+            self.log_once(&format!("this node's certificate is not renewed: {error}"));
+        }
+        if self.issuing.keyring.is_some()
+            && let Err(error) = self.step()
+        {
+            self.log_once(&format!("this node does not give up the token: {error}"));
+        }
+    }
+
+    /// Makes a new certificate when it is time, or asks for one. Links that stand are not concerned.
+    fn renew(&mut self) -> Result<(), NodeError> {
+        let (now, papers) = (SystemTime::now(), self.us.papers.get());
+        if !papers.are_to_be_renewed(now) {
+            return Ok(());
+        }
+        if let Some(keyring) = &self.issuing.keyring {
+            let certified = keyring.certify(&self.key.public()?, now)?;
+            let credentials = Credentials::of(&certified, &self.key)?.refusing(papers.removed);
+            self.place.keep_certified(&certified)?;
+            self.take_certified(credentials, certified);
+            return Ok(());
+        }
+        let issuers: Vec<NodeId> = self.issuers().collect();
+        let (asked_at, times) = self.issuing.asked.unzip();
+        let waits = asked_at.is_some_and(|at| at.elapsed() < CERTIFY_WAIT_MAX);
+        let times = times.unwrap_or(0);
+        if let Some(issuer) = issuers.get(times % issuers.len().max(1)).filter(|_| !waits) {
+            self.issuing.asked = Some((Instant::now(), times + 1));
+            self.say_identity(*issuer, Identity::Certify);
+        }
+        Ok(())
+    }
+
+    /// What is to be done about the token, if it has been for long enough.
+    fn step(&mut self) -> Result<(), NodeError> {
+        self.issuing.given.retain(|_, at| at.elapsed() < GIVE_AGAIN);
+        let given = &self.issuing.given;
+        let others = self.links.iter().map(|(node, standing)| (*node, standing.issues));
+        let others = others.filter(|(node, issues)| *issues || !given.contains_key(node)).collect();
+        let step = issuer_step(self.us.id, &others);
+        let since = match self.issuing.wish {
+            Some((wish, since)) if wish == step => since,
+            _ => {
+                self.issuing.wish = Some((step, Instant::now()));
+                return Ok(());
+            }
+        };
+        if since.elapsed() < STEP_WAIT {
+            return Ok(());
+        }
+        self.issuing.wish = None;
+        match (step, &self.issuing.keyring) {
+            (IssuerStep::Give(node), Some(keyring)) => {
+                let tokens = keyring.tokens();
+                let name = self.node.name_of(node);
+                (self.log)(&format!("node {name} is given the token: too few have it"));
+                self.issuing.given.insert(node, Instant::now());
+                self.say_identity(node, Identity::Tokens(tokens));
+            }
+            (IssuerStep::Drop, _) => {
+                // Its certificate is on disk.
+                self.place.remove_keyring()?;
+                self.issuing.keyring = None;
+                (self.log)("enough other nodes have the token: this one keeps it no longer");
+                self.tell_issuing();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
