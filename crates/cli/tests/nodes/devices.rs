@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use peripatos_abi::Fd;
 use peripatos_abi::device::{Reply, Request, encode_reply, encode_request};
+use rustix::process::Signal;
 
 use crate::program::Program;
 use crate::support::{Cluster, guest, text, until};
@@ -85,6 +86,28 @@ fn a_process_that_has_moved_sends_to_its_origins_devices() {
     drop(echo.child.stdin.take());
     assert_eq!(echo.ended().code(), Some(42), "{}", echo.errors.text());
     assert_eq!(echo.said.text(), expected);
+}
+
+/// What it has sent waits at the origin, and who serves it is a process of the origin's node.
+#[test]
+fn who_waits_for_devices_on_a_silent_node_is_told() {
+    let mut cluster = Cluster::of(&["a"]);
+    let mut words = cluster.join.clone();
+    words.extend(["--unreachable-after", "900ms"].map(str::to_owned));
+    cluster.up_with("b", &words);
+    cluster.until_linked();
+    let path = cluster.work().join("echo.wasm");
+    fs::write(&path, wat::parse_str(echo()).unwrap()).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    let mut echo = Program::start(&cluster, "a", cluster.peri(["run", "--at", "a", &path]));
+    let pid = echo.pid();
+    cluster.migrate("a", &pid, "b");
+    cluster.until_row("b", &pid, |row| row.state == "reply");
+    cluster.node("a").signal(Signal::STOP);
+    until(&|| cluster.logs(), |_| cluster.ps_at("b").is_empty());
+    cluster.node("a").signal(Signal::CONT);
+    // Unreachable (-3): the outcome is not known.
+    assert_eq!(echo.ended().code(), Some(103), "{}{}", echo.errors.text(), cluster.logs());
 }
 
 #[test]

@@ -1,11 +1,37 @@
 //! The `peri run` of a program that is elsewhere: it goes, and the program learns of it.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
 use crate::program::Program;
 use crate::support::{Cluster, guest, until};
+
+/// Reads lines, and has each in its file and on its standard output. While it gets EIO it tries again, asks the clock, and
+/// tries to write, too.
+const PERSISTENT: &str = "
+local file = assert(io.open('/data/lines.txt', 'w'))
+file:setvbuf('no')
+local errors = 0
+while true do
+  local line, problem, number = io.read('L')
+  if line then
+    assert(file:write(line)) assert(io.write(line)) assert(io.flush())
+  elseif number == 29 then
+    errors = errors + 1
+    assert(os.time() > 1600000000)
+    if errors == 1 then
+      local good, _, number = file:write('never')
+      assert(not good and number == 29)
+    end
+  else
+    assert(not problem, problem)
+    break
+  end
+end
+print(errors > 0 and 'there were errors' or 'no error')
+";
 
 #[test]
 fn a_program_whose_origin_was_killed_sees_errors_wherever_it_is() {
@@ -77,4 +103,40 @@ fn a_pipe_that_nobody_reads_ends_the_program() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::PIPE.as_raw()));
     assert!(cluster.ps_at("a").is_empty());
+}
+
+/// The node says nothing and its connections stand; the `peri run` itself goes on.
+#[test]
+fn a_program_whose_origins_node_is_silent_sees_errors_until_it_is_back() {
+    let mut cluster = Cluster::of(&["a"]);
+    let mut words = cluster.join.clone();
+    words.extend(["--unreachable-after", "900ms"].map(str::to_owned));
+    cluster.up_with("b", &words);
+    cluster.until_linked();
+    let directory = format!("{}::/data", cluster.work().display());
+    let words = ["run", "--at", "a", "--dir", &directory, &guest("lua"), "-e", PERSISTENT];
+    let mut program = Program::start(&cluster, "a", cluster.peri(words));
+    let (pid, mut expected) = (program.pid(), String::new());
+    cluster.migrate("a", &pid, "b");
+    for line in ["one\n", "two\n"] {
+        program.write(line);
+        expected += line;
+        let (said, errors) = (program.said.clone(), program.errors.clone());
+        let seen = || format!("{}{}{}", said.text(), errors.text(), cluster.logs());
+        until(&seen, |_| said.text() == expected);
+        cluster.until_row("b", &pid, |row| row.state == "waiting");
+        if line == "one\n" {
+            cluster.node("a").signal(Signal::STOP);
+            // It goes on although its read waits at the origin, and no reply can come.
+            cluster.until_row("b", &pid, |row| row.state == "running");
+            cluster.node("a").signal(Signal::CONT);
+            cluster.until_linked();
+            // Its next read is at the origin, which has it in place of the one before.
+            cluster.until_row("b", &pid, |row| row.state == "waiting");
+        }
+    }
+    drop(program.child.stdin.take());
+    assert_eq!(program.ended().code(), Some(0), "{}{}", program.errors.text(), cluster.logs());
+    program.until_output("one\ntwo\nthere were errors\n");
+    assert_eq!(fs::read_to_string(cluster.work().join("lines.txt")).unwrap(), "one\ntwo\n");
 }

@@ -9,10 +9,11 @@
 //! Random bytes that are too many for one reply are drawn here rather than at the origin: any
 //! machine's are as good, and a process that asks again after a move has not seen the first ones.
 //!
-//! # When the origin has ended
+//! # When the origin has ended, or its node is silent
 //!
-//! There is no way back from [`Exchange::origin_gone`], even if a reply should still come in. From
-//! then on requests, the one that waits included, are answered here:
+//! There is no way back from [`Exchange::origin_gone`], even if a reply should still come in; from
+//! [`Exchange::origin_silent`] there is one, [`Exchange::origin_back`]. In between requests, the one that
+//! waits included, are answered here:
 //! * A reply that was delivered before is still given.
 //! * Clocks go on. The monotonic clock continues from the last reading that passed through here, by
 //!   the time that has passed here since: it never goes back, and is behind what it would have been
@@ -24,6 +25,11 @@
 //! * A poll that names descriptors reports `Errno::Io` for each of them at once.
 //! * Everything else fails with `Errno::Io`. Whether a request that was waiting has had its effect
 //!   is not known.
+//!
+//! A request that began to be answered here is not sent once more when the origin is back: a poll that waits
+//! goes on here. The numbers go on as ever, so the origin sees a gap, and refuses what was asked before it
+//! and comes late. If the origin's own reply should come while the process has not heard yet, it counts. No clock
+//! goes back for the origin's return: one that is behind stands until it has caught up.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,10 +57,21 @@ type SendRequest = dyn Fn(Pid, u64, &Request) + Send + Sync;
 
 struct State {
     under_way: Option<UnderWay>,
-    origin_gone: bool,
+    origin: Reach,
     readings: Readings,
     /// When the monotonic reading passed.
     read_at: Instant,
+}
+
+/// What is known of the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// It answers, as far as is known.
+    There,
+    /// Its node is silent.
+    Silent,
+    /// It has ended.
+    Gone,
 }
 
 struct UnderWay {
@@ -62,6 +79,8 @@ struct UnderWay {
     request: Arc<Request>,
     asked_at: Instant,
     progress: Progress,
+    /// It is answered here, whatever becomes of the origin.
+    here: bool,
 }
 
 enum Progress {
@@ -96,7 +115,7 @@ impl Exchange {
         local.restore(pid, &DescriptorTable::default());
         let state = State {
             under_way: None,
-            origin_gone: false,
+            origin: Reach::There,
             readings: Readings::default(),
             read_at: Instant::now(),
         };
@@ -107,16 +126,16 @@ impl Exchange {
     /// waits.
     pub fn deliver(&self, sequence: u64, reply: Reply) {
         let mut state = self.lock();
-        if state.origin_gone {
+        if state.origin == Reach::Gone {
             return;
         }
-        let Some(under_way) = &mut state.under_way else { return };
+        let State { under_way, readings, read_at, .. } = &mut *state;
+        let Some(under_way) = under_way else { return };
         if under_way.sequence != sequence || matches!(under_way.progress, Progress::Answered(_)) {
             return;
         }
-        let request = Arc::clone(&under_way.request);
-        let before = std::mem::replace(&mut under_way.progress, Progress::Answered(reply.clone()));
-        state.note_reading(&request, &reply);
+        let reply = readings.note(&under_way.request, reply, read_at);
+        let before = std::mem::replace(&mut under_way.progress, Progress::Answered(reply));
         drop(state);
         if let Progress::Waits(waker) = before {
             waker.wake();
@@ -128,11 +147,9 @@ impl Exchange {
     pub fn resend(&self) {
         let state = self.lock();
         let request = match &state.under_way {
-            Some(UnderWay { sequence, request, progress: Progress::Waits(_), .. })
-                if !state.origin_gone =>
-            {
-                Some((*sequence, Arc::clone(request)))
-            }
+            Some(UnderWay {
+                sequence, request, progress: Progress::Waits(_), here: false, ..
+            }) => Some((*sequence, Arc::clone(request))),
             _ => None,
         };
         drop(state);
@@ -144,8 +161,33 @@ impl Exchange {
     /// The origin has ended: from now on requests are answered here, as the module says. Wakes who
     /// waits.
     pub fn origin_gone(&self) {
+        self.answer_here(Reach::Gone);
+    }
+
+    /// The origin's node is silent: until [`Self::origin_back`] requests are answered here, as the module
+    /// says. Wakes who waits.
+    pub fn origin_silent(&self) {
+        self.answer_here(Reach::Silent);
+    }
+
+    /// The origin's node is back: what is asked from now on is sent there. Does nothing if the origin has
+    /// ended.
+    pub fn origin_back(&self) {
         let mut state = self.lock();
-        if std::mem::replace(&mut state.origin_gone, true) {
+        if state.origin == Reach::Silent {
+            state.origin = Reach::There;
+        }
+    }
+
+    fn answer_here(&self, because: Reach) {
+        let mut state = self.lock();
+        let before = state.origin;
+        if before == Reach::Gone || before == because {
+            return;
+        }
+        state.origin = because;
+        if before == Reach::Silent {
+            // It is answered here already, and the clocks go on.
             return;
         }
         let Readings { monotonic_ns, cpu_ns } = state.readings_now();
@@ -155,8 +197,11 @@ impl Exchange {
         let table = DescriptorTable { waiting, monotonic_ns, cpu_ns, ..DescriptorTable::default() };
         // Nothing can be lost of no descriptors.
         let _ = self.local.restore(self.pid, &table);
-        let waker = match &state.under_way {
-            Some(UnderWay { progress: Progress::Waits(waker), .. }) => Some(waker.clone()),
+        let waker = match &mut state.under_way {
+            Some(UnderWay { progress: Progress::Waits(waker), here, .. }) => {
+                *here = true;
+                Some(waker.clone())
+            }
             _ => None,
         };
         drop(state);
@@ -189,7 +234,8 @@ impl Exchange {
         if pid != self.pid {
             return Poll::Ready(Reply::Failed(Errno::BadF));
         }
-        match self.lock().step(cx, sequence, request) {
+        let step = self.lock().step(cx, sequence, request);
+        match step {
             Step::Done(reply) => return Poll::Ready(reply),
             Step::Wait => return Poll::Pending,
             Step::Send => {}
@@ -211,7 +257,10 @@ impl Exchange {
             }
             _ => return Poll::Ready(Reply::Failed(Errno::Io)),
         }
-        self.local.clone().poll_request(cx, self.pid, sequence, request)
+        let answer = self.local.clone().poll_request(cx, self.pid, sequence, request);
+        let mut state = self.lock();
+        let State { readings, read_at, .. } = &mut *state;
+        answer.map(|reply| readings.note(request, reply, read_at))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -232,10 +281,9 @@ impl State {
         {
             match &mut under_way.progress {
                 Progress::Answered(reply) => return Step::Done(reply.clone()),
-                Progress::Waits(_) if self.origin_gone => return Step::AnswerHere,
                 Progress::Waits(waker) => {
                     waker.clone_from(cx.waker());
-                    return Step::Wait;
+                    return if under_way.here { Step::AnswerHere } else { Step::Wait };
                 }
             }
         }
@@ -245,35 +293,41 @@ impl State {
                 _ => Step::Done(Reply::Failed(limit.errno())),
             };
         }
-        if self.origin_gone {
-            return Step::AnswerHere;
-        }
+        let here = self.origin != Reach::There;
         self.under_way = Some(UnderWay {
             sequence,
             request: Arc::new(request.clone()),
             asked_at: Instant::now(),
             progress: Progress::Waits(cx.waker().clone()),
+            here,
         });
-        Step::Send
-    }
-
-    fn note_reading(&mut self, request: &Request, reply: &Reply) {
-        match (request, reply) {
-            (Request::ClockTime(ClockId::Monotonic), Reply::Number(monotonic_ns)) => {
-                self.readings.monotonic_ns = *monotonic_ns;
-                self.read_at = Instant::now();
-            }
-            (
-                Request::ClockTime(ClockId::ProcessCpu | ClockId::ThreadCpu),
-                Reply::Number(cpu_ns),
-            ) => self.readings.cpu_ns = *cpu_ns,
-            _ => {}
-        }
+        if here { Step::AnswerHere } else { Step::Send }
     }
 
     fn readings_now(&self) -> Readings {
         let monotonic_ns = self.readings.monotonic_ns.saturating_add(elapsed_ns(self.read_at));
         Readings { monotonic_ns, ..self.readings }
+    }
+}
+
+impl Readings {
+    /// A reply is about to be given: the clock's reading in it is kept, or, if the clock would go back, takes the one before.
+    fn note(&mut self, request: &Request, reply: Reply, read_at: &mut Instant) -> Reply {
+        match (request, reply) {
+            (Request::ClockTime(ClockId::Monotonic), Reply::Number(read_ns)) => {
+                self.monotonic_ns = self.monotonic_ns.max(read_ns);
+                *read_at = Instant::now();
+                Reply::Number(self.monotonic_ns)
+            }
+            (
+                Request::ClockTime(ClockId::ProcessCpu | ClockId::ThreadCpu),
+                Reply::Number(read_ns),
+            ) => {
+                self.cpu_ns = self.cpu_ns.max(read_ns);
+                Reply::Number(self.cpu_ns)
+            }
+            (_, reply) => reply,
+        }
     }
 }
 

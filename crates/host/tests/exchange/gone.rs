@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use peripatos_abi::device::{Reply, Request};
-use peripatos_abi::{ClockId, Errno, Event, EventFlags, EventKind, Fd, Subject, Subscription};
+use peripatos_abi::{ClockId, Errno, Event, EventKind, Fd, Subject, Subscription};
 use peripatos_host::node::exchange::Readings;
 
-use super::support::{Guest, create, data, read};
+use super::support::{Guest, create, data, event, read};
 
 const MONOTONIC: Request = Request::ClockTime(ClockId::Monotonic);
 const CPU: Request = Request::ClockTime(ClockId::ProcessCpu);
@@ -146,8 +146,4 @@ fn number(reply: &Reply) -> u64 {
 
 fn events(events: &[Event]) -> Reply {
     Reply::Events(Arc::new(events.to_vec()))
-}
-
-fn event(userdata: u64, kind: EventKind, error: Option<Errno>) -> Event {
-    Event { userdata, error, kind, bytes: 0, flags: EventFlags::NONE }
 }

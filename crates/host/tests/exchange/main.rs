@@ -4,5 +4,6 @@
 mod gone;
 mod network;
 mod service;
+mod silent;
 mod support;
 mod traffic;

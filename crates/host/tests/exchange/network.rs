@@ -1,5 +1,5 @@
 //! A network that loses, repeats and delays, and a process that moves: every request has its effect
-//! once.
+//! once, and at most once if the process was told that its origin is silent.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -27,10 +27,12 @@ fn every_request_has_its_effect_once() {
         seen.repeated += world.faults.repeated;
         seen.moves += world.faults.moves;
         seen.waits += world.faults.waits;
+        seen.silences += world.faults.silences;
     }
     // The network did what it is here for.
     assert!(seen.lost > 100 && seen.repeated > 100, "{seen:?}");
     assert!(seen.moves > 100 && seen.waits > 100, "{seen:?}");
+    assert!(seen.silences > 100, "{seen:?}");
 }
 
 fn run(world: &mut World) {
@@ -46,9 +48,10 @@ fn run(world: &mut World) {
         assert_eq!(world.ask(&read(line.len() as u32)), data(&line), "seed {seed}");
         let wrote = Reply::Number(line.len() as u64);
         let write = Request::Write { fd, data: line.clone(), offset: None };
-        assert_eq!(world.ask(&write), wrote, "seed {seed}");
-        written.extend(line);
-        let reply = world.ask(&Request::ClockTime(ClockId::Monotonic));
+        let (reply, tries) = world.ask_through_silence(&write);
+        assert_eq!(reply, wrote, "seed {seed}");
+        written.push((line, tries));
+        let (reply, _) = world.ask_through_silence(&Request::ClockTime(ClockId::Monotonic));
         let Reply::Number(now_ns) = reply else { panic!("seed {seed}: {reply:?}") };
         assert!(now_ns >= last_ns, "seed {seed}");
         last_ns = now_ns;
@@ -57,7 +60,15 @@ fn run(world: &mut World) {
     assert_eq!(world.ask(&Request::Close(fd)), Reply::Done, "seed {seed}");
     assert_eq!(world.ask(&Request::Close(fd)), Reply::Failed(Errno::BadF), "seed {seed}");
     let file = std::fs::read(world.home.directory.path().join("log")).unwrap();
-    assert_eq!(file, written, "seed {seed}");
+    let mut rest = file.as_slice();
+    for (line, tries) in written {
+        let mut effects = 0;
+        while let Some(after) = rest.strip_prefix(line.as_slice()) {
+            (rest, effects) = (after, effects + 1);
+        }
+        assert!((1..=tries).contains(&effects), "seed {seed}: {effects} of {tries}");
+    }
+    assert_eq!(rest, b"", "seed {seed}");
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +77,7 @@ struct Faults {
     repeated: usize,
     moves: usize,
     waits: usize,
+    silences: usize,
 }
 
 /// On its way: to the origin or to the process, and the bytes.
@@ -82,6 +94,9 @@ struct World {
     line: Option<Vec<u8>>,
     /// The service said that a request waits, and has not answered since.
     waits: bool,
+    /// Whether the origin may fall silent, and whether it is.
+    may_be_silent: bool,
+    silent: bool,
     faults: Faults,
 }
 
@@ -97,6 +112,8 @@ impl World {
             sequence: 0,
             line: None,
             waits: false,
+            may_be_silent: false,
+            silent: false,
             faults: Faults::default(),
         }
     }
@@ -113,12 +130,49 @@ impl World {
         }
     }
 
+    /// The same of what can be asked again, while the origin may fall silent and be back. The reply, and how often it was asked.
+    fn ask_through_silence(&mut self, request: &Request) -> (Reply, usize) {
+        self.may_be_silent = true;
+        let mut tries = 0;
+        let reply = loop {
+            tries += 1;
+            match self.ask(request) {
+                Reply::Failed(Errno::Io) => {
+                    self.faults.silences += 1;
+                    if self.random.one_in(2) {
+                        self.back();
+                    }
+                }
+                reply => break reply,
+            }
+        };
+        self.may_be_silent = false;
+        self.back();
+        (reply, tries)
+    }
+
+    fn back(&mut self) {
+        self.silent = false;
+        self.exchange.origin_back();
+        self.exchange.resend();
+    }
+
     /// One thing happens.
     fn step(&mut self) {
         if self.random.one_in(20) {
             self.faults.moves += 1;
+            let readings = self.exchange.readings();
             self.exchange = connect(&self.network);
+            self.exchange.continue_from(readings);
+            if self.silent {
+                self.exchange.origin_silent();
+            }
             return;
+        }
+        if self.may_be_silent && self.random.one_in(8) {
+            self.silent = true;
+            // What is on its way comes late.
+            return self.exchange.origin_silent();
         }
         if self.random.one_in(10) {
             self.exchange.resend();

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use peripatos_abi::device::{Devices, Reply, Request};
-use peripatos_abi::{Fd, FdFlags, LookupFlags, OpenFlags, Pid, Rights};
+use peripatos_abi::{
+    Errno, Event, EventFlags, EventKind, Fd, FdFlags, LookupFlags, OpenFlags, Pid, Rights,
+};
 use peripatos_host::node::exchange::{Exchange, RemoteDevices};
 use peripatos_host::origin::{Origin, Preopen, Service, Streams};
 use tempfile::TempDir;
@@ -85,6 +87,10 @@ pub(crate) fn create(path: &str) -> Request {
         rights_inheriting: Rights::NONE,
         fd_flags: FdFlags::NONE,
     }
+}
+
+pub(crate) fn event(userdata: u64, kind: EventKind, error: Option<Errno>) -> Event {
+    Event { userdata, error, kind, bytes: 0, flags: EventFlags::NONE }
 }
 
 /// What an exchange has sent, in order.

@@ -103,6 +103,7 @@ impl Host {
         self.tell(Event::LinkUp(peer));
         // Behind those who were removed, so that nobody who knows the token does not know them.
         self.tell_issuing_to(node);
+        self.origins_back(node);
         for exchange in self.exchanges.values() {
             exchange.resend();
         }

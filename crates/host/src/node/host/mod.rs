@@ -250,6 +250,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         links_made: 0,
         dialling: HashMap::new(),
         lost: BTreeMap::new(),
+        silent: BTreeSet::new(),
         joining: parts.join.clone(),
         expected: Expected::default(),
         streams: 0,
@@ -315,6 +316,8 @@ struct Host {
     dialling: HashMap<String, Dialling>,
     /// Nodes whose link broke, and who they were.
     lost: BTreeMap<NodeId, (Incarnation, HostIdentity)>,
+    /// Nodes that were silent for so long that who waits for them was told, and are not back.
+    silent: BTreeSet<NodeId>,
     /// The node to join, until it is.
     joining: Option<String>,
     expected: Expected,
@@ -477,7 +480,10 @@ impl Host {
                 self.strays.node_gone(node);
                 self.letterbox.unreachable(node.0);
             }
-            Action::NodeSilent(node) => self.letterbox.unreachable(node.0),
+            Action::NodeSilent(node) => {
+                self.letterbox.unreachable(node.0);
+                self.origins_silent(node);
+            }
             Action::Remove(nodes) => self.remove(&nodes),
             Action::WasRemoved { by } => {
                 let name = self.node.name_of(by);

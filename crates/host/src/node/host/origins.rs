@@ -17,8 +17,32 @@ impl Host {
         let own = self.us.id;
         match self.node.origin_of(pid) {
             Some(origin) if origin == own => self.ask_origin(pid, own, sequence, request),
+            // It has come, or asks for the first time, since the node fell silent.
+            Some(origin) if self.silent.contains(&origin) => self.silence(pid),
             Some(origin) => self.send(origin, &Message::Request { pid, sequence, request }),
             None => {}
+        }
+    }
+
+    /// A node is silent: processes whose origins are there are told, and do not wait for them any more.
+    pub(super) fn origins_silent(&mut self, node: NodeId) {
+        self.silent.insert(node);
+        let there = |pid: &&Pid| self.node.origin_of(**pid) == Some(node);
+        self.exchanges.keys().filter(there).for_each(|pid| self.silence(*pid));
+    }
+
+    /// It is back, or another OS process of it is there.
+    pub(super) fn origins_back(&mut self, node: NodeId) {
+        if self.silent.remove(&node) {
+            let there = |pid: &Pid| self.node.origin_of(*pid) == Some(node);
+            let exchanges = self.exchanges.iter().filter(|(pid, _)| there(pid));
+            exchanges.for_each(|(_, exchange)| exchange.origin_back());
+        }
+    }
+
+    fn silence(&self, pid: Pid) {
+        if let Some(exchange) = self.exchanges.get(&pid) {
+            exchange.origin_silent();
         }
     }
 
