@@ -16,14 +16,16 @@ use std::time::Duration;
 /// How long a command that is interrupted waits for its process to end.
 const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Starts the process and serves it to its end. `started` is called in between.
+/// Starts the process and serves it to its end. `unfenced`: it counts as lost when its node is silent. `started` is called in
+/// between.
 pub(crate) fn run(
     client: NodeClient,
     start: Start,
     programs: &Wasms,
     origin: Origin,
+    unfenced: bool,
     started: impl FnOnce(),
-) -> Result<End> {
+) -> Result<ProcessEnd> {
     signals::broken_pipes_are_errors();
     let pid = start.pid();
     let name = start.args.first().map(|arg| String::from_utf8_lossy(arg).into_owned());
@@ -41,6 +43,7 @@ pub(crate) fn run(
     services.on_notice(move |text| notices.tell(text));
     let attached =
         client.start(start, programs).map_err(|error| cluster::failure(&name, &error))?;
+    let attached = if unfenced { attached.unfenced() } else { attached };
     started();
 
     let kill = client::notify();
@@ -62,16 +65,14 @@ pub(crate) fn run(
             thread::park();
         }
     }
-    match end {
-        Ok(end) => of_process(&name, end),
-        Err(error) => {
-            let cause = format!("{error}; what became of the process is not known");
-            Err(Failure::new(Code::Lost, name, cause))
-        }
-    }
+    end.map_err(|error| {
+        let cause = format!("{error}; what became of the process is not known");
+        Failure::new(Code::Lost, name, cause)
+    })
 }
 
-fn of_process(name: &str, end: ProcessEnd) -> Result<End> {
+/// The end of this command, of a process that has ended so.
+pub(crate) fn of_process(name: &str, end: ProcessEnd) -> Result<End> {
     match end {
         ProcessEnd::Exited(code) => Ok(End::Exit(code as u8)),
         ProcessEnd::Raised(signal) => Ok(End::Signal(signal)),

@@ -20,6 +20,11 @@ pub(crate) struct At {
 }
 
 impl At {
+    /// What names the node once more that was found so.
+    pub(crate) fn again(&self, client: &NodeClient) -> At {
+        At { at: self.at.clone().or_else(|| Some(client.name().to_owned())), ..self.clone() }
+    }
+
     /// The node. Errors: there is none, or it does not answer.
     pub(crate) fn connect(&self) -> Result<NodeClient> {
         self.find()?.ok_or_else(|| {

@@ -73,7 +73,7 @@ impl Log {
     }
 
     /// The program runs: says so, and lets go of the terminal.
-    pub(crate) fn let_go(self, pid: Pid) {
+    pub(crate) fn let_go(&self, pid: Pid) {
         let _ = output::print(&format!("{pid:#} {}\n", self.path.display()));
         let gone = rustix::process::setsid().map(drop);
         let gone = gone.and_then(|()| rustix::stdio::dup2_stdout(&self.file));

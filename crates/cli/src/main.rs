@@ -24,6 +24,7 @@ mod pids;
 mod place;
 mod private_nodes;
 mod program;
+mod restart;
 mod secret;
 mod session;
 mod signals;

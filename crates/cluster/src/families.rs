@@ -69,7 +69,8 @@ impl Node {
         }
     }
 
-    fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
+    /// Ends all that belong to a root.
+    pub(crate) fn end_family(&mut self, root: Pid, out: &mut Vec<Action>) {
         if self.does_wrong(Mutation::FamilyGoesOn) {
             return;
         }

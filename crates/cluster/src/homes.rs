@@ -20,7 +20,7 @@ pub(crate) struct Home {
     pub(crate) lost_at: Option<Time>,
     /// Its origin wants it to end, and it may have been on its way when it was told.
     pub(crate) killed: bool,
-    /// Its origin has gone. It is kept in mind only to end with its family.
+    /// Its origin has gone. It is kept in mind only to end with its family, or because it is to end.
     pub(crate) orphaned: bool,
     /// The node that last had it has it no more, and nobody else has said that it came.
     astray: bool,
@@ -62,6 +62,11 @@ impl Homes {
         self.born(process, at);
     }
 
+    /// The node that last said it runs there.
+    pub(crate) fn node_of(&self, pid: Pid) -> Option<NodeId> {
+        self.all.get(&pid).map(|home| home.at)
+    }
+
     /// A process of this origin has begun at that node.
     pub(crate) fn born(&mut self, process: Description, at: NodeId) {
         let (moves, lost_at) = (0, None);
@@ -95,8 +100,9 @@ impl Homes {
         let home = self.all.get_mut(&pid)?;
         let at = home.at;
         match home.process.kin {
-            Some(_) => home.orphaned = true,
-            None => drop(self.all.remove(&pid)),
+            None if !home.killed => drop(self.all.remove(&pid)),
+            // It is to end, and may not have heard of that.
+            None | Some(_) => home.orphaned = true,
         }
         Some(at)
     }

@@ -180,6 +180,12 @@ impl Node {
         self.processes.0.get(&pid).map(|process| process.description.origin)
     }
 
+    /// The node that last said that it runs a process whose origin is attached here.
+    #[must_use]
+    pub fn home_of(&self, pid: Pid) -> Option<NodeId> {
+        self.homes.node_of(pid)
+    }
+
     /// The root of the family of a process that runs here. `None`: it has none.
     #[must_use]
     pub fn root_of(&self, pid: Pid) -> Option<Pid> {
@@ -508,6 +514,10 @@ impl Node {
     fn origin_kills(&mut self, pid: Pid, out: &mut Vec<Action>) {
         if let Some(at) = self.homes.kill(pid) {
             self.kill_at(pid, at, out);
+            if at != self.config.node && !self.peers.is_linked(at) {
+                // Who knows when it ends: what belongs to it does not wait for that.
+                self.end_family(pid, out);
+            }
         }
     }
 

@@ -5,12 +5,15 @@ use crate::cpu_max::CpuMax;
 use crate::detached::{self, Log};
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::family::With;
+use crate::restart::{RESTARTS_MAX, RESTARTS_WITHIN, Restart, Restarts};
 use crate::session::{Disturbance, Session};
 use crate::{attached, directories, family, pids, place, program};
+use peripatos_abi::Pid;
+use peripatos_cluster::message::End as ProcessEnd;
 use peripatos_cluster::{Label, Placement};
 use peripatos_engine::{Backend, CodeKind, Limits, LoadOptions, Process, ProcessOptions};
 use peripatos_host::node::NodeClient;
-use peripatos_host::node::protocol::Start;
+use peripatos_host::node::protocol::{Start, Wasms};
 use peripatos_host::origin::{Origin, Preopen};
 use peripatos_host::talk::{FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX, Rules};
 use std::collections::BTreeMap;
@@ -18,6 +21,7 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+use std::time::Instant;
 
 /// Runs a program.
 #[derive(Debug, clap::Args)]
@@ -58,6 +62,9 @@ pub(crate) struct Run {
     /// Runs on no node with this label; may be given several times
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "local")]
     not_on: Vec<Label>,
+    /// Start it again, as another process, when the node that runs its first process is lost
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, conflicts_with = "local")]
+    restart: Restart,
     #[command(flatten)]
     at: At,
     /// Run it in this command, not on a node
@@ -107,7 +114,11 @@ impl Run {
 
     /// Whether it asks for what only a node can do.
     fn is_for_a_node(&self) -> bool {
-        self.detach || self.pin || self.devices.is_some() || self.placement().is_some()
+        self.detach
+            || self.pin
+            || self.devices.is_some()
+            || self.placement().is_some()
+            || self.restart != Restart::Never
     }
 
     /// What a program that talks, and all that it spawns, may do.
@@ -195,8 +206,7 @@ pub(crate) fn run(options: &Run) -> Result<End> {
         .load(wasm, LoadOptions { kind })
         .map_err(|error| program::load_failure(&name, &error))?;
 
-    let pid =
-        pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))?;
+    let pid = draw()?;
     let origin = Origin::new();
     origin.open(pid, &preopens).map_err(|error| directories::failure(&error))?;
     let limits = options.common.limits();
@@ -254,7 +264,7 @@ fn node(options: &Run) -> Result<Option<NodeClient>> {
     if options.is_for_a_node() { options.at.connect().map(Some) } else { options.at.find() }
 }
 
-/// Runs the program on a node, with this command as its origin.
+/// Runs the program on a node, with this command as its origin; and again, if it is to be started again when it is lost.
 fn on_node(
     options: &Run,
     client: NodeClient,
@@ -262,8 +272,51 @@ fn on_node(
     env: Vec<Vec<u8>>,
     preopens: &[Preopen],
 ) -> Result<End> {
-    let pid =
-        pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))?;
+    let name = options.command[0].to_string_lossy().into_owned();
+    let at = options.at.again(&client);
+    let (mut start, programs) = start(options, draw()?, wasm, env)?;
+    let log = detached::stays_behind().then(|| Log::create(client.logs(), start.pid()));
+    let log = log.transpose()?;
+    let (mut client, mut lost, mut restarts) = (client, None, Restarts::default());
+    loop {
+        let pid = start.pid();
+        let origin = match &log {
+            Some(log) => Origin::with_streams(log.streams()?),
+            None => Origin::new(),
+        };
+        origin.open(pid, preopens).map_err(|error| directories::failure(&error))?;
+        let started = || match (&lost, &log) {
+            (Some(node), _) => {
+                say(format_args!("{name}: node {node} is lost: started again as {pid}"));
+            }
+            (None, Some(log)) => log.let_go(pid),
+            (None, None) => {}
+        };
+        let unfenced = options.restart == Restart::Unfenced;
+        let end = attached::run(client, start.clone(), &programs, origin, unfenced, started)?;
+        let ProcessEnd::Lost { node } = &end else { return attached::of_process(&name, end) };
+        if options.restart == Restart::Never {
+            return attached::of_process(&name, end);
+        }
+        if !restarts.may_begin(Instant::now()) {
+            let minutes = RESTARTS_WITHIN.as_secs() / 60;
+            say(format_args!(
+                "{name}: started again {RESTARTS_MAX} times in {minutes} minutes: no more"
+            ));
+            return attached::of_process(&name, end);
+        }
+        lost = Some(node.clone());
+        client = at.connect()?;
+        start.pid = draw()?.bits();
+    }
+}
+
+fn draw() -> Result<Pid> {
+    pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))
+}
+
+/// What a node is asked to start, and the programs that it may want.
+fn start(options: &Run, pid: Pid, wasm: &[u8], env: Vec<Vec<u8>>) -> Result<(Start, Wasms)> {
     let args = options.command.iter().map(|arg| arg.as_bytes().to_vec()).collect();
     let (start, mut programs) = Start::of(pid, wasm, args);
     let mut names = BTreeMap::new();
@@ -289,17 +342,7 @@ fn on_node(
         canonical_nan: options.canonical_nan,
         ..start
     };
-    let log = detached::stays_behind().then(|| Log::create(client.logs(), pid)).transpose()?;
-    let origin = match &log {
-        Some(log) => Origin::with_streams(log.streams()?),
-        None => Origin::new(),
-    };
-    origin.open(pid, preopens).map_err(|error| directories::failure(&error))?;
-    attached::run(client, start, &programs, origin, || {
-        if let Some(log) = log {
-            log.let_go(pid);
-        }
-    })
+    Ok((start, programs))
 }
 
 /// `NAME=VALUE`, or `NAME` for this command's own value; one that is not set is left out.

@@ -19,6 +19,7 @@ mod origins;
 mod program;
 mod raw;
 mod removal;
+mod restarts;
 mod strangers;
 mod support;
 mod talking;

@@ -93,6 +93,33 @@ fn a_family_ends_with_its_root_wherever_it_is() {
     assert!(children.iter().all(|child| world.place(*child).is_none()));
 }
 
+/// A command gives its program up, which is on a node behind a cut, and goes.
+#[test]
+fn who_is_given_up_behind_a_cut_ends_when_its_node_is_back() {
+    for alone in [false, true] {
+        let mut world = World::new(3);
+        let pid = if alone { world.spawn(0, 7) } else { root(&mut world).pid };
+        migrate(&mut world, 0, pid, 1);
+        let mut children = Vec::new();
+        if !alone {
+            let plain = description(1, id(0));
+            let root = Description { kin: kin(pid, Pid::from_bits(0)), ..plain };
+            children = vec![child(&mut world, 0, 2, &root), child(&mut world, 2, 3, &root)];
+            world.settle();
+        }
+        world.cut(0, 1);
+        world.tell(0, Event::OriginKills(pid));
+        world.tell(0, Event::OriginGone(pid));
+        world.settle();
+        // Those that can be reached do not wait for the root's end.
+        assert!(children.iter().all(|child| world.place(*child).is_none()), "alone: {alone}");
+        assert_eq!(world.place(pid), Some(1), "alone: {alone}");
+        world.link(0, 1);
+        world.settle();
+        assert_eq!(world.place(pid), None, "alone: {alone}");
+    }
+}
+
 #[test]
 fn handlers_move_as_others_do_and_a_node_with_them_can_be_emptied() {
     let mut world = World::new(2);

@@ -318,7 +318,7 @@ impl NodeClient {
             })?;
         }
         match said {
-            FromNode::Started => Ok(Attached { client: self }),
+            FromNode::Started => Ok(Attached { client: self, unfenced: false }),
             FromNode::BadProgram { kind, message } => {
                 Err(ClientError::BadProgram { kind, message })
             }
@@ -353,9 +353,17 @@ enum Asked {
 /// A connection that is the origin of a process.
 pub struct Attached {
     client: NodeClient,
+    unfenced: bool,
 }
 
 impl Attached {
+    /// The process is given up when the node that runs it is silent: it counts as lost then. If it lives it is ended when its
+    /// node is back; until then it has no devices.
+    #[must_use]
+    pub fn unfenced(self) -> Attached {
+        Attached { unfenced: true, ..self }
+    }
+
     /// Serves the process until it ends. `ready` is what the service was told to notify; when `kill` is notified, the
     /// process is ended wherever it is. One that writes to a pipe that nobody reads is ended by the signal that it
     /// would natively get.
@@ -368,7 +376,8 @@ impl Attached {
         ready: &Notify,
         kill: &Notify,
     ) -> Result<End, ClientError> {
-        let NodeClient { runtime, mut reader, mut writer, .. } = self.client;
+        let Attached { client, unfenced } = self;
+        let NodeClient { runtime, mut reader, mut writer, .. } = client;
         let mut broken_pipe = false;
         // Those of the device process.
         let mut clients = HashSet::new();
@@ -404,6 +413,11 @@ impl Attached {
                                 services.notice(&text);
                                 Vec::new()
                             }
+                            FromNode::Silent { node } if unfenced => {
+                                say(&mut writer, &ToNode::Kill).await?;
+                                return Ok(End::Lost { node });
+                            }
+                            FromNode::Silent { .. } => Vec::new(),
                             FromNode::Ended(end) => return Ok(end),
                             other => return Err(unexpected(&other)),
                         },

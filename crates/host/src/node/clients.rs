@@ -161,6 +161,7 @@ fn is_answer(message: &FromNode) -> bool {
         | FromNode::ReleaseClient(_)
         | FromNode::ChildEnded { .. }
         | FromNode::Notice(_)
+        | FromNode::Silent { .. }
         | FromNode::Ended(_) => false,
         FromNode::Hello { .. }
         | FromNode::Nodes(_)

@@ -207,6 +207,11 @@ pub enum FromNode {
     },
     /// Something about the process, or those that it has spawned, that its user should know: in words.
     Notice(String),
+    /// The node that runs the process is silent. It may be dead, or behind a partition; nothing else has happened.
+    Silent {
+        /// Its name.
+        node: String,
+    },
     /// The process has ended.
     Ended(End),
 }

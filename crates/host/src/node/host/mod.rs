@@ -483,6 +483,7 @@ impl Host {
             Action::NodeSilent(node) => {
                 self.letterbox.unreachable(node.0);
                 self.origins_silent(node);
+                self.tell_silent(node);
             }
             Action::Remove(nodes) => self.remove(&nodes),
             Action::WasRemoved { by } => {

@@ -40,6 +40,17 @@ impl Host {
         }
     }
 
+    /// Those commands hear of it whose programs run there.
+    pub(super) fn tell_silent(&mut self, node: NodeId) {
+        let name = self.node.name_of(node);
+        let runs_there = |pid: Pid| self.node.home_of(pid) == Some(node);
+        let clients = self.clients.connected.values();
+        for client in clients.filter(|client| client.root.is_some_and(runs_there)) {
+            // One that takes nothing is gone, or will be.
+            let _ = client.to.send(FromNode::Silent { node: name.clone() });
+        }
+    }
+
     fn silence(&self, pid: Pid) {
         if let Some(exchange) = self.exchanges.get(&pid) {
             exchange.origin_silent();
