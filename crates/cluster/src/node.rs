@@ -216,16 +216,27 @@ impl Node {
         Ok(())
     }
 
-    /// Whether there is a node that may run this. Errors: there is none.
+    /// Whether there is a node that may run this, and takes it: this one runs what is started on it though it is cordoned.
+    /// Errors: there is none.
     ///
     /// # Errors
-    /// No node has what it asks for.
+    /// No node has what it asks for, or those that have take nothing now: which.
     pub fn may_place(&self, placement: &Placement) -> Result<(), String> {
-        let others = self.peers.all_linked();
-        let suits = placement.suits(&self.config.labels)
-            || others.iter().any(|node| self.peers.suits(*node, placement));
-        let none = || format!("no node suits {placement} (peri nodes shows their labels)");
-        suits.then_some(()).ok_or_else(none)
+        let others = self.peers.all_linked().into_iter();
+        let suited: Vec<NodeId> =
+            others.filter(|node| self.peers.suits(*node, placement)).collect();
+        let takes = |node: &NodeId| !self.peers.is_closed(*node);
+        if placement.suits(&self.config.labels) || suited.iter().any(takes) {
+            return Ok(());
+        }
+        if suited.is_empty() {
+            return Err(format!("no node suits {placement} (peri nodes shows their labels)"));
+        }
+        let names: Vec<String> = suited.iter().map(|node| self.peers.name(*node)).collect();
+        let names = names.join(", ");
+        Err(format!(
+            "of the nodes that suit {placement} none takes processes now: {names} (peri uncordon, peri drain --off)"
+        ))
     }
 
     fn due(&mut self, out: &mut Vec<Action>) {

@@ -116,6 +116,12 @@ impl Peers {
         self.0.get(&node).is_some_and(|known| placement.suits(&known.peer.labels))
     }
 
+    /// Whether a node has said that it takes no processes: it is cordoned, or being emptied.
+    pub(crate) fn is_closed(&self, node: NodeId) -> bool {
+        let sample = self.0.get(&node).and_then(|known| known.load);
+        sample.is_some_and(|(_, sample)| load(sample).closed)
+    }
+
     /// A node does not take a process.
     pub(crate) fn refuses(&mut self, node: NodeId, now: Time) {
         if let Some(known) = self.0.get_mut(&node) {

@@ -181,7 +181,28 @@ fn who_asks_for_labels_goes_where_they_are_and_nowhere_else() {
     // Nobody has it: a program that asks for it is not started.
     let node = &world.host(0).node;
     let placement = |text: &str| Placement { on: vec![text.parse().unwrap()], not_on: vec![] };
-    assert!(node.may_place(&placement("gpu=yes")).is_ok());
+    assert_eq!(node.may_place(&placement("gpu=yes")), Ok(()));
     let why = node.may_place(&placement("gpu=no")).unwrap_err();
     assert!(why.contains("no node suits --on gpu=no"), "{why}");
+    // Who has it takes nothing.
+    for command in [Command::Drain { on: true }, Command::Cordon { on: true }] {
+        let off = match command {
+            Command::Drain { .. } => Command::Drain { on: false },
+            _ => Command::Cordon { on: false },
+        };
+        for (command, may) in [(command, false), (off, true)] {
+            for index in [1, 2] {
+                world.ask(0, Request::Command { node: id(index), command: command.clone() });
+            }
+            world.live(2);
+            let answer = world.host(0).node.may_place(&placement("gpu=yes"));
+            let why = "of the nodes that suit --on gpu=yes none takes processes now: node1, node2";
+            assert_eq!(answer.is_ok(), may, "{command:?}");
+            assert!(answer.is_ok() || answer.unwrap_err().contains(why), "{command:?}");
+        }
+    }
+    // What is started on a cordoned node that suits runs there.
+    world.ask(0, Request::Command { node: id(1), command: Command::Cordon { on: true } });
+    world.live(2);
+    assert_eq!(world.host(1).node.may_place(&placement("gpu=yes")), Ok(()));
 }
