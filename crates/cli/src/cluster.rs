@@ -21,8 +21,45 @@ pub(crate) struct At {
 
 impl At {
     /// What names the node once more that was found so.
-    pub(crate) fn again(&self, client: &NodeClient) -> At {
-        At { at: self.at.clone().or_else(|| Some(client.name().to_owned())), ..self.clone() }
+    fn again(&self, client: &NodeClient) -> At {
+        self.named(self.at.as_deref().unwrap_or(client.name()))
+    }
+
+    fn named(&self, at: &str) -> At {
+        At { at: Some(at.to_owned()), ..self.clone() }
+    }
+
+    /// Where a program is to be started: at this node, which was found so; or, if none was named and this one is being emptied,
+    /// at another one. `anywhere`: also at one of another machine. What names it, and it.
+    pub(crate) fn that_starts(
+        &self,
+        mut client: NodeClient,
+        anywhere: bool,
+    ) -> Result<(At, NodeClient)> {
+        if self.at.is_some() {
+            return Ok((self.again(&client), client));
+        }
+        let nodes = client.nodes().map_err(|error| failure("node", &error))?;
+        if nodes.iter().any(|node| node.own && node.draining) {
+            let directory = RuntimeDirectory::open().ok();
+            let here = directory.and_then(|directory| NodeDirectory::living(&directory).ok());
+            let here = here.unwrap_or_default();
+            let takes = |node: &&RowOfNode| !node.own && node.reachable && !node.draining;
+            let mut others: Vec<&RowOfNode> = nodes.iter().filter(takes).collect();
+            others.sort_by_key(|node| (!here.contains(&node.name), node.cordoned));
+            for other in others {
+                let is_here = here.contains(&other.name);
+                let at = self.named(if is_here { &other.name } else { &other.address });
+                let found = if is_here || anywhere { at.find() } else { Ok(None) };
+                if let Ok(Some(found)) = found
+                    && found.node() == other.node
+                {
+                    return Ok((at, found));
+                }
+            }
+        }
+        // If it starts none either, it says why.
+        Ok((self.again(&client), client))
     }
 
     /// The node. Errors: there is none, or it does not answer.

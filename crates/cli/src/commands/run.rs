@@ -197,7 +197,13 @@ pub(crate) fn run(options: &Run) -> Result<End> {
         if options.detach && !detached::stays_behind() {
             return detached::launch();
         }
-        return on_node(options, client, &wasm, env, &preopens);
+        let reached = client.name().to_owned();
+        let (at, client) = options.at.that_starts(client, !options.detach)?;
+        if client.name() != reached {
+            let (name, other) = (path.to_string_lossy(), client.name());
+            say(format_args!("{name}: node {reached} is being emptied: it starts at node {other}"));
+        }
+        return on_node(options, at, client, &wasm, env, &preopens);
     }
     let runtime = place::runtime(options.common.backend(), options.canonical_nan)?;
     let name = path.to_string_lossy().into_owned();
@@ -264,20 +270,20 @@ fn node(options: &Run) -> Result<Option<NodeClient>> {
     if options.is_for_a_node() { options.at.connect().map(Some) } else { options.at.find() }
 }
 
-/// Runs the program on a node, with this command as its origin; and again, if it is to be started again when it is lost.
+/// Runs the program on a node, which is named so, with this command as its origin; and again, if it is to be started again when it is lost.
 fn on_node(
     options: &Run,
-    client: NodeClient,
+    at: At,
+    mut client: NodeClient,
     wasm: &[u8],
     env: Vec<Vec<u8>>,
     preopens: &[Preopen],
 ) -> Result<End> {
     let name = options.command[0].to_string_lossy().into_owned();
-    let at = options.at.again(&client);
     let (mut start, programs) = start(options, draw()?, wasm, env)?;
     let log = detached::stays_behind().then(|| Log::create(client.logs(), start.pid()));
     let log = log.transpose()?;
-    let (mut client, mut lost, mut restarts) = (client, None, Restarts::default());
+    let (mut lost, mut restarts) = (None, Restarts::default());
     loop {
         let pid = start.pid();
         let origin = match &log {

@@ -26,6 +26,40 @@ fn state_of(cluster: &Cluster, node: &str) -> String {
 }
 
 /// A node that is told to end, as a machine is that goes down, sends its processes away first.
+/// Whoever names no node does not have to know which one is being emptied.
+#[test]
+fn a_program_is_not_refused_because_the_nearest_node_is_being_emptied() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let words = ["run", &guest("lua"), "-e", "print('here')"];
+    let runs = |there: &Cluster, says: Option<&str>| {
+        let output = there.output(words);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stdout), "here\n");
+        let errors = text(&output.stderr);
+        assert!(says.map_or(errors.is_empty(), |says| errors.contains(says)), "{errors}");
+    };
+    // Which of the two is asked nobody has said.
+    cluster.done(["drain", "a"]);
+    let logs = cluster.done(["run", "--detach", &guest("lua"), "-e", "print('here')"]);
+    assert!(logs.contains("/b/"), "{logs}");
+    cluster.done(words);
+    cluster.done(["drain", "b", "--no-wait"]);
+    let refused = cluster.output(words);
+    assert_eq!(refused.status.code(), Some(77));
+    let why = text(&refused.stderr);
+    assert!(why.contains("is being emptied (peri drain --off"), "{why}");
+
+    // Nor is it if the other one is another user's, or another machine's.
+    let mut other = Cluster::new();
+    other.join = cluster.join.clone();
+    other.up("c");
+    other.done(["drain", "--off", "a"]);
+    other.done(["drain", "c"]);
+    runs(&other, Some("node c is being emptied: it starts at node a"));
+    other.done(["drain", "--off", "c"]);
+    runs(&other, None);
+}
+
 #[test]
 fn what_runs_on_a_node_that_is_told_to_end_goes_on_elsewhere() {
     let mut cluster = Cluster::new();
