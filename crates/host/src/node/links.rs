@@ -254,6 +254,13 @@ async fn write(
             }
         };
         let sent = timeout(TAKING_MAX, async {
+            if matches!(next, Frame::Bulk { .. }) {
+                // Another thread may have announced it and sent it just since the messages were looked at.
+                for _ in 0..messages.len() {
+                    let Ok(bytes) = messages.try_recv() else { break };
+                    writer.send(&Frame::Message(bytes)).await?;
+                }
+            }
             writer.send(&next).await?;
             if messages.is_empty() && bulk.is_empty() {
                 writer.flush().await?;
