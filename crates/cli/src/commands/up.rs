@@ -31,9 +31,9 @@ pub(crate) struct Up {
     /// Where other nodes reach it: HOST:PORT; 0.0.0.0:PORT is every address of this machine
     #[arg(long, value_name = "ADDR", default_value = LISTEN)]
     listen: String,
-    /// A node of the cluster to join
+    /// A node of the cluster to join; may be given several times: one that answers is enough
     #[arg(long, value_name = "ADDR")]
-    join: Option<String>,
+    join: Vec<String>,
     /// The cluster's token, which `peri up` printed on its first node
     #[arg(long, value_name = "TOKEN", env = "PERI_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         .map(|token| token.parse())
         .transpose()
         .map_err(|error| Failure::new(Code::Usage, "--token", error))?;
-    if let Some(address) = options.join.as_ref().filter(|address| !is_address(address)) {
+    if let Some(address) = options.join.iter().find(|address| !is_address(address)) {
         let cause = "not an address; a node's is HOST:PORT";
         return Err(Failure::new(Code::Usage, address, cause));
     }
@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         }
         None => free_name(&directory).map_err(failed)?,
     };
-    if options.join.is_some() && token.is_none() && !NodeDirectory::is_member(&directory, &name) {
+    if !options.join.is_empty() && token.is_none() && !NodeDirectory::is_member(&directory, &name) {
         let cause = "needs the cluster's token: --token, as `peri up` printed it on the first node";
         return Err(Failure::new(Code::Usage, "--join", cause));
     }

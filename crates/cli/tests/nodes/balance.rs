@@ -53,7 +53,7 @@ fn a_program_is_not_refused_because_the_nearest_node_is_being_emptied() {
     let mut other = Cluster::new();
     other.join = cluster.join.clone();
     other.up("c");
-    other.done(["drain", "--off", "a"]);
+    until(&|| other.logs(), |_| other.output(["drain", "--off", "a"]).status.success());
     other.done(["drain", "c"]);
     runs(&other, Some("node c is being emptied: it starts at node a"));
     other.done(["drain", "--off", "c"]);

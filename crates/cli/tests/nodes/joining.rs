@@ -50,6 +50,34 @@ fn the_printed_line_works_word_for_word_and_any_node_can_be_asked() {
     assert!(cluster.ps_at(other).is_empty());
 }
 
+/// Of those that were named one is not there, and the other one is named twice.
+#[test]
+fn one_of_several_nodes_that_answers_is_enough() {
+    let mut cluster = Cluster::new();
+    cluster.up("first");
+    let address = cluster.join[2].clone();
+    // Nobody listens here: the listener is gone by the time that it is called.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = nobody.to_string();
+    let by_name = address.replace("127.0.0.1", "localhost");
+    let token = cluster.join[4].clone();
+    let mut words = vec!["up".to_owned()];
+    for one in [&nobody, &by_name, &address] {
+        words.extend(["--join".to_owned(), one.clone()]);
+    }
+    words.extend(["--token".to_owned(), token.clone()]);
+    cluster.up_with("second", &words);
+    cluster.until_linked();
+    // If none is of use the node ends, with what the last one said.
+    let wrong = "a".repeat(52);
+    let words = ["up", "--name", "b", "--join", &address, "--join", &address, "--token", &wrong];
+    let output = cluster.output(words);
+    assert_eq!(output.status.code(), Some(68));
+    assert!(text(&output.stderr).contains("another token"), "{}", text(&output.stderr));
+    let words = ["up", "--name", "b", "--join", &address, "--join", "x", "--token", &token];
+    assert_eq!(cluster.output(words).status.code(), Some(2));
+}
+
 #[test]
 fn who_has_no_right_to_join_is_told() {
     let mut cluster = Cluster::of(&["first"]);

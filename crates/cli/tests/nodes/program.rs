@@ -36,12 +36,8 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it, and waits until it is in the list of the node that was asked.
-    pub(crate) fn start(cluster: &Cluster, at: &str, mut command: Command) -> Program {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let said = Collected::of(child.stdout.take().unwrap());
-        let errors = Collected::of(child.stderr.take().unwrap());
-        let mut program = Program { child, said, errors, sent: 0 };
+    pub(crate) fn start(cluster: &Cluster, at: &str, command: Command) -> Program {
+        let mut program = Program::begin(command);
         let (pid, errors) = (program.pid(), program.errors.clone());
         until(&|| cluster.logs(), |_| {
             let ended = program.child.try_wait().unwrap();
@@ -49,6 +45,15 @@ impl Program {
             cluster.row(at, &pid).is_some()
         });
         program
+    }
+
+    /// Starts it, and does not wait for anything.
+    pub(crate) fn begin(mut command: Command) -> Program {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let said = Collected::of(child.stdout.take().unwrap());
+        let errors = Collected::of(child.stderr.take().unwrap());
+        Program { child, said, errors, sent: 0 }
     }
 
     /// A guest with these arguments, on this node.

@@ -61,6 +61,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 pub const ESTABLISH_SECONDS_MAX: u64 = 10;
 const ESTABLISH: Duration = Duration::from_secs(ESTABLISH_SECONDS_MAX);
 
+/// Addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 8;
+
 /// What is read from the socket at once. The TLS library asks for 4 KiB at a time, a system call each.
 const SOCKET_READ_BYTES: usize = 256 << 10;
 /// Encrypted bytes that may wait for the socket: what one system call can send.
@@ -168,6 +171,23 @@ pub async fn connect(
     within(ESTABLISH, dial(address, credentials, own)).await
 }
 
+/// Connects to whichever of a name's addresses answers first in their order. Each has its part of the time: one that says
+/// nothing does not keep the others waiting.
+async fn reach(address: &str) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> =
+        tokio::net::lookup_host(address).await?.take(ADDRESSES_MAX).collect();
+    let share = ESTABLISH / (addresses.len() as u32 + 1);
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for one in addresses {
+        match tokio::time::timeout(share, TcpStream::connect(one)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
+}
+
 /// Makes a link of a connection that another node has opened.
 pub async fn accept(
     stream: TcpStream,
@@ -187,7 +207,7 @@ async fn within(
 async fn dial(address: &str, credentials: &Credentials, own: &Hello) -> Result<Link, LinkError> {
     let own = own.encode()?;
     let unreachable = |cause| LinkError::Unreachable { address: address.to_owned(), cause };
-    let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+    let stream = reach(address).await.map_err(unreachable)?;
     let (stream, remote) = prepare(stream).map_err(LinkError::Broken)?;
     let name = ServerName::try_from(authority::SERVER_NAME);
     let name = name.map_err(|error| LinkError::Broken(io::Error::other(error)))?;

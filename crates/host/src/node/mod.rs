@@ -55,8 +55,8 @@ pub struct Options {
     pub name: String,
     /// Where it listens for other nodes, `HOST:PORT`; port 0: any that is free.
     pub listen: String,
-    /// A node to join.
-    pub join: Option<String>,
+    /// Nodes to join: one that answers is enough. None: the node waits for others.
+    pub join: Vec<String>,
     /// The cluster's token; `None`: the one it had last, or a new one.
     pub token: Option<Token>,
     /// Kernel threads that run processes.

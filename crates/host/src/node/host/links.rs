@@ -33,9 +33,11 @@ impl Host {
 
     pub(super) fn not_dialled(&mut self, address: &str, error: LinkError) {
         self.dialling.remove(address);
+        let joining = !self.joining.is_empty();
+        self.joining.retain(|one| one != address);
         if error.is_removal() {
             self.was_removed();
-        } else if self.joining.as_deref() == Some(address) {
+        } else if joining && self.joining.is_empty() {
             let text = format!("cannot join {address}: {error}");
             self.ending = Some(Err(NodeError::Io(std::io::Error::other(text))));
         } else if may_change(&error) {
@@ -49,8 +51,8 @@ impl Host {
     pub(super) fn linked(&mut self, link: Link, dialled: Option<String>) {
         if let Some(address) = &dialled {
             self.dialling.remove(address);
-            if self.joining.as_ref() == Some(address) {
-                self.joining = None;
+            if self.joining.contains(address) {
+                self.joining.clear();
             }
         }
         let (node, hello) = (link.peer.id, &link.peer.hello);
@@ -58,7 +60,9 @@ impl Host {
         if let Some(old) = self.links.get(&node) {
             // Both have called: both keep the link that the lesser one has made.
             let by_lesser = dialled.is_some() == (self.us.id < node);
-            if old.incarnation == incarnation && !by_lesser {
+            // Or we have called it by two addresses.
+            let twice = dialled.is_some() && old.dialled.is_some();
+            if old.incarnation == incarnation && (twice || !by_lesser) {
                 return;
             }
             self.unlink(node);

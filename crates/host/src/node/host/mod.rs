@@ -77,7 +77,7 @@ pub(super) struct Parts {
     pub(super) datagrams: io::Result<UdpSocket>,
     pub(super) control: UnixListener,
     pub(super) place: NodeDirectory,
-    pub(super) join: Option<String>,
+    pub(super) join: Vec<String>,
     pub(super) cores: usize,
     pub(super) unreachable_after: Duration,
     pub(super) balancing: bool,
@@ -268,9 +268,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         speed_permille: 0,
         cpu_before: HashMap::new(),
     };
-    if let Some(address) = parts.join {
-        host.dial(address);
-    }
+    parts.join.into_iter().for_each(|address| host.dial(address));
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while host.ending.is_none() {
@@ -318,8 +316,8 @@ struct Host {
     lost: BTreeMap<NodeId, (Incarnation, HostIdentity)>,
     /// Nodes that were silent for so long that who waits for them was told, and are not back.
     silent: BTreeSet<NodeId>,
-    /// The node to join, until it is.
-    joining: Option<String>,
+    /// The nodes of which one is to be joined, without those that are of no use; until one is.
+    joining: Vec<String>,
     expected: Expected,
     streams: u64,
     /// Counts the programs that are being sent, by its handles.
