@@ -264,7 +264,7 @@ impl Cores {
     }
 
     /// What a core does in a second, in thousandths of what one of the reference does: as measured when this is first asked, less what others on
-    /// this machine take. It is looked at a few times a second at most.
+    /// this machine take. It is looked at ten times a second at most.
     pub fn speed_permille(&self) -> u32 {
         let mut speed = self.speed.lock().unwrap_or_else(PoisonError::into_inner);
         let speed = speed.get_or_insert_with(|| {

@@ -21,9 +21,9 @@ const TRIES: u32 = 5;
 /// Words that it reads and writes: more than a first cache holds, less than a second one.
 const WORDS: usize = 16 << 10;
 /// Between two looks at what others take: the system counts in hundredths of a second.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How much a look counts against those before it.
-const NEWEST: f64 = 0.5;
+const NEWEST: f64 = 0.4;
 /// The cores' threads were busy enough to tell by themselves if they wanted this much of the time.
 const BUSY: f64 = 0.5;
 /// Others never take more than all but this.
