@@ -8,7 +8,7 @@
 //! Invariants:
 //! * Time, datagrams and the seed of what is random come in as arguments: what goes out is a function of them.
 //! * What others say is checked before it is believed to be anything (`codec`), and there are never more members than
-//!   [`MEMBERS_MAX`](crate::limits::MEMBERS_MAX).
+//!   [`MEMBERS_MAX`].
 //! * Down is this protocol's word, not the truth: who was only cut off, or stood still, comes back under the next number of rejoins.
 //!   What follows from it a [`Node`](crate::Node) decides, which knows of links, too.
 //! * Nobody is declared down for what was not heard while this member itself stood still: such time does not count.
