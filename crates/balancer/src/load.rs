@@ -1,5 +1,8 @@
 //! How loaded a node is, and what that costs those who run there.
 
+/// So much memory is left to a node that takes processes.
+pub const MEMORY_KEPT_BYTES: u64 = 64 << 20;
+
 /// How loaded a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
@@ -10,6 +13,8 @@ pub struct Load {
     pub speed_permille: u32,
     /// Processes that want a core, in thousandths, over the last moments.
     pub demand_permille: u32,
+    /// Memory that there is for more processes, bytes.
+    pub memory_free_bytes: u64,
     /// It is being emptied: what it has goes without being asked for.
     pub draining: bool,
     /// It takes nothing, because it is being emptied or because somebody wants it so.
@@ -21,6 +26,17 @@ impl Load {
     pub(crate) fn plus(self, processes: f64) -> Load {
         let demand = (self.demand() + processes).max(0.0) * 1e3;
         Load { demand_permille: demand.round() as u32, ..self }
+    }
+
+    /// Whether a process of so much memory fits in, and something is left.
+    pub(crate) fn has_memory_for(self, memory_bytes: u64) -> bool {
+        memory_bytes.saturating_add(MEMORY_KEPT_BYTES) <= self.memory_free_bytes
+    }
+
+    /// With a process more, of this demand and memory.
+    pub(crate) fn and(self, processes: f64, memory_bytes: u64) -> Load {
+        let memory_free_bytes = self.memory_free_bytes.saturating_sub(memory_bytes);
+        Load { memory_free_bytes, ..self.plus(processes) }
     }
 
     /// Processes that want a core.
@@ -84,6 +100,7 @@ mod tests {
             cores,
             speed_permille: 500,
             demand_permille: processes * 1_000,
+            memory_free_bytes: u64::MAX,
             draining,
             closed,
         };
@@ -103,8 +120,15 @@ mod tests {
     #[test]
     fn strain_is_time_that_processes_take() {
         let check = |cores, speed_permille, demand_permille, expected: f64| {
-            let load =
-                Load { cores, speed_permille, demand_permille, draining: false, closed: false };
+            let (draining, closed, memory_free_bytes) = (false, false, u64::MAX);
+            let load = Load {
+                cores,
+                speed_permille,
+                demand_permille,
+                memory_free_bytes,
+                draining,
+                closed,
+            };
             assert!((load.strain() - expected).abs() < 1e-9, "{load:?}: {}", load.strain());
         };
         check(1, 1000, 0, 0.0);

@@ -55,6 +55,8 @@ impl Terms {
 pub enum Why {
     /// The node that asks takes nothing.
     Closed,
+    /// It does not have the memory.
+    NoMemory,
     /// The two are about equally loaded, or would be more unequal after it.
     Balanced(Terms),
     /// It is not expected to go on long enough for what the move takes.
@@ -76,6 +78,9 @@ pub fn weigh<P>(
 ) -> Result<Terms, Why> {
     if taking.closed {
         return Err(Why::Closed);
+    }
+    if !taking.has_memory_for(candidate.memory_bytes) {
+        return Err(Why::NoMemory);
     }
     let demand = f64::from(candidate.demand_permille) / 1e3;
     let relief = giving.strain() - giving.plus(-demand).strain();
@@ -154,7 +159,7 @@ pub fn what_to_give<P: Ord + Copy>(
                     nearest.get_or_insert((candidate.process, Why::Balanced(terms)));
                     continue;
                 }
-                (own, asking) = (own.plus(-demand), asking.plus(demand));
+                (own, asking) = (own.plus(-demand), asking.and(demand, candidate.memory_bytes));
                 given.push((candidate.process, terms));
             }
             Err(why) => {
@@ -165,10 +170,14 @@ pub fn what_to_give<P: Ord + Copy>(
     if given.is_empty() { Err(nearest) } else { Ok(given) }
 }
 
-/// Where a process goes that has to leave: to where it adds least to the potential, of the nodes that take any.
+/// Where a process of so much memory goes that has to leave: to where it adds least to the potential, of the nodes that take it.
 #[must_use]
-pub fn where_to_send<N>(peers: impl IntoIterator<Item = (N, Load)>) -> Option<N> {
-    let takers = peers.into_iter().filter(|(_, load)| !load.closed && load.cores > 0);
+pub fn where_to_send<N>(
+    memory_bytes: u64,
+    peers: impl IntoIterator<Item = (N, Load)>,
+) -> Option<N> {
+    let takes = |load: Load| !load.closed && load.cores > 0 && load.has_memory_for(memory_bytes);
+    let takers = peers.into_iter().filter(|(_, load)| takes(*load));
     let burdens = takers.map(|(node, load)| (node, load.plus(1.0).strain() - load.strain()));
     burdens.reduce(|least, one| if one.1 < least.1 { one } else { least }).map(|(node, _)| node)
 }
@@ -182,6 +191,7 @@ mod tests {
             cores,
             speed_permille: 1_000,
             demand_permille: processes * 1_000,
+            memory_free_bytes: u64::MAX,
             draining: false,
             closed: false,
         }
@@ -260,6 +270,8 @@ mod tests {
         };
         check(load(1, 4), load(1, 0), &[], "None");
         check(load(1, 4), cordoned(1, 0), &[one(1, 9, 0)], "Closed");
+        let full = Load { memory_free_bytes: 100 << 20, ..load(1, 0) };
+        check(load(1, 4), full, &[one(1, 9, 40 << 20)], "NoMemory");
         check(load(1, 2), load(1, 1), &[one(1, 9, 0)], "Balanced");
         check(load(1, 2), load(1, 0), &[one(1, 1, 1 << 30)], "Dear");
     }
@@ -275,6 +287,11 @@ mod tests {
         let few =
             what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), f64::MAX, 3).unwrap();
         assert_eq!(few.len(), 3);
+        // There is memory for three, and what is kept.
+        let room = Load { memory_free_bytes: (64 + 3 * 10) << 20, ..load(1, 0) };
+        let large: Vec<Candidate<u8>> = (0..9).map(|number| one(number, 9, 10 << 20)).collect();
+        let given = what_to_give(load(1, 9), room, &large, &Prices::default(), f64::MAX, 9);
+        assert_eq!(given.unwrap().len(), 3);
         // Others will ask, too.
         let level = what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), 20.0, 99);
         assert_eq!(level.unwrap().len(), 20);
@@ -283,8 +300,11 @@ mod tests {
     #[test]
     fn who_has_to_leave_goes_where_it_is_least_in_the_way() {
         let peers = [(1, load(1, 2)), (2, load(4, 2)), (3, draining(9, 0))];
-        assert_eq!(where_to_send(peers), Some(2));
-        assert_eq!(where_to_send([(3, draining(9, 0)), (4, cordoned(9, 0))]), None);
-        assert_eq!(where_to_send([(1, load(1, 0)), (2, of_speed(2_000, load(1, 0)))]), Some(2));
+        assert_eq!(where_to_send(0, peers), Some(2));
+        assert_eq!(where_to_send(0, [(3, draining(9, 0)), (4, cordoned(9, 0))]), None);
+        let full = Load { memory_free_bytes: 100 << 20, ..load(1, 0) };
+        assert_eq!(where_to_send(40 << 20, [(1, full), (2, load(1, 5))]), Some(2));
+        assert_eq!(where_to_send(30 << 20, [(1, full), (2, load(1, 5))]), Some(1));
+        assert_eq!(where_to_send(0, [(1, load(1, 0)), (2, of_speed(2_000, load(1, 0)))]), Some(2));
     }
 }

@@ -31,8 +31,16 @@ impl World {
         let nodes = (0..count).map(|_| {
             let cores = if nodes_alike { 1 } else { 1 + random.below(8) as u32 };
             let speed_permille = if nodes_alike { 1_000 } else { 300 + random.below(3_000) as u32 };
-            let load =
-                Load { cores, speed_permille, demand_permille: 0, draining: false, closed: false };
+            let (draining, closed, memory_free_bytes) = (false, false, u64::MAX);
+            let demand_permille = 0;
+            let load = Load {
+                cores,
+                speed_permille,
+                demand_permille,
+                memory_free_bytes,
+                draining,
+                closed,
+            };
             (load, Vec::new())
         });
         let mut nodes: Vec<(Load, Vec<Candidate<u64>>)> = nodes.collect();

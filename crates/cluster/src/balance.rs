@@ -18,6 +18,7 @@ use crate::node::Node;
 use crate::peers::load;
 use crate::placement::Placement;
 use crate::processes::Process;
+use crate::target::Incoming;
 use crate::together::Together;
 
 impl Node {
@@ -62,6 +63,7 @@ impl Node {
         LoadSample {
             cores: self.config.cores,
             speed_permille: self.speed_permille,
+            memory_free_bytes: self.memory_left(),
             runnable: self.processes.runnable() + coming,
             demand_permille: self.processes.demand_permille() + 1_000 * coming,
             processes: (self.processes.0.len() + self.incoming.len()) as u32,
@@ -69,6 +71,12 @@ impl Node {
             cordoned: self.cordoned,
             stuck: self.stuck.map_or(0, |(_, count)| count),
         }
+    }
+
+    /// Memory that there is here when all have come that are on their way.
+    pub(crate) fn memory_left(&self) -> u64 {
+        let coming = self.incoming.values().map(Incoming::memory_bytes);
+        coming.fold(self.memory_free_bytes, u64::saturating_sub)
     }
 
     /// Counts the processes whose labels suit no node that takes any, if this one is being emptied and it is time to.
@@ -253,7 +261,9 @@ impl Node {
         let suits = |node| placement.is_none_or(|placement| self.peers.suits(node, placement));
         let takers = || self.takers().filter(|(node, _)| suits(*node));
         let willing = takers().filter(|(node, _)| !self.peers.has_refused(*node, self.now));
-        balancer::where_to_send(willing).or_else(|| balancer::where_to_send(takers()))
+        let bytes = process.memory_bytes;
+        let willing = balancer::where_to_send(bytes, willing);
+        willing.or_else(|| balancer::where_to_send(bytes, takers()))
     }
 
     pub(crate) fn heard_load(&mut self, from: NodeId, sample: LoadSample) {

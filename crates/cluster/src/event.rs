@@ -156,6 +156,8 @@ pub enum Event {
     Samples(Vec<Sample>),
     /// What a core does here in a second, in thousandths of what one of the reference does: less while others use the CPUs.
     Speed(u32),
+    /// Memory that there is here for more processes, bytes.
+    MemoryFree(u64),
     /// A local process has ended.
     Ended {
         /// Which.

@@ -90,7 +90,7 @@ impl Node {
         // The likeliest first.
         let gain = |weighed: &Result<Weighed, Kept>| match weighed {
             Ok(weighed) | Err(Kept::Dear(weighed) | Kept::Balanced(weighed)) => weighed.gain_us,
-            Err(Kept::Closed | Kept::Unsuited) => i64::MIN,
+            Err(Kept::Closed | Kept::Unsuited | Kept::NoMemory) => i64::MIN,
         };
         others.sort_by_key(|(_, weighed)| std::cmp::Reverse((weighed.is_ok(), gain(weighed))));
         others.truncate(OTHERS_TOLD_MAX);

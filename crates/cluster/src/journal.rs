@@ -62,6 +62,8 @@ pub enum Kept {
     Closed,
     /// That node may not run it.
     Unsuited,
+    /// That node does not have the memory.
+    NoMemory,
     /// The two are about equally loaded, or would be more unequal.
     Balanced(Weighed),
     /// It is not expected to go on long enough for what the move takes.
@@ -217,6 +219,7 @@ impl From<Why> for Kept {
     fn from(why: Why) -> Kept {
         match why {
             Why::Closed => Kept::Closed,
+            Why::NoMemory => Kept::NoMemory,
             Why::Balanced(terms) => Kept::Balanced(terms.into()),
             Why::Dear(terms) => Kept::Dear(terms.into()),
         }

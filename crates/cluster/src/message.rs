@@ -221,6 +221,8 @@ pub struct LoadSample {
     pub runnable: u32,
     /// The same in thousandths, over the last moments.
     pub demand_permille: u32,
+    /// Memory that there is for more, bytes.
+    pub memory_free_bytes: u64,
     /// All its processes.
     pub processes: u32,
     /// It is being emptied.

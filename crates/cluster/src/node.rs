@@ -65,6 +65,8 @@ pub struct Node {
     pub(crate) last_balance: Time,
     /// What a core does here in a second, in thousandths of the reference.
     pub(crate) speed_permille: u32,
+    /// Memory for more processes, as far as it is known.
+    pub(crate) memory_free_bytes: u64,
     /// What moves have taken.
     pub(crate) prices: Prices,
     pub(crate) journal: Journal,
@@ -112,6 +114,7 @@ impl Node {
             next_balance: Time::default(),
             last_balance: Time::default(),
             speed_permille: SPEED_PERMILLE_UNKNOWN,
+            memory_free_bytes: u64::MAX,
             prices: Prices::default(),
             journal: Journal::default(),
             last_number: 0,
@@ -135,6 +138,7 @@ impl Node {
             Event::Born(description) => self.born(description, out),
             Event::Samples(samples) => self.processes.take_samples(samples, self.now),
             Event::Speed(permille) => self.speed_permille = permille,
+            Event::MemoryFree(bytes) => self.memory_free_bytes = bytes,
             Event::Ended { pid, end } => self.ended(pid, end, out),
             Event::OriginKills(pid) => self.origin_kills(pid, out),
             Event::OriginGone(pid) => self.origin_left(pid, out),

@@ -188,6 +188,7 @@ impl Peers {
 
 /// A sample in the balancer's terms.
 pub(crate) fn load(sample: LoadSample) -> Load {
-    let LoadSample { cores, speed_permille, demand_permille, draining, cordoned, .. } = sample;
-    Load { cores, speed_permille, demand_permille, draining, closed: draining || cordoned }
+    let LoadSample { cores, speed_permille, demand_permille, memory_free_bytes, .. } = sample;
+    let (draining, closed) = (sample.draining, sample.draining || sample.cordoned);
+    Load { cores, speed_permille, demand_permille, memory_free_bytes, draining, closed }
 }

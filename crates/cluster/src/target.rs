@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
+use peripatos_balancer::MEMORY_KEPT_BYTES;
 
 use crate::event::Action;
 use crate::limits::{
@@ -27,6 +28,13 @@ pub(crate) struct Incoming {
     /// Programs that it needs and that are not known to be here.
     missing: BTreeSet<CodeHash>,
     pub(crate) deadline: Time,
+}
+
+impl Incoming {
+    /// What it will take.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.luggage.memory_bytes
+    }
 }
 
 impl Node {
@@ -91,6 +99,11 @@ impl Node {
         }
         if self.cordoned {
             return Err("it takes no processes (peri uncordon)".to_owned());
+        }
+        let (bytes, free) = (luggage.memory_bytes, self.memory_left());
+        if bytes.saturating_add(MEMORY_KEPT_BYTES) > free {
+            let mb = |bytes: u64| bytes / 1_000_000;
+            return Err(format!("{pid:#} has {} MB, and it has {} MB left", mb(bytes), mb(free)));
         }
         if self.incoming.len() >= MIGRATIONS_MAX {
             return Err(format!("{MIGRATIONS_MAX} processes are on their way to it already"));

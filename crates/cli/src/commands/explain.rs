@@ -42,7 +42,7 @@ struct Row {
     to: String,
     /// moved, failed (it was to move, and did not), kept (a node has asked, and did not get it).
     what: &'static str,
-    /// balance, drain, labels, command; of what was kept: closed, labels, balanced, dear.
+    /// balance, drain, labels, command; of what was kept: closed, labels, memory, balanced, dear.
     why: &'static str,
     /// Of what was kept: how often in a row.
     times: u32,
@@ -91,7 +91,7 @@ struct Now {
 #[derive(Serialize)]
 struct Other {
     node: String,
-    /// pays, or why not: closed, labels, balanced, dear.
+    /// pays, or why not: closed, labels, memory, balanced, dear.
     verdict: &'static str,
     terms: Option<Terms>,
 }
@@ -313,6 +313,7 @@ fn kept_word(kept: &Kept) -> &'static str {
     match kept {
         Kept::Closed => "closed",
         Kept::Unsuited => "labels",
+        Kept::NoMemory => "memory",
         Kept::Balanced(_) => "balanced",
         Kept::Dear(_) => "dear",
     }
@@ -322,6 +323,7 @@ fn kept_text(kept: &Kept) -> String {
     match kept {
         Kept::Closed => "it takes nothing".to_owned(),
         Kept::Unsuited => "it does not have the labels".to_owned(),
+        Kept::NoMemory => "it does not have the memory".to_owned(),
         Kept::Balanced(weighed) if weighed.gain_us > 0 => {
             format!("that is hardly better; {}", terms_text(weighed))
         }
@@ -333,7 +335,7 @@ fn kept_text(kept: &Kept) -> String {
 fn kept_terms(kept: &Kept) -> Option<Weighed> {
     match kept {
         Kept::Balanced(weighed) | Kept::Dear(weighed) => Some(*weighed),
-        Kept::Closed | Kept::Unsuited => None,
+        Kept::Closed | Kept::Unsuited | Kept::NoMemory => None,
     }
 }
 

@@ -229,3 +229,28 @@ fn those_who_call_each_other_go_together_to_an_idle_node() {
         assert_eq!(world.place(*one), world.place(*other));
     }
 }
+
+#[test]
+fn a_node_takes_no_more_than_it_has_memory_for() {
+    let mut world = World::new(2);
+    world.memory_bytes = 40 << 20;
+    let pids = spawn(&mut world, 0, 10);
+    for _ in 0..30 {
+        // There was some for two, and what is kept free.
+        let used = 40 * counts(&mut world)[1] as u64;
+        world.tell(1, Event::MemoryFree((64 + 2 * 40 + 10 - used) << 20));
+        world.live(1);
+    }
+    assert_eq!(counts(&mut world), [8, 2]);
+    let told = events(&mut world, None).0;
+    let kept =
+        told.iter().any(|one| matches!(one.happening, Happening::Kept { why: Kept::NoMemory, .. }));
+    assert!(kept, "{told:?}");
+    // By hand neither.
+    let here = pids.iter().copied().find(|pid| world.place(*pid) == Some(0)).unwrap();
+    let asked = migrate(&mut world, 0, 0, here, 1);
+    world.settle();
+    let refused = format!("{:?}", answer(&mut world, 0, asked));
+    assert!(refused.contains("MB left"), "{refused}");
+    assert_eq!(world.place(here), Some(0));
+}

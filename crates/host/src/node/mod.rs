@@ -20,6 +20,7 @@ mod gossip;
 mod host;
 mod lanes;
 mod links;
+mod memory;
 mod precopy;
 mod programs;
 pub mod protocol;

@@ -40,7 +40,7 @@ use super::protocol::FromNode;
 use super::roads::{Roads, Surroundings};
 use super::stills::{self, Arrived, Frozen, Rooms};
 use super::wires::Wires;
-use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert};
+use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert, memory};
 use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
 use crate::link::{Credentials, Hello, HostIdentity, Keyring, Link, LinkError, NodeKey, PublicKey};
 use crate::origin::Ask;
@@ -60,6 +60,8 @@ const GONE_EVERY: u32 = 10;
 const SAMPLE_ALL_EVERY: u32 = 600;
 /// Inputs from peers and commands that wait; whoever sends more waits.
 const INPUTS_MAX: usize = 4_096;
+/// Ticks between two looks at how much memory there is.
+const MEMORY_EVERY: u32 = 4;
 /// Lines that are logged once only.
 const LOGGED_MAX: usize = 1_000;
 /// How long the last messages may take to leave when the node ends.
@@ -522,6 +524,11 @@ impl Host {
         let speed_permille = self.cores.speed_permille();
         if std::mem::replace(&mut self.speed_permille, speed_permille) != speed_permille {
             self.tell(Event::Speed(speed_permille));
+        }
+        if self.ticks.is_multiple_of(MEMORY_EVERY)
+            && let Some(bytes) = memory::available_bytes()
+        {
+            self.tell(Event::MemoryFree(bytes));
         }
         self.tell(Event::Tick);
         self.seek_no_longer();
