@@ -204,7 +204,8 @@ impl Names {
                     ("stays".to_owned(), format!("{why} (was to move: {})", reason_text(reason)))
                 }
                 Happening::Kept { why, times } => {
-                    (format!("stays, asked {times} times"), kept_text(why))
+                    let asked = if *times == 1 { "once" } else { &format!("{times} times") };
+                    (format!("stays, asked {asked}"), kept_text(why))
                 }
             };
             let (from, to) = (self.name(one.at), self.name(one.to));
