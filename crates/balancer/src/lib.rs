@@ -8,9 +8,9 @@
 //! Pure functions of their arguments: no clock, no randomness.
 //!
 //! Invariants, each a test of `tests/potential.rs`:
-//! * each move that is proposed lowers the potential by what [`Terms::gain`] says, so whatever the order of questions, there are no more
-//!   moves than the potential allows, and processes that go to and fro are impossible;
-//! * when nothing more is proposed between any two nodes, they differ by less than a process and a tenth of what they have.
+//! * each move that is proposed lowers the potential by what [`Terms::gain`] says. So while demands and speeds stay as they are there are no
+//!   more moves than the potential allows, whatever the order of questions, and nobody goes to and fro;
+//! * when nothing more is proposed, nodes of one core and the same speed differ by at most a process and a tenth of what they have.
 
 mod demand;
 mod load;

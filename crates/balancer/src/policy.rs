@@ -7,7 +7,7 @@ use crate::price::Prices;
 
 /// What is saved must be this many times what the move takes: neither is known well.
 const WORTH: f64 = 2.0;
-/// A move that lowers what the process adds to the potential by less than this is not proposed: loads and speeds are measured, and
+/// A move that lowers the potential by less than this share of what the process adds to it is not proposed: loads and speeds are measured, and
 /// measured again they would speak for the way back.
 const MARGIN: f64 = 0.1;
 

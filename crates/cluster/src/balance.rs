@@ -130,12 +130,8 @@ impl Node {
     /// Another node asks for work.
     pub(crate) fn asked(&mut self, from: NodeId, sample: LoadSample, out: &mut Vec<Action>) {
         self.heard_load(from, sample);
-        let candidates = self.processes.candidates(self.now, from, |process| {
-            let placement = process.description.placement();
-            placement.is_none_or(|placement| self.peers.suits(from, placement))
-        });
         let gives = self.balancing && !self.draining;
-        let given = if gives { self.given(from, load(sample), &candidates) } else { Vec::new() };
+        let given = if gives { self.given(from, load(sample)) } else { Vec::new() };
         let mut moved = 0;
         for (members, terms) in given {
             let reason = Reason::Balance(terms.into());
@@ -154,7 +150,11 @@ impl Node {
     }
 
     /// What goes to a node that asks: as many at a time as are good for the link.
-    fn given(&mut self, to: NodeId, asking: Load, together: &[Together]) -> Vec<(Vec<Pid>, Terms)> {
+    fn given(&mut self, to: NodeId, asking: Load) -> Vec<(Vec<Pid>, Terms)> {
+        let together = self.processes.candidates(self.now, to, |process| {
+            let placement = process.description.placement();
+            placement.is_none_or(|placement| self.peers.suits(to, placement))
+        });
         let (mut count, mut bytes) = self.on_their_way();
         let max = LEAVING_MAX.saturating_sub(count);
         let candidates: Vec<_> = together.iter().map(|one| one.candidate).collect();
@@ -187,9 +187,8 @@ impl Node {
                 Ok(weighed) => {
                     left -= 1;
                     let reason = Reason::Balance(weighed);
-                    if let Err(why) = self.begin_move(pid, to, reason, None, None, out) {
-                        out.push(Action::Log(format!("{pid:#} stays here: {why}")));
-                    }
+                    // What is in the way now, as that the process has just come, is not at one of the next looks.
+                    let _ = self.begin_move(pid, to, reason, None, None, out);
                 }
                 Err(why) => self.journal.kept(self.now, pid, to, why),
             }

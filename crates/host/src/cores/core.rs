@@ -240,11 +240,6 @@ impl Core {
         }
     }
 
-    /// Who runs.
-    pub(super) fn tag_of(&self, turn: &Turn) -> Arc<Tag> {
-        Arc::clone(&self.table.get(turn.seat).tag)
-    }
-
     /// Whether it is time to look for a group that an idle core could have.
     fn may_part(&mut self, watch: &Watch) -> bool {
         let due = self.parted_at.is_none_or(|at| watch.at().duration_since(at) >= PART_AFTER);
@@ -303,6 +298,8 @@ impl Core {
         process.brief = used < BRIEF;
         process.tag.end_slice(used);
         process.habits.note_slice(used, near);
+        let pid = process.tag.pid();
+        process.tag.counts.note_near(near, || talk::partners(pid)[0]);
         self.stand_again(seat, execution, polled)
     }
 

@@ -105,7 +105,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 if let Some(pid) = here::with(|core| turn.wakes(core)) {
                     board.registry.woke(pid);
                 }
-                let (calls, tag) = (talk::calls(), here::with(|core| core.tag_of(&turn)));
+                let calls = talk::calls();
                 let polled = turn.run();
                 // Those who came meanwhile are ahead of one who gives way.
                 receive(board, number, &mut packets);
@@ -114,7 +114,6 @@ fn run(board: &Arc<Board>, number: usize) {
                 }
                 let used = watch.lap();
                 let near = talk::calls() - calls;
-                tag.counts.note_near(near, || talk::partners(tag.pid())[0]);
                 let departure = here::with(|core| core.end_slice(turn, polled, used, near));
                 handlers::tell_over(board);
                 let nested = iter::from_fn(|| here::with(Core::next_departure));
