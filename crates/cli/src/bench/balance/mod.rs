@@ -11,7 +11,7 @@
 //! * `balance.join.work_ms`: four programs run on a node, a second one joins: from when it is up until something runs there.
 //! * `balance.hog.left_ms`, `.back_ms`: two programs run on each node, and another program takes half of one node's CPU: until
 //!   work has left there; and has come back after that program's end.
-//! * `balance.talkers.throughput_ratio`: four callers and their servers, half of which begin apart: calls a second after five seconds,
+//! * `balance.talkers.throughput_ratio`: four callers and their servers, which begin apart: calls a second after five seconds,
 //!   against those where each is with its server. `.off_ratio` as before.
 //! * `balance.steady.moves_per_s`: two nodes that have as much to do, for ten seconds.
 

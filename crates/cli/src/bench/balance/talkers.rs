@@ -1,4 +1,4 @@
-//! Pairs that talk with each other, placed as chance has it.
+//! Pairs that talk with each other, and begin apart.
 
 use super::{Pair, metric};
 use crate::bench::assembled;
@@ -9,8 +9,9 @@ use crate::guests::Guest;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where each pair's caller and server begin: half of them apart.
-const APART: [[&str; 2]; 4] = [["one", "one"], ["one", "two"], ["two", "one"], ["two", "two"]];
+/// Where each pair's caller and server begin. (Were some together, they would have the CPUs for which those that are apart only wait,
+/// and hide them.)
+const APART: [[&str; 2]; 4] = [["one", "two"], ["one", "two"], ["two", "one"], ["two", "one"]];
 /// The best there is: each with its server, and as many on each node.
 const BEST: [[&str; 2]; 4] = [["one", "one"], ["one", "one"], ["two", "two"], ["two", "two"]];
 /// They are given so long, and then their calls are counted.
