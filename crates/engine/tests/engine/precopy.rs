@@ -134,7 +134,11 @@ fn who_finds_nothing_to_copy_is_heard_of() {
     assert!(pieces >= 3 && bytes < 1 << 20, "{pieces} pieces, {bytes} bytes");
 }
 
-/// Writes to 16 MiB in an order of its own, and prints a hash of them; grows its memory by a part each time round.
+/// Writes to 16 MiB so often, in an order of its own, and prints a hash of them; grows its memory now and then.
+fn writer(turns: u32) -> Vec<u8> {
+    wat::parse_str(WRITER.replace("TURNS", &turns.to_string())).unwrap()
+}
+
 const WRITER: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 257 400)
@@ -158,7 +162,7 @@ const WRITER: &str = r#"(module
             (br_if $again (i32.lt_u (local.get $at) (i32.shl (memory.size) (i32.const 16)))))
         (local.get $hash))
     (func (export "_start")
-        (call $work (i32.const 30000000))
+        (call $work (i32.const TURNS))
         (i64.store (i32.const 8) (call $hash))
         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#;
 
@@ -168,12 +172,26 @@ fn a_process_that_writes_and_grows_meanwhile_goes_on_elsewhere() {
         return;
     }
     let runtime = runtime();
-    let code = load(&runtime, &wat::parse_str(WRITER).unwrap(), CodeKind::Hot);
-    let expected = Origin::default();
-    let mut process = Process::spawn(&code, options(&expected, None)).unwrap();
-    assert_eq!(block_on(process.run()).unwrap(), Outcome::Exited(0));
-    let origin = Origin::default();
-    let mut process = Process::spawn(&code, options(&origin, None)).unwrap();
+    // On a busy machine whoever copies may come too late: then a longer one is taken.
+    for turns in [30_000_000, 120_000_000, 480_000_000, 1_920_000_000] {
+        let code = load(&runtime, &writer(turns), CodeKind::Hot);
+        let expected = Origin::default();
+        let mut process = Process::spawn(&code, options(&expected, None)).unwrap();
+        assert_eq!(block_on(process.run()).unwrap(), Outcome::Exited(0));
+        let origin = Origin::default();
+        let process = Process::spawn(&code, options(&origin, None)).unwrap();
+        let moves = run_while_copied(&code, process, &origin);
+        assert_eq!(origin.output(pid()).len(), 8);
+        assert!(origin.output(pid()) == expected.output(pid()), "after {moves} moves");
+        if moves > 0 {
+            return;
+        }
+    }
+    panic!("nobody was copied before the end");
+}
+
+/// Runs a process to its end; each time it has been copied it goes on in another one. Returns how often it has.
+fn run_while_copied(code: &Code, mut process: Process, origin: &Origin) -> u32 {
     let mut moves = 0;
     loop {
         let control = process.control();
@@ -191,17 +209,13 @@ fn a_process_that_writes_and_grows_meanwhile_goes_on_elsewhere() {
         let (copy, mut stream) = copying.join().unwrap();
         if end != Outcome::Frozen {
             assert_eq!(end, Outcome::Exited(0));
-            break;
+            return moves;
         }
         rest(&copy, &mut process, &mut stream);
-        let options = thaw_options(&origin, None);
-        let room = Process::make_room(&code, options, 1 << 20).unwrap();
+        let room = Process::make_room(code, thaw_options(origin, None), 1 << 20).unwrap();
         process = room.thaw_from(&mut &stream[..], ImageLimits::default()).unwrap().0;
         moves += 1;
     }
-    assert!(moves > 0);
-    assert_eq!(origin.output(pid()).len(), 8);
-    assert!(origin.output(pid()) == expected.output(pid()), "after {moves} moves");
 }
 
 #[test]
