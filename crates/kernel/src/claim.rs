@@ -196,7 +196,7 @@ pub(crate) struct Timers {
 impl Timers {
     pub(crate) fn push(&mut self, now: u64, timer: Timer) {
         let is_first = timer.due <= now + RETRY_NS_MIN;
-        if is_first && self.first.back().is_none_or(|last| *last <= timer) {
+        if is_first && self.first.back().is_none_or(|last| last.due <= timer.due) {
             self.first.push_back(timer);
         } else {
             self.others.push(Reverse(timer));

@@ -30,13 +30,24 @@ pub(super) struct Nodes {
     living: Vec<(String, Child)>,
     /// How all but the first one join.
     join: Option<Join>,
+    /// Nothing moves by itself.
+    still: bool,
     scratch: Scratch,
 }
 
 impl Nodes {
     /// None yet.
     pub(super) fn new() -> Result<Nodes> {
-        Ok(Nodes { living: Vec::new(), join: None, scratch: Scratch::new()? })
+        Nodes::with(false)
+    }
+
+    /// None yet, of which nothing moves by itself to another: where moves are made by hand, or places are measured.
+    pub(super) fn still() -> Result<Nodes> {
+        Nodes::with(true)
+    }
+
+    fn with(still: bool) -> Result<Nodes> {
+        Ok(Nodes { living: Vec::new(), join: None, still, scratch: Scratch::new()? })
     }
 
     /// Starts a node. It is up when this returns.
@@ -45,6 +56,9 @@ impl Nodes {
         let command = private_nodes::command(name, &self.scratch.path, self.join.as_ref());
         let mut command = command.map_err(|error| failed(&error))?;
         command.env("PERI_CACHE_DIR", self.scratch.path.join("cache")).stderr(Stdio::null());
+        if self.still {
+            command.arg("--no-balance");
+        }
         let mut child = command.spawn().map_err(|error| failed(&error))?;
         let said = child.stdout.take();
         self.living.push((name.to_owned(), child));

@@ -21,7 +21,7 @@ pub(super) fn measure(rounds: usize) -> Result<Metric> {
     let (deaf, asker) = (assembled("deaf", DEAF)?, assembled("asker", ASKER)?);
     let mut samples = Samples::default();
     for _ in 0..rounds {
-        let mut nodes = Nodes::new()?;
+        let mut nodes = Nodes::still()?;
         nodes.start("one")?;
         nodes.start("two")?;
         let mut client = nodes.client("one")?;

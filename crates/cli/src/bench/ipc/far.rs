@@ -43,7 +43,7 @@ pub(super) fn calls_per_second(callers: usize, batches: usize, calls: usize) -> 
 
 /// Lets callers talk: their laps, and since when all of them have moved.
 fn talk(callers: usize, batches: usize, calls: usize) -> Result<(Vec<Laps>, u64)> {
-    let mut nodes = Nodes::new()?;
+    let mut nodes = Nodes::still()?;
     nodes.start("one")?;
     nodes.start("two")?;
     let mut client = nodes.client("one")?;

@@ -67,7 +67,7 @@ struct Moved {
 
 /// Moves one process to and fro.
 fn each_move(work: &str, count: usize, mut each: impl FnMut(Moved) -> Result<()>) -> Result<()> {
-    let mut nodes = Nodes::new()?;
+    let mut nodes = Nodes::still()?;
     nodes.start("one")?;
     nodes.start("two")?;
     let mut client = nodes.client("one")?;

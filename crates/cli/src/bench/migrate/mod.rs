@@ -61,7 +61,7 @@ pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metr
 }
 
 fn moves(mib: u32, count: usize) -> Result<Metric> {
-    let mut nodes = Nodes::new()?;
+    let mut nodes = Nodes::still()?;
     nodes.start("one")?;
     nodes.start("two")?;
     let mut client = nodes.client("one")?;

@@ -54,7 +54,7 @@ impl Served {
 }
 
 fn served() -> Result<Served> {
-    let mut nodes = Nodes::new()?;
+    let mut nodes = Nodes::still()?;
     nodes.start("one")?;
     nodes.start("two")?;
     let mut client = nodes.client("one")?;
