@@ -22,6 +22,8 @@ cargo xtask COMMAND
   tidy           reads the tree and holds the rules that no compiler knows
   bench          measures everything with the dist build; keeps a dated record in benches/
   bench peers    the same workloads in Erlang, Go and a Rust library, as far as they are installed
+  bench spread   how work is spread over two nodes, here and by Erlang, Open MPI, Ray and Dask, as far as they are
+                 installed (PYTHON: an interpreter that has the last two)
   fuzz [SECS]    each fuzz target for a bounded time (default 60 seconds)
   sim [--minutes M | --hours H | --seed N | --large] [--kernels | --nodes] [--trace]
                  simulates kernels and nodes that talk, move, part and crash, with growing seeds (default: 5 minutes),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(),
         ["bench", "peers", rest @ ..] => peers::run(rest),
+        ["bench", "spread", rest @ ..] => peers::spread::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["sim", rest @ ..] => sim::run(rest),
         ["guests", rest @ ..] => guests::run(rest),

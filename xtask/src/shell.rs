@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// The root of the workspace: the directory above xtask's own.
+/// The root of the workspace: the directory above xtask's own. As cargo says now, not when this was built: who copies a
+/// tree with what was built there means the copy.
 pub(crate) fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().map_or_else(|| own.to_path_buf(), Path::to_path_buf)
+    let own = std::env::var_os("CARGO_MANIFEST_DIR");
+    let own = own.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    own.parent().map_or_else(|| own.clone(), Path::to_path_buf)
 }
 
 /// The cargo that runs this xtask, so that a step never changes toolchain.

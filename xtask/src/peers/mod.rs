@@ -7,6 +7,7 @@
 
 mod record;
 mod run;
+pub(crate) mod spread;
 mod systems;
 
 use crate::shell::step;

@@ -45,21 +45,21 @@ pub(super) fn all(profile: &'static str) -> Vec<System> {
 }
 
 /// Where what is built for others goes.
-fn scratch() -> PathBuf {
+pub(super) fn scratch() -> PathBuf {
     root().join("target").join("peers")
 }
 
-fn sources(language: &str) -> PathBuf {
+pub(super) fn sources(language: &str) -> PathBuf {
     root().join("benches/peers").join(language)
 }
 
-fn peri(profile: &str) -> PathBuf {
+pub(super) fn peri(profile: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR");
     target.map_or_else(|| root().join("target"), PathBuf::from).join(profile).join("peri")
 }
 
 /// The first line that a command says. `None`: there is no such command, or it fails.
-fn said(command: &mut Command) -> Option<String> {
+pub(super) fn said(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
 }
