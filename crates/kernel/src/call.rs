@@ -10,6 +10,7 @@ use peripatos_abi::message::{Envelope, Kind, Status};
 use crate::alien::{Answer, Stage};
 use crate::group::shown;
 use crate::kernel::{Kernel, Woken};
+use crate::mutation::Mutation;
 use crate::process::{At, Call, Form, Span};
 use crate::send::take_reply;
 use crate::table::Slot;
@@ -151,6 +152,7 @@ impl Kernel {
         let serves = self.table.get(to).and_then(|server| Some((server.pid, server.serves?)));
         if let Some((pid, (from, transaction))) = serves
             && self.waits_for(from, transaction, pid)
+            && !self.does_wrong(Mutation::DebtsForgotten)
             && let Some(server) = self.table.get_mut(to)
         {
             server.clients += 1;

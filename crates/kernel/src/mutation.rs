@@ -40,6 +40,8 @@ pub enum Mutation {
     NoGivingUp,
     /// A forwarded send is known by the name that it had before.
     NoHops,
+    /// A handler that replies later has nobody who waits for it.
+    DebtsForgotten,
     /// Who watches is not looked after.
     WatchOnce,
 }
@@ -47,7 +49,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 17] = [
+    pub const ALL: [Mutation; 18] = [
         Mutation::NoDuplicateFilter,
         Mutation::NoForwarder,
         Mutation::NoResend,
@@ -64,6 +66,7 @@ impl Mutation {
         Mutation::AnyReply,
         Mutation::NoGivingUp,
         Mutation::NoHops,
+        Mutation::DebtsForgotten,
         Mutation::WatchOnce,
     ];
 }

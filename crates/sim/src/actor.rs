@@ -111,6 +111,8 @@ pub struct Actor {
     pub doing: Doing,
     /// What it has taken.
     pub serving: Vec<Serving>,
+    /// What a handler has taken, and will reply to by itself: it is free for others meanwhile.
+    pub owed: Vec<Serving>,
     /// A handler: it was parked.
     pub parked: bool,
     /// How often it has done something: what was planned for an earlier turn does not happen.
@@ -138,6 +140,7 @@ impl Actor {
             memory: vec![0; MEMORY_BYTES],
             doing: Doing::Running,
             serving: Vec::new(),
+            owed: Vec::new(),
             parked: false,
             turns: 0,
             planned: false,

@@ -197,6 +197,11 @@ impl World {
     fn reply_some(&mut self, id: Id) {
         let at = self.random.below(self.actors[id].serving.len());
         let serving = self.actors[id].serving.swap_remove(at);
+        self.reply_to(id, serving);
+        self.plan_turn(id, MS / 10);
+    }
+
+    pub(crate) fn reply_to(&mut self, id: Id, serving: Serving) {
         let reply = self.reply_of(id, serving.number);
         let Some((kernel, slot, actor)) = self.parts(id) else { return };
         actor.put(ENVELOPE, &serving.envelope);
@@ -204,7 +209,6 @@ impl World {
         let len = reply.len() as u32;
         let result = kernel.reply(slot, &actor.memory, ENVELOPE, (MESSAGE, len));
         self.gave(id, serving, result);
-        self.plan_turn(id, MS / 10);
     }
 
     /// A kernel has taken a reply, or not.

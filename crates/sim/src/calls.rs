@@ -1,4 +1,4 @@
-//! Handlers: called on the sender's stack or alone, they reply, are parked, send themselves, or end.
+//! Handlers: called on the sender's stack or alone, they reply, at once or later, are parked, send themselves, or end.
 
 use peripatos_abi::EndReason;
 use peripatos_abi::message::{Kind, Status};
@@ -14,6 +14,7 @@ use crate::world::World;
 enum Decision {
     Reply(Vec<u8>),
     Park,
+    Later,
     End,
 }
 
@@ -29,9 +30,10 @@ impl World {
         let result = kernel.end_call(from, called, outcome(&decision), &mut actor.memory);
         match decision {
             Decision::Reply(_) => self.told(caller, number, result),
-            Decision::Park if result == Err(Status::Wait) => {}
-            Decision::Park => {
-                self.violated("truth", format!("p{caller}'s call of p{id} is parked: {result:?}"));
+            Decision::Park | Decision::Later if result == Err(Status::Wait) => {}
+            Decision::Park | Decision::Later => {
+                let what = format!("p{caller}'s call of p{id} is not over: {result:?}");
+                self.violated("truth", what);
             }
             Decision::End => {
                 let reason = self.reason();
@@ -82,16 +84,59 @@ impl World {
                 self.actors[id].parked = false;
             }
         }
+        self.repay_some(id);
         if self.random.permille(300) {
             self.actors[id].parked = true;
             self.plan_resume(id);
             return Decision::Park;
+        }
+        if self.random.permille(200) {
+            self.owe(id);
+            return Decision::Later;
         }
         let number = self.actors[id].serving.first().map_or(0, |serving| serving.number);
         let reply = self.reply_of(id, number);
         self.actors[id].serving.clear();
         self.ledger.sends[number].replied = Some(id);
         Decision::Reply(reply)
+    }
+
+    /// A handler will reply by itself, or has, before its call is over.
+    fn owe(&mut self, id: Id) {
+        let Some(serving) = self.actors[id].serving.pop() else { return };
+        if self.random.permille(100) {
+            return self.reply_to(id, serving);
+        }
+        self.actors[id].owed.push(serving);
+        self.plan_repay(id);
+    }
+
+    fn plan_repay(&mut self, id: Id) {
+        let delay = self.random.within(MS / 10..200 * MS);
+        self.events.plan(self.now + delay, Event::Repay(id));
+    }
+
+    /// It is time for a handler to reply to somebody whom it owes it, unless it has meanwhile.
+    pub(crate) fn repay(&mut self, id: Id) {
+        let actor = &self.actors[id];
+        if !actor.lives() || actor.owed.is_empty() {
+            return;
+        }
+        // Only its own code replies: not that of one that is on its way, is parked or waits.
+        if actor.place.is_none() || actor.parked || actor.doing != Doing::Running {
+            return self.plan_repay(id);
+        }
+        let at = self.random.below(self.actors[id].owed.len());
+        let owed = self.actors[id].owed.swap_remove(at);
+        self.reply_to(id, owed);
+    }
+
+    /// A handler that is called for something else replies, now and then.
+    fn repay_some(&mut self, id: Id) {
+        if !self.actors[id].owed.is_empty() && self.random.permille(200) {
+            let owed = self.actors[id].owed.swap_remove(0);
+            self.reply_to(id, owed);
+        }
     }
 
     pub(crate) fn plan_resume(&mut self, id: Id) {
@@ -108,6 +153,13 @@ impl World {
         }
         if actor.place.is_none() {
             return self.events.plan(self.now + MS, Event::Resume(id, turn));
+        }
+        if self.random.permille(100) {
+            self.owe(id);
+            let Some((kernel, slot, actor)) = self.parts(id) else { return };
+            actor.parked = false;
+            actor.turns += 1;
+            return kernel.resumed(slot, Outcome::Later);
         }
         let Some(serving) = self.actors[id].serving.pop() else { return };
         let reply = self.reply_of(id, serving.number);
@@ -138,6 +190,7 @@ fn outcome(decision: &Decision) -> Outcome<'_> {
     match decision {
         Decision::Reply(bytes) => Outcome::Replied(bytes),
         Decision::Park => Outcome::Parked,
+        Decision::Later => Outcome::Later,
         Decision::End => Outcome::Ended,
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Event {
     TimeOut(Id, u64),
     /// A handler that was parked at this turn of it goes on.
     Resume(Id, u64),
+    /// A handler replies to somebody whom it owes it.
+    Repay(Id),
     /// A packet reaches a kernel.
     Packet(usize, Box<Packet>),
     /// A process reaches a kernel; from which it has come.

@@ -222,6 +222,7 @@ impl World {
             Event::Turn(id) => self.turn(id),
             Event::TimeOut(id, turn) => self.time_out(id, turn),
             Event::Resume(id, turn) => self.resume(id, turn),
+            Event::Repay(id) => self.repay(id),
             Event::Packet(kernel, packet) => self.arrives(kernel, *packet),
             Event::Arrive(id, from, to, moving) => self.comes(id, from, to, *moving),
             Event::Tick(kernel) => self.tick(kernel),

@@ -10,7 +10,8 @@ const SEEDS: u64 = 3_000;
 fn found_by(mutation: Mutation) -> &'static [&'static str] {
     match mutation {
         Mutation::NoDuplicateFilter | Mutation::NoHops => &["once", "lost", "truth", "replies"],
-        Mutation::NoForwarder | Mutation::NoResend | Mutation::NoAnswerKept => &["truth", "ends"],
+        Mutation::NoForwarder | Mutation::NoAnswerKept => &["truth", "ends"],
+        Mutation::NoResend => &["truth", "ends", "told"],
         Mutation::AnswersEndToo => &["truth"],
         Mutation::NobodyTold | Mutation::NoGivingUp => &["told", "ends"],
         Mutation::NothingForgotten => &["leaks"],
@@ -20,7 +21,8 @@ fn found_by(mutation: Mutation) -> &'static [&'static str] {
         Mutation::NoWordOfLeaving => &["told", "ends"],
         Mutation::NoProbe => &["told"],
         Mutation::ProbeUnchecked => &["truth"],
-        Mutation::AnyReply => &["replies", "truth", "once"],
+        Mutation::DebtsForgotten => &["told", "truth"],
+        Mutation::AnyReply => &["replies", "truth", "once", "limits"],
         Mutation::WatchOnce => &["ends"],
     }
 }

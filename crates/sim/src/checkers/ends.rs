@@ -4,7 +4,7 @@ use peripatos_abi::EndReason;
 use peripatos_abi::message::Envelope;
 use peripatos_kernel::limits::{ASK_NS, GIVE_UP_NS};
 
-use super::truth::was_trouble;
+use super::truth::{is_lost, was_trouble};
 use crate::actor::Id;
 use crate::config::SECOND;
 use crate::ledger::pair;
@@ -29,7 +29,7 @@ pub(crate) fn told(world: &mut World, id: Id, envelope: &[u8; 32]) {
         return world.violated("ends", what);
     }
     let holds = match (world.actors[other].end, reason) {
-        (Some(end), Some(EndReason::Lost)) => end.reason.is_none() || was_trouble(world),
+        (Some(_), Some(EndReason::Lost)) => is_lost(world, other) || was_trouble(world),
         (None, Some(EndReason::Lost)) => was_trouble(world),
         (Some(_), Some(EndReason::NoProcess)) => true,
         (Some(end), Some(reason)) => end.reason == Some(reason.to_bits()),

@@ -38,8 +38,8 @@ fn news_max(world: &World) -> u64 {
     }
 }
 
-/// Whether a process was lost with its node, or had ended there before, so that what it had answered is lost.
-fn is_lost(world: &World, id: Id) -> bool {
+/// Whether a process was lost with its node, or had ended there before, so that what it had answered, and how it had ended, is lost.
+pub(crate) fn is_lost(world: &World, id: Id) -> bool {
     let Some(end) = world.actors[id].end else { return false };
     let node = end.kernel.map(|kernel| world.node_of[kernel]);
     let since = |(crashed, at): &(usize, u64)| Some(*crashed) == node && *at >= end.at;
