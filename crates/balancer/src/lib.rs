@@ -19,5 +19,7 @@ mod price;
 
 pub use demand::{Crowd, Demand};
 pub use load::{Load, MEMORY_KEPT_BYTES, level};
-pub use policy::{Candidate, Nearest, Terms, Why, weigh, what_to_give, where_to_send, whom_to_ask};
+pub use policy::{
+    Candidate, Nearest, PREFERENCE, Terms, Why, weigh, what_to_give, where_to_send, whom_to_ask,
+};
 pub use price::{Prices, rest_after};

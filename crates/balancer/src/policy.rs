@@ -11,6 +11,10 @@ const WORTH: f64 = 2.0;
 /// measured again they would speak for the way back.
 const MARGIN: f64 = 0.1;
 
+/// A process that wants a core, on a node that has nothing of what it prefers, counts as losing so many seconds in each: as much as on a
+/// core of half the speed. So a preference is worth more than small differences in load, and less than a core that need not be shared.
+pub const PREFERENCE: f64 = 1.0;
+
 /// A process that could be given away.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<P> {
@@ -25,6 +29,9 @@ pub struct Candidate<P> {
     /// Seconds that it would lose in a second, as those whom it calls would be on another node; less those that it would gain, as
     /// others whom it calls would not.
     pub parting: f64,
+    /// Seconds that count as gained in a second, as the other node has more of what it prefers; negative: as it has less
+    /// ([`PREFERENCE`]).
+    pub preference: f64,
 }
 
 /// What speaks for a move, and what against it.
@@ -38,6 +45,8 @@ pub struct Terms {
     pub gain: f64,
     /// Of that, what they save as they talk with others on the same node; negative: what they lose.
     pub talk: f64,
+    /// And what counts as saved as the process prefers the other node; negative: as lost.
+    pub preference: f64,
     /// How much longer the process may be expected to want a core.
     pub goes_on: Duration,
     /// What the move takes of everybody's time.
@@ -88,8 +97,9 @@ pub fn weigh<P>(
     let terms = Terms {
         giving,
         taking,
-        gain: relief - burden - candidate.parting,
+        gain: relief - burden - candidate.parting + candidate.preference,
         talk: -candidate.parting,
+        preference: candidate.preference,
         goes_on: prices.goes_on(candidate.cpu),
         price: prices.of_move(candidate.memory_bytes),
     };
@@ -119,6 +129,7 @@ pub fn whom_to_ask<N>(own: Load, peers: impl IntoIterator<Item = (N, Load)>) -> 
             memory_bytes: 0,
             demand_permille,
             parting: 0.0,
+            preference: 0.0,
         };
         let terms = weigh(load, own, &candidate, &prices).ok()?;
         Some((node, terms.gain))
@@ -171,14 +182,17 @@ pub fn what_to_give<P: Ord + Copy>(
 }
 
 /// Where a process of so much memory goes that has to leave: to where it adds least to the potential, of the nodes that take it.
+/// `preference`: seconds in a second that a node counts as better than others, as it has what the process prefers.
 #[must_use]
-pub fn where_to_send<N>(
+pub fn where_to_send<N: Copy>(
     memory_bytes: u64,
     peers: impl IntoIterator<Item = (N, Load)>,
+    preference: impl Fn(N) -> f64,
 ) -> Option<N> {
     let takes = |load: Load| !load.closed && load.cores > 0 && load.has_memory_for(memory_bytes);
     let takers = peers.into_iter().filter(|(_, load)| takes(*load));
-    let burdens = takers.map(|(node, load)| (node, load.plus(1.0).strain() - load.strain()));
+    let burden = |load: Load| load.plus(1.0).strain() - load.strain();
+    let burdens = takers.map(|(node, load)| (node, burden(load) - preference(node)));
     burdens.reduce(|least, one| if one.1 < least.1 { one } else { least }).map(|(node, _)| node)
 }
 
@@ -212,7 +226,8 @@ mod tests {
 
     const fn one(process: u8, seconds: u64, memory_bytes: u64) -> Candidate<u8> {
         let cpu = Duration::from_secs(seconds);
-        Candidate { process, cpu, memory_bytes, demand_permille: 1_000, parting: 0.0 }
+        let (parting, preference) = (0.0, 0.0);
+        Candidate { process, cpu, memory_bytes, demand_permille: 1_000, parting, preference }
     }
 
     #[test]
@@ -277,6 +292,29 @@ mod tests {
     }
 
     #[test]
+    fn a_preference_counts_and_is_not_all_that_counts() {
+        let check = |own: Load, taking: Load, preference: f64, moves: bool| {
+            let candidate = Candidate { preference, ..one(1, 9, 1 << 20) };
+            let weighed = weigh(own, taking, &candidate, &Prices::default());
+            assert_eq!(weighed.is_ok(), moves, "{own:?} {taking:?} {preference}");
+        };
+        // One that is as well off goes to where it prefers to be, also if that is somewhat slower, and does not come back.
+        check(load(1, 1), load(1, 0), PREFERENCE, true);
+        check(load(1, 1), of_speed(700, load(1, 0)), PREFERENCE, true);
+        check(load(1, 1), load(1, 0), -PREFERENCE, false);
+        check(load(1, 1), of_speed(1_400, load(1, 0)), -PREFERENCE, false);
+        // It does not share a core for it, and leaves if it has to: the core of another one is worth more.
+        check(load(1, 1), load(1, 1), PREFERENCE, false);
+        check(load(1, 2), load(1, 0), -PREFERENCE, true);
+        check(load(1, 1), of_speed(3_000, load(1, 0)), -PREFERENCE, false);
+        check(load(1, 2), of_speed(400, load(1, 0)), -PREFERENCE, false);
+        check(load(1, 2), of_speed(400, load(1, 0)), 0.0, true);
+        // Half of what it prefers is worth half as much.
+        check(load(1, 1), of_speed(800, load(1, 0)), PREFERENCE / 2.0, true);
+        check(load(1, 1), of_speed(600, load(1, 0)), PREFERENCE / 2.0, false);
+    }
+
+    #[test]
     fn as_many_are_given_as_make_the_two_equal() {
         let many: Vec<Candidate<u8>> = (0..100).map(|number| one(number, 9, 0)).collect();
         let given =
@@ -299,12 +337,27 @@ mod tests {
 
     #[test]
     fn who_has_to_leave_goes_where_it_is_least_in_the_way() {
+        let where_to_send =
+            |bytes, peers: &[(u8, Load)]| where_to_send(bytes, peers.iter().copied(), |_| 0.0);
         let peers = [(1, load(1, 2)), (2, load(4, 2)), (3, draining(9, 0))];
-        assert_eq!(where_to_send(0, peers), Some(2));
-        assert_eq!(where_to_send(0, [(3, draining(9, 0)), (4, cordoned(9, 0))]), None);
+        assert_eq!(where_to_send(0, &peers), Some(2));
+        assert_eq!(where_to_send(0, &[(3, draining(9, 0)), (4, cordoned(9, 0))]), None);
         let full = Load { memory_free_bytes: 100 << 20, ..load(1, 0) };
-        assert_eq!(where_to_send(40 << 20, [(1, full), (2, load(1, 5))]), Some(2));
-        assert_eq!(where_to_send(30 << 20, [(1, full), (2, load(1, 5))]), Some(1));
-        assert_eq!(where_to_send(0, [(1, load(1, 0)), (2, of_speed(2_000, load(1, 0)))]), Some(2));
+        assert_eq!(where_to_send(40 << 20, &[(1, full), (2, load(1, 5))]), Some(2));
+        assert_eq!(where_to_send(30 << 20, &[(1, full), (2, load(1, 5))]), Some(1));
+        assert_eq!(where_to_send(0, &[(1, load(1, 0)), (2, of_speed(2_000, load(1, 0)))]), Some(2));
+    }
+
+    #[test]
+    fn who_has_to_leave_goes_where_it_prefers_to_be_if_it_need_not_share_a_core_there() {
+        let check = |first: Load, preferred: Load, expected| {
+            let preference = |node| if node == 2 { PREFERENCE } else { 0.0 };
+            let to = where_to_send(0, [(1, first), (2, preferred)], preference);
+            assert_eq!(to, Some(expected), "{first:?} {preferred:?}");
+        };
+        check(load(1, 0), load(1, 0), 2);
+        check(load(1, 0), of_speed(600, load(1, 0)), 2);
+        check(load(1, 0), load(1, 1), 1);
+        check(load(1, 1), load(1, 1), 2);
     }
 }

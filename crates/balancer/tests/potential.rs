@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use peripatos_balancer::{Candidate, Load, Prices, level, what_to_give, whom_to_ask};
+use peripatos_balancer::{
+    Candidate, Load, PREFERENCE, Prices, level, weigh, what_to_give, whom_to_ask,
+};
 
 /// Marsaglia's xorshift, "Xorshift RNGs" (2003).
 struct Random(u64);
@@ -21,6 +23,8 @@ struct World {
     random: Random,
     /// `demand_permille` of them is not kept: it is that of their processes.
     nodes: Vec<(Load, Vec<Candidate<u64>>)>,
+    /// Whether processes prefer some nodes: see [`World::met`].
+    preferences: bool,
 }
 
 impl World {
@@ -56,9 +60,31 @@ impl World {
                 memory_bytes: 1 << 16,
                 demand_permille,
                 parting: 0.0,
+                preference: 0.0,
             });
         }
-        World { random, nodes }
+        World { random, nodes, preferences: false }
+    }
+
+    /// The same, where each process prefers about half of the nodes, more or less.
+    fn of_preferences(seed: u64) -> World {
+        World { preferences: true, ..World::new(seed, false, false) }
+    }
+
+    /// Seconds in a second that a process does not count as losing at a node, as that has some of what it prefers.
+    fn met(&self, one: &Candidate<u64>, node: usize) -> f64 {
+        let drawn =
+            one.process.wrapping_mul(31).wrapping_add(node as u64).wrapping_mul(0x9e37_79b9);
+        let share = (drawn >> 16) % 5;
+        let demand = f64::from(one.demand_permille) / 1e3;
+        if self.preferences { PREFERENCE * demand * share as f64 / 4.0 } else { 0.0 }
+    }
+
+    /// Those of a node, as it weighs them for another one.
+    fn candidates(&self, from: usize, to: usize) -> Vec<Candidate<u64>> {
+        let preference = |one: &Candidate<u64>| self.met(one, to) - self.met(one, from);
+        let all = self.nodes[from].1.iter();
+        all.map(|one| Candidate { preference: preference(one), ..*one }).collect()
     }
 
     fn load(&self, node: usize) -> Load {
@@ -68,7 +94,12 @@ impl World {
     }
 
     fn potential(&self) -> f64 {
-        (0..self.nodes.len()).map(|node| self.load(node).strain()).sum()
+        let unmet = |node: usize| -> f64 {
+            let all = self.nodes[node].1.iter();
+            // What all would count as losing is left out: it is the same everywhere.
+            all.map(|one| -self.met(one, node)).sum()
+        };
+        (0..self.nodes.len()).map(|node| self.load(node).strain() + unmet(node)).sum()
     }
 
     /// A node asks, and gets what the other one gives. Whether that was anything.
@@ -78,19 +109,39 @@ impl World {
         let level = level((0..self.nodes.len()).map(|node| self.load(node)));
         let Some(giving) = whom_to_ask(self.load(asking), others) else { return false };
         let (own, to) = (self.load(giving), self.load(asking));
-        let given = what_to_give(own, to, &self.nodes[giving].1, &Prices::default(), level, max);
+        let candidates = self.candidates(giving, asking);
+        let given = what_to_give(own, to, &candidates, &Prices::default(), level, max);
         let Ok(given) = given else { return false };
         for (process, terms) in given {
-            let before = self.potential();
-            let at = self.nodes[giving].1.iter().position(|one| one.process == process);
-            let at = at.expect("it has what it gives");
-            let moved = self.nodes[giving].1.remove(at);
-            self.nodes[asking].1.push(moved);
-            let lower = before - self.potential();
-            assert!(lower > 0.0, "the potential rises by {}", -lower);
-            assert!((lower - terms.gain).abs() < 1e-6 * before, "{lower} is not {}", terms.gain);
+            self.move_one(process, giving, asking, terms.gain);
         }
         true
+    }
+
+    fn move_one(&mut self, process: u64, from: usize, to: usize, gain: f64) {
+        let before = self.potential();
+        let at = self.nodes[from].1.iter().position(|one| one.process == process);
+        let moved = self.nodes[from].1.remove(at.expect("it has what it gives"));
+        self.nodes[to].1.push(moved);
+        let lower = before - self.potential();
+        assert!(lower > 0.0, "the potential rises by {}", -lower);
+        assert!((lower - gain).abs() < 1e-6 * before.abs().max(1.0), "{lower} is not {gain}");
+    }
+
+    /// One of a node's goes to where it would rather be, unasked. Whether there is one.
+    fn follow(&mut self, from: usize) -> bool {
+        for to in (0..self.nodes.len()).filter(|to| *to != from) {
+            let prefers = self.candidates(from, to).into_iter().filter(|one| one.preference > 0.0);
+            let weighed = prefers.map(|one| {
+                (one.process, weigh(self.load(from), self.load(to), &one, &Prices::default()))
+            });
+            let first = weighed.filter_map(|(process, terms)| Some((process, terms.ok()?))).next();
+            if let Some((process, terms)) = first {
+                self.move_one(process, from, to, terms.gain);
+                return true;
+            }
+        }
+        false
     }
 
     /// Until nobody gets anything any more. How many got something.
@@ -100,7 +151,8 @@ impl World {
         while refused < 50 * self.nodes.len() {
             let asking = self.random.below(self.nodes.len() as u64) as usize;
             let max = 1 + self.random.below(64) as usize;
-            match self.ask(asking, max) {
+            let follows = self.preferences && self.follow(asking);
+            match self.ask(asking, max) || follows {
                 true => (answered, refused) = (answered + 1, 0),
                 false => refused += 1,
             }
@@ -113,6 +165,12 @@ impl World {
 #[test]
 fn it_ends_whatever_the_nodes_and_the_order() {
     let answered: usize = (1..=200).map(|seed| World::new(seed, false, false).settle()).sum();
+    assert!(answered > 1_000, "{answered}");
+}
+
+#[test]
+fn it_ends_where_processes_prefer_nodes() {
+    let answered: usize = (1..=60).map(|seed| World::of_preferences(seed).settle()).sum();
     assert!(answered > 1_000, "{answered}");
 }
 

@@ -41,6 +41,7 @@ impl Node {
         } else {
             self.set_refused_aside();
         }
+        self.follow_preferences(out);
         if self.balancing && !self.draining {
             self.follow(out);
             self.ask(sample, out);
@@ -151,10 +152,12 @@ impl Node {
 
     /// What goes to a node that asks: as many at a time as are good for the link.
     fn given(&mut self, to: NodeId, asking: Load) -> Vec<(Vec<Pid>, Terms)> {
-        let together = self.processes.candidates(self.now, to, |process| {
+        let suits = |process: &Process| {
             let placement = process.description.placement();
             placement.is_none_or(|placement| self.peers.suits(to, placement))
-        });
+        };
+        let preference = |process: &Process| self.preference(process, to);
+        let together = self.processes.candidates(self.now, to, suits, preference);
         let (mut count, mut bytes) = self.on_their_way();
         let max = LEAVING_MAX.saturating_sub(count);
         let candidates: Vec<_> = together.iter().map(|one| one.candidate).collect();
@@ -250,7 +253,7 @@ impl Node {
     }
 
     /// Nodes that take processes, whatever these ask for.
-    fn takers(&self) -> impl Iterator<Item = (NodeId, Load)> {
+    pub(crate) fn takers(&self) -> impl Iterator<Item = (NodeId, Load)> {
         self.peers.loads(self.now).filter(|(_, load)| !load.closed && load.cores > 0)
     }
 
@@ -261,8 +264,9 @@ impl Node {
         let takers = || self.takers().filter(|(node, _)| suits(*node));
         let willing = takers().filter(|(node, _)| !self.peers.has_refused(*node, self.now));
         let bytes = process.memory_bytes;
-        let willing = balancer::where_to_send(bytes, willing);
-        willing.or_else(|| balancer::where_to_send(bytes, takers()))
+        let preference = |node| self.preference_of(placement, node);
+        let willing = balancer::where_to_send(bytes, willing, preference);
+        willing.or_else(|| balancer::where_to_send(bytes, takers(), preference))
     }
 
     pub(crate) fn heard_load(&mut self, from: NodeId, sample: LoadSample) {

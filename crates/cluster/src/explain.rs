@@ -119,6 +119,7 @@ impl Node {
         let Some(sample) = sample else { return Err(Kept::Closed) };
         let (traffic, mut candidate) = (&process.traffic, process.candidate(self.now));
         candidate.parting = traffic.near_s() - traffic.away_s(to);
+        candidate.preference = self.preference(process, to);
         let weighed = balancer::weigh(self.own_load(), load(sample), &candidate, &self.prices);
         weighed.map(Weighed::from).map_err(Kept::from)
     }

@@ -36,6 +36,8 @@ pub struct Weighed {
     pub gain_us: i64,
     /// Of that, as it would talk with others on the same node; negative: as it does here.
     pub talk_us: i64,
+    /// And what counts as saved as it prefers the other node; negative: as lost.
+    pub preference_us: i64,
     /// How much longer the process is expected to want a core, microseconds.
     pub goes_on_us: u64,
     /// What the move takes, microseconds.
@@ -209,6 +211,7 @@ impl From<Terms> for Weighed {
             taking: terms.taking.into(),
             gain_us: (terms.gain * 1e6).round() as i64,
             talk_us: (terms.talk * 1e6).round() as i64,
+            preference_us: (terms.preference * 1e6).round() as i64,
             goes_on_us: us(terms.goes_on),
             price_us: us(terms.price),
         }

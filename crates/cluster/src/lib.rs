@@ -30,6 +30,7 @@ mod homes;
 mod peers;
 mod placement;
 mod precopy;
+mod preferences;
 mod processes;
 mod removed;
 mod requests;

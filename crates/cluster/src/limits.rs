@@ -52,7 +52,7 @@ pub const OUTCOMES_MAX: usize = 10_000;
 pub const HOMES_MAX: usize = 1_000_000;
 /// Programs that the processes of a family may spawn, besides their own.
 pub const FAMILY_PROGRAMS_MAX: usize = 64;
-/// Labels of a node, and as many that a program asks for, and as many that it does not want.
+/// Labels of a node, and as many that a program asks for, as many that it does not want, and as many that it prefers.
 pub const LABELS_MAX: usize = 16;
 /// Bytes of a label's key, and as many of its value.
 pub const LABEL_BYTES_MAX: usize = 63;
@@ -72,6 +72,8 @@ pub const CALL_AWAY: Duration = Duration::from_micros(40);
 pub const AWAY_PATIENCE: Duration = Duration::from_millis(200);
 /// Processes that go to those whom they call, at a look.
 pub const DRAWN_MAX: usize = 8;
+/// Processes that are looked at at a time, whether they would rather be on another node.
+pub const PREFERRING_MAX: usize = 256;
 /// Processes that call each other are moved together, if they are not more than this.
 pub const TOGETHER_MAX: usize = 16;
 /// Moves, and questions in vain, that a node remembers.

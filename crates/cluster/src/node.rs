@@ -20,6 +20,7 @@ use crate::message::{CodeHash, Description, End, Message, MigrationId};
 use crate::mutation::Mutation;
 use crate::peers::Peers;
 use crate::placement::Placement;
+use crate::preferences::Preferring;
 use crate::processes::{Process, Processes, State};
 use crate::requests::Waiting;
 use crate::source::Outgoing;
@@ -55,6 +56,7 @@ pub struct Node {
     pub(crate) balancing: bool,
     /// Processes that began here and may not run here.
     pub(crate) misplaced: BTreeSet<Pid>,
+    pub(crate) preferring: Preferring,
     /// Processes that were sent away, until it is seen whether they have left.
     pub(crate) sent_away: BTreeSet<Pid>,
     /// How many of its processes suit no node that takes any, and when that was counted. `None`: it is not being emptied.
@@ -108,6 +110,7 @@ impl Node {
             draining: false,
             cordoned: false,
             misplaced: BTreeSet::new(),
+            preferring: Preferring::default(),
             sent_away: BTreeSet::new(),
             stuck: None,
             asked_at: None,
@@ -470,7 +473,9 @@ impl Node {
         if !description.suits(&self.config.labels) {
             self.misplaced.insert(description.pid);
         }
-        self.processes.insert(Process::new(description, self.now));
+        let process = Process::new(description, self.now);
+        self.prefers_at_begin(&process);
+        self.processes.insert(process);
     }
 
     fn ended(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {

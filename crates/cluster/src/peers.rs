@@ -116,6 +116,11 @@ impl Peers {
         self.0.get(&node).is_some_and(|known| placement.suits(&known.peer.labels))
     }
 
+    /// How much of what that prefers a node has: from 0 to 1.
+    pub(crate) fn met(&self, node: NodeId, placement: &Placement) -> f64 {
+        self.0.get(&node).map_or(0.0, |known| placement.met(&known.peer.labels))
+    }
+
     /// Whether a node has said that it takes no processes: it is cordoned, or being emptied.
     pub(crate) fn is_closed(&self, node: NodeId) -> bool {
         let sample = self.0.get(&node).and_then(|known| known.load);

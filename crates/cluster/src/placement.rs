@@ -91,13 +91,15 @@ pub struct Placement {
     pub on: Vec<Label>,
     /// And none of these.
     pub not_on: Vec<Label>,
+    /// Of the nodes that may run it those are favoured that have more of these, all the same each.
+    pub prefer: Vec<Label>,
 }
 
 impl Placement {
     /// Whether it asks anything.
     #[must_use]
     pub fn is_some(&self) -> bool {
-        !self.on.is_empty() || !self.not_on.is_empty()
+        !self.on.is_empty() || !self.not_on.is_empty() || !self.prefer.is_empty()
     }
 
     /// Whether there is not too much of it, and each label is valid.
@@ -105,7 +107,7 @@ impl Placement {
     pub fn is_valid(&self) -> bool {
         let good =
             |labels: &[Label]| labels.len() <= LABELS_MAX && labels.iter().all(Label::is_valid);
-        good(&self.on) && good(&self.not_on)
+        good(&self.on) && good(&self.not_on) && good(&self.prefer)
     }
 
     /// Whether a node of these labels may run the program.
@@ -113,9 +115,15 @@ impl Placement {
         self.on.iter().all(|label| labels.has(label))
             && !self.not_on.iter().any(|label| labels.has(label))
     }
+
+    /// How much of what it prefers a node of these labels has: from 0 to 1. All, if it prefers nothing.
+    pub(crate) fn met(&self, labels: &Labels) -> f64 {
+        let met = self.prefer.iter().filter(|label| labels.has(label)).count();
+        if self.prefer.is_empty() { 1.0 } else { met as f64 / self.prefer.len() as f64 }
+    }
 }
 
-/// As options of a command line.
+/// What has to be, as options of a command line; what is only preferred is left out.
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on = self.on.iter().map(|label| format!("--on {label}"));
@@ -154,7 +162,8 @@ mod tests {
     #[test]
     fn a_node_suits_that_has_all_that_is_wanted_and_nothing_that_is_not() {
         let check = |on: &[&str], not_on: &[&str], expected| {
-            let placement = Placement { on: labels(on), not_on: labels(not_on) };
+            let (on, not_on) = (labels(on), labels(not_on));
+            let placement = Placement { on, not_on, ..Placement::default() };
             let node = Labels::new(labels(&["gpu=yes", "zone=a"])).unwrap();
             assert_eq!(placement.suits(&node), expected, "{placement}");
         };
@@ -164,5 +173,23 @@ mod tests {
         check(&["gpu=no"], &[], false);
         check(&["gpu=yes", "disk=ssd"], &[], false);
         check(&["gpu=yes"], &["zone=a"], false);
+    }
+
+    #[test]
+    fn what_is_preferred_is_met_in_part() {
+        let check = |prefer: &[&str], met: f64| {
+            let placement = Placement { prefer: labels(prefer), ..Placement::default() };
+            let node = Labels::new(labels(&["gpu=yes", "zone=a"])).unwrap();
+            assert!((placement.met(&node) - met).abs() < 1e-9, "{prefer:?}");
+            assert!(placement.suits(&node) && placement.to_string().is_empty());
+            assert_eq!(placement.is_some(), !prefer.is_empty());
+        };
+        check(&[], 1.0);
+        check(&["gpu=yes"], 1.0);
+        check(&["gpu=no"], 0.0);
+        check(&["gpu=yes", "zone=b"], 0.5);
+        check(&["gpu=yes", "zone=a", "zone=b", "disk=ssd"], 0.5);
+        let many = (0..=LABELS_MAX).map(|number| format!("k{number}=v").parse().unwrap());
+        assert!(!Placement { prefer: many.collect(), ..Placement::default() }.is_valid());
     }
 }

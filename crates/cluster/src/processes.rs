@@ -1,6 +1,7 @@
 //! The processes that this node runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
@@ -97,6 +98,7 @@ impl Process {
             memory_bytes: self.memory_bytes,
             demand_permille: self.demand_permille(now),
             parting: 0.0,
+            preference: 0.0,
         }
     }
 
@@ -180,6 +182,11 @@ impl Processes {
     /// Those that want a core, on their way out or not.
     pub(crate) fn wanting(&self) -> impl Iterator<Item = &Process> {
         self.1.iter().filter_map(|pid| self.0.get(pid))
+    }
+
+    /// Those after that one, or all.
+    pub(crate) fn wanting_after(&self, after: Bound<Pid>) -> impl Iterator<Item = &Process> {
+        self.1.range((after, Bound::Unbounded)).filter_map(|pid| self.0.get(pid))
     }
 
     /// How many run or wait for a core; what is on its way out does not count.

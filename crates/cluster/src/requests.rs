@@ -315,7 +315,8 @@ fn bytes_of(row: &ProcessRow) -> usize {
     let command = row.process.command.iter().map(|word| word.len() + TEXT).sum::<usize>();
     let kin = row.process.kin.as_ref().map_or(0, |kin| {
         let programs = kin.programs.iter().map(|(name, _)| name.len() + TEXT + 32).sum::<usize>();
-        let labels = kin.placement.on.len() + kin.placement.not_on.len();
+        let labels = [&kin.placement.on, &kin.placement.not_on, &kin.placement.prefer];
+        let labels = labels.into_iter().map(Vec::len).sum::<usize>();
         programs + kin.name_prefix.len() + TEXT + 64 + labels * 2 * (LABEL_BYTES_MAX + TEXT)
     });
     FIXED + command + kin

@@ -21,12 +21,14 @@ pub(crate) struct Together {
 }
 
 impl Processes {
-    /// Those that the balancer may move to that node, of those that want a core and whom they call; `suits` says who may run there.
+    /// Those that the balancer may move to that node, of those that want a core and whom they call; `suits` says who may run there,
+    /// `preference` how much a process prefers that node.
     pub(crate) fn candidates(
         &self,
         now: Time,
         to: NodeId,
         suits: impl Fn(&Process) -> bool,
+        preference: impl Fn(&Process) -> f64,
     ) -> Vec<Together> {
         let may_move = |pid: &Pid| {
             let process = self.0.get(pid);
@@ -43,11 +45,17 @@ impl Processes {
         }
         let all = groups.take().into_iter().filter(|members| members.len() <= TOGETHER_MAX);
         all.filter(|members| members.iter().all(may_move))
-            .filter_map(|members| self.together(members, now, to))
+            .filter_map(|members| self.together(members, now, to, &preference))
             .collect()
     }
 
-    fn together(&self, members: Vec<Pid>, now: Time, to: NodeId) -> Option<Together> {
+    fn together(
+        &self,
+        members: Vec<Pid>,
+        now: Time,
+        to: NodeId,
+        preference: &impl Fn(&Process) -> f64,
+    ) -> Option<Together> {
         let alone = members.len() == 1;
         let processes = members.iter().filter_map(|pid| self.0.get(pid));
         let each = processes.map(|process| {
@@ -55,6 +63,7 @@ impl Processes {
             // Those whom they call go with them.
             let parts = if alone { traffic.near_s() } else { 0.0 };
             candidate.parting = parts - traffic.away_s(to);
+            candidate.preference = preference(process);
             candidate
         });
         let candidate = each.reduce(|sum, one| Candidate {
@@ -63,6 +72,7 @@ impl Processes {
             memory_bytes: sum.memory_bytes.saturating_add(one.memory_bytes),
             demand_permille: sum.demand_permille.saturating_add(one.demand_permille),
             parting: sum.parting + one.parting,
+            preference: sum.preference + one.preference,
         })?;
         Some(Together { members, candidate })
     }

@@ -61,6 +61,8 @@ struct Terms {
     gain: f64,
     /// Of that, as it would talk with others on the same node; negative: as it does where it is.
     talk: f64,
+    /// And what counts as saved as it prefers the other node; negative: as lost.
+    preference: f64,
     /// How much longer the process is expected to want a core.
     goes_on_s: f64,
     /// What the move takes.
@@ -350,8 +352,13 @@ fn terms_text(weighed: &Weighed) -> String {
         talk if talk <= -0.005 => format!(", {:.2} lost as it leaves whom it calls", -talk),
         _ => String::new(),
     };
+    let preference = match weighed.preference_us as f64 / 1e6 {
+        gained if gained >= 0.005 => format!(", {gained:.2} of it as it prefers that node"),
+        lost if lost <= -0.005 => format!(", {:.2} lost as it prefers its own node", -lost),
+        _ => String::new(),
+    };
     format!(
-        "{gain}{talk} ({} here, {} there), goes on {}, costs {}",
+        "{gain}{talk}{preference} ({} here, {} there), goes on {}, costs {}",
         weighed.giving,
         weighed.taking,
         time(weighed.goes_on_us),
@@ -373,10 +380,12 @@ fn thousandths(permille: u32) -> f64 {
 
 impl From<Weighed> for Terms {
     fn from(weighed: Weighed) -> Terms {
-        let Weighed { giving, taking, gain_us, talk_us, goes_on_us, price_us } = weighed;
+        let Weighed { giving, taking, gain_us, talk_us, preference_us, goes_on_us, price_us } =
+            weighed;
         Terms {
             gain: gain_us as f64 / 1e6,
             talk: talk_us as f64 / 1e6,
+            preference: preference_us as f64 / 1e6,
             goes_on_s: goes_on_us as f64 / 1e6,
             price_s: price_us as f64 / 1e6,
             from_demand: thousandths(giving.demand_permille),

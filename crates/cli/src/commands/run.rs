@@ -62,6 +62,9 @@ pub(crate) struct Run {
     /// Runs on no node with this label; may be given several times
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "local")]
     not_on: Vec<Label>,
+    /// Rather on nodes with this label; may be given several times: on those that have more of them, if it need not share a core there
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "local")]
+    prefer: Vec<Label>,
     /// Start it again, as another process, when the node that runs its first process is lost
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, conflicts_with = "local")]
     restart: Restart,
@@ -109,7 +112,8 @@ impl Run {
     }
 
     fn placement(&self) -> Placement {
-        Placement { on: self.on.clone(), not_on: self.not_on.clone() }
+        let (on, not_on) = (self.on.clone(), self.not_on.clone());
+        Placement { on, not_on, prefer: self.prefer.clone() }
     }
 
     /// Whether it asks for what only a node can do.

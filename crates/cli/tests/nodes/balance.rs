@@ -100,6 +100,29 @@ fn a_second_signal_ends_a_node_that_is_being_emptied() {
     assert_eq!(node.ended().signal(), Some(Signal::INT.as_raw()));
 }
 
+/// A program that prefers a node goes there, and it is said that this is why.
+#[test]
+fn a_program_goes_where_it_prefers_to_be() {
+    let mut cluster = Cluster::that_balances();
+    cluster.up("a");
+    let words = cluster.join.iter().map(String::as_str).chain(["--label", "gpu=yes"]);
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    cluster.up_with("b", &words);
+    cluster.until_linked();
+    let endless = [guest("lua"), "-e".to_owned(), "while true do end".to_owned()];
+    let words = ["run", "--at", "a", "--prefer", "gpu=yes"].map(str::to_owned);
+    let program =
+        Program::start(&cluster, "a", cluster.peri(words.into_iter().chain(endless.clone())));
+    cluster.until_at("a", &program.pid(), "b");
+    let why = cluster.output(["explain", "--at", "a", &program.pid()]);
+    assert!(text(&why.stdout).contains(" as it prefers "), "{}", text(&why.stdout));
+    // What is only preferred may be missing.
+    let done = cluster.output(["run", "--at", "a", "--prefer", "gpu=no", &endless[0], "-e", ""]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let here = cluster.output(["run", "--local", "--prefer", "gpu=yes", &endless[0]]);
+    assert_eq!(here.status.code(), Some(2), "{}", text(&here.stderr));
+}
+
 /// Programs, whether they talk or not, go to nodes with the labels that they ask for, and stay there.
 #[test]
 fn a_program_runs_where_the_labels_are_that_it_asks_for() {

@@ -118,7 +118,7 @@ pub(crate) fn asking(world: &mut World, at: usize, number: u64, on: &str, not_on
         let labels = text.split_whitespace().map(str::parse);
         labels.collect::<Result<_, _>>().expect("labels")
     };
-    let placement = Placement { on: labels(on), not_on: labels(not_on) };
+    let placement = Placement { on: labels(on), not_on: labels(not_on), prefer: vec![] };
     let kin = kin(plain.pid, Pid::from_bits(0)).map(|kin| Kin { placement, ..kin });
     world.begin(at, Description { kin, ..plain })
 }
@@ -180,7 +180,8 @@ fn who_asks_for_labels_goes_where_they_are_and_nowhere_else() {
     assert_eq!(stuck(&mut world, 1), 0);
     // Nobody has it: a program that asks for it is not started.
     let node = &world.host(0).node;
-    let placement = |text: &str| Placement { on: vec![text.parse().unwrap()], not_on: vec![] };
+    let placement =
+        |text: &str| Placement { on: vec![text.parse().unwrap()], not_on: vec![], prefer: vec![] };
     assert_eq!(node.may_place(&placement("gpu=yes")), Ok(()));
     let why = node.may_place(&placement("gpu=no")).unwrap_err();
     assert!(why.contains("no node suits --on gpu=no"), "{why}");

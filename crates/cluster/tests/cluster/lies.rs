@@ -36,7 +36,7 @@ fn a_birth_with_labels_that_cannot_be_is_not_believed() {
     let root = root(&mut world).pid;
     for (labels, believed) in [(LABELS_MAX + 1, false), (LABELS_MAX, true)] {
         let on = (0..labels).map(|number| format!("k{number}=v").parse().unwrap()).collect();
-        let placement = Placement { on, not_on: Vec::new() };
+        let placement = Placement { on, not_on: Vec::new(), prefer: Vec::new() };
         let kin = kin(root, root).map(|kin| Kin { placement, ..kin });
         let born = Description { kin, ..description(2, id(0)) };
         world.tell(0, Event::Message { from: id(1), message: Message::Born(born) });

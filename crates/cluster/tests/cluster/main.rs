@@ -11,6 +11,7 @@ mod looking;
 mod membership;
 mod moves;
 mod precopy;
+mod preferences;
 mod removal;
 mod strays;
 mod told;
