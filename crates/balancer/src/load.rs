@@ -29,7 +29,8 @@ impl Load {
     }
 
     /// Whether a process of so much memory fits in, and something is left.
-    pub(crate) fn has_memory_for(self, memory_bytes: u64) -> bool {
+    #[must_use]
+    pub fn has_memory_for(self, memory_bytes: u64) -> bool {
         memory_bytes.saturating_add(MEMORY_KEPT_BYTES) <= self.memory_free_bytes
     }
 

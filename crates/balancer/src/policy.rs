@@ -24,6 +24,8 @@ pub struct Candidate<P> {
     pub cpu: Duration,
     /// Memory that its move would carry.
     pub memory_bytes: u64,
+    /// Memory that it takes where it goes: that, or more, if it is known to need more.
+    pub memory_needed_bytes: u64,
     /// How much it wants a core, in thousandths.
     pub demand_permille: u32,
     /// Seconds that it would lose in a second, as those whom it calls would be on another node; less those that it would gain, as
@@ -88,7 +90,7 @@ pub fn weigh<P>(
     if taking.closed {
         return Err(Why::Closed);
     }
-    if !taking.has_memory_for(candidate.memory_bytes) {
+    if !taking.has_memory_for(candidate.memory_needed_bytes) {
         return Err(Why::NoMemory);
     }
     let demand = f64::from(candidate.demand_permille) / 1e3;
@@ -127,6 +129,7 @@ pub fn whom_to_ask<N>(own: Load, peers: impl IntoIterator<Item = (N, Load)>) -> 
             process: (),
             cpu: Duration::from_secs(3_600),
             memory_bytes: 0,
+            memory_needed_bytes: 0,
             demand_permille,
             parting: 0.0,
             preference: 0.0,
@@ -170,7 +173,8 @@ pub fn what_to_give<P: Ord + Copy>(
                     nearest.get_or_insert((candidate.process, Why::Balanced(terms)));
                     continue;
                 }
-                (own, asking) = (own.plus(-demand), asking.and(demand, candidate.memory_bytes));
+                let needed = candidate.memory_needed_bytes;
+                (own, asking) = (own.plus(-demand), asking.and(demand, needed));
                 given.push((candidate.process, terms));
             }
             Err(why) => {
@@ -181,15 +185,16 @@ pub fn what_to_give<P: Ord + Copy>(
     if given.is_empty() { Err(nearest) } else { Ok(given) }
 }
 
-/// Where a process of so much memory goes that has to leave: to where it adds least to the potential, of the nodes that take it.
+/// Where a process goes that has to leave, and needs so much memory: to where it adds least to the potential, of the nodes that take it.
 /// `preference`: seconds in a second that a node counts as better than others, as it has what the process prefers.
 #[must_use]
 pub fn where_to_send<N: Copy>(
-    memory_bytes: u64,
+    memory_needed_bytes: u64,
     peers: impl IntoIterator<Item = (N, Load)>,
     preference: impl Fn(N) -> f64,
 ) -> Option<N> {
-    let takes = |load: Load| !load.closed && load.cores > 0 && load.has_memory_for(memory_bytes);
+    let has_memory = |load: Load| load.has_memory_for(memory_needed_bytes);
+    let takes = |load: Load| !load.closed && load.cores > 0 && has_memory(load);
     let takers = peers.into_iter().filter(|(_, load)| takes(*load));
     let burden = |load: Load| load.plus(1.0).strain() - load.strain();
     let burdens = takers.map(|(node, load)| (node, burden(load) - preference(node)));
@@ -226,8 +231,15 @@ mod tests {
 
     const fn one(process: u8, seconds: u64, memory_bytes: u64) -> Candidate<u8> {
         let cpu = Duration::from_secs(seconds);
-        let (parting, preference) = (0.0, 0.0);
-        Candidate { process, cpu, memory_bytes, demand_permille: 1_000, parting, preference }
+        Candidate {
+            process,
+            cpu,
+            memory_bytes,
+            memory_needed_bytes: memory_bytes,
+            demand_permille: 1_000,
+            parting: 0.0,
+            preference: 0.0,
+        }
     }
 
     #[test]
@@ -287,6 +299,10 @@ mod tests {
         check(load(1, 4), cordoned(1, 0), &[one(1, 9, 0)], "Closed");
         let full = Load { memory_free_bytes: 100 << 20, ..load(1, 0) };
         check(load(1, 4), full, &[one(1, 9, 40 << 20)], "NoMemory");
+        // It has little yet, and is known to need more.
+        let needs = |bytes| Candidate { memory_needed_bytes: bytes, ..one(1, 9, 1 << 20) };
+        check(load(1, 4), full, &[needs(40 << 20)], "NoMemory");
+        assert!(weigh(load(1, 4), full, &needs(36 << 20), &Prices::default()).is_ok());
         check(load(1, 2), load(1, 1), &[one(1, 9, 0)], "Balanced");
         check(load(1, 2), load(1, 0), &[one(1, 1, 1 << 30)], "Dear");
     }

@@ -58,6 +58,7 @@ impl World {
                 process,
                 cpu,
                 memory_bytes: 1 << 16,
+                memory_needed_bytes: 1 << 16,
                 demand_permille,
                 parting: 0.0,
                 preference: 0.0,

@@ -28,6 +28,7 @@ mod restart;
 mod secret;
 mod session;
 mod signals;
+mod size;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};

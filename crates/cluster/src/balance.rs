@@ -18,7 +18,6 @@ use crate::node::Node;
 use crate::peers::load;
 use crate::placement::Placement;
 use crate::processes::Process;
-use crate::target::Incoming;
 use crate::together::Together;
 
 impl Node {
@@ -34,8 +33,7 @@ impl Node {
         for to in self.peers.all_linked() {
             out.push(Action::Send { to, message: Message::Load(sample) });
         }
-        let processes = &self.processes.0;
-        self.misplaced.retain(|pid| processes.contains_key(pid));
+        self.forget_placed();
         if self.draining || !self.misplaced.is_empty() {
             self.send_away(out);
         } else {
@@ -74,10 +72,11 @@ impl Node {
         }
     }
 
-    /// Memory that there is here when all have come that are on their way.
+    /// Memory that there is here when all have come that are on their way, and have what they need.
     pub(crate) fn memory_left(&self) -> u64 {
-        let coming = self.incoming.values().map(Incoming::memory_bytes);
-        coming.fold(self.memory_free_bytes, u64::saturating_sub)
+        let coming = self.incoming.values().map(|one| u128::from(one.memory_bytes_needed()));
+        let kept = coming.sum::<u128>() + self.processes.reserved_bytes();
+        u64::try_from(u128::from(self.memory_free_bytes).saturating_sub(kept)).unwrap_or(u64::MAX)
     }
 
     /// Counts the processes whose labels suit no node that takes any, if this one is being emptied and it is time to.
@@ -263,7 +262,7 @@ impl Node {
         let suits = |node| placement.is_none_or(|placement| self.peers.suits(node, placement));
         let takers = || self.takers().filter(|(node, _)| suits(*node));
         let willing = takers().filter(|(node, _)| !self.peers.has_refused(*node, self.now));
-        let bytes = process.memory_bytes;
+        let bytes = process.memory_bytes_needed();
         let preference = |node| self.preference_of(placement, node);
         let willing = balancer::where_to_send(bytes, willing, preference);
         willing.or_else(|| balancer::where_to_send(bytes, takers(), preference))

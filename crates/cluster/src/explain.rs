@@ -100,6 +100,7 @@ impl Node {
             demand_permille: process.demand_permille(self.now),
             cpu_ms: process.cpu().as_millis() as u64,
             memory_bytes: process.memory_bytes,
+            memory_bytes_needed: process.memory_bytes_needed(),
             moving: process.state != State::Running,
             balancing: self.balancing,
             stays_ms: if forever { u64::MAX } else { stays.as_millis() as u64 },

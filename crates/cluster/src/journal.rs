@@ -127,6 +127,8 @@ pub struct Standing {
     pub cpu_ms: u64,
     /// Memory it has.
     pub memory_bytes: u64,
+    /// Memory it has, or is to have.
+    pub memory_bytes_needed: u64,
     /// Whether it is on its way to another node.
     pub moving: bool,
     /// Whether the node gives processes away for the balance.

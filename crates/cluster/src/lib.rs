@@ -36,6 +36,7 @@ mod removed;
 mod requests;
 mod rows;
 mod source;
+mod starts;
 mod strays;
 mod survey;
 mod target;

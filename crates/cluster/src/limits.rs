@@ -84,6 +84,8 @@ pub const HAPPENINGS_TOLD_MAX: usize = 500;
 pub const REASON_BYTES_MAX: usize = 200;
 /// Nodes that are named when somebody asks where a process could go.
 pub const OTHERS_TOLD_MAX: usize = 16;
+/// Nodes that are named when none has the memory that a program will need.
+pub const NODES_NAMED_MAX: usize = 8;
 /// A node that has become less loaded looks again at the earliest so long after the last look.
 pub const BALANCE_SOON: Duration = Duration::from_millis(20);
 /// Until a node has measured how fast its cores are they count as those of the reference.

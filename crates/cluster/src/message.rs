@@ -42,6 +42,8 @@ pub struct Description {
     pub started_unix_seconds: u64,
     /// Bytes of memory it may use.
     pub memory_bytes_max: u64,
+    /// Memory that it will need, bytes, as whoever started it says; 0: nothing is said. It is kept free for it.
+    pub memory_bytes_needed: u64,
     /// Whether its NaNs are made canonical.
     pub canonical_nan: bool,
     /// Whom it belongs to, if it talks to others.
@@ -116,6 +118,13 @@ pub struct Luggage {
     pub memory_bytes: u64,
     /// It is to stay where it comes: for so long, or until it is released.
     pub hold: Option<Hold>,
+}
+
+impl Luggage {
+    /// Memory that the process has, or is to have.
+    pub(crate) fn memory_bytes_needed(&self) -> u64 {
+        self.memory_bytes.max(self.process.memory_bytes_needed)
+    }
 }
 
 /// What one move has taken, as its source knows it.

@@ -19,7 +19,6 @@ use crate::limits::{PROCESSES_MAX, SPEED_PERMILLE_UNKNOWN};
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
 use crate::mutation::Mutation;
 use crate::peers::Peers;
-use crate::placement::Placement;
 use crate::preferences::Preferring;
 use crate::processes::{Process, Processes, State};
 use crate::requests::Waiting;
@@ -203,47 +202,6 @@ impl Node {
     #[must_use]
     pub fn name_of(&self, node: NodeId) -> String {
         self.given_up.get(&node).cloned().unwrap_or_else(|| self.peers.name(node))
-    }
-
-    /// Whether another process may be started here. Errors: why not.
-    ///
-    /// # Errors
-    /// The node is being emptied; there are too many, or one of this name.
-    pub fn may_start(&self, pid: Pid) -> Result<(), String> {
-        if self.draining {
-            let name = &self.config.name;
-            return Err(format!("node {name} is being emptied (peri drain --off {name})"));
-        }
-        if self.processes.0.len() + self.incoming.len() >= PROCESSES_MAX {
-            return Err(format!("this node has {PROCESSES_MAX} processes"));
-        }
-        if self.processes.0.contains_key(&pid) {
-            return Err(format!("{pid:#} runs here already"));
-        }
-        Ok(())
-    }
-
-    /// Whether there is a node that may run this, and takes it: this one runs what is started on it though it is cordoned.
-    /// Errors: there is none.
-    ///
-    /// # Errors
-    /// No node has what it asks for, or those that have take nothing now: which.
-    pub fn may_place(&self, placement: &Placement) -> Result<(), String> {
-        let others = self.peers.all_linked().into_iter();
-        let suited: Vec<NodeId> =
-            others.filter(|node| self.peers.suits(*node, placement)).collect();
-        let takes = |node: &NodeId| !self.peers.is_closed(*node);
-        if placement.suits(&self.config.labels) || suited.iter().any(takes) {
-            return Ok(());
-        }
-        if suited.is_empty() {
-            return Err(format!("no node suits {placement} (peri nodes shows their labels)"));
-        }
-        let names: Vec<String> = suited.iter().map(|node| self.peers.name(*node)).collect();
-        let names = names.join(", ");
-        Err(format!(
-            "of the nodes that suit {placement} none takes processes now: {names} (peri uncordon, peri drain --off)"
-        ))
     }
 
     fn due(&mut self, out: &mut Vec<Action>) {
@@ -466,16 +424,6 @@ impl Node {
         let pid = description.pid;
         self.begins_here(description);
         self.is_here(pid);
-    }
-
-    /// A process that was started or spawned here. If it may not run here it leaves at the next look.
-    pub(crate) fn begins_here(&mut self, description: Description) {
-        if !description.suits(&self.config.labels) {
-            self.misplaced.insert(description.pid);
-        }
-        let process = Process::new(description, self.now);
-        self.prefers_at_begin(&process);
-        self.processes.insert(process);
     }
 
     fn ended(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {

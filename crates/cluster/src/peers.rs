@@ -121,10 +121,14 @@ impl Peers {
         self.0.get(&node).map_or(0.0, |known| placement.met(&known.peer.labels))
     }
 
+    /// How loaded a node last said that it is, if it has.
+    pub(crate) fn load(&self, node: NodeId) -> Option<Load> {
+        self.0.get(&node).and_then(|known| known.load).map(|(_, sample)| load(sample))
+    }
+
     /// Whether a node has said that it takes no processes: it is cordoned, or being emptied.
     pub(crate) fn is_closed(&self, node: NodeId) -> bool {
-        let sample = self.0.get(&node).and_then(|known| known.load);
-        sample.is_some_and(|(_, sample)| load(sample).closed)
+        self.load(node).is_some_and(|load| load.closed)
     }
 
     /// A node does not take a process.
@@ -153,10 +157,11 @@ impl Peers {
 
     /// A process has been given to a node or taken from it: its next sample will say so, but until then
     /// it must not be given everything.
-    pub(crate) fn expect_one_more(&mut self, node: NodeId) {
+    pub(crate) fn expect_one_more(&mut self, node: NodeId, memory_bytes: u64) {
         if let Some((_, sample)) = self.0.get_mut(&node).and_then(|known| known.load.as_mut()) {
             sample.runnable = sample.runnable.saturating_add(1);
             sample.demand_permille = sample.demand_permille.saturating_add(1_000);
+            sample.memory_free_bytes = sample.memory_free_bytes.saturating_sub(memory_bytes);
         }
     }
 

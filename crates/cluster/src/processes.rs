@@ -96,10 +96,21 @@ impl Process {
             process: self.description.pid,
             cpu: self.cpu(),
             memory_bytes: self.memory_bytes,
+            memory_needed_bytes: self.memory_bytes_needed(),
             demand_permille: self.demand_permille(now),
             parting: 0.0,
             preference: 0.0,
         }
+    }
+
+    /// What it has, or is to have.
+    pub(crate) fn memory_bytes_needed(&self) -> u64 {
+        self.memory_bytes.max(self.description.memory_bytes_needed)
+    }
+
+    /// What it does not have yet of that.
+    fn reserved_bytes(&self) -> u64 {
+        self.memory_bytes_needed() - self.memory_bytes
     }
 
     fn is_asleep(&self) -> bool {
@@ -119,9 +130,16 @@ impl Process {
 
 /// All of them. A pid is there once. Those that want a core stand apart, too: of many most wait, and what is done ten
 /// times a second looks at none of these. The crowd is how much all want one that are not on their way out; and some
-/// have called processes of other nodes.
+/// have called processes of other nodes. The number is the bytes that are kept for those that have not grown to what they
+/// need.
 #[derive(Debug, Default)]
-pub(crate) struct Processes(pub(crate) BTreeMap<Pid, Process>, BTreeSet<Pid>, Crowd, BTreeSet<Pid>);
+pub(crate) struct Processes(
+    pub(crate) BTreeMap<Pid, Process>,
+    BTreeSet<Pid>,
+    Crowd,
+    BTreeSet<Pid>,
+    u128,
+);
 
 impl Processes {
     pub(crate) fn insert(&mut self, process: Process) {
@@ -129,6 +147,7 @@ impl Processes {
         self.note(pid, process.runnable());
         // As [`Demand::new`] has it.
         self.2.joins(1.0);
+        self.4 += u128::from(process.reserved_bytes());
         self.0.insert(pid, process);
     }
 
@@ -136,6 +155,7 @@ impl Processes {
         self.note(pid, false);
         self.3.remove(&pid);
         let process = self.0.remove(&pid)?;
+        self.4 -= u128::from(process.reserved_bytes());
         if process.state == State::Running {
             self.2.leaves(process.demand.at(now.0));
         }
@@ -166,7 +186,9 @@ impl Processes {
         for sample in samples {
             let Some(process) = self.0.get_mut(&sample.pid) else { continue };
             let was = process.runnable();
+            self.4 -= u128::from(process.reserved_bytes());
             process.memory_bytes = sample.memory_bytes;
+            self.4 += u128::from(process.reserved_bytes());
             process.sample = Some(sample);
             process.demand.note(now.0, sample.runnable);
             process.traffic.note(now, sample.talks);
@@ -177,6 +199,11 @@ impl Processes {
                 self.note(sample.pid, sample.runnable);
             }
         }
+    }
+
+    /// Bytes that are kept for those that have not grown to what they need.
+    pub(crate) fn reserved_bytes(&self) -> u128 {
+        self.4
     }
 
     /// Those that want a core, on their way out or not.

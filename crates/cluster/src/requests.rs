@@ -353,6 +353,7 @@ mod tests {
             origin: NodeId(1),
             started_unix_seconds: 0,
             memory_bytes_max: 0,
+            memory_bytes_needed: 0,
             canonical_nan: false,
             kin: None,
         };

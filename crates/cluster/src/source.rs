@@ -143,6 +143,7 @@ impl Node {
             hold,
         };
         let memory_bytes = process.memory_bytes;
+        let needed = process.memory_bytes_needed();
         self.processes.set_state(pid, State::Leaving(migration), self.now);
         let deadline = self.now + MIGRATION_WAIT_MAX;
         let outgoing = Outgoing {
@@ -161,7 +162,7 @@ impl Node {
             image_bytes: 0,
         };
         self.outgoing.insert(migration, outgoing);
-        self.peers.expect_one_more(to);
+        self.peers.expect_one_more(to, needed);
         out.push(Action::Send { to, message: Message::Offer { migration, luggage } });
         Ok(())
     }

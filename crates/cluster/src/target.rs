@@ -31,9 +31,9 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// What it will take.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        self.luggage.memory_bytes
+    /// The memory that it will take.
+    pub(crate) fn memory_bytes_needed(&self) -> u64 {
+        self.luggage.memory_bytes_needed()
     }
 }
 
@@ -100,10 +100,10 @@ impl Node {
         if self.cordoned {
             return Err("it takes no processes (peri uncordon)".to_owned());
         }
-        let (bytes, free) = (luggage.memory_bytes, self.memory_left());
+        let (bytes, free) = (luggage.memory_bytes_needed(), self.memory_left());
         if bytes.saturating_add(MEMORY_KEPT_BYTES) > free {
             let mb = |bytes: u64| bytes / 1_000_000;
-            return Err(format!("{pid:#} has {} MB, and it has {} MB left", mb(bytes), mb(free)));
+            return Err(format!("{pid:#} needs {} MB, and it has {} MB left", mb(bytes), mb(free)));
         }
         if self.incoming.len() >= MIGRATIONS_MAX {
             return Err(format!("{MIGRATIONS_MAX} processes are on their way to it already"));

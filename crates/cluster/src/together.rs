@@ -70,6 +70,7 @@ impl Processes {
             process: sum.process,
             cpu: sum.cpu.max(one.cpu),
             memory_bytes: sum.memory_bytes.saturating_add(one.memory_bytes),
+            memory_needed_bytes: sum.memory_needed_bytes.saturating_add(one.memory_needed_bytes),
             demand_permille: sum.demand_permille.saturating_add(one.demand_permille),
             parting: sum.parting + one.parting,
             preference: sum.preference + one.preference,

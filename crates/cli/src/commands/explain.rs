@@ -82,6 +82,7 @@ struct Now {
     demand: f64,
     cpu_ms: u64,
     memory_bytes: u64,
+    memory_bytes_needed: u64,
     moving: bool,
     balancing: bool,
     pinned: bool,
@@ -230,6 +231,7 @@ impl Names {
             demand: thousandths(standing.demand_permille),
             cpu_ms: standing.cpu_ms,
             memory_bytes: standing.memory_bytes,
+            memory_bytes_needed: standing.memory_bytes_needed,
             moving: standing.moving,
             balancing: standing.balancing,
             pinned: standing.pinned,
@@ -239,13 +241,20 @@ impl Names {
     }
 
     fn in_words(&self, pid: &str, standing: &Standing) -> String {
+        let needed = match standing.memory_bytes_needed > standing.memory_bytes {
+            true => {
+                format!(" of {:.1} MB that it will need", standing.memory_bytes_needed as f64 / 1e6)
+            }
+            false => String::new(),
+        };
         let mut text = format!(
-            "{pid} runs on node {} (load: {}). It wants {:.2} of a core, has used {:.1} s, and has {:.1} MB.\n",
+            "{pid} runs on node {} (load: {}). It wants {:.2} of a core, has used {:.1} s, and has {:.1} MB{}.\n",
             self.name(standing.node),
             standing.here,
             thousandths(standing.demand_permille),
             standing.cpu_ms as f64 / 1e3,
             standing.memory_bytes as f64 / 1e6,
+            needed,
         );
         if let Some(stays) = stays(standing) {
             text += &stays;

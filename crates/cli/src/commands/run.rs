@@ -7,6 +7,7 @@ use crate::exit::{Code, End, Failure, Result, say};
 use crate::family::With;
 use crate::restart::{RESTARTS_MAX, RESTARTS_WITHIN, Restart, Restarts};
 use crate::session::{Disturbance, Session};
+use crate::size::Size;
 use crate::{attached, directories, family, pids, place, program};
 use peripatos_abi::Pid;
 use peripatos_cluster::message::End as ProcessEnd;
@@ -42,8 +43,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = FAMILY_PROCESSES_MAX)]
     processes_max: u32,
     /// Messages over 1 KiB that wait for their receivers, all of the program's on a node together; beyond, sending fails
-    #[arg(long, value_name = "MIB")]
-    messages_max: Option<u64>,
+    #[arg(long, value_name = "SIZE")]
+    messages_max: Option<Size>,
     /// CPU time that the program, with all that it spawns, may use on each node: 50% of a core, or 1.5 cores
     #[arg(long, value_name = "PERCENT%|CORES")]
     cpu_max: Option<CpuMax>,
@@ -65,6 +66,9 @@ pub(crate) struct Run {
     /// Rather on nodes with this label; may be given several times: on those that have more of them, if it need not share a core there
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "local")]
     prefer: Vec<Label>,
+    /// Memory that the program will need: it runs only on nodes that have it left, and keep it free for it (--memory-max is a limit)
+    #[arg(long, value_name = "SIZE", conflicts_with = "local")]
+    memory: Option<Size>,
     /// Start it again, as another process, when the node that runs its first process is lost
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, conflicts_with = "local")]
     restart: Restart,
@@ -98,9 +102,9 @@ pub(crate) struct Common {
     /// Use the portable interpreter in place of machine code
     #[arg(long)]
     interpreter: bool,
-    /// Memory that the program may use; beyond, its allocations fail
-    #[arg(long, value_name = "MIB")]
-    memory_max: Option<u64>,
+    /// Memory that the program may use, 512 (MiB), 512M or 2G; beyond, its allocations fail
+    #[arg(long, value_name = "SIZE")]
+    memory_max: Option<Size>,
     /// Say at the end how often the program was frozen
     #[arg(long)]
     stats: bool,
@@ -108,7 +112,7 @@ pub(crate) struct Common {
 
 impl Run {
     fn messages_bytes_max(&self) -> u64 {
-        self.messages_max.map_or(FAMILY_MESSAGES_BYTES_MAX, |mib| mib.saturating_mul(1 << 20))
+        self.messages_max.map_or(FAMILY_MESSAGES_BYTES_MAX, Size::bytes)
     }
 
     fn placement(&self) -> Placement {
@@ -122,6 +126,7 @@ impl Run {
             || self.pin
             || self.devices.is_some()
             || self.placement().is_some()
+            || self.memory.is_some()
             || self.restart != Restart::Never
     }
 
@@ -164,9 +169,7 @@ impl Common {
     pub(crate) fn limits(&self) -> Limits {
         let default = Limits::default();
         Limits {
-            memory_bytes: self
-                .memory_max
-                .map_or(default.memory_bytes, |mib| mib.saturating_mul(1 << 20)),
+            memory_bytes: self.memory_max.map_or(default.memory_bytes, Size::bytes),
             ..default
         }
     }
@@ -194,6 +197,11 @@ pub(crate) fn run(options: &Run) -> Result<End> {
     let Some((path, _)) = options.command.split_first() else {
         return Err(Failure::new(Code::Usage, "run", "no program given"));
     };
+    let most = options.common.limits().memory_bytes;
+    if options.memory.is_some_and(|memory| memory.bytes() > most) {
+        let cause = format!("is more than it may use: {} MiB (--memory-max)", most >> 20);
+        return Err(Failure::new(Code::Usage, "--memory", cause));
+    }
     let env = environment(&options.env)?;
     let preopens = directories::parse(&options.dir)?;
     let wasm = program::read(Path::new(path))?;
@@ -349,6 +357,7 @@ fn start(options: &Run, pid: Pid, wasm: &[u8], env: Vec<Vec<u8>>) -> Result<(Sta
         devices: options.devices.clone(),
         env,
         memory_bytes_max: options.common.limits().memory_bytes,
+        memory_bytes_needed: options.memory.map_or(0, Size::bytes),
         canonical_nan: options.canonical_nan,
         ..start
     };

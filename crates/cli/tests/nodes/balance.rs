@@ -100,6 +100,28 @@ fn a_second_signal_ends_a_node_that_is_being_emptied() {
     assert_eq!(node.ended().signal(), Some(Signal::INT.as_raw()));
 }
 
+/// A program whose memory no node has is not started, and one that says what it needs is known to.
+#[test]
+fn a_program_that_needs_memory_is_started_where_it_is() {
+    let mut cluster = Cluster::new();
+    cluster.up("a");
+    let lua = guest("lua");
+    let refused = ["run", "--memory", "900T", "--memory-max", "1000T", &lua];
+    let refused = cluster.output(refused);
+    assert_eq!(refused.status.code(), Some(77), "{}", text(&refused.stderr));
+    let why = "it needs 943718400 MiB of memory, and no node that may run it has so much left";
+    assert!(text(&refused.stderr).contains(why), "{}", text(&refused.stderr));
+    let refused = cluster.output(["run", "--memory", "2G", "--memory-max", "1G", &lua]);
+    assert_eq!(refused.status.code(), Some(2));
+    let why = "--memory: is more than it may use: 1024 MiB (--memory-max)";
+    assert!(text(&refused.stderr).contains(why), "{}", text(&refused.stderr));
+    let words = ["run", "--memory", "24M", &lua, "-e", "while true do end"].map(str::to_owned);
+    let program = Program::start(&cluster, "a", cluster.peri(words));
+    let pid = program.pid();
+    let explained = || text(&cluster.output(["explain", &pid]).stdout);
+    until(&explained, |_| explained().contains(" MB of 25.2 MB that it will need."));
+}
+
 /// A program that prefers a node goes there, and it is said that this is why.
 #[test]
 fn a_program_goes_where_it_prefers_to_be() {

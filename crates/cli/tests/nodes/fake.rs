@@ -197,6 +197,7 @@ impl Fake {
             origin: self.id(),
             started_unix_seconds: 0,
             memory_bytes_max: MEMORY_BYTES_MAX as u64,
+            memory_bytes_needed: 0,
             canonical_nan: false,
             kin: None,
         };

@@ -182,8 +182,8 @@ fn who_asks_for_labels_goes_where_they_are_and_nowhere_else() {
     let node = &world.host(0).node;
     let placement =
         |text: &str| Placement { on: vec![text.parse().unwrap()], not_on: vec![], prefer: vec![] };
-    assert_eq!(node.may_place(&placement("gpu=yes")), Ok(()));
-    let why = node.may_place(&placement("gpu=no")).unwrap_err();
+    assert_eq!(node.may_place(&placement("gpu=yes"), 0), Ok(()));
+    let why = node.may_place(&placement("gpu=no"), 0).unwrap_err();
     assert!(why.contains("no node suits --on gpu=no"), "{why}");
     // Who has it takes nothing.
     for command in [Command::Drain { on: true }, Command::Cordon { on: true }] {
@@ -196,7 +196,7 @@ fn who_asks_for_labels_goes_where_they_are_and_nowhere_else() {
                 world.ask(0, Request::Command { node: id(index), command: command.clone() });
             }
             world.live(2);
-            let answer = world.host(0).node.may_place(&placement("gpu=yes"));
+            let answer = world.host(0).node.may_place(&placement("gpu=yes"), 0);
             let why = "of the nodes that suit --on gpu=yes none takes processes now: node1, node2";
             assert_eq!(answer.is_ok(), may, "{command:?}");
             assert!(answer.is_ok() || answer.unwrap_err().contains(why), "{command:?}");
@@ -205,5 +205,5 @@ fn who_asks_for_labels_goes_where_they_are_and_nowhere_else() {
     // What is started on a cordoned node that suits runs there.
     world.ask(0, Request::Command { node: id(1), command: Command::Cordon { on: true } });
     world.live(2);
-    assert_eq!(world.host(1).node.may_place(&placement("gpu=yes")), Ok(()));
+    assert_eq!(world.host(1).node.may_place(&placement("gpu=yes"), 0), Ok(()));
 }

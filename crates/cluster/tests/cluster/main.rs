@@ -9,6 +9,7 @@ mod heard;
 mod lies;
 mod looking;
 mod membership;
+mod memory;
 mod moves;
 mod precopy;
 mod preferences;

@@ -468,6 +468,7 @@ pub(crate) fn description(number: u64, origin: NodeId) -> Description {
         origin,
         started_unix_seconds: 0,
         memory_bytes_max: 1 << 30,
+        memory_bytes_needed: 0,
         canonical_nan: false,
         kin: None,
     }

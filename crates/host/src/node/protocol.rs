@@ -101,6 +101,8 @@ pub struct Start {
     pub env: Vec<Vec<u8>>,
     /// Bytes of memory it may use.
     pub memory_bytes_max: u64,
+    /// Bytes of memory it will need; 0: nothing is said.
+    pub memory_bytes_needed: u64,
     /// Whether its NaNs are made canonical.
     pub canonical_nan: bool,
     /// When, seconds since 1970.
@@ -242,6 +244,7 @@ impl Start {
             args,
             env: Vec::new(),
             memory_bytes_max: Limits::default().memory_bytes,
+            memory_bytes_needed: 0,
             canonical_nan: false,
             started_unix_seconds: since_1970.map_or(0, |since| since.as_secs()),
             programs: Vec::new(),

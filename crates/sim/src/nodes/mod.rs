@@ -255,6 +255,7 @@ pub(crate) fn description(actor: &Actor, root: &Actor) -> Description {
         origin: id_of(root.origin),
         started_unix_seconds: 0,
         memory_bytes_max: 1 << 30,
+        memory_bytes_needed: 0,
         canonical_nan: false,
         kin: Some(kin),
     }

@@ -192,7 +192,8 @@ impl Host {
         if !start.placement.is_valid() {
             return Err(format!("more than {LABELS_MAX} labels, or some that cannot be"));
         }
-        self.node.may_place(&start.placement)?;
+        let memory = start.memory_bytes_needed.min(start.memory_bytes_max);
+        self.node.may_place(&start.placement, memory)?;
         if let Some(name) = &start.devices
             && self.letterbox.names().lookup(name.as_bytes()).is_err()
         {
@@ -234,6 +235,7 @@ impl Host {
             origin: self.us.id,
             started_unix_seconds: start.started_unix_seconds,
             memory_bytes_max: start.memory_bytes_max,
+            memory_bytes_needed: memory,
             canonical_nan: start.canonical_nan,
             kin,
         };

@@ -82,6 +82,8 @@ impl Host {
             command: vec![born.program],
             code: Programs::name(born.wasm_hash, of.canonical_nan),
             started_unix_seconds: super::now_unix_seconds(),
+            // What was said is said of the program that was started.
+            memory_bytes_needed: 0,
             kin: Some(Kin { parent: born.parent, handler: born.handler, ..kin.clone() }),
             ..of.clone()
         };

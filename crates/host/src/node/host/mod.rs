@@ -270,6 +270,8 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         speed_permille: 0,
         cpu_before: HashMap::new(),
     };
+    // Before anybody can ask for it.
+    host.look_at_memory();
     parts.join.into_iter().for_each(|address| host.dial(address));
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -525,10 +527,8 @@ impl Host {
         if std::mem::replace(&mut self.speed_permille, speed_permille) != speed_permille {
             self.tell(Event::Speed(speed_permille));
         }
-        if self.ticks.is_multiple_of(MEMORY_EVERY)
-            && let Some(bytes) = memory::available_bytes()
-        {
-            self.tell(Event::MemoryFree(bytes));
+        if self.ticks.is_multiple_of(MEMORY_EVERY) {
+            self.look_at_memory();
         }
         self.tell(Event::Tick);
         self.seek_no_longer();
@@ -539,6 +539,12 @@ impl Host {
         }
         if !self.clients.down.is_empty() && self.node.is_empty() {
             self.ending = Some(Ok(()));
+        }
+    }
+
+    fn look_at_memory(&mut self) {
+        if let Some(bytes) = memory::available_bytes() {
+            self.tell(Event::MemoryFree(bytes));
         }
     }
 
