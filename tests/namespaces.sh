@@ -2,7 +2,7 @@
 # Two nodes with addresses of their own: usage: tests/namespaces.sh PATH/TO/peri
 # Each node lives in a network namespace and a pid namespace, so neither can see of the other more than a machine sees
 # of another one. The cable between them is pulled in the middle of migrations and plugged in again. Where namespaces
-# cannot be made this says so and ends well. Everything happens in a directory of its own that goes away.
+# cannot be made this says so and ends well. In the end others find each other on the network (peri up --join auto). Everything happens in a directory of its own that goes away.
 set -euo pipefail
 peri=$(realpath "$1")
 guests=$(realpath "$(dirname "$0")/../guests")
@@ -59,7 +59,7 @@ node() {
     local name=$1 place=$2 address=$3
     shift 3
     ip netns exec "$place" unshare --pid --fork --kill-child --mount-proc \
-        "$peri" "$@" --name "$name" --listen "$address:7000" --cores 1 >"$name.out" 2>"$name.log" &
+        "$peri" "$@" --name "$name" --listen "$address:${port:-7000}" --cores 1 >"$name.out" 2>"$name.log" &
     started+=($!)
     until_ 30 "node $name does not start" grep -q 'peri up --join' "$name.out"
 }
@@ -154,3 +154,16 @@ wait "$lost" || code=$?
 [ "$code" = 76 ] || fail "it ended with $code: $(cat lost.err)"
 grep -q 'which ran the process, is gone' lost.err || fail "it says: $(cat lost.err)"
 printf 'ok: what a dead machine ran is given up when somebody says so\n'
+
+# Others, that are not told where anybody is.
+port=7001
+node c "$first" 0.0.0.0 up --join auto
+token=$(sed -n 's/^peri up --join auto --token //p' c.out)
+node stranger "$second" 10.77.0.2 up --join auto
+port=7002
+node d "$second" 0.0.0.0 up --join auto --token "$token"
+found() { "$peri" nodes --at c | grep -q '^d *10.77.0.2:7002 *up' && "$peri" nodes --at d | grep -q '^c *10.77.0.1:7001 *up'; }
+until_ 30 'nodes do not find each other on the network' found
+until_ 30 'one with another token does not say that others are there' grep -q 'nodes of others are' stranger.log
+[ "$("$peri" nodes --at stranger --output json | grep -c '"state"')" = 1 ] || fail 'one with another token was let in'
+printf 'ok: nodes find each other on the network by their token\n'

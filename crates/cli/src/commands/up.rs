@@ -18,6 +18,10 @@ use std::time::Duration;
 
 /// Where a node listens unless it is told.
 const LISTEN: &str = "127.0.0.1:0";
+/// And if others are to find it on the network.
+const LISTEN_FOUND: &str = "0.0.0.0:0";
+/// What is given in place of an address for nodes that are to be found.
+const AUTO: &str = "auto";
 
 /// So long a node that is to end may take to answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -29,10 +33,16 @@ pub(crate) struct Up {
     #[arg(long)]
     name: Option<String>,
     /// Where other nodes reach it: HOST:PORT; 0.0.0.0:PORT is every address of this machine
-    #[arg(long, value_name = "ADDR", default_value = LISTEN)]
-    listen: String,
-    /// A node of the cluster to join; may be given several times: one that answers is enough
+    ///
+    /// Else at 127.0.0.1 and a free port: from this machine only. With --join auto at every address and a free port.
     #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// A node of the cluster to join, or auto; may be given several times: one that answers is enough
+    ///
+    /// auto: it announces itself on its local network (multicast DNS), and joins the nodes there that have the same token and do so, too. Who
+    /// has not the token sees that here is a node, and at which address. It is up at once, alone if nobody is there yet, and looks on. Without a
+    /// token it begins a cluster, and prints the token for the others.
+    #[arg(long, value_name = "ADDR|auto")]
     join: Vec<String>,
     /// The cluster's token, which `peri up` printed on its first node
     #[arg(long, value_name = "TOKEN", env = "PERI_TOKEN", hide_env_values = true)]
@@ -80,7 +90,9 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         .map(|token| token.parse())
         .transpose()
         .map_err(|error| Failure::new(Code::Usage, "--token", error))?;
-    if let Some(address) = options.join.iter().find(|address| !is_address(address)) {
+    let discovers = options.join.iter().any(|one| one == AUTO);
+    let join: Vec<String> = options.join.iter().filter(|one| *one != AUTO).cloned().collect();
+    if let Some(address) = join.iter().find(|address| !is_address(address)) {
         let cause = "not an address; a node's is HOST:PORT";
         return Err(Failure::new(Code::Usage, address, cause));
     }
@@ -96,7 +108,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         }
         None => free_name(&directory).map_err(failed)?,
     };
-    if !options.join.is_empty() && token.is_none() && !NodeDirectory::is_member(&directory, &name) {
+    if !join.is_empty() && token.is_none() && !NodeDirectory::is_member(&directory, &name) {
         let cause = "needs the cluster's token: --token, as `peri up` printed it on the first node";
         return Err(Failure::new(Code::Usage, "--join", cause));
     }
@@ -106,8 +118,12 @@ pub(crate) fn run(options: &Up) -> Result<End> {
     );
     let options = Options {
         name: name.clone(),
-        listen: options.listen.clone(),
-        join: options.join.clone(),
+        listen: options
+            .listen
+            .clone()
+            .unwrap_or_else(|| if discovers { LISTEN_FOUND.to_owned() } else { LISTEN.to_owned() }),
+        join,
+        discovers,
         token,
         cores,
         labels,
@@ -121,7 +137,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         "node {name} is up at {}, {cores}; another machine joins with\n\
          peri up --join {} --token {}\n",
         server.address(),
-        server.address(),
+        if discovers { AUTO } else { server.address() },
         server.token().map_or_else(|| "TOKEN".to_owned(), ToString::to_string)
     );
     output::print(&text).map_err(|error| Failure::new(Code::Storage, "standard output", error))?;

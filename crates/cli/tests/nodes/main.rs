@@ -9,6 +9,7 @@ mod balance;
 mod deaths;
 mod devices;
 mod directory;
+mod discovery;
 mod fake;
 mod families;
 mod issuers;

@@ -1,7 +1,7 @@
 //! A node: an OS process that runs processes started here or elsewhere, linked to other nodes.
 //!
 //! [`peripatos_cluster::Node`] decides; this module carries out. One thread, the node's own, runs `host`'s loop and
-//! all sockets (tokio, current-thread); the [`cores`](crate::cores) run the processes; what takes long (compiling,
+//! all sockets (tokio, current-thread), but for those of multicast DNS (`discovery`), which have a thread of their library; the [`cores`](crate::cores) run the processes; what takes long (compiling,
 //! capturing, thawing) is done on threads of its own and reports back.
 //!
 //! Invariants:
@@ -15,6 +15,7 @@ mod bulk;
 mod clients;
 mod convert;
 mod directory;
+mod discovery;
 pub mod exchange;
 mod gossip;
 mod host;
@@ -58,6 +59,8 @@ pub struct Options {
     pub listen: String,
     /// Nodes to join: one that answers is enough. None: the node waits for others.
     pub join: Vec<String>,
+    /// Whether it is announced on the network where it listens, and joins the nodes of its cluster that it finds there.
+    pub discovers: bool,
     /// The cluster's token; `None`: the one it had last, or a new one.
     pub token: Option<Token>,
     /// Kernel threads that run processes.
@@ -180,6 +183,7 @@ impl NodeServer {
             control,
             place,
             join: options.join,
+            discovers: options.discovers.then_some(address),
             cores: options.cores,
             unreachable_after: options.unreachable_after,
             balancing: options.balancing,

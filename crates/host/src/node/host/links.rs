@@ -7,18 +7,70 @@ use std::time::Duration;
 use peripatos_cluster::limits::PEERS_MAX;
 use peripatos_cluster::message::Message;
 use peripatos_cluster::{Event, Incarnation, NodeId, Peer};
+use tokio::task::AbortHandle;
 
 use super::super::NodeError;
 use super::super::bulk::Inbox;
 use super::super::lanes::Way;
-use super::super::links;
+use super::super::links::{self, Ear, Sender};
 use super::super::wires::Wires;
-use super::{Dialling, Host, Input, Standing};
-use crate::link::{HostIdentity, Link, LinkError, Refusal, is_address};
+use super::{Host, Input};
+use crate::link::{HostIdentity, Link, LinkError, PublicKey, Refusal, is_address};
+
+/// A task that calls an address.
+pub(super) struct Dialling {
+    /// Who was there before the link broke.
+    pub(super) node: Option<NodeId>,
+    /// It was found on the network: it is called once, and again when it is found again.
+    pub(super) found: bool,
+    pub(super) task: AbortHandle,
+}
+
+/// A link that stands.
+pub(super) struct Standing {
+    pub(super) number: u64,
+    pub(super) sender: Sender,
+    pub(super) ear: Ear,
+    pub(super) public_key: PublicKey,
+    /// Whether it has the token, as it says.
+    pub(super) issues: bool,
+    pub(super) incarnation: Incarnation,
+    pub(super) host: HostIdentity,
+    /// Where others reach it.
+    pub(super) address: String,
+    /// The address under which we called; to be called again when it breaks.
+    pub(super) dialled: Option<String>,
+    pub(super) wires: Wires,
+}
 
 impl Host {
     pub(super) fn dial(&mut self, address: String) {
         self.dial_after(Duration::ZERO, address, None);
+    }
+
+    /// A node of this cluster was found on the network, at these addresses.
+    pub(super) fn found_on_network(&mut self, addresses: &[SocketAddr]) {
+        let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+        let is_it = |standing: &Standing| {
+            addresses.contains(&standing.address)
+                || standing.dialled.as_ref().is_some_and(|dialled| addresses.contains(dialled))
+        };
+        if self.links.values().any(is_it) {
+            return;
+        }
+        for address in addresses {
+            if !self.dialling.contains_key(&address) {
+                self.dial(address.clone());
+                self.dialling.entry(address).and_modify(|dialling| dialling.found = true);
+            }
+        }
+    }
+
+    pub(super) fn unreached(&mut self, address: &str, cause: &str) {
+        self.log_once(&format!("cannot reach {address} ({cause}); trying on"));
+        if self.dialling.get(address).is_some_and(|dialling| dialling.found) {
+            self.dialling.remove(address).into_iter().for_each(|dialling| dialling.task.abort());
+        }
     }
 
     /// `node`: who was there last, if somebody was.
@@ -27,7 +79,8 @@ impl Host {
             self.log_once(&format!("{address} is not called: too many are, or it is no address"));
         } else if let Entry::Vacant(entry) = self.dialling.entry(address.clone()) {
             let dials = links::dial(address, wait, self.us.clone(), self.inputs.clone());
-            entry.insert(Dialling { node, task: tokio::spawn(dials).abort_handle() });
+            let (task, found) = (tokio::spawn(dials).abort_handle(), false);
+            entry.insert(Dialling { node, found, task });
         }
     }
 
@@ -97,6 +150,7 @@ impl Host {
             issues: false,
             incarnation,
             host,
+            address: peer.address.clone(),
             dialled,
             wires,
         };

@@ -26,29 +26,29 @@ use peripatos_engine::Code;
 use peripatos_kernel::Packet;
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 
 use super::bulk::Expected;
 use super::clients::FromClient;
+use super::discovery::Discovery;
 use super::exchange::Exchange;
 use super::gossip::Gossip;
 use super::lanes::Lanes;
-use super::links::{Ear, Own, Papers, Sender};
+use super::links::{Own, Papers};
 use super::precopy::{Copied, Copying};
 use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
 use super::roads::{Roads, Surroundings};
 use super::stills::{self, Arrived, Frozen, Rooms};
-use super::wires::Wires;
 use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert, memory};
 use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
-use crate::link::{Credentials, Hello, HostIdentity, Keyring, Link, LinkError, NodeKey, PublicKey};
+use crate::link::{Credentials, Hello, HostIdentity, Keyring, Link, LinkError, NodeKey};
 use crate::origin::Ask;
 use crate::talk::{Doing, Survey, no_program};
 
 use calls::Calls;
 use commands::Clients;
 use families::{Born, Families};
+use links::{Dialling, Standing};
 use moves::Captured;
 use tokens::Issuing;
 
@@ -80,6 +80,8 @@ pub(super) struct Parts {
     pub(super) control: UnixListener,
     pub(super) place: NodeDirectory,
     pub(super) join: Vec<String>,
+    /// The address that others on this network are told, and where it looks for them.
+    pub(super) discovers: Option<SocketAddr>,
     pub(super) cores: usize,
     pub(super) unreachable_after: Duration,
     pub(super) balancing: bool,
@@ -102,6 +104,8 @@ pub(super) enum Input {
         address: String,
         error: LinkError,
     },
+    /// A node of this cluster is announced on the network: where it can be called.
+    Found(Vec<SocketAddr>),
     Unreached {
         address: String,
         cause: String,
@@ -227,6 +231,10 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
     let gossip = gossip.map_err(|cause| {
         log(&format!("no datagrams at {} ({cause}): links alone tell who lives", us.hello.address));
     });
+    let discovery = parts.discovers.map(|at| {
+        let started = Discovery::start(at, &parts.certified.gossip, &inputs);
+        started.map_err(|cause| log(&format!("nodes are not looked for on this network: {cause}")))
+    });
 
     let mut host = Host {
         node: Node::new(config),
@@ -239,6 +247,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         cores,
         roads,
         gossip: gossip.ok(),
+        discovery: discovery.and_then(Result::ok),
         strays: Strays::default(),
         families: Families::default(),
         calls: Calls::default(),
@@ -300,6 +309,7 @@ struct Host {
     roads: Roads,
     /// Who lives, as members tell each other. `None`: this node takes no part in it.
     gossip: Option<Gossip>,
+    discovery: Option<Discovery>,
     /// Packets for processes that are not on this node's cores.
     strays: Strays<Packet>,
     families: Families,
@@ -345,28 +355,6 @@ struct Host {
     cpu_before: HashMap<Pid, Duration>,
 }
 
-/// A task that calls an address.
-struct Dialling {
-    /// Who was there before the link broke.
-    node: Option<NodeId>,
-    task: AbortHandle,
-}
-
-/// A link that stands.
-struct Standing {
-    number: u64,
-    sender: Sender,
-    ear: Ear,
-    public_key: PublicKey,
-    /// Whether it has the token, as it says.
-    issues: bool,
-    incarnation: Incarnation,
-    host: HostIdentity,
-    /// The address under which we called; to be called again when it breaks.
-    dialled: Option<String>,
-    wires: Wires,
-}
-
 impl Host {
     fn input(&mut self, input: Input) {
         match input {
@@ -377,9 +365,8 @@ impl Host {
                 self.log_once(&format!("a connection from {from} was refused: {error}"));
             }
             Input::NotDialled { address, error } => self.not_dialled(&address, error),
-            Input::Unreached { address, cause } => {
-                self.log_once(&format!("cannot reach {address} ({cause}); trying on"));
-            }
+            Input::Found(addresses) => self.found_on_network(&addresses),
+            Input::Unreached { address, cause } => self.unreached(&address, &cause),
             Input::LinkEnded { node, number, why } => self.link_ended(node, number, &why),
             Input::Message { from, message } => self.message(from, *message),
             Input::Datagram { from, bytes } => self.datagram(from, &bytes),
@@ -565,7 +552,11 @@ impl Host {
         self.leave();
         // The writers send what waits and close their ends, now that nothing more can come.
         let ended = self.ending.take().unwrap_or(Ok(()));
+        let discovery = self.discovery.take();
         drop(self);
+        if let Some(discovery) = discovery {
+            discovery.end().await;
+        }
         tokio::time::sleep(GOODBYE_MAX / 10).await;
         ended
     }

@@ -219,10 +219,15 @@ impl Host {
 
     /// Time has passed: certificates are renewed, and the token is given or given up.
     pub(super) fn look_at_identity(&mut self) {
+        let all = &self.issuing.certified.gossip;
+        let previous = self.us.papers.get().accept_previous(SystemTime::now());
+        let secrets = if previous { all } else { &all[..all.len().min(1)] };
         if let Some(gossip) = &mut self.gossip {
-            let all = &self.issuing.certified.gossip;
-            let previous = self.us.papers.get().accept_previous(SystemTime::now());
-            gossip.use_secrets(if previous { all } else { &all[..all.len().min(1)] });
+            gossip.use_secrets(secrets);
+        }
+        let announced = self.discovery.as_mut().map_or(Ok(()), |one| one.use_secrets(secrets));
+        if let Err(error) = announced {
+            self.log_once(&format!("others do not find this node on the network: {error}"));
         }
         if let Err(error) = self.renew() {
             self.log_once(&format!("this node's certificate is not renewed: {error}"));
