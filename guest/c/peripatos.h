@@ -50,17 +50,18 @@ typedef struct {
 
 /* What goes with a message that was received. */
 typedef struct {
-    peri_pid from;        /* of an end: who has ended */
+    peri_pid from;        /* of an end: who has ended; of a lost name: who has it */
     uint64_t transaction; /* of a notification: its bits; of an end: the reason, for peri_end_class and peri_end_detail */
-    uint32_t length;
-    uint32_t kind; /* PERI_MESSAGE, PERI_NOTIFICATION or PERI_ENDED */
+    uint32_t length;      /* of the message, or of the name */
+    uint32_t kind;        /* PERI_MESSAGE, PERI_NOTIFICATION, PERI_ENDED or PERI_NAME_LOST */
 } peri_envelope;
 
 /* What has been received. */
 enum {
     PERI_MESSAGE = 0,      /* its sender waits for the reply */
     PERI_NOTIFICATION = 1, /* bits; nobody waits */
-    PERI_ENDED = 2         /* a process that is monitored has ended */
+    PERI_ENDED = 2,        /* a process that is monitored has ended */
+    PERI_NAME_LOST = 3     /* a name of this process is somebody else's; it lies where a message would */
 };
 
 /* How a process has ended. */
@@ -357,7 +358,8 @@ static inline uint32_t peri_end_detail(const peri_envelope *ended) {
 
 /* --- Names --- */
 
-/* Gives this process a name, by which others find it. */
+/* Gives this process a name, by which others find it. It may lose it again, to a process that has taken it on a node which
+ * had not heard of this one; then it receives an envelope of kind PERI_NAME_LOST, and the name. */
 static inline int peri_register(const char *name) {
     return peri_v1_register(name, (uint32_t)strlen(name));
 }
@@ -386,7 +388,8 @@ static inline int peri_next_name(const char *prefix, char name[PERI_NAME_MAX + 1
  * calls peri_reply. */
 #define PERI_LATER (-1)
 
-/* Makes this program a handler with this function, for messages of up to `room` bytes. */
+/* Makes this program a handler with this function, for messages of up to `room` bytes. It is called for words of other kinds than
+ * PERI_MESSAGE, too (an end, a lost name, whose length is in the envelope), with a length of 0; nobody gets its reply. */
 #define PERI_HANDLER(function, room)                                                                     \
     static struct {                                                                                      \
         peri_envelope envelope;                                                                          \

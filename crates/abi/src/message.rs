@@ -79,6 +79,8 @@ pub const FIRST_REPLY: u32 = 0;
 pub const ALL_REPLIES: u32 = 1;
 /// Bytes of a name ([`Status::TooLong`]).
 pub const NAME_BYTES_MAX: usize = 256;
+/// Names that a process may have, counting the groups of which it is a member ([`Status::TooMany`]).
+pub const NAMES_MAX: usize = 4_096;
 /// Bytes of what a new process is given as its argument, and of its arguments as a command ([`Status::TooLong`]).
 pub const ARGUMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 /// Processes that one watches, by monitors and links ([`Status::TooMany`]).
@@ -135,8 +137,8 @@ pub enum Status {
     /// sender's memory that was not lent so.
     #[error("not permitted")]
     NotPermitted = -14,
-    /// The run or the node has as many processes as it may have, or the caller watches [`WATCHES_MAX`] already, or its
-    /// program may keep no more.
+    /// The run or the node has as many processes as it may have, or the caller watches [`WATCHES_MAX`] already, or has
+    /// [`NAMES_MAX`] names, or its program may keep no more.
     #[error("too many processes")]
     TooMany = -15,
 }
@@ -191,12 +193,12 @@ impl<'d> serde::Deserialize<'d> for Status {
 /// What goes with a message that was received: 32 bytes in the receiver's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Envelope {
-    /// Who has sent it. Nobody: [`Kind::Notification`].
+    /// Who has sent it. Nobody: [`Kind::Notification`]. With [`Kind::NameLost`] who has the name.
     pub from: Pid,
     /// Which of its sends this is; with [`Kind::Notification`] the bits, with [`Kind::Ended`] an
     /// [`EndReason`](crate::EndReason) as a number.
     pub transaction: u64,
-    /// Length of the message.
+    /// Length of the message, or of the name.
     pub len: u32,
     /// What it is.
     pub kind: Kind,
@@ -212,6 +214,9 @@ pub enum Kind {
     Notification = 1,
     /// A process that the receiver monitors has ended; nobody waits, and there is no message.
     Ended = 2,
+    /// A name of the receiver is somebody else's: two had it, on nodes that had not heard of each other. The name lies where
+    /// a message would; nobody waits.
+    NameLost = 3,
 }
 
 impl Envelope {

@@ -423,6 +423,18 @@ pub enum Message {
     /// Processes of the sender have these names, or (`None`) nobody there has them any more. After a link was made: all
     /// that it has.
     Names(Vec<(Vec<u8>, Option<u128>)>),
+    /// A name that a process of the receiver has is one's of the sender, too, which keeps it: its pid is the lower one. Said
+    /// behind the [`Names`](Message::Names) that tell of that one.
+    NameLost {
+        /// Which.
+        name: Vec<u8>,
+        /// Who keeps it.
+        #[serde(with = "pid_bits")]
+        owner: Pid,
+        /// Who has it no more, and is to be told.
+        #[serde(with = "pid_bits")]
+        loser: Pid,
+    },
     /// To their keeper: these processes are here, or have ended here. At most
     /// [`ENTRIES_MAX`](crate::limits::ENTRIES_MAX).
     Entries(Vec<Entry>),

@@ -309,6 +309,7 @@ impl Node {
             | Message::Reply { .. }
             | Message::Talk(_)
             | Message::Names(_)
+            | Message::NameLost { .. }
             | Message::Seek { .. }
             | Message::Sought(_) => {}
         }

@@ -91,7 +91,7 @@ impl Kernel {
     }
 
     /// The next message for a handler that nobody's stack is at hand for, copied into `buffer`, and what goes before it;
-    /// words of ends first, to which it replies in vain. `None`: there is none, or it serves already.
+    /// words of ends and of lost names first, to which it replies in vain. `None`: there is none, or it serves already.
     pub fn next_call(&mut self, to: Slot, buffer: &mut [u8]) -> Option<Envelope> {
         let server = self.table.get_mut(to)?;
         if server.form != Form::Handler || server.serves.is_some() {
@@ -102,6 +102,12 @@ impl Kernel {
             server.serves = Some((of, reason));
             self.depth += 1;
             return Some(end_envelope(of, reason));
+        }
+        if let Some((envelope, name)) = server.take_lost_name(server.room as usize) {
+            buffer[..name.len()].copy_from_slice(&name);
+            server.serves = Some((Pid::from_bits(0), 0));
+            self.depth += 1;
+            return Some(envelope);
         }
         let waiting = server.queue.pop_front()?;
         let (from, transaction) = (waiting.from, waiting.transaction);

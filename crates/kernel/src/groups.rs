@@ -35,13 +35,16 @@ impl Names {
     /// A process is a member of a group, which there is as long as it has members.
     ///
     /// # Errors
-    /// [`Status::TooLong`], or [`Status::TooMany`] members.
+    /// [`Status::TooLong`], or [`Status::TooMany`] members, or names.
     pub fn join(&mut self, group: &[u8], pid: Pid) -> Result<(), Status> {
         if group.len() > NAME_BYTES_MAX {
             return Err(Status::TooLong);
         }
         let members = self.members(group);
         if members.len() >= GROUP_MEMBERS_MAX && !members.contains(&pid) {
+            return Err(Status::TooMany);
+        }
+        if !members.contains(&pid) && !self.may_have_more(pid) {
             return Err(Status::TooMany);
         }
         self.insert(&member_name(group, pid), pid);

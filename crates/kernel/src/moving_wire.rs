@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{
-    ALL_REPLIES_BYTES_MAX, Envelope, MESSAGE_BYTES_MAX, QUEUE_MAX, WATCHES_MAX,
+    ALL_REPLIES_BYTES_MAX, Envelope, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, NAMES_MAX, QUEUE_MAX,
+    WATCHES_MAX,
 };
 
 use crate::alien::{Alien, Stage};
@@ -16,7 +17,7 @@ use crate::moving::Moving;
 use crate::process::{Call, Process, Receive, Span};
 
 /// Version of this form. Another one is not read.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// Nothing counts this far: what says so would soon count no further.
 const COUNT_MAX: u64 = 1 << 62;
@@ -178,6 +179,8 @@ fn check_ties(process: &Process) -> Result<(), DecodeError> {
     limit(ties.watchers.len() <= WATCHERS_MAX, "watchers")?;
     limit(ties.undone.len() <= WATCHES_MAX, "watches")?;
     limit(ties.begun <= COUNT_MAX, "watches")?;
+    let short = ties.names_lost.iter().all(|(name, _)| name.len() <= NAME_BYTES_MAX);
+    limit(ties.names_lost.len() <= NAMES_MAX && short, "names")?;
     let mut others = ties.watching.keys().chain(ties.watchers.keys());
     agrees(others.all(|(pid, _)| *pid != process.pid), "it watches itself")
 }

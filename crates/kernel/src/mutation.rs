@@ -3,6 +3,7 @@
 //! Without the feature `mutations` there are none, and what asks for them is compiled away.
 
 use crate::kernel::Kernel;
+use crate::names::Names;
 
 /// What a kernel does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +45,17 @@ pub enum Mutation {
     DebtsForgotten,
     /// Who watches is not looked after.
     WatchOnce,
+    /// Of names that two have nobody loses any.
+    NameKept,
+    /// Who has lost a name is not told.
+    LoserUntold,
+    /// The names of one that has come, or goes on, are not compared with others'.
+    NamesNotCompared,
 }
 
 #[cfg(feature = "mutations")]
 impl Mutation {
-    /// All of them.
+    /// Those of kernels.
     pub const ALL: [Mutation; 18] = [
         Mutation::NoDuplicateFilter,
         Mutation::NoForwarder,
@@ -69,9 +76,32 @@ impl Mutation {
         Mutation::DebtsForgotten,
         Mutation::WatchOnce,
     ];
+
+    /// Those of the names, which nodes tell each other.
+    pub const OF_NAMES: [Mutation; 3] =
+        [Mutation::NameKept, Mutation::LoserUntold, Mutation::NamesNotCompared];
 }
 
 impl Kernel {
+    /// From now on this is done wrong.
+    #[cfg(feature = "mutations")]
+    pub fn mutate(&mut self, mutation: Mutation) {
+        self.mutation = Some(mutation);
+    }
+
+    #[cfg(feature = "mutations")]
+    pub(crate) fn does_wrong(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_self, reason = "with the feature it is used")]
+    pub(crate) fn does_wrong(&self, _: Mutation) -> bool {
+        false
+    }
+}
+
+impl Names {
     /// From now on this is done wrong.
     #[cfg(feature = "mutations")]
     pub fn mutate(&mut self, mutation: Mutation) {

@@ -1,25 +1,37 @@
 //! Names of processes: of all that know each other, whatever kernel has them.
 //!
 //! A node knows the names of its own processes for certain, and those of other nodes' as they have told it. So a name may
-//! be taken twice for a moment, on two nodes that have not heard of each other; then the process of the lower pid has it.
+//! be taken twice, on two nodes that have not heard of each other; then the process of the lower pid has it, and the other
+//! one is told when they have ([`dispute`](crate::dispute)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{NAME_BYTES_MAX, Status};
+use peripatos_abi::message::{NAME_BYTES_MAX, NAMES_MAX, Status};
 
+use crate::dispute::NameLost;
 use crate::groups::{MEMBER_BYTES, is_plain};
+#[cfg(feature = "mutations")]
+use crate::mutation::Mutation;
 
 /// Who is called what. A process may have several names, a name has one owner.
 #[derive(Debug, Default)]
 pub struct Names {
-    owners: BTreeMap<Vec<u8>, Pid>,
+    pub(crate) owners: BTreeMap<Vec<u8>, Pid>,
     names: BTreeMap<Pid, Vec<Vec<u8>>>,
     /// What other nodes have told, and which.
-    foreign: BTreeMap<Vec<u8>, BTreeMap<u128, Pid>>,
+    pub(crate) foreign: BTreeMap<Vec<u8>, BTreeMap<u128, Pid>>,
     /// What others have not been told.
     changes: Vec<NameChange>,
+    /// Names of processes here that a process of that node has, too, and does not keep.
+    pub(crate) disputes: BTreeSet<(Vec<u8>, u128)>,
+    /// Names that were lost, of those who have not been told, and who has them.
+    pub(crate) untold: BTreeMap<Pid, Vec<(Vec<u8>, Pid)>>,
+    /// What the host has not heard of that.
+    pub(crate) losses: Vec<NameLost>,
+    #[cfg(feature = "mutations")]
+    pub(crate) mutation: Option<Mutation>,
 }
 
 /// Names that another node's processes may have. More are not taken in.
@@ -43,10 +55,11 @@ impl Names {
         self.owners.iter().map(|(name, pid)| (name.clone(), Some(*pid))).collect()
     }
 
-    /// Those of one own process, which moves.
+    /// Those of one own process, which moves; those that it has lost and was not told of, too.
     #[must_use]
     pub fn of(&self, pid: Pid) -> Vec<Vec<u8>> {
-        self.names.get(&pid).cloned().unwrap_or_default()
+        let untold = self.untold.get(&pid).into_iter().flatten().map(|(name, _)| name);
+        self.names.get(&pid).into_iter().flatten().chain(untold).cloned().collect()
     }
 
     /// A node tells of its processes. Names that are too long are left out, and so are those that are too many.
@@ -54,6 +67,7 @@ impl Names {
         for (name, pid) in changes {
             match pid {
                 Some(pid) if name.len() <= BYTES_MAX && self.foreign.len() < FOREIGN_MAX => {
+                    self.dispute(node, &name, pid);
                     self.foreign.entry(name).or_default().insert(node, pid);
                 }
                 Some(_) => {}
@@ -89,6 +103,7 @@ impl Names {
     ///
     /// # Errors
     /// [`Status::TooLong`], or [`Status::NameTaken`] by somebody else; [`Status::NotPermitted`]: it begins with byte 255.
+    /// [`Status::TooMany`] names.
     pub fn register(&mut self, name: &[u8], pid: Pid) -> Result<(), Status> {
         if name.len() > NAME_BYTES_MAX {
             return Err(Status::TooLong);
@@ -98,6 +113,7 @@ impl Names {
         }
         match self.owner(name) {
             Some(owner) if owner != pid => Err(Status::NameTaken),
+            None if !self.may_have_more(pid) => Err(Status::TooMany),
             _ => {
                 self.insert(name, pid);
                 Ok(())
@@ -105,11 +121,23 @@ impl Names {
         }
     }
 
-    /// A process has come, with these names.
+    /// Whether a process may have another name.
+    pub(crate) fn may_have_more(&self, pid: Pid) -> bool {
+        self.names.get(&pid).is_none_or(|names| names.len() < NAMES_MAX)
+    }
+
+    /// A process has come, with these names. One that somebody here has, too, the lower pid keeps.
     pub fn arrived(&mut self, pid: Pid, names: &[Vec<u8>]) {
         for name in names.iter().filter(|name| name.len() <= BYTES_MAX) {
-            if !self.owners.contains_key(name) {
-                self.insert(name, pid);
+            let (name, other) = (name.clone(), self.owners.get(name).copied());
+            match other.filter(|other| *other != pid) {
+                Some(owner) if owner < pid => self.loses(NameLost { name, owner, loser: pid }),
+                Some(loser) => {
+                    let _ = self.remove(&name, loser);
+                    self.insert(&name, pid);
+                    self.loses(NameLost { name, owner: pid, loser });
+                }
+                None => self.insert(&name, pid),
             }
         }
     }
@@ -172,6 +200,7 @@ impl Names {
 
     /// A process has ended, or has left: its names are free here. Whether it had any.
     pub fn forget(&mut self, pid: Pid) -> bool {
+        self.untold.remove(&pid);
         let names = self.names.remove(&pid).unwrap_or_default();
         let had = !names.is_empty();
         for name in names {
@@ -234,11 +263,11 @@ mod tests {
         here.heard(7, there.take_changes());
         there.heard(8, here.take_changes());
         assert_eq!((here.lookup(b"e"), there.lookup(b"e")), (Ok(one), Ok(one)));
-        // One moves.
+        // One moves to where the other one is.
         let moved = there.of(one);
         there.forget(one);
         here.arrived(one, &moved);
         here.heard(7, there.take_changes());
-        assert_eq!(here.lookup(b"e"), Ok(two), "it has had it here all the time");
+        assert_eq!(here.lookup(b"e"), Ok(one));
     }
 }

@@ -157,7 +157,7 @@ pub(crate) struct Process {
     pub(crate) queue: VecDeque<Waiting>,
     /// Notified, and not received.
     pub(crate) bits: u64,
-    /// A handler: whose message it has been called for; nobody's, if for a word that somebody has ended.
+    /// A handler: whose message it has been called for; nobody's, if for a word.
     pub(crate) serves: Option<(Pid, u64)>,
     /// A handler: the longest message that it can be called with, bytes.
     pub(crate) room: u32,
@@ -233,7 +233,8 @@ impl Process {
 
     /// Whether something waits that a handler is to be called for.
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.queue.is_empty() || self.ties.as_ref().is_some_and(|ties| !ties.ended.is_empty())
+        let word = |ties: &Ties| !ties.ended.is_empty() || !ties.names_lost.is_empty();
+        !self.queue.is_empty() || self.ties.as_deref().is_some_and(word)
     }
 
     pub(crate) fn state(&self) -> State {

@@ -12,7 +12,7 @@ use crate::watch::end_envelope;
 
 impl Kernel {
     /// A process takes a message in: its length. From anybody if the pid lies at 0, and then notified bits first.
-    /// The word that somebody has ended comes before messages.
+    /// The word that somebody has ended, and that a name is lost, comes before messages.
     ///
     /// # Errors
     /// [`Status::Wait`]: none is there. [`Status::TooLong`]: the next one does not fit; the envelope says how long it is.
@@ -40,6 +40,11 @@ impl Kernel {
         if let Some((of, reason)) = process.take_ended(from) {
             memory[envelope.range()].copy_from_slice(&end_envelope(of, reason).to_bytes());
             return Ok(0);
+        }
+        if from.is_none()
+            && let Some(answer) = process.receive_lost_name(memory, receive)
+        {
+            return answer;
         }
         match next(process, from) {
             Some(at) => self.take(me, at, receive, memory),

@@ -37,6 +37,9 @@ pub(crate) struct Ties {
     pub(crate) undone: BTreeMap<(Pid, Watch), (u64, u64)>,
     /// Whom it has monitored and who has ended how, and it has not received the word.
     pub(crate) ended: VecDeque<(Pid, u64)>,
+    /// Names that it has lost, with whoever has them, and it has not received the word. At most
+    /// [`NAMES_MAX`](peripatos_abi::message::NAMES_MAX).
+    pub(crate) names_lost: VecDeque<(Vec<u8>, Pid)>,
     /// For each watch beyond [`WATCHES_FREE_MAX`].
     #[serde(skip)]
     charges: Vec<Charge>,

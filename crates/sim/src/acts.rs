@@ -84,6 +84,7 @@ impl World {
             let reason = self.reason();
             return self.end(id, reason);
         }
+        self.perhaps_register(id);
         let served = self.actors[id].serving.len();
         match role {
             Role::Client if self.calm => {}

@@ -1,7 +1,7 @@
 //! What a kernel says after something has happened: who can go on, who is to end, what leaves.
 
 use peripatos_abi::EndReason;
-use peripatos_abi::message::Status;
+use peripatos_abi::message::{Envelope, Status};
 use peripatos_kernel::{Form, Slot, Woken};
 
 use crate::actor::{Doing, ENVELOPE, Id, MESSAGE, REPLY, Serving};
@@ -98,6 +98,11 @@ impl World {
                         self.takes(id, &message, envelope);
                     }
                     1 => {}
+                    3 => {
+                        let name = self.actors[id].part(MESSAGE, len).to_vec();
+                        let (owner, _) = Envelope::sender(&envelope);
+                        self.hears_of_lost_name(id, owner, &name);
+                    }
                     _ => checkers::ends::told(self, id, &envelope),
                 }
             }

@@ -54,6 +54,11 @@ impl World {
             let Some((kernel, slot, _)) = self.parts(id) else { return };
             return kernel.finish_call(slot, Outcome::Replied(b""));
         }
+        if called.kind == Kind::NameLost {
+            self.hears_of_lost_name(id, called.from, &buffer[..called.len as usize]);
+            let Some((kernel, slot, _)) = self.parts(id) else { return };
+            return kernel.finish_call(slot, Outcome::Replied(b""));
+        }
         let decision = self.handle(id, &buffer[..called.len as usize], envelope);
         let Some((kernel, slot, actor)) = self.parts(id) else { return };
         if !matches!(decision, Decision::Park) {

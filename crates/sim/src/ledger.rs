@@ -51,6 +51,8 @@ pub struct Ledger {
     pub adopted: BTreeSet<Id>,
     /// Processes whose origins were told of their ends.
     pub origins: BTreeSet<Id>,
+    /// Processes that have their name, as far as they know.
+    pub named: BTreeSet<Id>,
     /// When nodes have last not reached each other.
     pub trouble: Option<u64>,
     /// Which nodes have crashed, and when.

@@ -73,6 +73,7 @@ impl World {
         };
         self.actors[id].place = Some((at, slot));
         checkers::copies::check(self, id);
+        self.tell_lost_names(id);
         let lag = self.random.within(0..self.config.directory_lag + 1);
         self.events.plan(self.now + lag, Event::Learn(id, Some(at), now));
         self.settles(id);

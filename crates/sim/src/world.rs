@@ -54,6 +54,8 @@ pub struct Outcome {
     pub ends: usize,
     /// Messages that were forwarded.
     pub forwards: usize,
+    /// Names that were lost to somebody else.
+    pub names_lost: usize,
 }
 
 /// A machine.
@@ -160,6 +162,12 @@ impl World {
     #[cfg(feature = "mutations")]
     pub fn mutate_nodes(&mut self, mutation: crate::nodes::Mutation) {
         self.cluster.iter_mut().for_each(|cluster| cluster.mutate(mutation));
+    }
+
+    /// All nodes deal wrongly with names, if there are any.
+    #[cfg(feature = "mutations")]
+    pub fn mutate_names(&mut self, mutation: peripatos_kernel::Mutation) {
+        self.cluster.iter_mut().for_each(|cluster| cluster.mutate_names(mutation));
     }
 
     /// Lets it all happen.

@@ -24,6 +24,7 @@ fn found_by(mutation: Mutation) -> &'static [&'static str] {
         Mutation::DebtsForgotten => &["told", "truth"],
         Mutation::AnyReply => &["replies", "truth", "once", "limits"],
         Mutation::WatchOnce => &["ends"],
+        Mutation::NameKept | Mutation::LoserUntold | Mutation::NamesNotCompared => &["names"],
     }
 }
 
@@ -63,6 +64,19 @@ fn each_is_found_out() {
         |seed, mutation| {
             let mut world = World::new(Config::new(seed, Size::Small, Level::Kernels), false);
             world.mutate(mutation);
+            world.run().err()
+        },
+        found_by,
+    );
+}
+
+#[test]
+fn each_of_names_is_found_out() {
+    check(
+        &Mutation::OF_NAMES,
+        |seed, mutation| {
+            let mut world = World::new(Config::new(seed, Size::Small, Level::Nodes), false);
+            world.mutate_names(mutation);
             world.run().err()
         },
         found_by,

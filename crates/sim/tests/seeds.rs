@@ -28,6 +28,7 @@ fn nothing_is_found_of_nodes() {
     assert!(sum(|outcome| outcome.replies) > 10_000);
     assert!(sum(|outcome| outcome.moves) > 5_000);
     assert!(sum(|outcome| outcome.ends) > 100);
+    assert!(sum(|outcome| outcome.names_lost) > 50);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub use message::{
     Caller, MESSAGE_BYTES_MAX, Message, Received, notify, receive, receive_from, receive_timeout,
     send, send_value,
 };
-pub use names::{Names, lookup, names, register, unregister};
+pub use names::{NameLost, Names, lookup, names, register, unregister};
 pub use peripatos_macros::{main, service};
 pub use pid::Pid;
 #[doc(hidden)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::raw::ENVELOPE_BYTES;
-use crate::{Ended, Error, Pid, buffers, raw};
+use crate::{Ended, Error, NameLost, Pid, buffers, raw};
 
 /// Bytes of one message, or of one reply.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -81,6 +81,7 @@ fn receive_raw(
         0 => Ok(Received::Message(Message { bytes: &buffer[..len], caller })),
         1 => Ok(Received::Notification(caller.transaction())),
         2 => Ok(Received::Ended(Ended::new(caller.pid(), caller.transaction()))),
+        3 => Ok(Received::NameLost(NameLost::new(&buffer[..len], caller.pid()))),
         kind => Err(Error::Other(kind as i32)),
     }
 }
@@ -94,6 +95,8 @@ pub enum Received<'a> {
     Notification(u64),
     /// A process that is monitored has ended.
     Ended(Ended),
+    /// A name of the receiver is somebody else's.
+    NameLost(NameLost),
 }
 
 impl<'a> Received<'a> {
@@ -189,13 +192,19 @@ impl Caller {
         id
     }
 
-    fn transaction(&self) -> u64 {
+    pub(crate) fn transaction(&self) -> u64 {
         let [low, high] = [self.number(16), self.number(20)];
         u64::from(high) << 32 | u64::from(low)
     }
 
-    fn kind(&self) -> u32 {
+    /// Of a message 0; see `docs/messages.md`.
+    pub(crate) fn kind(&self) -> u32 {
         self.number(28)
+    }
+
+    /// The length of the message, or of the name.
+    pub(crate) fn len(&self) -> usize {
+        self.number(24) as usize
     }
 
     fn number(&self, at: usize) -> u32 {

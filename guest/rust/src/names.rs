@@ -5,10 +5,26 @@ use crate::{Error, Pid, raw};
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 256;
 
-/// Gives the calling process a name.
+/// A name of this process is somebody else's from now on: both had it, on nodes that had not heard of each other, and the other
+/// one's pid is the lower one. Who looks the name up finds that one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameLost {
+    /// Which.
+    pub name: String,
+    /// Who has it.
+    pub owner: Pid,
+}
+
+impl NameLost {
+    pub(crate) fn new(name: &[u8], owner: Pid) -> NameLost {
+        NameLost { name: String::from_utf8_lossy(name).into_owned(), owner }
+    }
+}
+
+/// Gives the calling process a name. It may lose it again, and is told then: [`Received::NameLost`](crate::Received).
 ///
 /// # Errors
-/// [`Error::NameTaken`], [`Error::TooLong`] (over 256 bytes), [`Error::NotPermitted`].
+/// [`Error::NameTaken`], [`Error::TooLong`] (over 256 bytes), [`Error::NotPermitted`], [`Error::TooMany`] (it has 4,096).
 pub fn register(name: &str) -> Result<(), Error> {
     Error::check(raw::register(name.as_bytes())).map(drop)
 }

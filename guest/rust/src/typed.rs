@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::raw::ENVELOPE_BYTES;
-use crate::{Caller, Ended, Error, Message, Pid, Received, buffers, raw, receive};
+use crate::{Caller, Ended, Error, Message, NameLost, Pid, Received, buffers, raw, receive};
 
 /// First byte of a reply: the value follows.
 const VALUE: u8 = 0;
@@ -153,6 +153,10 @@ pub fn serve_events<I: Interface<S> + ?Sized, S>(
                     event(&mut service, Event::Ended(ended));
                     continue;
                 }
+                Ok(Received::NameLost(lost)) => {
+                    event(&mut service, Event::NameLost(lost));
+                    continue;
+                }
                 Err(error) => return error,
             };
             CALLER.set(caller.pid());
@@ -164,18 +168,43 @@ pub fn serve_events<I: Interface<S> + ?Sized, S>(
 }
 
 /// What comes to a server besides messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Bits that somebody has notified.
     Notification(u64),
     /// A process that is monitored has ended.
     Ended(Ended),
+    /// A name of the server is somebody else's.
+    NameLost(NameLost),
+}
+
+impl Event {
+    /// What a handler is called for, if it is no message. `None`: it is one, or nothing that is known.
+    fn of(caller: &Caller, buffer: &[u8]) -> Option<Event> {
+        match caller.kind() {
+            1 => Some(Event::Notification(caller.transaction())),
+            2 => Some(Event::Ended(Ended::new(caller.pid(), caller.transaction()))),
+            3 => Some(Event::NameLost(NameLost::new(buffer.get(..caller.len())?, caller.pid()))),
+            _ => None,
+        }
+    }
 }
 
 /// What the exports of a handler do.
-pub fn handle<I: Interface<S> + ?Sized, S>(service: &mut S, len: i32) -> i32 {
+pub fn handle<I: Interface<S> + ?Sized, S>(
+    service: &mut S,
+    event: impl FnOnce(&mut S, Event),
+    len: i32,
+) -> i32 {
     raw::handle(len, |envelope: &[u8; ENVELOPE_BYTES], message, len| {
-        CALLER.set(Caller::from_envelope(*envelope).pid());
+        let caller = Caller::from_envelope(*envelope);
+        if caller.kind() != 0 {
+            if let Some(one) = Event::of(&caller, message) {
+                event(service, one);
+            }
+            return Some(0);
+        }
+        CALLER.set(caller.pid());
         Some(I::dispatch(service, message, len))
     })
 }
@@ -185,7 +214,15 @@ pub type Serve = Box<dyn FnMut(i32) -> i32>;
 
 /// A handler with this service.
 pub fn handler<I: Interface<S> + ?Sized, S: 'static>(mut service: S) -> Serve {
-    Box::new(move |len| handle::<I, S>(&mut service, len))
+    Box::new(move |len| handle::<I, S>(&mut service, |_, _| (), len))
+}
+
+/// The same, which is told of ends and of lost names.
+pub fn handler_events<I: Interface<S> + ?Sized, S: 'static>(
+    mut service: S,
+    event: fn(&mut S, Event),
+) -> Serve {
+    Box::new(move |len| handle::<I, S>(&mut service, event, len))
 }
 
 /// Makes the program a handler: a server that is called for each message, on the stack of whoever sends it, which is
@@ -208,6 +245,20 @@ pub fn handler<I: Interface<S> + ?Sized, S: 'static>(mut service: S) -> Serve {
 /// }
 ///
 /// peripatos::handler!(Adder, || Plain);
+/// ```
+///
+/// `handler!(Trait, new, event)`: what is no message is given to `event`.
+///
+/// ```no_run
+/// # #[peripatos::service]
+/// # pub trait Adder { fn add(&mut self, a: i64, b: i64) -> i64; }
+/// # struct Plain;
+/// # impl Adder for Plain { fn add(&mut self, a: i64, b: i64) -> i64 { a + b } }
+/// peripatos::handler!(Adder, || Plain, |_: &mut Plain, event| {
+///     if let peripatos::Event::NameLost(lost) = event {
+///         println!("{} has the name {} now", lost.owner, lost.name);
+///     }
+/// });
 /// ```
 ///
 /// `handler!(later TraitRequest, new, serve)`: for a server that replies when it likes. `serve` is called with what `new`
@@ -249,6 +300,9 @@ macro_rules! handler {
     };
     ($interface:path, $new:expr) => {
         $crate::handler!(service $crate::typed::handler::<dyn $interface, _>(($new)()));
+    };
+    ($interface:path, $new:expr, $event:expr) => {
+        $crate::handler!(service $crate::typed::handler_events::<dyn $interface, _>(($new)(), $event));
     };
     (service $service:expr) => {
         ::std::thread_local! {
@@ -292,6 +346,9 @@ pub fn handler_later<R: 'static, S: 'static>(
     Box::new(move |len| {
         raw::handle(len, |envelope, message, len| {
             let caller = Caller::from_envelope(*envelope);
+            if caller.kind() != 0 {
+                return Some(0);
+            }
             now::begin(&caller);
             if let Some(request) = request(Message { bytes: &message[..len], caller }) {
                 serve(&mut service, request);

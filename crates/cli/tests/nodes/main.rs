@@ -16,6 +16,7 @@ mod issuers;
 mod joining;
 mod liars;
 mod moves;
+mod names;
 mod origins;
 mod program;
 mod raw;

@@ -444,6 +444,7 @@ impl Core {
             | Packet::Nobody(..)
             | Packet::Unreachable(_)
             | Packet::Wire(_)
+            | Packet::LostNames(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
             | Packet::Devices(_)

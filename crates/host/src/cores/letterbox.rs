@@ -107,6 +107,14 @@ impl Letterbox {
         self.0.registry.core_of(pid).is_some()
     }
 
+    /// A process here may have lost names ([`Names::take_lost`]): its kernel tells it. One that is on its way, from core to core
+    /// or back to them, is told where it comes to.
+    pub fn lost_names(&self, pid: Pid) {
+        if let Some(core) = self.0.registry.core_of(pid) {
+            self.0.send(core, ToCore::LostNames(pid));
+        }
+    }
+
     /// The names of all processes that these can look up.
     pub fn names(&self) -> MutexGuard<'_, Names> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)

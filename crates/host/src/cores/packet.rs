@@ -36,6 +36,8 @@ pub(super) enum Packet {
     Unreachable(u128),
     /// A wire: from now on it is this core's.
     Wire(Box<Wire>),
+    /// A process of this core has lost a name: look.
+    LostNames(Pid),
     /// Somebody who is no process sends a message.
     Visit(Box<Visit>),
     /// He waits for the reply no more.
@@ -60,6 +62,7 @@ impl Packet {
             | Packet::Talk(_)
             | Packet::Unreachable(_)
             | Packet::Wire(_)
+            | Packet::LostNames(_)
             | Packet::Visit(_)
             | Packet::Leave(_)
             | Packet::Devices(_)

@@ -197,6 +197,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
         }
         Packet::Unreachable(node) => talk::unreachable(node),
         Packet::Wire(wire) => wires::open(board, number, *wire),
+        Packet::LostNames(pid) => talk::tell_lost_names(pid),
         Packet::Visit(visit) => talk::visit(*visit),
         Packet::Leave(pid) => talk::leave(pid),
         Packet::Devices(word) => talk::tell_devices(*word),

@@ -123,7 +123,8 @@ impl Receiver {
             match envelope.kind {
                 Kind::Message => state.take(self.pid, envelope, &message),
                 Kind::Ended => state.release(self.pid, envelope.from),
-                Kind::Notification => {}
+                // It has no name to lose.
+                Kind::Notification | Kind::NameLost => {}
             }
         }
         drop(state);

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use peripatos_abi::message::{Envelope, Status};
+use peripatos_abi::message::{Envelope, Kind, Status};
 use peripatos_abi::{EndReason, Pid};
 use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
 use peripatos_kernel::{Form, Outcome, Place, Slot};
@@ -247,7 +247,9 @@ fn call_alone(slot: Slot) {
         }
     };
     let taken = handler.put(envelope, &buffer[..envelope.len as usize]);
-    let handled = if taken { handler.run(envelope.len) } else { Err(ProcessError::Ended) };
+    // A word is no message, whatever lies in the buffer.
+    let len = if envelope.kind == Kind::Message { envelope.len } else { 0 };
+    let handled = if taken { handler.run(len) } else { Err(ProcessError::Ended) };
     let _ = with(|talk| {
         talk.surroundings.calls.leave(0);
         talk.message = buffer;

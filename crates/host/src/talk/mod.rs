@@ -326,6 +326,12 @@ pub fn arrived(packet: Packet) {
     deliver();
 }
 
+/// A process may have lost names: if it is here it is told.
+pub(crate) fn tell_lost_names(pid: Pid) {
+    let _ = with(|talk| talk.kernel.find(pid).map(|slot| talk.tell_lost_names(slot, pid)));
+    deliver();
+}
+
 /// A node is gone: who waits for its processes is told.
 pub fn unreachable(node: u128) {
     let _ = with(|talk| talk.kernel.unreachable(node));
@@ -410,10 +416,20 @@ impl Talk {
         let Leaving { mut moving, deadline, since } = leaving;
         moving.has_waited(since.elapsed().as_nanos() as u64);
         self.look_at_clock();
+        let pid = moving.pid();
         let slot = self.kernel.adopt(moving)?;
+        self.tell_lost_names(slot, pid);
         self.seat(slot).partners = [None; 2];
         deadline.into_iter().for_each(|at| self.deadlines.set(slot, at));
         Some(slot)
+    }
+
+    fn tell_lost_names(&mut self, slot: Slot, pid: Pid) {
+        let lost = self.names().take_lost(pid);
+        for (name, owner) in lost {
+            // Who has not received thousands of such words does not look at them.
+            self.kernel.name_lost(slot, &name, owner);
+        }
     }
 
     fn names(&self) -> std::sync::MutexGuard<'_, Names> {

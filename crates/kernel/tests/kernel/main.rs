@@ -6,6 +6,7 @@ mod calls;
 mod circle;
 mod group;
 mod lease;
+mod names;
 mod random;
 mod serve;
 mod talk;

@@ -26,7 +26,7 @@ pub const ALL: [(&str, &str); 13] = [
     ("ends", "who watches is told of an end once, and who is linked ends"),
     ("leaks", "nothing is kept for ever"),
     ("families", "a family ends with its root, and not before"),
-    ("names", "all nodes know the same names"),
+    ("names", "all nodes know the same names, each has one owner, and who has lost one is told"),
     ("origins", "an origin is told once of each end"),
     ("tables", "nodes keep nothing of what is over"),
     ("limits", "what is sent and moved keeps to the limits"),

@@ -102,14 +102,7 @@ impl World {
             None => self.tell(node, Told::Started(born)),
             Some(_) => self.input(node, Input::Born(id)),
         }
-        if self.actors[id].role.serves() {
-            let name = format!("s{}", id % 16).into_bytes();
-            let pid = self.actors[id].pid;
-            // It may be taken: then this one has none.
-            if self.cluster().hosts[node].names.register(&name, pid).is_ok() {
-                self.input(node, Input::Named);
-            }
-        }
+        self.register(id);
     }
 
     /// A node takes an event in, and what it wants is done.

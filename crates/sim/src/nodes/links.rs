@@ -2,8 +2,8 @@
 
 use peripatos_cluster::Event as Told;
 use peripatos_cluster::message::{Content, Message, Sought};
-use peripatos_kernel::Packet;
 use peripatos_kernel::limits::PACKET_NS_MAX;
+use peripatos_kernel::{NameLost, Packet};
 
 use super::{Input, Item, Link, id_of, index_of, time};
 use crate::config::{MS, SECOND};
@@ -69,7 +69,7 @@ impl World {
         let own = host.names.own();
         host.names.forget_node(id_of(peer).0);
         if !own.is_empty() {
-            self.say(end, peer, Item::message(Message::Names(super::packets::on_wire(own))));
+            self.say(end, peer, Item::message(Message::Names(super::names::on_wire(own))));
         }
         self.tell(end, Told::LinkUp(known));
         self.gossip_of_linked(end, peer);
@@ -221,6 +221,12 @@ impl World {
                 let changes =
                     names.map(|(name, pid)| (name, pid.map(peripatos_abi::Pid::from_bits)));
                 self.cluster().hosts[to].names.heard(id.0, changes.collect());
+                self.named(to);
+            }
+            Message::NameLost { name, owner, loser } => {
+                let lost = NameLost { name, owner, loser };
+                self.cluster().hosts[to].names.heard_lost(id.0, lost);
+                self.named(to);
             }
             Message::Bulk { content: Content::Code(_) | Content::Image(_), .. } => {}
             message => {

@@ -11,6 +11,7 @@ mod gossip;
 mod inputs;
 mod links;
 mod moves;
+pub(crate) mod names;
 mod packets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,8 @@ pub(crate) struct Cluster {
     gossip: Option<Random>,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
+    #[cfg(feature = "mutations")]
+    mutation_of_names: Option<peripatos_kernel::Mutation>,
 }
 
 /// A node's thread, and its books.
@@ -169,17 +172,20 @@ impl Cluster {
             removed: BTreeSet::new(),
         };
         #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "with it they are"))]
-        let (mut node, mut strays) = (Node::new(config), Strays::default());
+        let (mut node, mut strays, mut names) =
+            (Node::new(config), Strays::default(), Names::default());
         #[cfg(feature = "mutations")]
         if let Some(mutation) = self.mutation {
             node.mutate(mutation);
             strays.mutate(mutation);
         }
+        #[cfg(feature = "mutations")]
+        self.mutation_of_names.into_iter().for_each(|mutation| names.mutate(mutation));
         Host {
             node,
             incarnation,
             strays,
-            names: Names::default(),
+            names,
             standing: BTreeMap::new(),
             lost: BTreeMap::new(),
             met: BTreeSet::new(),
@@ -212,6 +218,13 @@ impl Cluster {
             host.node.mutate(mutation);
             host.strays.mutate(mutation);
         }
+    }
+
+    /// From now on names are dealt with so.
+    #[cfg(feature = "mutations")]
+    pub(crate) fn mutate_names(&mut self, mutation: peripatos_kernel::Mutation) {
+        self.mutation_of_names = Some(mutation);
+        self.hosts.iter_mut().for_each(|host| host.names.mutate(mutation));
     }
 
     /// How this node looks to others.

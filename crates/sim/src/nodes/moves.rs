@@ -76,6 +76,7 @@ impl World {
         };
         self.actors[id].place = Some((at, slot));
         checkers::copies::check(self, id);
+        self.names_run(node, id);
         self.settles(id);
         for packet in self.cluster().hosts[node].strays.comes(time(now), pid) {
             self.bring_here(node, packet);
@@ -114,7 +115,6 @@ impl World {
         };
         self.outcome.moves += 1;
         self.cluster().hosts[node].names.arrived(pid, &names);
-        self.named(node);
         self.runs(node, moving, since);
     }
 

@@ -3,7 +3,7 @@
 use peripatos_abi::Pid;
 use peripatos_cluster::message::Message;
 use peripatos_cluster::{Step, Strays};
-use peripatos_kernel::{NameChange, Packet, principal};
+use peripatos_kernel::{Packet, principal};
 
 use super::{Input, Item, index_of, time};
 use crate::event::Event;
@@ -113,22 +113,4 @@ impl World {
     fn kernels_of(&self, node: usize) -> impl Iterator<Item = usize> {
         (0..self.kernels.len()).filter(move |kernel| self.node_of[*kernel] == node)
     }
-
-    /// Names have changed: everybody is told.
-    pub(crate) fn named(&mut self, node: usize) {
-        let host = &mut self.cluster().hosts[node];
-        let changes = host.names.take_changes();
-        if changes.is_empty() {
-            return;
-        }
-        let peers: Vec<usize> = host.standing.keys().copied().collect();
-        let names = on_wire(changes);
-        for peer in peers {
-            self.say(node, peer, Item::message(Message::Names(names.clone())));
-        }
-    }
-}
-
-pub(super) fn on_wire(changes: Vec<NameChange>) -> Vec<(Vec<u8>, Option<u128>)> {
-    changes.into_iter().map(|(name, pid)| (name, pid.map(Pid::bits))).collect()
 }

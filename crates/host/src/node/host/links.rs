@@ -7,6 +7,7 @@ use std::time::Duration;
 use peripatos_cluster::limits::PEERS_MAX;
 use peripatos_cluster::message::Message;
 use peripatos_cluster::{Event, Incarnation, NodeId, Peer};
+use peripatos_kernel::NameLost;
 use tokio::task::AbortHandle;
 
 use super::super::NodeError;
@@ -271,6 +272,9 @@ impl Host {
             Message::Seek { pid, question } => self.sought(from, pid, question),
             Message::Sought(sought) => self.found(from, sought),
             Message::Names(names) => self.heard_names(from, names),
+            Message::NameLost { name, owner, loser } => {
+                self.heard_name_lost(from, NameLost { name, owner, loser });
+            }
             Message::Identity(said) => self.heard_identity(from, said),
             message => {
                 if let Message::Members(members) = &message {

@@ -184,8 +184,10 @@ impl Host {
             self.letterbox.bring(packet);
         }
         if let Err(error) = run {
-            self.lost(pid, &error.to_string());
+            return self.lost(pid, &error.to_string());
         }
+        self.letterbox.names().runs(pid);
+        self.named();
     }
 
     /// A process cannot go on.
@@ -243,7 +245,6 @@ impl Host {
                 Err(reason) => self.log_once(&format!("{pid:#} cannot talk: {reason}")),
             }
             self.letterbox.names().arrived(pid, &talk.names);
-            self.named();
         }
         self.run_again(process, talking);
     }

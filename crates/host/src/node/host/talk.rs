@@ -3,7 +3,7 @@
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Message, Sought};
 use peripatos_cluster::{NodeId, Step, Strays, Time};
-use peripatos_kernel::{Packet, principal};
+use peripatos_kernel::{NameLost, Packet, principal};
 
 use super::Host;
 
@@ -68,8 +68,25 @@ impl Host {
         }
     }
 
-    /// Processes here have names, or have them no more: everybody is told.
+    /// Processes here have names, or have them no more: everybody is told, and whoever has lost one.
     pub(super) fn named(&mut self) {
+        for lost in self.letterbox.names().take_losses() {
+            let NameLost { name, owner, loser } = lost;
+            let name = String::from_utf8_lossy(&name);
+            (self.log)(&format!(
+                "two have the name {name:?}: {owner:#} keeps it, {loser:#} is told"
+            ));
+            self.letterbox.lost_names(loser);
+        }
+        self.tell_changes();
+        let letterbox = &self.letterbox;
+        let disputes = letterbox.names().take_disputes(|pid| letterbox.has(pid));
+        for (node, NameLost { name, owner, loser }) in disputes {
+            self.send(NodeId(node), &Message::NameLost { name, owner, loser });
+        }
+    }
+
+    fn tell_changes(&mut self) {
         let changes = self.letterbox.names().take_changes();
         if changes.is_empty() {
             return;
@@ -94,6 +111,13 @@ impl Host {
     pub(super) fn heard_names(&mut self, from: NodeId, names: Vec<(Vec<u8>, Option<u128>)>) {
         let changes = names.into_iter().map(|(name, pid)| (name, pid.map(Pid::from_bits)));
         self.letterbox.names().heard(from.0, changes.collect());
+        self.named();
+    }
+
+    /// Another node says that one of its processes keeps a name.
+    pub(super) fn heard_name_lost(&mut self, from: NodeId, lost: NameLost) {
+        self.letterbox.names().heard_lost(from.0, lost);
+        self.named();
     }
 }
 
