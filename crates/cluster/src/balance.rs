@@ -68,6 +68,7 @@ impl Node {
             processes: (self.processes.0.len() + self.incoming.len()) as u32,
             draining: self.draining,
             cordoned: self.cordoned,
+            move_bytes_per_s: self.config.move_bytes_per_s,
             stuck: self.stuck.map_or(0, |(_, count)| count),
         }
     }
@@ -151,9 +152,11 @@ impl Node {
 
     /// What goes to a node that asks: as many at a time as are good for the link.
     fn given(&mut self, to: NodeId, asking: Load) -> Vec<(Vec<Pid>, Terms)> {
+        let most = self.carried_bytes_max();
         let suits = |process: &Process| {
             let placement = process.description.placement();
-            placement.is_none_or(|placement| self.peers.suits(to, placement))
+            let suits = placement.is_none_or(|placement| self.peers.suits(to, placement));
+            suits && process.memory_bytes <= most
         };
         let preference = |process: &Process| self.preference(process, to);
         let together = self.processes.candidates(self.now, to, suits, preference);

@@ -29,6 +29,8 @@ pub struct Config {
     pub address: String,
     /// Kernel threads that run processes.
     pub cores: u32,
+    /// Bytes of processes and programs that may leave it each second. `None`: as many as can be.
+    pub move_bytes_per_s: Option<u64>,
     /// What it is labelled with.
     pub labels: Labels,
     /// Whether it gives and takes processes for the sake of the balance, until somebody says otherwise.

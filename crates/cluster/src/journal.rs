@@ -66,6 +66,8 @@ pub enum Kept {
     Unsuited,
     /// That node does not have the memory.
     NoMemory,
+    /// It has more memory than its own node's budget carries.
+    Budget,
     /// The two are about equally loaded, or would be more unequal.
     Balanced(Weighed),
     /// It is not expected to go on long enough for what the move takes.

@@ -238,6 +238,8 @@ pub struct LoadSample {
     pub draining: bool,
     /// It takes nothing, and keeps what it has.
     pub cordoned: bool,
+    /// Bytes of processes that may leave it each second. `None`: as many as can be.
+    pub move_bytes_per_s: Option<u64>,
     /// If it is being emptied: for so many of its processes no node that takes any has the labels, as it was about a second ago.
     pub stuck: u32,
 }

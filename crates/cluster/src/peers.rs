@@ -190,6 +190,7 @@ impl Peers {
                 speed_permille: load.map_or(0, |load| load.speed_permille),
                 runnable: load.map_or(0, |load| load.runnable),
                 processes: load.map_or(0, |load| load.processes),
+                move_bytes_per_s: load.and_then(|load| load.move_bytes_per_s),
                 stuck: load.map_or(0, |load| load.stuck),
             }
         })

@@ -98,7 +98,8 @@ impl Node {
     fn preferred(&self, pid: Pid, own: Load, goes_on: Option<Duration>) -> Option<(NodeId, Terms)> {
         let process = self.processes.0.get(&pid)?;
         let placement = process.description.placement()?;
-        if !process.can_leave() || process.stays_until > self.now {
+        let carried = process.memory_bytes <= self.carried_bytes_max();
+        if !process.can_leave() || !carried || process.stays_until > self.now {
             return None;
         }
         let candidate = process.candidate(self.now);

@@ -69,6 +69,7 @@ impl Node {
             speed_permille: load.speed_permille,
             runnable: load.runnable,
             processes: load.processes,
+            move_bytes_per_s: load.move_bytes_per_s,
             stuck: load.stuck,
         }
     }

@@ -93,6 +93,8 @@ pub struct RowOfNode {
     pub runnable: u32,
     /// All its processes.
     pub processes: u32,
+    /// Bytes of processes that may leave it each second. `None`: as many as can be, or it has not said.
+    pub move_bytes_per_s: Option<u64>,
     /// If it is being emptied: those of them for which no node that takes any has the labels.
     pub stuck: u32,
 }

@@ -16,7 +16,7 @@ use peripatos_abi::Pid;
 
 use crate::event::Action;
 use crate::journal::{Happening, Reason, brief};
-use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX, PRE_COPY_BYTES_MIN};
+use crate::limits::{MIGRATION_WAIT_MAX, MIGRATIONS_MAX, PRE_COPY_BYTES_MIN, PRE_COPY_TIME_MAX};
 use crate::message::{Answer, Hold, Luggage, Message, MigrationId, MoveCost};
 use crate::mutation::Mutation;
 use crate::node::{Asker, Node};
@@ -92,6 +92,12 @@ impl Outgoing {
 }
 
 impl Node {
+    /// Memory of a process that can be carried in the time that it may take, as far as this node's budget goes.
+    pub(crate) fn carried_bytes_max(&self) -> u64 {
+        let rate = self.config.move_bytes_per_s;
+        rate.map_or(u64::MAX, |rate| rate.saturating_mul(PRE_COPY_TIME_MAX.as_secs()))
+    }
+
     /// Begins to move a process. Errors: why not; nothing has changed.
     pub(crate) fn begin_move(
         &mut self,
@@ -118,6 +124,7 @@ impl Node {
         let migration = MigrationId { source, incarnation, number };
         let unheard = self.committed.values().any(|came| *came == pid)
             && !self.does_wrong(Mutation::MovesOnUnheard);
+        let most = self.carried_bytes_max();
         let process = self.processes.0.get_mut(&pid);
         let process = process.ok_or_else(|| format!("{pid:#} does not run here"))?;
         if process.state != State::Running {
@@ -133,6 +140,15 @@ impl Node {
         if !process.description.suits(labels) {
             let why = unsuited(process.description.placement());
             return Err(format!("node {}: {why}", self.peers.name(to)));
+        }
+        if process.memory_bytes > most {
+            let mb = |bytes: u64| bytes / 1_000_000;
+            return Err(format!(
+                "{pid:#} has {} MB, and its node carries {} MB in {} s (peri up --move-rate)",
+                mb(process.memory_bytes),
+                mb(most),
+                PRE_COPY_TIME_MAX.as_secs(),
+            ));
         }
         let luggage = Luggage {
             process: process.description.clone(),

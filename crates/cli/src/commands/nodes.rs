@@ -30,6 +30,8 @@ struct Row {
     speed: f64,
     runnable: u32,
     processes: u32,
+    /// None: as many as can be.
+    move_bytes_per_s: Option<u64>,
 }
 
 pub(crate) fn run(options: &Nodes) -> Result<End> {
@@ -53,6 +55,7 @@ fn row(node: &RowOfNode) -> Row {
         speed: speed(node),
         runnable: node.runnable,
         processes: node.processes,
+        move_bytes_per_s: node.move_bytes_per_s,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::commands::drain;
 use crate::commands::migrate::time;
 use crate::exit::{Code, End, Failure, Result, say};
+use crate::size::Rate;
 use crate::{output, place, signals};
 use peripatos_cluster::limits::UNREACHABLE_AFTER_MIN;
 use peripatos_cluster::{Label, Labels};
@@ -53,6 +54,11 @@ pub(crate) struct Up {
     /// What this node is labelled with, for `peri run --on`; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<Label>,
+    /// How fast processes may leave this node, all together, with their programs: 100MB/s; 4MB/s at least. Else as fast as they can
+    ///
+    /// A process is not moved if carrying its memory would take longer than a minute so.
+    #[arg(long, value_name = "RATE")]
+    move_rate: Option<Rate>,
     /// On SIGTERM: how long what runs here may take to leave before the node ends: 0s, 30s, 2m
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "25s")]
     drain_within: Duration,
@@ -126,6 +132,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         discovers,
         token,
         cores,
+        move_bytes_per_s: options.move_rate.map(Rate::bytes_per_s),
         labels,
         unreachable_after: options.unreachable_after,
         balancing: !options.no_balance,

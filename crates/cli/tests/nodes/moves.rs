@@ -161,6 +161,32 @@ fn a_large_process_goes_by_a_lane() {
     program.until_output("filled\nend\t790533437\n");
 }
 
+/// A node with a budget says so when it is drained, and what leaves it arrives whole.
+#[test]
+fn what_leaves_a_node_with_a_budget_takes_its_time() {
+    let mut cluster = Cluster::new();
+    cluster.up_with("a", &["up", "--move-rate", "4MB/s"].map(str::to_owned));
+    cluster.up("b");
+    cluster.until_linked();
+    let command = cluster.peri(["run", "--at", "a", &guest("lua"), "-e", LARGE]);
+    let mut program = Program::start(&cluster, "a", command);
+    let (pid, said) = (program.pid(), program.said.clone());
+    until(&|| cluster.logs(), |_| said.text().contains("filled"));
+    let drained = cluster.output(["drain", "--at", "b", "a"]);
+    assert!(drained.status.success(), "{}{}", text(&drained.stderr), cluster.logs());
+    let says = text(&drained.stderr);
+    assert!(says.contains("what leaves node a shares 4.0 MB/s (peri up --move-rate)"), "{says}");
+    // From the other one it goes as fast as it can.
+    cluster.done(["drain", "--at", "b", "--off", "a"]);
+    cluster.migrate("b", &pid, "a");
+    program.write("end");
+    drop(program.child.stdin.take());
+    assert!(program.ended().success(), "{}{}", program.errors.text(), cluster.logs());
+    program.until_output("filled\nend\t790533437\n");
+    let refused = cluster.output(["up", "--move-rate", "100"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+}
+
 /// 8 MiB, half of which it writes to here and there, for some seconds.
 const WRITER: [&str; 4] = ["8", "500", "4", "2000"];
 

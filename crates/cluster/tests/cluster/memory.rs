@@ -129,6 +129,29 @@ fn two_that_begin_at_once_do_not_share_what_only_one_can_have() {
 }
 
 #[test]
+fn who_has_more_than_the_budget_carries_stays() {
+    let mut world = World::new(2);
+    world.move_bytes_per_s = Some(4_000_000);
+    for index in 0..2 {
+        world.kill(index);
+        world.start(index);
+    }
+    world.link_all();
+    world.memory_bytes = 240_000_001;
+    let pids = [1, 2, 3].map(|number| world.spawn(0, number));
+    world.live(100);
+    let here = |world: &World| pids.iter().filter(|pid| world.place(**pid) == Some(0)).count();
+    assert_eq!(here(&world), 3, "idle nodes do not get them");
+    let Answer::Refused(why) = moved_by_hand(&mut world, 0, pids[0], 1) else { panic!("moved") };
+    assert!(why.contains("has 240 MB, and its node carries 240 MB in 60 s"), "{why}");
+    // One byte less.
+    world.memory_bytes -= 1;
+    world.live(1);
+    let moved = moved_by_hand(&mut world, 0, pids[0], 1);
+    assert!(matches!(moved, Answer::Moved(_)), "{moved:?}");
+}
+
+#[test]
 fn who_has_memory_again_is_not_sent_away() {
     let mut world = world([100, 100]);
     // Nobody has it; that it was started all the same is as if the memory had just gone.

@@ -84,6 +84,8 @@ pub(crate) struct World {
     pub(crate) kept_removed: BTreeMap<Index, BTreeSet<NodeId>>,
     /// What each process has, as the cores report it.
     pub(crate) memory_bytes: u64,
+    /// What leaves a node that starts from now on.
+    pub(crate) move_bytes_per_s: Option<u64>,
     /// And with whom each talks, as they count.
     pub(crate) talks: BTreeMap<Pid, Talks>,
     incarnations: u64,
@@ -110,6 +112,7 @@ impl World {
             entry_messages: 0,
             offers: BTreeMap::new(),
             memory_bytes: 1 << 20,
+            move_bytes_per_s: None,
             talks: BTreeMap::new(),
             incarnations: 0,
             requests: 0,
@@ -143,6 +146,7 @@ impl World {
             labels: self.labels.get(index).cloned().unwrap_or_default(),
             balancing: true,
             silent_after: SILENT_AFTER,
+            move_bytes_per_s: self.move_bytes_per_s,
             removed: self.kept_removed.get(&index).cloned().unwrap_or_default(),
         };
         self.hosts[index] = Some(Host {

@@ -22,6 +22,7 @@ mod host;
 mod lanes;
 mod links;
 mod memory;
+mod pace;
 mod precopy;
 mod programs;
 pub mod protocol;
@@ -65,6 +66,8 @@ pub struct Options {
     pub token: Option<Token>,
     /// Kernel threads that run processes.
     pub cores: usize,
+    /// Bytes of processes and programs that leave it each second, at most. `None`: as many as can be.
+    pub move_bytes_per_s: Option<u64>,
     /// What it is labelled with.
     pub labels: Labels,
     /// Who waits for a process of a node that says nothing any more is told after so long.
@@ -185,6 +188,7 @@ impl NodeServer {
             join: options.join,
             discovers: options.discovers.then_some(address),
             cores: options.cores,
+            move_bytes_per_s: options.move_bytes_per_s,
             unreachable_after: options.unreachable_after,
             balancing: options.balancing,
             make_runtime,

@@ -12,6 +12,7 @@ use peripatos_engine::PreCopy;
 
 use super::lanes::Way;
 use super::links::Sender;
+use super::pace::Pace;
 use crate::link::BULK_CHUNK_BYTES;
 use crate::link::lane::{self, LaneWriter};
 
@@ -58,7 +59,12 @@ pub(super) struct Target {
 ///
 /// # Errors
 /// It cannot be carried or read, or is not wanted any more.
-pub(super) fn copy(mut copy: PreCopy, to: &Target, wanted: &Wanted) -> io::Result<Option<Copied>> {
+pub(super) fn copy(
+    mut copy: PreCopy,
+    to: &Target,
+    pace: &Pace,
+    wanted: &Wanted,
+) -> io::Result<Option<Copied>> {
     if copy.written_bytes()? < PRE_COPY_BYTES_MIN {
         return Ok(None);
     }
@@ -84,6 +90,7 @@ pub(super) fn copy(mut copy: PreCopy, to: &Target, wanted: &Wanted) -> io::Resul
                 return Err(io::ErrorKind::Interrupted.into());
             }
             so_far.bytes += piece.len() as u64;
+            pace.wait(piece.len());
             lane.send(false, piece)?;
         }
         so_far.rounds += 1;

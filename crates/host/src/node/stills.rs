@@ -19,6 +19,7 @@ use super::bulk::{Arriving, Outgoing, Pieces};
 use super::exchange::{Exchange, RemoteDevices};
 use super::lanes::Way;
 use super::links::Sender;
+use super::pace::Pace;
 use super::precopy::Copied;
 use crate::link::BULK_CHUNK_BYTES;
 use crate::link::lane::{self, LANE_BYTES_MIN, LaneWriter};
@@ -127,13 +128,16 @@ pub(super) fn send_image(
     to: &Sender,
     way: &Way,
     stream: u64,
+    pace: &Pace,
 ) -> io::Result<()> {
+    let pace = pace.stands_still();
     let content = Content::Image(migration);
     if outline.memory_bytes() < LANE_BYTES_MIN {
         if !to.send(&Message::Bulk { stream, content, lane: None }) {
             return Ok(());
         }
         return read_image(still, outline, |last, bytes| {
+            pace.wait(bytes.len());
             let piece = Outgoing { stream, last, bytes: std::mem::take(bytes) };
             to.pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
         });
@@ -145,13 +149,25 @@ pub(super) fn send_image(
     }
     let (connection, drawn) = opening.finish()?;
     let mut lane = LaneWriter::new(connection, &drawn)?;
-    read_image(still, outline, |last, bytes| lane.send(last, bytes))
+    read_image(still, outline, |last, bytes| {
+        pace.wait(bytes.len());
+        lane.send(last, bytes)
+    })
 }
 
 /// Sends what is left of a process that has been copied.
-pub(super) fn send_rest(still: &Still, outline: &Outline, copied: Copied) -> io::Result<()> {
+pub(super) fn send_rest(
+    still: &Still,
+    outline: &Outline,
+    copied: Copied,
+    pace: &Pace,
+) -> io::Result<()> {
+    let pace = pace.stands_still();
     let Copied { copy, mut lane, .. } = copied;
-    let sent = read_image(still, outline, |last, bytes| lane.send(last, bytes));
+    let sent = read_image(still, outline, |last, bytes| {
+        pace.wait(bytes.len());
+        lane.send(last, bytes)
+    });
     // Only now: the kernel takes a while to forget which pages it watches.
     drop(copy);
     sent
@@ -181,11 +197,16 @@ fn read_image(
 }
 
 /// Sends a program.
-pub(super) fn send_code(code: &Code, name: [u8; 32], to: &Sender, stream: u64) {
+pub(super) fn send_code(code: &Code, name: [u8; 32], to: &Sender, stream: u64, pace: &Pace) {
     let wasm = Arc::clone(code.original());
     if to.send(&Message::Bulk { stream, content: Content::Code(name), lane: None }) {
         let mut pieces = Pieces::new(to.pieces.clone(), stream);
-        if pieces.write_all(&wasm).is_ok() {
+        let mut chunks = wasm.chunks(BULK_CHUNK_BYTES);
+        let sent = chunks.try_for_each(|chunk| {
+            pace.wait(chunk.len());
+            pieces.write_all(chunk)
+        });
+        if sent.is_ok() {
             let _ = pieces.finish();
         }
     }

@@ -169,6 +169,7 @@ impl Cluster {
             labels: Labels::default(),
             balancing: true,
             silent_after: Duration::from_secs(1),
+            move_bytes_per_s: None,
             removed: BTreeSet::new(),
         };
         #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "with it they are"))]

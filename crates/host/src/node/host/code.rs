@@ -28,9 +28,9 @@ impl Host {
         }
         self.streams += 1;
         let (sender, stream) = (standing.sender.clone(), self.streams);
-        let held = Arc::clone(&self.sends);
+        let (held, pace) = (Arc::clone(&self.sends), self.pace.clone());
         let _ = stills::aside(move || {
-            stills::send_code(&compiled, code, &sender, stream);
+            stills::send_code(&compiled, code, &sender, stream, &pace);
             drop(held);
         });
     }

@@ -34,6 +34,7 @@ use super::exchange::Exchange;
 use super::gossip::Gossip;
 use super::lanes::Lanes;
 use super::links::{Own, Papers};
+use super::pace::Pace;
 use super::precopy::{Copied, Copying};
 use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
@@ -83,6 +84,7 @@ pub(super) struct Parts {
     /// The address that others on this network are told, and where it looks for them.
     pub(super) discovers: Option<SocketAddr>,
     pub(super) cores: usize,
+    pub(super) move_bytes_per_s: Option<u64>,
     pub(super) unreachable_after: Duration,
     pub(super) balancing: bool,
     pub(super) make_runtime: MakeRuntime,
@@ -209,6 +211,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         name: parts.hello.name.clone(),
         address: parts.hello.address.clone(),
         cores: parts.cores as u32,
+        move_bytes_per_s: parts.move_bytes_per_s,
         labels: parts.hello.labels.clone(),
         balancing: parts.balancing,
         removed: BTreeSet::clone(&parts.credentials.removed),
@@ -266,6 +269,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         expected: Expected::default(),
         streams: 0,
         sends: Arc::new(()),
+        pace: Pace::new(parts.move_bytes_per_s),
         rooms: Rooms::default(),
         exchanges: HashMap::new(),
         copying: HashMap::new(),
@@ -336,6 +340,8 @@ struct Host {
     streams: u64,
     /// Counts the programs that are being sent, by its handles.
     sends: Arc<()>,
+    /// What leaves in bulk waits for it.
+    pace: Pace,
     rooms: Rooms,
     exchanges: HashMap<Pid, Arc<Exchange>>,
     /// Processes whose memory is being copied.

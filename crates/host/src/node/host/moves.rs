@@ -82,9 +82,9 @@ impl Host {
             stream: self.streams,
         };
         let (copying, wanted) = Copying::new();
-        let inputs = self.inputs.clone();
+        let (inputs, pace) = (self.inputs.clone(), self.pace.clone());
         let started = stills::aside(move || {
-            let copied = precopy::copy(copy, &target, &wanted);
+            let copied = precopy::copy(copy, &target, &pace, &wanted);
             let copied = copied.map(|copied| copied.map(Box::new));
             inputs.send(Input::PreCopied(migration, copied));
         });
@@ -159,13 +159,15 @@ impl Host {
         let (still, outline) = (frozen.still.clone(), Arc::clone(&frozen.outline));
         let sender = standing.sender.clone();
         let way = Way::new(standing.dialled.as_deref(), &self.us.lanes);
-        let inputs = self.inputs.clone();
+        let (inputs, pace) = (self.inputs.clone(), self.pace.clone());
         self.streams += 1;
         let stream = self.streams;
         let sent = stills::aside(move || {
             let sent = match copied {
-                Some(copied) => stills::send_rest(&still, &outline, *copied),
-                None => stills::send_image(&still, &outline, migration, &sender, &way, stream),
+                Some(copied) => stills::send_rest(&still, &outline, *copied, &pace),
+                None => {
+                    stills::send_image(&still, &outline, migration, &sender, &way, stream, &pace)
+                }
             };
             if let Err(error) = sent {
                 inputs.send(Input::Log(format!("an image could not be sent: {error}")));
