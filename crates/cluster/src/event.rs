@@ -136,6 +136,8 @@ pub enum Event {
     MemberUp(Member),
     /// Gossip says that it does not, or has left. It is not known to have ended.
     MemberDown(Member),
+    /// Something is for a node, and there is no link to it.
+    Wanted(NodeId),
     /// That OS process is known to have ended: nothing of it runs any more.
     Gone {
         /// Which node.

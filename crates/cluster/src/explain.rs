@@ -1,6 +1,5 @@
 //! What is said of moves when somebody asks.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
@@ -20,13 +19,8 @@ impl Node {
     /// A local client asks what has happened: to a process, or to all.
     pub(crate) fn ask_events(&mut self, id: RequestId, of: Option<Pid>, out: &mut Vec<Action>) {
         let number = self.next_number();
-        let open: BTreeSet<NodeId> = self.peers.all_linked().into_iter().collect();
-        for node in &open {
-            let message = Message::Events { request: number, of: of.map(Pid::bits) };
-            out.push(Action::Send { to: *node, message });
-        }
-        let unlinked = self.peers.0.values().filter(|known| !known.linked);
-        let silent = unlinked.map(|known| known.peer.name.clone()).collect();
+        let message = Message::Events { request: number, of: of.map(Pid::bits) };
+        let (open, silent) = self.ask_all(number, &message, out);
         let (told, standing) = self.events_here(of);
         let kind = Kind::Events { told, standing, silent };
         let deadline = self.now + ANSWER_WAIT_MAX;

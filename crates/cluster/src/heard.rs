@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::{CALL_HEARD_AFTER, PEERS_MAX};
+use crate::limits::{CALL_AGAIN, CALL_HEARD_AFTER, PEERS_MAX};
 use crate::membership::Member;
 use crate::{Incarnation, NodeId, Time};
 
@@ -18,6 +18,9 @@ pub(crate) struct Heard(BTreeMap<NodeId, Up>);
 struct Up {
     incarnation: Incarnation,
     address: String,
+    name: String,
+    /// When it was called because something was for it.
+    called_at: Option<Time>,
     /// If there is no link by then it is called.
     call_at: Option<Time>,
 }
@@ -30,9 +33,14 @@ impl Heard {
         if node == own || self.0.len() >= PEERS_MAX && !self.0.contains_key(&node) {
             return;
         }
-        let (incarnation, address) = (member.incarnation(), member.address().to_string());
-        let call_at = Some(call_at(now, own, node));
-        self.0.insert(node, Up { incarnation, address, call_at });
+        let up = Up {
+            incarnation: member.incarnation(),
+            address: member.address().to_string(),
+            name: member.name().to_owned(),
+            called_at: None,
+            call_at: Some(call_at(now, own, node)),
+        };
+        self.0.insert(node, up);
     }
 
     /// A member is not up any more.
@@ -52,6 +60,31 @@ impl Heard {
     /// Whether that OS process lives, as gossip has it.
     pub(crate) fn is_up(&self, node: NodeId, incarnation: Incarnation) -> bool {
         self.0.get(&node).is_some_and(|up| up.incarnation == incarnation)
+    }
+
+    /// All that live.
+    pub(crate) fn all(&self) -> impl Iterator<Item = NodeId> {
+        self.0.keys().copied()
+    }
+
+    /// Where one that lives is called.
+    pub(crate) fn address(&self, node: NodeId) -> Option<&str> {
+        self.0.get(&node).map(|up| up.address.as_str())
+    }
+
+    /// What one that lives is called.
+    pub(crate) fn name(&self, node: NodeId) -> Option<&str> {
+        self.0.get(&node).map(|up| up.name.as_str())
+    }
+
+    /// One is to be called because something is for it: where. `None`: it was just before, or does not live.
+    pub(crate) fn take_call(&mut self, node: NodeId, now: Time) -> Option<String> {
+        let up = self.0.get_mut(&node)?;
+        if up.called_at.is_some_and(|at| now.since(at) < CALL_AGAIN) {
+            return None;
+        }
+        up.called_at = Some(now);
+        Some(up.address.clone())
     }
 
     /// Addresses of those that are to be called now.

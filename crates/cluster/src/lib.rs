@@ -32,6 +32,7 @@ mod placement;
 mod precopy;
 mod preferences;
 mod processes;
+mod reach;
 mod removed;
 mod requests;
 mod rows;

@@ -24,6 +24,12 @@ pub const ANNOUNCE_AGAIN_MAX: Duration = Duration::from_secs(30);
 pub const ANNOUNCING_MAX: usize = PEERS_MAX;
 /// A node that gossip tells of, and to which there is no link, is called after so long; twice as long by the greater of two.
 pub const CALL_HEARD_AFTER: Duration = Duration::from_secs(1);
+/// A node to which there is no link, though something is for it, is called at most so often.
+pub const CALL_AGAIN: Duration = Duration::from_millis(500);
+/// What clients ask of a node without a link waits so long for one: half of what they wait for an answer.
+pub const REACH_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Clients' questions and commands that wait for links; more are refused.
+pub const REACHING_MAX: usize = 1_024;
 /// Members that are down are called so often by one that is alone. Where there are more they share it, so that all together call
 /// about fifty times a second.
 pub const CALL_DOWN_EVERY: Duration = Duration::from_secs(1);

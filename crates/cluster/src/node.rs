@@ -16,11 +16,13 @@ use crate::heard::Heard;
 use crate::homes::Homes;
 use crate::journal::Journal;
 use crate::limits::{PROCESSES_MAX, SPEED_PERMILLE_UNKNOWN};
+use crate::membership::Member;
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
 use crate::mutation::Mutation;
 use crate::peers::Peers;
 use crate::preferences::Preferring;
 use crate::processes::{Process, Processes, State};
+use crate::reach::Reaching;
 use crate::requests::Waiting;
 use crate::source::Outgoing;
 use crate::survey::{self, Survey};
@@ -35,6 +37,7 @@ pub struct Node {
     pub(crate) processes: Processes,
     pub(crate) peers: Peers,
     pub(crate) heard: Heard,
+    pub(crate) reaching: Reaching,
     /// What those were called that operators have given up: word of what they ran is still to come. At most as many as peers.
     pub(crate) given_up: BTreeMap<NodeId, String>,
     pub(crate) homes: Homes,
@@ -97,6 +100,7 @@ impl Node {
             processes: Processes::default(),
             peers: Peers::default(),
             heard: Heard::default(),
+            reaching: Reaching::default(),
             given_up: BTreeMap::new(),
             homes: Homes::default(),
             outgoing: BTreeMap::new(),
@@ -133,7 +137,8 @@ impl Node {
             Event::LinkUp(peer) => self.link_up(peer, out),
             Event::LinkDown(node) => self.link_down(node, out),
             Event::MemberUp(member) => self.heard.up(self.now, self.config.node, &member),
-            Event::MemberDown(member) => self.heard.down(member.node(), member.incarnation()),
+            Event::MemberDown(member) => self.member_down(&member, out),
+            Event::Wanted(node) => self.call(node, out),
             Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
             Event::Message { from, message } => self.message(from, message, out),
             Event::Started(description) => self.started(description),
@@ -171,6 +176,7 @@ impl Node {
         let deadlines = outgoing.chain(incoming).chain(waiting).chain(surveys).chain(lost);
         let silent = self.peers.next_silent(&self.heard);
         let first = self.next_balance.min(silent).min(self.heard.next_call());
+        let first = first.min(self.reaching.next_deadline());
         deadlines.fold(first, Time::min)
     }
 
@@ -201,12 +207,16 @@ impl Node {
     /// What a node is called.
     #[must_use]
     pub fn name_of(&self, node: NodeId) -> String {
+        if let (false, Some(name)) = (self.peers.0.contains_key(&node), self.heard.name(node)) {
+            return name.to_owned();
+        }
         self.given_up.get(&node).cloned().unwrap_or_else(|| self.peers.name(node))
     }
 
     fn due(&mut self, out: &mut Vec<Action>) {
         self.give_up_late_moves(out);
         self.drop_late(out);
+        self.reach_no_longer(out);
         self.end_late_surveys(out);
         self.answer_late(out);
         let calls = self.heard.take_calls(self.now, |node| self.peers.is_linked(node));
@@ -363,6 +373,14 @@ impl Node {
         }
         // The newcomer hears of our load at once, and we look at the balance when we hear of its.
         out.push(Action::Send { to: node, message: Message::Load(self.own_sample()) });
+        self.reached(node, out);
+    }
+
+    fn member_down(&mut self, member: &Member, out: &mut Vec<Action>) {
+        self.heard.down(member.node(), member.incarnation());
+        if self.heard.address(member.node()).is_none() {
+            self.is_not_reached(member.node(), out);
+        }
     }
 
     fn link_down(&mut self, node: NodeId, out: &mut Vec<Action>) {
@@ -384,6 +402,9 @@ impl Node {
     pub(crate) fn gone(&mut self, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
         self.peers.gone(node, incarnation);
         self.heard.down(node, incarnation);
+        if self.heard.address(node).is_none() {
+            self.is_not_reached(node, out);
+        }
         self.target_gone(node, incarnation, out);
         self.source_is(node, None);
         self.origins_node_gone(node, out);

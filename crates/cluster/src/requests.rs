@@ -9,6 +9,7 @@ use crate::journal::{Reason, Standing, Told};
 use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LABEL_BYTES_MAX, LISTED_BYTES_MAX};
 use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode, RowState};
 use crate::node::{Asker, Node};
+use crate::reach::Word;
 use crate::source::Outgoing;
 use crate::survey;
 use crate::{NodeId, Time};
@@ -84,17 +85,38 @@ impl Node {
 
     fn list_all(&mut self, id: RequestId, out: &mut Vec<Action>) {
         let number = self.next_number();
-        let mut open: BTreeSet<NodeId> = self.peers.all_linked().into_iter().collect();
-        for node in &open {
-            out.push(Action::Send { to: *node, message: Message::List { request: number } });
-        }
-        let unlinked = self.peers.0.values().filter(|known| !known.linked);
-        let silent = unlinked.map(|known| known.peer.name.clone()).collect();
+        let (mut open, silent) = self.ask_all(number, &Message::List { request: number }, out);
         open.insert(self.config.node);
         let kind = Kind::Processes { listed: BTreeMap::new(), silent };
         let deadline = self.now + ANSWER_WAIT_MAX;
         self.waiting.insert(number, Waiting { id, deadline, open, kind });
         self.survey(survey::Asker::Own(number), out);
+    }
+
+    /// Asks all nodes, those that have to be called first included: who is asked, and what those are called that cannot be.
+    pub(crate) fn ask_all(
+        &mut self,
+        number: u64,
+        message: &Message,
+        out: &mut Vec<Action>,
+    ) -> (BTreeSet<NodeId>, Vec<String>) {
+        let mut open: BTreeSet<NodeId> = self.peers.all_linked().into_iter().collect();
+        for to in open.iter().copied() {
+            out.push(Action::Send { to, message: message.clone() });
+        }
+        let others: BTreeSet<NodeId> =
+            self.peers.0.keys().copied().chain(self.heard.all()).collect();
+        let mut silent = Vec::new();
+        let linked = open.clone();
+        let calls = others.difference(&linked).filter(|node| !self.removed().contains(node));
+        for node in calls.copied().collect::<Vec<_>>() {
+            if self.call_for(node, Word::Ask(number, Box::new(message.clone())), out) {
+                open.insert(node);
+            } else {
+                silent.push(self.name_of(node));
+            }
+        }
+        (open, silent)
     }
 
     /// Another node has answered a list, or the cores of this one have.
@@ -130,17 +152,30 @@ impl Node {
     }
 
     fn pass_on(&mut self, id: RequestId, node: NodeId, command: Command, out: &mut Vec<Action>) {
-        if !self.peers.is_linked(node) {
-            let reason = format!("node {} cannot be reached", self.peers.name(node));
-            self.tell(Some(Asker::Local(id)), Answer::Refused(reason), out);
-            return;
-        }
         let number = self.next_number();
         let deadline = self.now + COMMAND_WAIT_MAX;
         let open = BTreeSet::from([node]);
         self.waiting.insert(number, Waiting { id, deadline, open, kind: Kind::Command });
         let message = Message::Command { request: number, command };
-        out.push(Action::Send { to: node, message });
+        if self.peers.is_linked(node) {
+            out.push(Action::Send { to: node, message });
+        } else if !self.call_for(node, Word::Ask(number, Box::new(message)), out) {
+            self.was_not_asked(number, node, out);
+        }
+    }
+
+    /// A node could not be asked: nothing was done there.
+    pub(crate) fn was_not_asked(&mut self, number: u64, node: NodeId, out: &mut Vec<Action>) {
+        let name = self.name_of(node);
+        match self.waiting.get(&number) {
+            Some(Waiting { kind: Kind::Command, id, .. }) => {
+                let asker = Asker::Local(*id);
+                self.waiting.remove(&number);
+                let reason = format!("node {name} cannot be reached");
+                self.tell(Some(asker), Answer::Refused(reason), out);
+            }
+            _ => self.leave_out(number, &[name], &[node], out),
+        }
     }
 
     /// Another node has done a command, or not.
@@ -160,6 +195,9 @@ impl Node {
     /// A command for this node.
     pub(crate) fn command(&mut self, asker: Asker, command: Command, out: &mut Vec<Action>) {
         let done = match command {
+            Command::Migrate { to, .. } if self.can_be_called(to) => {
+                return self.call_first(asker, to, command, out);
+            }
             Command::Migrate { pid, to, hold } => {
                 match self.begin_move(pid, to, Reason::ByHand, Some(hold), Some(asker), out) {
                     // Answered when it has moved.
@@ -210,6 +248,14 @@ impl Node {
         self.tell(Some(asker), done.map_or_else(Answer::Refused, |()| Answer::Done), out);
     }
 
+    /// A command has to do with a node to which there is no link.
+    fn call_first(&mut self, asker: Asker, node: NodeId, command: Command, out: &mut Vec<Action>) {
+        if !self.call_for(node, Word::Do(asker, command), out) {
+            let reason = format!("node {} cannot be reached", self.name_of(node));
+            self.tell(Some(asker), Answer::Refused(reason), out);
+        }
+    }
+
     fn forget(&mut self, node: NodeId, out: &mut Vec<Action>) -> Result<(), String> {
         let name = self.peers.name(node);
         match self.peers.0.get(&node) {
@@ -246,7 +292,7 @@ impl Node {
         for number in late {
             let Some(waiting) = self.waiting.get(&number) else { continue };
             let nodes: Vec<NodeId> = waiting.open.iter().copied().collect();
-            let names: Vec<String> = nodes.iter().map(|node| self.peers.name(*node)).collect();
+            let names: Vec<String> = nodes.iter().map(|node| self.name_of(*node)).collect();
             self.leave_out(number, &names, &nodes, out);
         }
     }

@@ -43,6 +43,8 @@ pub(crate) enum Event {
     Calm,
     /// Two nodes call each other, if they have no link.
     Dial(usize, usize),
+    /// The first of two nodes calls the other one, if they have no link.
+    Call(usize, usize),
     /// An end of a link stands.
     LinkUp(usize, u64),
     /// An end of a link notices that it is broken.

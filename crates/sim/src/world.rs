@@ -254,6 +254,7 @@ impl World {
     fn happens_to_nodes(&mut self, event: Event) {
         match event {
             Event::Dial(one, other) => self.dial(one, other),
+            Event::Call(one, other) => self.call_node(one, other),
             Event::LinkUp(end, number) => self.link_up(end, number),
             Event::LinkDown(end, number) => self.link_down(end, number),
             Event::Heard(to, number, said, item) => self.heard(to, number, said, *item),

@@ -13,6 +13,7 @@ mod memory;
 mod moves;
 mod precopy;
 mod preferences;
+mod reach;
 mod removal;
 mod strays;
 mod told;

@@ -11,7 +11,7 @@ use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -174,9 +174,15 @@ async fn take_lane(mut stream: TcpStream, lanes: &Lanes) -> io::Result<bool> {
 }
 
 /// Reaches for a node until a link stands or it turns out to be of no use; then reports.
-/// It begins after `wait`.
-pub(super) async fn dial(address: String, wait: Duration, own: Own, inputs: Inputs) {
-    sleep(wait).await;
+/// It begins after `wait`, or when `now` says so; and so it is with each pause.
+pub(super) async fn dial(
+    address: String,
+    wait: Duration,
+    now: Arc<Notify>,
+    own: Own,
+    inputs: Inputs,
+) {
+    let _ = timeout(wait, now.notified()).await;
     let mut pause = RETRY_MIN;
     loop {
         match link::connect(&address, &own.papers.get(), &own.hello).await {
@@ -198,7 +204,7 @@ pub(super) async fn dial(address: String, wait: Duration, own: Own, inputs: Inpu
                 return;
             }
         }
-        sleep(pause).await;
+        let _ = timeout(pause, now.notified()).await;
         pause = (pause * 2).min(RETRY_MAX);
     }
 }

@@ -3,7 +3,7 @@
 use peripatos_cluster::message::{Command, Hold, Message};
 use peripatos_cluster::{Action, Event as Told, NodeId, Request, RequestId};
 
-use super::{Input, Item, id_of, index_of};
+use super::{Input, Item, address, id_of, index_of};
 use crate::actor::Id;
 use crate::checkers;
 use crate::config::MS;
@@ -30,8 +30,14 @@ impl World {
                     self.disturb(node, to);
                 }
             }
-            // They call each other anyway.
-            Action::Connect(_) => {}
+            Action::Connect(addresses) => {
+                let others: Vec<usize> =
+                    addresses.iter().filter_map(|one| self.at_address(one)).collect();
+                for other in others {
+                    let at = self.now + self.random.within(MS / 10..20 * MS);
+                    self.events.plan(at, Event::Call(node, other));
+                }
+            }
             Action::WantCode(code) => {
                 let there = self.cluster().hosts[node].codes.contains(&code);
                 let event = if there { Told::CodeReady(code) } else { Told::CodeMissing(code) };
@@ -112,6 +118,10 @@ impl World {
                 self.trace.note(now, &[35, node as u64], || format!("n{node}: {line}"));
             }
         }
+    }
+
+    fn at_address(&self, of: &str) -> Option<usize> {
+        (0..self.nodes.len()).find(|index| address(*index) == of)
     }
 
     /// The kernels of a node are told that another one cannot be reached.

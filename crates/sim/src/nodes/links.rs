@@ -11,10 +11,15 @@ use crate::event::Event;
 use crate::world::World;
 
 impl World {
-    /// Two nodes call each other, if they have no link.
+    /// Two nodes call each other, if they have no link; and try again later.
     pub(crate) fn dial(&mut self, one: usize, other: usize) {
         let again = self.random.within(200 * MS..2 * SECOND);
         self.events.plan(self.now + again, Event::Dial(one, other));
+        self.call_node(one, other);
+    }
+
+    /// A node calls another one, if they have no link.
+    pub(crate) fn call_node(&mut self, one: usize, other: usize) {
         let alive = self.nodes[one].alive && self.nodes[other].alive;
         if !alive || !self.reaches(one, other) || self.live_link(one, other).is_some() {
             return;

@@ -2,10 +2,10 @@
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::Message;
-use peripatos_cluster::{Step, Strays};
+use peripatos_cluster::{Event as Told, Step, Strays};
 use peripatos_kernel::{Packet, principal};
 
-use super::{Input, Item, index_of, time};
+use super::{Input, Item, id_of, index_of, time};
 use crate::event::Event;
 use crate::world::World;
 
@@ -57,8 +57,18 @@ impl World {
     /// A packet's way is not known.
     pub(crate) fn stray(&mut self, node: usize, packet: Packet) {
         let (now, pid) = (time(self.now), principal(packet.to));
+        if let Some(to) = packet.target.and_then(|place| self.node_index(place.node)) {
+            self.want_link(node, to);
+        }
         let lead = self.cluster().hosts[node].node.lead(pid);
         self.strays(node, |strays, here, out| strays.take(now, pid, packet, lead, here, out));
+    }
+
+    /// Something is for a node: if there is no link it is called.
+    fn want_link(&mut self, node: usize, to: usize) {
+        if to != node && !self.cluster().hosts[node].standing.contains_key(&to) {
+            self.tell(node, Told::Wanted(id_of(to)));
+        }
     }
 
     /// Looks for packets' ways, and does what comes of it.
@@ -76,7 +86,9 @@ impl World {
                 Step::Bring(packet) => self.bring_here(node, packet),
                 // Without a link it is lost.
                 Step::SendOn(to, packet) => {
-                    self.talk(node, index_of(to), &packet);
+                    if !self.talk(node, index_of(to), &packet) {
+                        self.want_link(node, index_of(to));
+                    }
                 }
                 Step::Nobody(packet) => self.nobody_here(node, packet, 0),
                 Step::Ask(to, pid, question) => {

@@ -2,12 +2,14 @@
 
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use peripatos_cluster::limits::PEERS_MAX;
 use peripatos_cluster::message::Message;
 use peripatos_cluster::{Event, Incarnation, NodeId, Peer};
 use peripatos_kernel::NameLost;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::super::NodeError;
@@ -24,6 +26,8 @@ pub(super) struct Dialling {
     pub(super) node: Option<NodeId>,
     /// It was found on the network: it is called once, and again when it is found again.
     pub(super) found: bool,
+    /// Has it call at once, and not after its pause.
+    pub(super) now: Arc<Notify>,
     pub(super) task: AbortHandle,
 }
 
@@ -78,10 +82,19 @@ impl Host {
     fn dial_after(&mut self, wait: Duration, address: String, node: Option<NodeId>) {
         if self.dialling.len() >= PEERS_MAX || !is_address(&address) {
             self.log_once(&format!("{address} is not called: too many are, or it is no address"));
-        } else if let Entry::Vacant(entry) = self.dialling.entry(address.clone()) {
-            let dials = links::dial(address, wait, self.us.clone(), self.inputs.clone());
-            let (task, found) = (tokio::spawn(dials).abort_handle(), false);
-            entry.insert(Dialling { node, found, task });
+            return;
+        }
+        match self.dialling.entry(address.clone()) {
+            Entry::Vacant(entry) => {
+                let now = Arc::new(Notify::new());
+                let (us, inputs) = (self.us.clone(), self.inputs.clone());
+                let dials = links::dial(address, wait, Arc::clone(&now), us, inputs);
+                let (task, found) = (tokio::spawn(dials).abort_handle(), false);
+                entry.insert(Dialling { node, found, now, task });
+            }
+            // Somebody needs it now.
+            Entry::Occupied(entry) if wait.is_zero() => entry.get().now.notify_one(),
+            Entry::Occupied(_) => {}
         }
     }
 

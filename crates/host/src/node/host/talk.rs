@@ -2,7 +2,7 @@
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Message, Sought};
-use peripatos_cluster::{NodeId, Step, Strays, Time};
+use peripatos_cluster::{Event, NodeId, Step, Strays, Time};
 use peripatos_kernel::{NameLost, Packet, principal};
 
 use super::Host;
@@ -15,8 +15,15 @@ impl Host {
     /// A packet whose way is not known, from here or from another node.
     pub(super) fn stray(&mut self, packet: Packet) {
         let (now, pid) = (self.now(), principal(packet.to));
+        self.want_link(packet.target.map(|place| NodeId(place.node)));
         let lead = self.node.lead(pid);
         self.strays(|strays, here, out| strays.take(now, pid, packet, lead, here, out));
+    }
+
+    /// Something is for a node: if there is no link it is called. What it was is said again.
+    fn want_link(&mut self, node: Option<NodeId>) {
+        let unlinked = node.filter(|node| *node != self.us.id && !self.links.contains_key(node));
+        unlinked.into_iter().for_each(|node| self.tell(Event::Wanted(node)));
     }
 
     /// Another node asks.
@@ -58,7 +65,11 @@ impl Host {
             match step {
                 Step::Bring(packet) => self.letterbox.bring(packet),
                 // Without a link it is lost: kernels send again.
-                Step::SendOn(node, packet) => drop(self.roads.send_to(node.0, packet)),
+                Step::SendOn(node, packet) => {
+                    if self.roads.send_to(node.0, packet).is_some() {
+                        self.want_link(Some(node));
+                    }
+                }
                 Step::Nobody(packet) => self.letterbox.nobody(packet),
                 Step::Ask(node, pid, question) => {
                     self.send(node, &Message::Seek { pid, question });
