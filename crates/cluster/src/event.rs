@@ -244,6 +244,9 @@ pub enum Action {
         /// What.
         message: Message,
     },
+    /// What a node has told of its processes' names does not count any more: there is no link to it, and gossip does not say that it
+    /// lives. (What it tells when there is a link again takes the place of all that it has told.)
+    ForgetNames(NodeId),
     /// Make links to these, unless they are there.
     Connect(Vec<String>),
     /// Have a program ready: answered by `CodeReady`, `CodeMissing` or `CodeFailed`.

@@ -6,8 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::Action;
 use crate::limits::{CALL_AGAIN, CALL_HEARD_AFTER, PEERS_MAX};
 use crate::membership::Member;
+use crate::mutation::Mutation;
+use crate::node::Node;
 use crate::{Incarnation, NodeId, Time};
 
 /// Of each node the OS process that lives.
@@ -99,6 +102,38 @@ impl Heard {
     /// When the next one is.
     pub(crate) fn next_call(&self) -> Time {
         self.0.values().filter_map(|up| up.call_at).min().unwrap_or(Time::NEVER)
+    }
+}
+
+impl Node {
+    /// Gossip says that a member lives.
+    pub(crate) fn member_up(&mut self, member: &Member, out: &mut Vec<Action>) {
+        self.heard.up(self.now, self.config.node, member);
+        self.names_end_with(member.node(), out);
+    }
+
+    /// It says so no more.
+    pub(crate) fn member_down(&mut self, member: &Member, out: &mut Vec<Action>) {
+        self.heard.down(member.node(), member.incarnation());
+        self.not_heard(member.node(), out);
+    }
+
+    /// Perhaps a node does not live any more, as gossip has it.
+    pub(crate) fn not_heard(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        if self.heard.address(node).is_none() {
+            self.is_not_reached(node, out);
+        }
+        self.names_end_with(node, out);
+    }
+
+    /// A node's names count as long as it lives, as gossip or a link says. That a link broke does not free them.
+    pub(crate) fn names_end_with(&self, node: NodeId, out: &mut Vec<Action>) {
+        let known = self.peers.0.get(&node);
+        let is_up = |incarnation| self.heard.is_up(node, incarnation);
+        let lives = known.is_some_and(|one| one.linked || is_up(one.peer.incarnation));
+        if !lives && !self.does_wrong(Mutation::NamesOutlive) {
+            out.push(Action::ForgetNames(node));
+        }
     }
 }
 

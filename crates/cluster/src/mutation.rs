@@ -45,6 +45,8 @@ pub enum Mutation {
     HintBelieved,
     /// What a node that was asked alone does not know nobody has.
     NotKnownBelieved,
+    /// The names of a node that neither gossip nor a link says lives count on.
+    NamesOutlive,
     /// The directory names another node than was entered. Harmless: it is a hint.
     DirectoryWrong,
 }
@@ -52,7 +54,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Those that do harm.
-    pub const ALL: [Mutation; 18] = [
+    pub const ALL: [Mutation; 19] = [
         Mutation::RunsUncommitted,
         Mutation::DroppedAtCommit,
         Mutation::DoubtGoesOn,
@@ -71,6 +73,7 @@ impl Mutation {
         Mutation::NeverDoubtful,
         Mutation::HintBelieved,
         Mutation::NotKnownBelieved,
+        Mutation::NamesOutlive,
     ];
 
     /// Those that must not.

@@ -16,7 +16,6 @@ use crate::heard::Heard;
 use crate::homes::Homes;
 use crate::journal::Journal;
 use crate::limits::{PROCESSES_MAX, SPEED_PERMILLE_UNKNOWN};
-use crate::membership::Member;
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
 use crate::mutation::Mutation;
 use crate::peers::Peers;
@@ -136,7 +135,7 @@ impl Node {
             Event::Tick => self.tell_keepers(out),
             Event::LinkUp(peer) => self.link_up(peer, out),
             Event::LinkDown(node) => self.link_down(node, out),
-            Event::MemberUp(member) => self.heard.up(self.now, self.config.node, &member),
+            Event::MemberUp(member) => self.member_up(&member, out),
             Event::MemberDown(member) => self.member_down(&member, out),
             Event::Wanted(node) => self.call(node, out),
             Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
@@ -376,13 +375,6 @@ impl Node {
         self.reached(node, out);
     }
 
-    fn member_down(&mut self, member: &Member, out: &mut Vec<Action>) {
-        self.heard.down(member.node(), member.incarnation());
-        if self.heard.address(member.node()).is_none() {
-            self.is_not_reached(member.node(), out);
-        }
-    }
-
     fn link_down(&mut self, node: NodeId, out: &mut Vec<Action>) {
         let silent_at = self.now + self.config.silent_after;
         if let Some(known) = self.peers.0.get_mut(&node) {
@@ -393,6 +385,7 @@ impl Node {
         self.target_cut(node, out);
         self.source_cut(node, out);
         self.node_silent(node, out);
+        self.names_end_with(node, out);
         if self.removed().contains(&node) {
             self.gone_for_good(node, out);
         }
@@ -402,9 +395,7 @@ impl Node {
     pub(crate) fn gone(&mut self, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
         self.peers.gone(node, incarnation);
         self.heard.down(node, incarnation);
-        if self.heard.address(node).is_none() {
-            self.is_not_reached(node, out);
-        }
+        self.not_heard(node, out);
         self.target_gone(node, incarnation, out);
         self.source_is(node, None);
         self.origins_node_gone(node, out);

@@ -52,6 +52,7 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         // Who lives is called ended.
         NodeMutation::NotKnownBelieved => &["truth", "ends"],
         NodeMutation::HintBelieved => &["truth", "ends", "told"],
+        NodeMutation::NamesOutlive => &["names"],
         // See below.
         NodeMutation::DirectoryWrong => &[],
     }

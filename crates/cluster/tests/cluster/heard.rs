@@ -117,3 +117,33 @@ fn who_is_heard_of_is_called_if_there_is_no_link_in_time() {
     world.pass(3 * CALL_HEARD_AFTER);
     assert_eq!(world.host(0).called.len(), 2);
 }
+
+#[test]
+fn names_count_as_long_as_their_node_lives() {
+    // Without gossip a link alone says so.
+    let mut world = World::new(2);
+    world.settle();
+    world.cut(0, 1);
+    assert_eq!(world.host(0).nameless, [id(1)]);
+
+    let (mut world, other) = both();
+    world.host(0).nameless.clear();
+    world.cut(0, 1);
+    world.pass(5 * SILENT_AFTER);
+    assert_eq!(world.host(0).nameless, []);
+    world.tell(0, Event::MemberDown(other));
+    assert_eq!(world.host(0).nameless, [id(1)]);
+
+    // Nor do those of an OS process in whose place another one has come, or which is gone.
+    let (mut world, other) = both();
+    world.host(0).nameless.clear();
+    world.cut(0, 1);
+    let next = member(1, Incarnation(other.incarnation().0 + 100));
+    world.tell(0, Event::MemberUp(next));
+    assert_eq!(world.host(0).nameless, [id(1)]);
+    let (mut world, other) = both();
+    world.host(0).nameless.clear();
+    world.cut(0, 1);
+    world.tell(0, Event::Gone { node: id(1), incarnation: other.incarnation() });
+    assert_eq!(world.host(0).nameless, [id(1)]);
+}

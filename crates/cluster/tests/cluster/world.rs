@@ -44,6 +44,8 @@ pub(crate) struct Host {
     pub(crate) log: Vec<String>,
     /// Nodes of which those were told who wait for them.
     pub(crate) silent: Vec<NodeId>,
+    /// Nodes whose names do not count any more, each time.
+    pub(crate) nameless: Vec<NodeId>,
     /// Addresses that were to be called.
     pub(crate) called: Vec<String>,
     /// Who has told it that it was removed.
@@ -168,6 +170,7 @@ impl World {
             deadlocks: Vec::new(),
             log: Vec::new(),
             silent: Vec::new(),
+            nameless: Vec::new(),
             called: Vec::new(),
             removed_by: None,
             strays: Strays::default(),
@@ -274,6 +277,7 @@ impl World {
                 self.send(index, to, message);
             }
             Action::Connect(addresses) => host.called.extend(addresses),
+            Action::ForgetNames(node) => host.nameless.push(node),
             Action::WantCode(code) => host.reports.push_back(match host.codes.contains(&code) {
                 true => Event::CodeReady(code),
                 false => Event::CodeMissing(code),

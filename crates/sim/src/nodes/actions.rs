@@ -30,6 +30,7 @@ impl World {
                     self.disturb(node, to);
                 }
             }
+            Action::ForgetNames(of) => self.cluster().hosts[node].names.forget_node(of.0),
             Action::Connect(addresses) => {
                 let others: Vec<usize> =
                     addresses.iter().filter_map(|one| self.at_address(one)).collect();

@@ -131,7 +131,6 @@ impl World {
         // Images that have not come whole.
         let cut = host.expected.extract_if(.., |id, _| id.source == id_of(peer));
         let cut: Vec<_> = cut.map(|(id, _)| id).collect();
-        host.names.forget_node(id_of(peer).0);
         for id in cut {
             self.input(end, Input::Thawed(id, false));
         }

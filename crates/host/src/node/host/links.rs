@@ -195,7 +195,6 @@ impl Host {
         self.lost.insert(node, (standing.incarnation, standing.host));
         self.expected.forget_from(node);
         self.roads.close(node);
-        self.letterbox.names().forget_node(node.0);
         self.seek_without(node);
         self.announce_no_more(node);
         self.tell(Event::LinkDown(node));

@@ -416,6 +416,7 @@ impl Host {
                 }
                 self.send(to, &message);
             }
+            Action::ForgetNames(node) => self.letterbox.names().forget_node(node.0),
             Action::Connect(addresses) => addresses.into_iter().for_each(|one| self.dial(one)),
             Action::WantCode(code) => {
                 let there = self.programs.get(code).is_some();
