@@ -174,7 +174,7 @@ async fn take_lane(mut stream: TcpStream, lanes: &Lanes) -> io::Result<bool> {
 }
 
 /// Reaches for a node until a link stands or it turns out to be of no use; then reports.
-/// It begins after `wait`, or when `now` says so; and so it is with each pause.
+/// It begins after `wait`, or when `now` says so; and so it is with each pause, of which [`RETRY_MIN`] stays.
 pub(super) async fn dial(
     address: String,
     wait: Duration,
@@ -204,7 +204,9 @@ pub(super) async fn dial(
                 return;
             }
         }
-        let _ = timeout(pause, now.notified()).await;
+        // However often somebody needs it.
+        sleep(RETRY_MIN).await;
+        let _ = timeout(pause - RETRY_MIN, now.notified()).await;
         pause = (pause * 2).min(RETRY_MAX);
     }
 }
