@@ -195,14 +195,23 @@ fn what_leaves_a_node_with_a_budget_takes_its_time() {
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
 }
 
-/// 8 MiB, half of which it writes to here and there, for some seconds.
-const WRITER: [&str; 4] = ["8", "500", "4", "2000"];
+/// 8 MiB, half of which it writes to here and there, so often.
+const fn writer(turns: &str) -> [&str; 4] {
+    ["8", turns, "4", "2000"]
+}
 
 /// While it writes it is copied, wherever pages can be tracked, and moves as often as it can.
 #[test]
 fn a_large_program_is_copied_while_it_runs() {
+    // On a busy machine it may have ended before it has moved often: then it has more to do.
+    let enough = ["500", "2000", "8000"].into_iter().any(|turns| copies_of(writer(turns)) >= 3);
+    assert!(enough, "it has ended before it had moved three times");
+}
+
+/// How often a program moved that was copied before, and said what it says where it stays.
+fn copies_of(words: [&str; 4]) -> usize {
     let cluster = Cluster::of(&["a", "b"]);
-    let mut program = Program::guest(&cluster, "a", "ballast", &WRITER);
+    let mut program = Program::guest(&cluster, "a", "ballast", &words);
     let (pid, said) = (program.pid(), program.said.clone());
     // Its memory is full when it writes for the first time, and the node knows how large that is a moment later.
     until(&|| cluster.logs(), |_| said.text().len() > 20);
@@ -215,13 +224,13 @@ fn a_large_program_is_copied_while_it_runs() {
         program.child.try_wait().unwrap().is_some()
     });
     assert!(program.ended().success(), "{}{}", program.errors.text(), cluster.logs());
-    assert!(moves >= 3, "{moves} moves{}", cluster.logs());
     let doctor = text(&cluster.output(["doctor"]).stdout);
     let tracked =
         doctor.lines().any(|line| line.starts_with("ok") && line.contains("page tracking"));
     assert_eq!(copied, if tracked { moves } else { 0 }, "of {moves} moves");
     let mut plain = cluster.peri(["run", "--local", "--plain", &guest("ballast")]);
-    let plain = plain.args(WRITER).output().unwrap();
+    let plain = plain.args(words).output().unwrap();
     assert!(plain.status.success());
     program.until_output(&text(&plain.stdout));
+    moves
 }
