@@ -154,6 +154,25 @@ pub enum Request {
     Shutdown { fd: Fd, how: ShutdownFlags },
 }
 
+/// What goes with a request of a process that runs on another node than its origin, besides what it asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// What was used of what had been sent ahead: it is done before the request is.
+    pub used: Option<Used>,
+    /// So many bytes more may be sent with the reply to a [`Request::Read`] without an offset, if they come next in a file that the
+    /// process has opened. The descriptor does not pass them.
+    pub bytes: u32,
+}
+
+/// How many of the bytes that were sent ahead a process has read: its descriptor passes them. Said twice it is done once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// They were sent with the reply to this request.
+    pub sequence: u64,
+    /// How many, from the first of them on.
+    pub bytes: u32,
+}
+
 /// What the origin answers. Cheap to clone: the origin keeps a copy of the last one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {

@@ -4,6 +4,7 @@
 //! or not.
 
 use peripatos_abi::Pid;
+use peripatos_abi::device::Ahead;
 use serde::{Deserialize, Serialize};
 
 pub use crate::command::{Answer, Command};
@@ -396,6 +397,8 @@ pub enum Message {
         pid: Pid,
         /// Its number.
         sequence: u64,
+        /// What goes with it.
+        ahead: Ahead,
         /// What, in the form of the device protocol.
         request: Vec<u8>,
     },

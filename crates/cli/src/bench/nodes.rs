@@ -11,7 +11,7 @@ use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{End, ProcessRow, RowOfNode};
 use peripatos_host::node::protocol::Start;
 use peripatos_host::node::{ClientError, NodeClient, client};
-use peripatos_host::origin::Services;
+use peripatos_host::origin::{Preopen, Services};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Display;
 use std::path::Path;
@@ -117,12 +117,23 @@ impl Nodes {
 
     /// Starts a program on a node.
     pub(super) fn run(&self, name: &str, guest: &Guest, args: &[&str]) -> Result<Running> {
+        self.run_with(name, guest, args, &[])
+    }
+
+    /// The same, with directories.
+    pub(super) fn run_with(
+        &self,
+        name: &str,
+        guest: &Guest,
+        args: &[&str],
+        preopens: &[Preopen],
+    ) -> Result<Running> {
         let client = self.client(name)?;
         let pid =
             pids::draw().map_err(|error| Failure::new(Code::Resources, "random numbers", error))?;
         let (origin, console) =
             console::captured().map_err(|error| Failure::new(Code::Resources, "console", error))?;
-        origin.open(pid, &[]).map_err(|error| directories::failure(&error))?;
+        origin.open(pid, preopens).map_err(|error| directories::failure(&error))?;
         let args = [guest.name].iter().chain(args).map(|arg| arg.as_bytes().to_vec()).collect();
         let (start, wasms) = Start::of(pid, guest.wasm, args);
         let (ready, kill) = (client::notify(), client::notify());

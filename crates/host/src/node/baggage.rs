@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use peripatos_abi::device::Used;
 use serde::{Deserialize, Serialize};
 
 use super::exchange::Readings;
@@ -12,6 +13,8 @@ use crate::talk::Leaving;
 pub(super) struct Baggage {
     /// Where its clocks stand: monotonic, processor time.
     clocks_ns: (u64, u64),
+    /// What its origin has not heard of what it has read.
+    pub(super) used: Option<Used>,
     /// Of a process that talks.
     pub(super) talk: Option<Talk>,
 }
@@ -32,8 +35,8 @@ pub(super) struct Talk {
 }
 
 impl Baggage {
-    pub(super) fn new(readings: Readings, talk: Option<Talk>) -> Baggage {
-        Baggage { clocks_ns: (readings.monotonic_ns, readings.cpu_ns), talk }
+    pub(super) fn new(readings: Readings, used: Option<Used>, talk: Option<Talk>) -> Baggage {
+        Baggage { clocks_ns: (readings.monotonic_ns, readings.cpu_ns), used, talk }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

@@ -389,9 +389,10 @@ impl Attached {
                             return Ok(End::Raised(SIGPIPE));
                         }
                         said => match said? {
-                            FromNode::Request { pid, sequence, request } => {
+                            FromNode::Request { pid, sequence, ahead, request } => {
                                 let request = device::decode_request(&request).map_err(malformed)?;
-                                let reply = services.request(Pid::from_bits(pid), sequence, request);
+                                let pid = Pid::from_bits(pid);
+                                let reply = services.request(pid, sequence, ahead, request);
                                 Vec::from_iter(reply)
                             }
                             FromNode::ClientRequest { client, sequence, request } => {

@@ -6,6 +6,8 @@
 //! * A reply is taken once, for the request under way; any other is ignored.
 //! * No lock is held while something is sent or somebody is woken.
 //!
+//! A process that reads on in a file gets more than it asks for, which is kept here for its next reads (`ahead`).
+//!
 //! Random bytes that are too many for one reply are drawn here rather than at the origin: any
 //! machine's are as good, and a process that asks again after a move has not seen the first ones.
 //!
@@ -37,10 +39,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use peripatos_abi::descriptors::DescriptorTable;
-use peripatos_abi::device::{Devices, Reply, Request};
+use peripatos_abi::device::{Ahead, Devices, Reply, Request, Used};
 use peripatos_abi::limits::RANDOM_BYTES_MAX;
 use peripatos_abi::{ClockId, Errno, Event, EventFlags, Pid, Subject, Subscription};
 
+use super::ahead::{Next, ReadAhead};
 use crate::origin::Origin;
 
 /// One process's traffic with its origin. The process's thread asks, the network's delivers.
@@ -53,10 +56,11 @@ pub struct Exchange {
 }
 
 /// Brings a process's request, of this sequence number, on its way.
-type SendRequest = dyn Fn(Pid, u64, &Request) + Send + Sync;
+type SendRequest = dyn Fn(Pid, u64, Ahead, &Request) + Send + Sync;
 
 struct State {
     under_way: Option<UnderWay>,
+    ahead: ReadAhead,
     origin: Reach,
     readings: Readings,
     /// When the monotonic reading passed.
@@ -77,6 +81,7 @@ enum Reach {
 struct UnderWay {
     sequence: u64,
     request: Arc<Request>,
+    ahead: Ahead,
     asked_at: Instant,
     progress: Progress,
     /// It is answered here, whatever becomes of the origin.
@@ -102,7 +107,7 @@ pub struct Readings {
 enum Step {
     Done(Reply),
     Wait,
-    Send,
+    Send(Ahead),
     AnswerHere,
 }
 
@@ -110,16 +115,25 @@ impl Exchange {
     /// The traffic of `pid`, from its arrival here on. `send` brings a request on its way to the
     /// origin, or drops it if there is no way now; it must not wait. It is called from the
     /// process's thread and by [`Self::resend`].
-    pub fn new(pid: Pid, send: impl Fn(Pid, u64, &Request) + Send + Sync + 'static) -> Arc<Self> {
+    pub fn new(
+        pid: Pid,
+        send: impl Fn(Pid, u64, Ahead, &Request) + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let local = Origin::new();
         local.restore(pid, &DescriptorTable::default());
         let state = State {
             under_way: None,
+            ahead: ReadAhead::default(),
             origin: Reach::There,
             readings: Readings::default(),
             read_at: Instant::now(),
         };
         Arc::new(Self { pid, send: Box::new(send), local, state: Mutex::new(state) })
+    }
+
+    /// The origin may send more of a file than was asked for: for a process that learns nothing but by its requests.
+    pub fn read_ahead(&self) {
+        self.lock().ahead.enable();
     }
 
     /// A reply has come in, decoded and checked. It is ignored unless it is for the request that
@@ -129,11 +143,12 @@ impl Exchange {
         if state.origin == Reach::Gone {
             return;
         }
-        let State { under_way, readings, read_at, .. } = &mut *state;
+        let State { under_way, ahead, readings, read_at, .. } = &mut *state;
         let Some(under_way) = under_way else { return };
         if under_way.sequence != sequence || matches!(under_way.progress, Progress::Answered(_)) {
             return;
         }
+        let reply = ahead.came(Instant::now(), sequence, &under_way.request, reply);
         let reply = readings.note(&under_way.request, reply, read_at);
         let before = std::mem::replace(&mut under_way.progress, Progress::Answered(reply));
         drop(state);
@@ -148,13 +163,18 @@ impl Exchange {
         let state = self.lock();
         let request = match &state.under_way {
             Some(UnderWay {
-                sequence, request, progress: Progress::Waits(_), here: false, ..
-            }) => Some((*sequence, Arc::clone(request))),
+                sequence,
+                request,
+                ahead,
+                progress: Progress::Waits(_),
+                here: false,
+                ..
+            }) => Some((*sequence, *ahead, Arc::clone(request))),
             _ => None,
         };
         drop(state);
-        if let Some((sequence, request)) = request {
-            (self.send)(self.pid, sequence, &request);
+        if let Some((sequence, ahead, request)) = request {
+            (self.send)(self.pid, sequence, ahead, &request);
         }
     }
 
@@ -186,6 +206,7 @@ impl Exchange {
             return;
         }
         state.origin = because;
+        state.ahead.forget();
         if before == Reach::Silent {
             // It is answered here already, and the clocks go on.
             return;
@@ -217,9 +238,16 @@ impl Exchange {
         self.lock().readings_now()
     }
 
-    /// The readings that the process has brought along.
-    pub fn continue_from(&self, readings: Readings) {
+    /// What the origin has not heard of what was read: to be carried along, too.
+    #[must_use]
+    pub fn used(&self) -> Option<Used> {
+        self.lock().ahead.used()
+    }
+
+    /// The readings that the process has brought along, and what its origin has not heard.
+    pub fn continue_from(&self, readings: Readings, used: Option<Used>) {
         let mut state = self.lock();
+        state.ahead.continue_from(used);
         state.readings = readings;
         state.read_at = Instant::now();
     }
@@ -238,10 +266,9 @@ impl Exchange {
         match step {
             Step::Done(reply) => return Poll::Ready(reply),
             Step::Wait => return Poll::Pending,
-            Step::Send => {}
+            Step::Send(ahead) => (self.send)(self.pid, sequence, ahead, request),
             Step::AnswerHere => return self.answer(cx, sequence, request),
         }
-        (self.send)(self.pid, sequence, request);
         Poll::Pending
     }
 
@@ -294,14 +321,19 @@ impl State {
             };
         }
         let here = self.origin != Reach::There;
-        self.under_way = Some(UnderWay {
-            sequence,
-            request: Arc::new(request.clone()),
-            asked_at: Instant::now(),
-            progress: Progress::Waits(cx.waker().clone()),
-            here,
-        });
-        if here { Step::AnswerHere } else { Step::Send }
+        let asked_at = Instant::now();
+        let (ahead, progress) = match self.ahead.ask(asked_at, request) {
+            Next::Here(reply) => (Ahead::default(), Progress::Answered(reply)),
+            Next::Ask(ahead) => (ahead, Progress::Waits(cx.waker().clone())),
+        };
+        let step = match &progress {
+            Progress::Answered(reply) => Step::Done(reply.clone()),
+            Progress::Waits(_) if here => Step::AnswerHere,
+            Progress::Waits(_) => Step::Send(ahead),
+        };
+        let request = Arc::new(request.clone());
+        self.under_way = Some(UnderWay { sequence, request, ahead, asked_at, progress, here });
+        step
     }
 
     fn readings_now(&self) -> Readings {

@@ -10,6 +10,7 @@
 //! * Nothing that a peer announces is taken in unless it was asked for, and no more of it than was agreed.
 //! * A node opens nothing with its own rights on somebody's word: files and terminals stay with the origins.
 
+mod ahead;
 mod baggage;
 mod bulk;
 mod clients;

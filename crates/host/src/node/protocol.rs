@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use peripatos_abi::Pid;
+use peripatos_abi::device::Ahead;
 use peripatos_cluster::journal::{Standing, Told};
 use peripatos_cluster::message::{Answer, Command, End, ProcessRow};
 use peripatos_cluster::{NodeId, Placement, RowOfNode, Secret};
@@ -184,6 +185,8 @@ pub enum FromNode {
         pid: u128,
         /// Its number.
         sequence: u64,
+        /// What goes with it.
+        ahead: Ahead,
         /// What, in the form of the device protocol.
         request: Vec<u8>,
     },

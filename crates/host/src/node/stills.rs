@@ -252,7 +252,7 @@ pub(super) fn thaw(
         return Err("the image is of another process".to_owned());
     }
     let baggage = Baggage::decode(&devices)?;
-    exchange.continue_from(baggage.readings());
+    exchange.continue_from(baggage.readings(), baggage.used);
     let memory_len = process.memory_len();
     let talking = baggage.talk.as_ref().map(|talk| talk.leaving(memory_len)).transpose()?;
     if talking.is_some() != luggage.process.kin.is_some() {

@@ -41,7 +41,7 @@ fn heir(of: &Process) -> Process {
         dir: root.dir.clone(),
     });
     let roots = roots.collect();
-    Process { table, roots, clocks: Clocks::new(), last_reply: None, waiting: None }
+    Process { table, roots, clocks: Clocks::new(), last_reply: None, waiting: None, sent: None }
 }
 
 /// The same, if it was given to the process and not opened by it.

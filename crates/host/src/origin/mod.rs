@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use peripatos_abi::descriptors::{DescriptorTable, Stream, Warning};
-use peripatos_abi::device::{Devices, Reply, Request};
+use peripatos_abi::device::{Ahead, Devices, Reply, Request};
 use peripatos_abi::{Errno, FdFlags, Pid, Rights};
 
 pub use heir::Heirs;
@@ -157,7 +157,7 @@ impl Origin {
             roots.push(root);
         }
         let clocks = Clocks::new();
-        let process = Process { table, roots, clocks, last_reply: None, waiting: None };
+        let process = Process { table, roots, clocks, last_reply: None, waiting: None, sent: None };
         state.processes.insert(pid, process);
         Ok(())
     }
@@ -200,11 +200,26 @@ impl Devices for Origin {
         sequence: u64,
         request: &Request,
     ) -> Poll<Reply> {
+        self.poll_ahead(cx, pid, sequence, Ahead::default(), request)
+    }
+}
+
+impl Origin {
+    /// The same, of a process on another node. `ahead`: what goes with the request. The reply to a read may be longer than what was asked
+    /// for, by as much as that wants.
+    pub(super) fn poll_ahead(
+        &self,
+        cx: &mut Context<'_>,
+        pid: Pid,
+        sequence: u64,
+        ahead: Ahead,
+        request: &Request,
+    ) -> Poll<Reply> {
         let mut state = self.lock();
         let Some(process) = state.processes.get_mut(&pid) else {
             return Poll::Ready(Reply::Failed(Errno::BadF));
         };
-        let wait = match process.request(sequence, request) {
+        let wait = match process.request(sequence, ahead, request) {
             Step::Reply(reply) => return Poll::Ready(reply),
             Step::Wait(wait) => wait,
         };

@@ -1,6 +1,8 @@
 //! What the origin holds of one process, and the dispatch of its requests.
 
-use peripatos_abi::device::{Reply, Request};
+use std::sync::Arc;
+
+use peripatos_abi::device::{Ahead, Reply, Request, Used};
 use peripatos_abi::limits::TRANSFER_BYTES_MAX;
 use peripatos_abi::{Errno, Fd};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -21,11 +23,21 @@ pub(super) struct Process {
     pub(super) last_reply: Option<(u64, Reply)>,
     /// The request that is waiting and the monotonic reading when it was first tried.
     pub(super) waiting: Option<(u64, u64)>,
+    /// What was sent ahead with the last reply, and has not been used as far as is known.
+    pub(super) sent: Option<SentAhead>,
+}
+
+/// Bytes that the process may have read, and its descriptor has not passed.
+#[derive(Debug)]
+pub(super) struct SentAhead {
+    sequence: u64,
+    fd: Fd,
+    bytes: u32,
 }
 
 impl Process {
     /// Tries a request, or gives the reply it got before.
-    pub(super) fn request(&mut self, sequence: u64, request: &Request) -> Step {
+    pub(super) fn request(&mut self, sequence: u64, ahead: Ahead, request: &Request) -> Step {
         if let Some((last, reply)) = &self.last_reply {
             if *last == sequence {
                 return reply.clone().into();
@@ -35,8 +47,12 @@ impl Process {
                 return Reply::Failed(Errno::NotRecoverable).into();
             }
         }
-        let step =
-            self.perform(sequence, request).unwrap_or_else(|errno| Reply::Failed(errno).into());
+        let step = match self.pass_used(ahead.used) {
+            Ok(()) => self.perform(sequence, request),
+            Err(errno) => Err(errno),
+        };
+        let step = step.map(|step| self.with_more(sequence, ahead.bytes, request, step));
+        let step = step.unwrap_or_else(|errno| Reply::Failed(errno).into());
         match &step {
             Step::Reply(reply) => {
                 self.last_reply = Some((sequence, reply.clone()));
@@ -47,6 +63,37 @@ impl Process {
             }
         }
         step
+    }
+
+    /// The process has read of what was sent ahead. What is not used is not good any more: the process has not kept it, or will not.
+    fn pass_used(&mut self, used: Option<Used>) -> Result<(), Errno> {
+        let Some(sent) = self.sent.take() else { return Ok(()) };
+        let used = used.filter(|used| used.sequence == sent.sequence && used.bytes <= sent.bytes);
+        match used {
+            Some(used) => stream::pass(self.table.get(sent.fd)?, used.bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// A reply to a read, with what comes next in the file.
+    fn with_more(&mut self, sequence: u64, bytes: u32, request: &Request, step: Step) -> Step {
+        let (Request::Read { fd, len, offset: None }, Step::Reply(Reply::Data(data))) =
+            (request, &step)
+        else {
+            return step;
+        };
+        let asked = (*len).min(TRANSFER_BYTES_MAX);
+        // A short one is the end.
+        if bytes == 0 || data.len() < asked as usize {
+            return step;
+        }
+        let more = bytes.min(TRANSFER_BYTES_MAX - asked);
+        let Ok(descriptor) = self.table.get(*fd) else { return step };
+        let both = stream::with_next(descriptor, data, more);
+        let Some(both) = both else { return step };
+        let bytes = (both.len() - data.len()) as u32;
+        self.sent = Some(SentAhead { sequence, fd: *fd, bytes });
+        Reply::Data(Arc::new(both)).into()
     }
 
     /// When this request was first tried, by the process's monotonic clock.

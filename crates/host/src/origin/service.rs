@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use peripatos_abi::descriptors::{DescriptorTable, Warning};
-use peripatos_abi::device::{Devices, Reply, Request};
+use peripatos_abi::device::{Ahead, Reply, Request};
 use peripatos_abi::{Errno, Pid};
 
 use super::Origin;
@@ -23,8 +23,16 @@ pub struct Service {
     origin: Origin,
     pid: Pid,
     /// The request that waits, if one does.
-    waiting: Mutex<Option<(u64, Request)>>,
+    waiting: Mutex<Option<Waiting>>,
     ready: Waker,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiting {
+    sequence: u64,
+    ahead: Ahead,
+    request: Request,
 }
 
 impl Service {
@@ -51,16 +59,26 @@ impl Service {
     /// A request that is over the limits has no effect and fails; so does one whose reply is too
     /// long to travel, which only a listing's can be (`Errno::Overflow`).
     pub fn request(&self, sequence: u64, request: Request) -> Option<(u64, Reply)> {
+        self.request_ahead(sequence, Ahead::default(), request)
+    }
+
+    /// The same, with what goes with the request: the reply to a read may have more than was asked for.
+    pub fn request_ahead(
+        &self,
+        sequence: u64,
+        ahead: Ahead,
+        request: Request,
+    ) -> Option<(u64, Reply)> {
         if let Err(limit) = request.check() {
             return Some((sequence, Reply::Failed(limit.errno())));
         }
         let mut waiting = self.lock();
         match &*waiting {
-            Some((under_way, _)) if sequence < *under_way => {
+            Some(under_way) if sequence < under_way.sequence => {
                 return Some((sequence, self.answered(sequence)));
             }
-            Some((under_way, _)) if sequence == *under_way => {}
-            _ => *waiting = Some((sequence, request)),
+            Some(under_way) if sequence == under_way.sequence => {}
+            _ => *waiting = Some(Waiting { sequence, ahead, request }),
         }
         self.attempt(&mut waiting)
     }
@@ -71,17 +89,18 @@ impl Service {
     }
 
     /// The process's descriptors as data, to go into an image: see [`Origin::snapshot`]. A request
-    /// that waits has had no effect in it.
+    /// that waits has had no effect in it, and descriptors have not passed what was sent ahead: who asked for that brings along
+    /// what was used.
     #[must_use]
     pub fn snapshot(&self) -> Option<(DescriptorTable, Vec<Warning>)> {
         self.origin.snapshot(self.pid)
     }
 
-    fn attempt(&self, waiting: &mut Option<(u64, Request)>) -> Option<(u64, Reply)> {
-        let (sequence, request) = waiting.as_ref()?;
+    fn attempt(&self, waiting: &mut Option<Waiting>) -> Option<(u64, Reply)> {
+        let Waiting { sequence, ahead, request } = waiting.as_ref()?;
         let sequence = *sequence;
         let mut cx = Context::from_waker(&self.ready);
-        match self.origin.clone().poll_request(&mut cx, self.pid, sequence, request) {
+        match self.origin.poll_ahead(&mut cx, self.pid, sequence, *ahead, request) {
             Poll::Pending => None,
             Poll::Ready(reply) => {
                 *waiting = None;
@@ -100,7 +119,7 @@ impl Service {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(u64, Request)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use peripatos_abi::Pid;
-use peripatos_abi::device::{Reply, Request};
+use peripatos_abi::device::{Ahead, Reply, Request};
 
 use super::{Origin, Service};
 
@@ -80,8 +80,14 @@ impl<E> Services<E> {
         }
     }
 
-    /// Tries a request: see [`Service::request`].
-    pub fn request(&mut self, pid: Pid, sequence: u64, request: Request) -> Option<Answered> {
+    /// Tries a request, with what goes with it: see [`Service::request`].
+    pub fn request(
+        &mut self,
+        pid: Pid,
+        sequence: u64,
+        ahead: Ahead,
+        request: Request,
+    ) -> Option<Answered> {
         let Services { origin, root, services, ready, notify, .. } = self;
         let service = services.entry(pid).or_insert_with(|| {
             origin.inherit(pid, *root);
@@ -91,7 +97,8 @@ impl<E> Services<E> {
                 notify();
             })
         });
-        service.request(sequence, request).map(|(sequence, reply)| (pid, sequence, reply))
+        let answered = service.request_ahead(sequence, ahead, request);
+        answered.map(|(sequence, reply)| (pid, sequence, reply))
     }
 
     /// Tries again what can be.
@@ -108,7 +115,8 @@ impl<E> Services<E> {
     pub fn serve(&mut self, ask: Ask) -> Vec<Answered> {
         match ask {
             Ask::Request { client, sequence, request } => {
-                self.request(client, sequence, request).into_iter().collect()
+                let ahead = Ahead::default();
+                self.request(client, sequence, ahead, request).into_iter().collect()
             }
             Ask::Retry => self.retry(),
             Ask::Release(client) => {

@@ -88,6 +88,8 @@ pub(super) fn restore(saved: &DescriptorTable, streams: &Streams) -> (Process, V
         clocks: Clocks::at(saved.monotonic_ns, saved.cpu_ns),
         last_reply: saved.last_reply.clone(),
         waiting: saved.waiting,
+        // Only a process that runs at its origin is saved: nothing is sent to it.
+        sent: None,
     };
     (process, warnings)
 }

@@ -55,6 +55,31 @@ pub(super) fn read(descriptor: &Descriptor, len: u32, offset: Option<u64>) -> Re
     }
 }
 
+/// What was read, and what comes next in a file that the process has opened, at most so many bytes: the descriptor stays where it is.
+/// `None`: nothing does, or it is another kind of file. Others that read from a stream would miss what is kept elsewhere.
+pub(super) fn with_next(descriptor: &Descriptor, read: &[u8], bytes: u32) -> Option<Vec<u8>> {
+    let Resource::File(file, _) = &descriptor.resource else { return None };
+    if !file.is_regular() || bytes == 0 {
+        return None;
+    }
+    let at = rustix::fs::tell(&file.file).ok()?;
+    let mut both = Vec::with_capacity(read.len() + bytes as usize);
+    both.extend_from_slice(read);
+    let room = rustix::buffer::spare_capacity(&mut both);
+    // What goes wrong here the next read meets.
+    rustix::io::pread(&file.file, room, at).ok().filter(|count| *count > 0)?;
+    // The allocator may have given more than was asked for.
+    both.truncate(read.len() + bytes as usize);
+    Some(both)
+}
+
+/// The process has read so many bytes more of a file.
+pub(super) fn pass(descriptor: &Descriptor, bytes: u32) -> Result<(), Errno> {
+    let file = descriptor.file()?;
+    let to = SeekFrom::Current(i64::from(bytes));
+    rustix::fs::seek(&file.file, to).map(drop).map_err(from_host)
+}
+
 /// Writes, at an offset or where the descriptor stands (at the end, in append mode).
 pub(super) fn write(
     descriptor: &Descriptor,

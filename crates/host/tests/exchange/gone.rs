@@ -76,7 +76,7 @@ fn readings_move_with_the_process() {
     assert!(readings.monotonic_ns >= FAR_NS);
     assert_eq!(readings, Readings { cpu_ns: 7, ..readings });
     let after = Guest::new();
-    after.exchange.continue_from(readings);
+    after.exchange.continue_from(readings, None);
     after.exchange.origin_gone();
     assert!(number(&after.ask(3, &MONOTONIC)) >= readings.monotonic_ns);
     assert!(number(&after.ask(4, &CPU)) >= 7);

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use peripatos_abi::device::{
-    Devices, Reply, Request, decode_reply, decode_request, encode_reply, encode_request,
+    Ahead, Devices, Reply, Request, decode_reply, decode_request, encode_reply, encode_request,
 };
-use peripatos_abi::{ClockId, Errno};
+use peripatos_abi::{ClockId, Errno, Fd, FdFlags, LookupFlags, OpenFlags, Rights, Whence};
 use peripatos_host::node::exchange::{Exchange, RemoteDevices};
 
-use super::support::{Home, PID, create, data, read};
+use super::support::{Home, PID, ROOT, create, data, read};
 
 const SEEDS: u64 = 60;
 /// Requests of each kind that a process makes.
@@ -71,6 +71,98 @@ fn run(world: &mut World) {
     assert_eq!(rest, b"", "seed {seed}");
 }
 
+/// Whoever reads on in a file reads what is in it, from where its descriptor stands, though more is sent than it asks for, and
+/// moves and silences come in between; and what anybody has written it sees when it has asked anything else.
+#[test]
+fn who_reads_on_reads_the_file() {
+    let (mut asked, mut reads) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        reads += read_on(&mut world);
+        asked += world.asked;
+    }
+    assert!(asked < reads, "{asked} requests for {reads} reads: nothing is read ahead");
+}
+
+/// How many reads there were.
+fn read_on(world: &mut World) -> usize {
+    let seed = world.seed;
+    let path = world.home.directory.path().join("log");
+    let mut content: Vec<u8> = (0..150_000).map(|_| world.random.below(256) as u8).collect();
+    std::fs::write(&path, &content).unwrap();
+    let open = |rights| Request::Open {
+        fd: ROOT,
+        lookup: LookupFlags::NONE,
+        path: "log".into(),
+        flags: OpenFlags::NONE,
+        rights,
+        rights_inheriting: Rights::NONE,
+        fd_flags: FdFlags::NONE,
+    };
+    let seeks = Rights::FD_READ.union(Rights::FD_SEEK).union(Rights::FD_TELL);
+    let Reply::Descriptor(fd) = world.ask(&open(seeks)) else { panic!("seed {seed}") };
+    let writes = Rights::FD_WRITE.union(Rights::FD_SEEK);
+    let Reply::Descriptor(other) = world.ask(&open(writes)) else { panic!("seed {seed}") };
+    let (mut at, mut reads) = (0, 0);
+    for _ in 0..150 {
+        match world.random.below(30) {
+            0 => {
+                let tell = world.ask(&Request::Tell(fd));
+                assert_eq!(tell, Reply::Number(at as u64), "seed {seed}");
+            }
+            1 => {
+                at = world.random.below(content.len() as u64 + 10) as usize;
+                assert_eq!(world.ask(&seek_to(fd, at)), Reply::Number(at as u64), "seed {seed}");
+            }
+            2 => {
+                // By itself; or by somebody else, and then it asks how it is.
+                let to = world.random.below(content.len() as u64) as usize;
+                let byte = world.random.below(256) as u8;
+                content[to] = byte;
+                if world.random.one_in(2) {
+                    let offset = Some(to as u64);
+                    let write = Request::Write { fd: other, data: vec![byte], offset };
+                    assert_eq!(world.ask(&write), Reply::Number(1), "seed {seed}");
+                } else {
+                    std::fs::write(&path, &content).unwrap();
+                    let tell = world.ask(&Request::Tell(fd));
+                    assert_eq!(tell, Reply::Number(at as u64), "seed {seed}");
+                }
+            }
+            3 => {
+                // It does not know whether the read has had its effect, and says where it goes on.
+                let reply = world.ask_once_through_silence(&read_of(fd, 100));
+                if reply == Reply::Failed(Errno::Io) {
+                    assert_eq!(
+                        world.ask(&seek_to(fd, at)),
+                        Reply::Number(at as u64),
+                        "seed {seed}"
+                    );
+                } else {
+                    at = (at + 100).min(content.len().max(at));
+                }
+            }
+            _ => {
+                let len = 1 + world.random.below(3_000) as usize;
+                let end = (at + len).min(content.len().max(at));
+                let expected = content.get(at..end).unwrap_or_default();
+                reads += 1;
+                assert_eq!(world.ask(&read_of(fd, len as u32)), data(expected), "seed {seed}");
+                at = end;
+            }
+        }
+    }
+    reads
+}
+
+fn read_of(fd: Fd, len: u32) -> Request {
+    Request::Read { fd, len, offset: None }
+}
+
+fn seek_to(fd: Fd, at: usize) -> Request {
+    Request::Seek { fd, delta: at as i64, whence: Whence::Start }
+}
+
 #[derive(Debug, Default)]
 struct Faults {
     lost: usize,
@@ -81,7 +173,7 @@ struct Faults {
 }
 
 /// On its way: to the origin or to the process, and the bytes.
-type Packet = (bool, u64, Vec<u8>);
+type Packet = (bool, u64, Ahead, Vec<u8>);
 
 struct World {
     seed: u64,
@@ -90,6 +182,8 @@ struct World {
     exchange: Arc<Exchange>,
     network: Arc<Mutex<Vec<Packet>>>,
     sequence: u64,
+    /// Requests for which it had to wait.
+    asked: usize,
     /// What the user will type when the program waits for it.
     line: Option<Vec<u8>>,
     /// The service said that a request waits, and has not answered since.
@@ -110,6 +204,7 @@ impl World {
             exchange: connect(&network),
             network,
             sequence: 0,
+            asked: 0,
             line: None,
             waits: false,
             may_be_silent: false,
@@ -120,12 +215,20 @@ impl World {
 
     fn ask(&mut self, request: &Request) -> Reply {
         self.sequence += 1;
+        self.asked += 1;
+        let mut here = true;
         loop {
             let mut devices = RemoteDevices::new(Arc::clone(&self.exchange));
             let mut cx = Context::from_waker(Waker::noop());
             match devices.poll_request(&mut cx, PID, self.sequence, request) {
-                Poll::Ready(reply) => return reply,
-                Poll::Pending => self.step(),
+                Poll::Ready(reply) => {
+                    self.asked -= usize::from(here);
+                    return reply;
+                }
+                Poll::Pending => {
+                    here = false;
+                    self.step();
+                }
             }
         }
     }
@@ -151,6 +254,15 @@ impl World {
         (reply, tries)
     }
 
+    /// The same, once.
+    fn ask_once_through_silence(&mut self, request: &Request) -> Reply {
+        self.may_be_silent = true;
+        let reply = self.ask(request);
+        self.may_be_silent = false;
+        self.back();
+        reply
+    }
+
     fn back(&mut self) {
         self.silent = false;
         self.exchange.origin_back();
@@ -161,9 +273,9 @@ impl World {
     fn step(&mut self) {
         if self.random.one_in(20) {
             self.faults.moves += 1;
-            let readings = self.exchange.readings();
+            let (readings, used) = (self.exchange.readings(), self.exchange.used());
             self.exchange = connect(&self.network);
-            self.exchange.continue_from(readings);
+            self.exchange.continue_from(readings, used);
             if self.silent {
                 self.exchange.origin_silent();
             }
@@ -177,10 +289,10 @@ impl World {
         if self.random.one_in(10) {
             self.exchange.resend();
         }
-        let Some((to_origin, sequence, bytes)) = self.pick() else { return self.quiet() };
+        let Some((to_origin, sequence, ahead, bytes)) = self.pick() else { return self.quiet() };
         if to_origin {
             let request = decode_request(&bytes).unwrap();
-            let reply = self.home.service.request(sequence, request);
+            let reply = self.home.service.request_ahead(sequence, ahead, request);
             self.answer(reply);
             if self.waits
                 && let Some(line) = self.line.take()
@@ -228,16 +340,18 @@ impl World {
         };
         self.waits &= sequence != self.sequence;
         let bytes = encode_reply(&reply).unwrap();
-        self.network.lock().unwrap().push((false, sequence, bytes));
+        self.network.lock().unwrap().push((false, sequence, Ahead::default(), bytes));
     }
 }
 
 fn connect(network: &Arc<Mutex<Vec<Packet>>>) -> Arc<Exchange> {
     let network = Arc::clone(network);
-    Exchange::new(PID, move |_, sequence, request| {
+    let exchange = Exchange::new(PID, move |_, sequence, ahead, request| {
         let bytes = encode_request(request).unwrap();
-        network.lock().unwrap().push((true, sequence, bytes));
-    })
+        network.lock().unwrap().push((true, sequence, ahead, bytes));
+    });
+    exchange.read_ahead();
+    exchange
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): any seed will do.

@@ -107,7 +107,7 @@ impl Guest {
     pub(crate) fn new() -> Self {
         let sent = Sent::default();
         let record = Arc::clone(&sent);
-        let exchange = Exchange::new(PID, move |pid, sequence, request| {
+        let exchange = Exchange::new(PID, move |pid, sequence, _, request| {
             assert_eq!(pid, PID);
             record.lock().unwrap().push((sequence, request.clone()));
         });

@@ -3,12 +3,14 @@
 //! * `move.SIZE.freeze_ms`: a process with so much memory that does not compress moves to and fro; how long it stands
 //!   still, as the source counts it: from the request to freeze until the target has said that it runs.
 //! * `move.256MiB.…`: see `live`; `server_moved.…`: see `server`.
+//! * `files.…`: see `files`.
 //! * `walk.idle_node_ms`: two long programs run on a node and a second node is started: from that start until `ps`
 //!   shows one of them running there.
 //! * `walk.makespan_ratio`: four equal long programs are started on one of two nodes: from the first start to the last
 //!   end, against what two CPUs need for four of them: twice the processor time of a run while another one runs beside
 //!   it, before and after the four, for the machine's speed changes.
 
+mod files;
 mod live;
 mod server;
 
@@ -53,6 +55,8 @@ pub(crate) fn measure(rounds: usize, progress: impl Fn(&str)) -> Result<Vec<Metr
     metrics.extend(live::measure(rounds)?);
     progress("a server that moves each second");
     metrics.extend(server::measure(rounds)?);
+    progress("a file that is read on another node");
+    metrics.extend(files::measure(rounds.div_ceil(2))?);
     progress("the way to an idle node");
     metrics.push(idle_node(rounds.div_ceil(2))?);
     progress("four programs on two nodes");

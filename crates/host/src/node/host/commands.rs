@@ -200,7 +200,7 @@ impl Host {
             let why = super::calls::no_such_name(&self.letterbox.names());
             return Err(format!("--devices {name}: {why}"));
         }
-        let exchange = self.exchange(pid);
+        let exchange = self.exchange(pid, &program);
         let text = |arg: &Vec<u8>| String::from_utf8_lossy(arg).into_owned();
         let name_of = |(name, wasm_hash): &(String, [u8; 32])| {
             (name.clone(), Programs::name(*wasm_hash, start.canonical_nan))

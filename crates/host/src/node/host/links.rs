@@ -264,8 +264,8 @@ impl Host {
             return;
         }
         match message {
-            Message::Request { pid, sequence, request } => {
-                self.ask_origin(pid, from, sequence, request);
+            Message::Request { pid, sequence, ahead, request } => {
+                self.ask_origin(pid, from, sequence, ahead, request);
             }
             Message::Reply { pid, sequence, reply } => {
                 if self.node.origin_of(pid) == Some(from) {

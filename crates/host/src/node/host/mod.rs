@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peripatos_abi::Pid;
+use peripatos_abi::device::Ahead;
 use peripatos_abi::message::Status;
 use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
 use peripatos_cluster::{Action, Certified, Config, Event, Incarnation, Node, NodeId, Strays};
@@ -145,6 +146,7 @@ pub(super) enum Input {
     Request {
         pid: Pid,
         sequence: u64,
+        ahead: Ahead,
         request: Vec<u8>,
     },
     /// A device process asks its origin.
@@ -377,7 +379,9 @@ impl Host {
             Input::Message { from, message } => self.message(from, *message),
             Input::Datagram { from, bytes } => self.datagram(from, &bytes),
             Input::Core(report) => self.core(report),
-            Input::Request { pid, sequence, request } => self.request(pid, sequence, request),
+            Input::Request { pid, sequence, ahead, request } => {
+                self.request(pid, sequence, ahead, request);
+            }
             Input::Devices(pid, ask) => self.devices_ask(pid, ask),
             Input::Came { code, wasm } => self.came(code, wasm),
             Input::Compiled { code, compiled } => self.compiled(code, compiled),

@@ -119,7 +119,9 @@ impl Host {
 
     /// What the image of a process carries of this node.
     fn baggage(&self, pid: Pid, talking: Option<&Leaving>) -> Baggage {
-        let readings = self.exchanges.get(&pid).map(|one| one.readings()).unwrap_or_default();
+        let exchange = self.exchanges.get(&pid);
+        let readings = exchange.map(|one| one.readings()).unwrap_or_default();
+        let used = exchange.and_then(|one| one.used());
         let root = self.node.root_of(pid).filter(|_| talking.is_some());
         let family = root.and_then(|root| self.families.get(&root));
         let talk = talking.zip(family).map(|(leaving, (family, _))| {
@@ -128,7 +130,7 @@ impl Host {
             let argument = self.arguments.get(&pid).map_or(Vec::new(), |one| one.to_vec());
             Talk::new(env, argument, self.letterbox.names().of(pid), leaving)
         });
-        Baggage::new(readings, talk)
+        Baggage::new(readings, used, talk)
     }
 
     pub(super) fn captured(&mut self, migration: MigrationId, captured: Captured) {
@@ -207,7 +209,7 @@ impl Host {
                 let bytes_max = stills::bytes_max(&luggage);
                 let arriving =
                     self.expected.expect(migration.source, Content::Image(migration), bytes_max);
-                let exchange = self.exchange(luggage.process.pid);
+                let exchange = self.exchange(luggage.process.pid, &code);
                 let inputs = self.inputs.clone();
                 let claim = self.rooms.claim(luggage.memory_bytes);
                 let thawing = stills::aside(move || {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use peripatos_abi::device::{self, Reply};
+use peripatos_abi::device::{self, Ahead, Reply};
 use peripatos_abi::{Errno, Pid};
 use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
+use peripatos_engine::Code;
 
 use super::super::exchange::Exchange;
 use super::super::protocol::FromNode;
@@ -13,13 +14,13 @@ use super::{Host, Input, Inputs};
 
 impl Host {
     /// A local process asks.
-    pub(super) fn request(&mut self, pid: Pid, sequence: u64, request: Vec<u8>) {
+    pub(super) fn request(&mut self, pid: Pid, sequence: u64, ahead: Ahead, request: Vec<u8>) {
         let own = self.us.id;
         match self.node.origin_of(pid) {
-            Some(origin) if origin == own => self.ask_origin(pid, own, sequence, request),
+            Some(origin) if origin == own => self.ask_origin(pid, own, sequence, ahead, request),
             // It has come, or asks for the first time, since the node fell silent.
             Some(origin) if self.silent.contains(&origin) => self.silence(pid),
-            Some(origin) => self.send(origin, &Message::Request { pid, sequence, request }),
+            Some(origin) => self.send(origin, &Message::Request { pid, sequence, ahead, request }),
             None => {}
         }
     }
@@ -57,9 +58,16 @@ impl Host {
         }
     }
 
-    pub(super) fn ask_origin(&mut self, pid: Pid, from: NodeId, sequence: u64, request: Vec<u8>) {
+    pub(super) fn ask_origin(
+        &mut self,
+        pid: Pid,
+        from: NodeId,
+        sequence: u64,
+        ahead: Ahead,
+        request: Vec<u8>,
+    ) {
         self.clients.asking.insert(pid, from);
-        let request = FromNode::Request { pid: pid.bits(), sequence, request };
+        let request = FromNode::Request { pid: pid.bits(), sequence, ahead, request };
         let asked = self.clients.origin(pid).is_some_and(|one| one.to.send(request).is_ok());
         if asked {
             return;
@@ -92,17 +100,23 @@ impl Host {
         }
     }
 
-    pub(super) fn exchange(&self, pid: Pid) -> Arc<Exchange> {
-        exchange(pid, self.inputs.clone())
+    /// The traffic with its origin of a process that runs this program.
+    pub(super) fn exchange(&self, pid: Pid, program: &Code) -> Arc<Exchange> {
+        let exchange = exchange(pid, self.inputs.clone());
+        // Who talks learns from others that time has passed.
+        if !program.talks() {
+            exchange.read_ahead();
+        }
+        exchange
     }
 }
 
 /// The traffic of a process of this node with its origin.
 pub(super) fn exchange(pid: Pid, inputs: Inputs) -> Arc<Exchange> {
-    Exchange::new(pid, move |pid, sequence, request| {
+    Exchange::new(pid, move |pid, sequence, ahead, request| {
         // The exchange has checked it: it has a form.
         if let Ok(request) = device::encode_request(request) {
-            inputs.send(Input::Request { pid, sequence, request });
+            inputs.send(Input::Request { pid, sequence, ahead, request });
         }
     })
 }
