@@ -16,10 +16,13 @@ mod demand;
 mod load;
 mod policy;
 mod price;
+mod share;
 
 pub use demand::{Crowd, Demand};
 pub use load::{Load, MEMORY_KEPT_BYTES, level};
 pub use policy::{
-    Candidate, Nearest, PREFERENCE, Terms, Why, weigh, what_to_give, where_to_send, whom_to_ask,
+    Bounds, Candidate, MARGIN, MARGIN_PROMISED, Nearest, PREFERENCE, Terms, Why, weigh,
+    what_to_give, where_to_send, whom_to_ask,
 };
 pub use price::{Prices, rest_after};
+pub use share::share;

@@ -28,6 +28,32 @@ impl Load {
         Load { demand_permille: demand.round() as u32, ..self }
     }
 
+    /// With so much less demand, in thousandths of a process.
+    pub(crate) fn less(self, permille: u32) -> Load {
+        Load { demand_permille: self.demand_permille.saturating_sub(permille), ..self }
+    }
+
+    /// With so much more.
+    pub(crate) fn more(self, permille: u32) -> Load {
+        Load { demand_permille: self.demand_permille.saturating_add(permille), ..self }
+    }
+
+    /// By how much the strain falls with a little less demand, for each process of it.
+    pub(crate) fn relief(self) -> f64 {
+        self.slope(self.demand() > f64::from(self.cores.max(1)))
+    }
+
+    /// By how much it rises with a little more.
+    pub(crate) fn burden(self) -> f64 {
+        self.slope(self.demand() >= f64::from(self.cores.max(1)))
+    }
+
+    fn slope(self, crowded: bool) -> f64 {
+        let waiting =
+            if crowded { 2.0 * self.demand() / f64::from(self.cores.max(1)) } else { 1.0 };
+        waiting / self.speed()
+    }
+
     /// Whether a process of so much memory fits in, and something is left.
     #[must_use]
     pub fn has_memory_for(self, memory_bytes: u64) -> bool {

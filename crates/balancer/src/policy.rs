@@ -1,5 +1,6 @@
 //! Whom a node asks for processes, and which that one gives.
 
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use crate::load::Load;
@@ -9,7 +10,9 @@ use crate::price::Prices;
 const WORTH: f64 = 2.0;
 /// A move that lowers the potential by less than this share of what the process adds to it is not proposed: loads and speeds are measured, and
 /// measured again they would speak for the way back.
-const MARGIN: f64 = 0.1;
+pub const MARGIN: f64 = 0.1;
+/// The same for what was promised: many nodes are to be equal at the end, not only any two of them, and each process moves once.
+pub const MARGIN_PROMISED: f64 = 0.03;
 
 /// A process that wants a core, on a node that has nothing of what it prefers, counts as losing so many seconds in each: as much as on a
 /// core of half the speed. So a preference is worth more than small differences in load, and less than a core that need not be shared.
@@ -77,7 +80,20 @@ pub enum Why {
 /// Of the processes that are not given, the one that comes nearest to it, and why it is not. `None`: there is none.
 pub type Nearest<P> = Option<(P, Why)>;
 
-/// Weighs a move.
+/// How much a node gives at a time, at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Until the other one is as loaded as all would be ([`level`](crate::level)).
+    pub level: f64,
+    /// Processes.
+    pub count: usize,
+    /// Of so much demand together, in thousandths of a process; as near as whole processes come to it.
+    pub demand_permille: u32,
+    /// The share of what a process adds to the potential that its move must gain.
+    pub margin: f64,
+}
+
+/// Weighs a move. `margin`: the share of what the process adds to the potential that the move must gain ([`MARGIN`]).
 ///
 /// # Errors
 /// Why it is not to be made.
@@ -86,6 +102,7 @@ pub fn weigh<P>(
     taking: Load,
     candidate: &Candidate<P>,
     prices: &Prices,
+    margin: f64,
 ) -> Result<Terms, Why> {
     if taking.closed {
         return Err(Why::Closed);
@@ -105,7 +122,7 @@ pub fn weigh<P>(
         goes_on: prices.goes_on(candidate.cpu),
         price: prices.of_move(candidate.memory_bytes),
     };
-    if terms.gain <= MARGIN * relief.max(candidate.parting.abs()) {
+    if terms.gain <= margin * relief.max(candidate.parting.abs()) {
         return Err(Why::Balanced(terms));
     }
     if !terms.pay() {
@@ -114,10 +131,14 @@ pub fn weigh<P>(
     Ok(terms)
 }
 
-/// Whom a node asks for processes: the one with which a move would gain most. `None`: it would gain with nobody. Who is being emptied
-/// need not be asked.
+/// Whom a node asks for processes: the one with which a move would gain most, and more than `margin`. `None`: it would gain with
+/// nobody. Who is being emptied need not be asked.
 #[must_use]
-pub fn whom_to_ask<N>(own: Load, peers: impl IntoIterator<Item = (N, Load)>) -> Option<N> {
+pub fn whom_to_ask<N>(
+    own: Load,
+    peers: impl IntoIterator<Item = (N, Load)>,
+    margin: f64,
+) -> Option<N> {
     let prices = Prices::default();
     let gains = peers.into_iter().filter_map(|(node, load)| {
         if load.demand_permille == 0 || load.draining {
@@ -134,7 +155,7 @@ pub fn whom_to_ask<N>(own: Load, peers: impl IntoIterator<Item = (N, Load)>) -> 
             parting: 0.0,
             preference: 0.0,
         };
-        let terms = weigh(load, own, &candidate, &prices).ok()?;
+        let terms = weigh(load, own, &candidate, &prices, margin).ok()?;
         Some((node, terms.gain))
     });
     let most = gains.reduce(|most, one| if one.1 > most.1 { one } else { most });
@@ -142,7 +163,7 @@ pub fn whom_to_ask<N>(own: Load, peers: impl IntoIterator<Item = (N, Load)>) -> 
 }
 
 /// What a node gives to one that asks: processes that are worth their moves, best first, until the two are about equally loaded, or
-/// the other one is as loaded as all would be ([`level`](crate::level)): others will ask, too, and nobody is to move twice. `max` at most.
+/// the bounds are reached. The other one is not to be more loaded than all would be: others will ask, too, and nobody is to move twice.
 ///
 /// # Errors
 /// Nothing is given: of the process that comes nearest to it, why; of none, if there is none.
@@ -151,30 +172,33 @@ pub fn what_to_give<P: Ord + Copy>(
     asking: Load,
     candidates: &[Candidate<P>],
     prices: &Prices,
-    level: f64,
-    max: usize,
+    bounds: &Bounds,
 ) -> Result<Vec<(P, Terms)>, Nearest<P>> {
-    let (mut own, mut asking) = (own, asking);
+    let (mut own, mut asking, mut left) = (own, asking, bounds.demand_permille);
     let worth = |one: &Candidate<P>| {
         let price = prices.of_move(one.memory_bytes).as_nanos().max(1);
         (prices.goes_on(one.cpu).as_nanos() * u128::from(one.demand_permille) / price, one.process)
     };
-    let mut best: Vec<&Candidate<P>> = candidates.iter().collect();
-    best.sort_by_cached_key(|one| std::cmp::Reverse(worth(one)));
+    // Few of many are given: they need not all be sorted.
+    let mut best: BinaryHeap<_> =
+        candidates.iter().enumerate().map(|(at, one)| (worth(one), at)).collect();
     let (mut given, mut nearest) = (Vec::new(), None);
-    for candidate in best {
-        if given.len() >= max {
-            break;
+    while given.len() < bounds.count && left > 0 {
+        let Some((_, at)) = best.pop() else { break };
+        let candidate = &candidates[at];
+        if candidate.demand_permille / 2 > left {
+            continue;
         }
-        match weigh(own, asking, candidate, prices) {
+        match weigh(own, asking, candidate, prices, bounds.margin) {
             Ok(terms) => {
                 let demand = f64::from(candidate.demand_permille) / 1e3;
-                if !asking.has_room(demand, level) {
+                if !asking.has_room(demand, bounds.level) {
                     nearest.get_or_insert((candidate.process, Why::Balanced(terms)));
                     continue;
                 }
                 let needed = candidate.memory_needed_bytes;
                 (own, asking) = (own.plus(-demand), asking.and(demand, needed));
+                left = left.saturating_sub(candidate.demand_permille);
                 given.push((candidate.process, terms));
             }
             Err(why) => {
@@ -204,6 +228,10 @@ pub fn where_to_send<N: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const fn up_to(count: usize) -> Bounds {
+        Bounds { level: f64::MAX, count, demand_permille: u32::MAX, margin: MARGIN }
+    }
 
     const fn load(cores: u32, processes: u32) -> Load {
         Load {
@@ -245,7 +273,11 @@ mod tests {
     #[test]
     fn the_one_is_asked_of_whom_most_is_gained() {
         let check = |own, peers: &[(u8, Load)], expected| {
-            assert_eq!(whom_to_ask(own, peers.iter().copied()), expected, "{own:?} {peers:?}");
+            assert_eq!(
+                whom_to_ask(own, peers.iter().copied(), MARGIN),
+                expected,
+                "{own:?} {peers:?}"
+            );
         };
         check(load(1, 0), &[], None);
         check(load(1, 0), &[(1, load(1, 1))], None);
@@ -269,7 +301,7 @@ mod tests {
     fn what_is_given_makes_the_two_more_equal() {
         let old = [one(1, 5, 1 << 20), one(2, 50, 1 << 20), one(3, 60, 1 << 30)];
         let check = |own, asking, candidates: &[Candidate<u8>], expected: &[u8]| {
-            let given = what_to_give(own, asking, candidates, &Prices::default(), f64::MAX, 8);
+            let given = what_to_give(own, asking, candidates, &Prices::default(), &up_to(8));
             let given: Vec<u8> = given.unwrap_or_default().into_iter().map(|one| one.0).collect();
             assert_eq!(given, expected, "{own:?} {asking:?}");
         };
@@ -290,9 +322,8 @@ mod tests {
     #[test]
     fn it_is_said_why_nothing_is_given() {
         let check = |own, asking, candidates: &[Candidate<u8>], expected: &str| {
-            let why = what_to_give(own, asking, candidates, &Prices::default(), f64::MAX, 8)
-                .err()
-                .unwrap();
+            let why =
+                what_to_give(own, asking, candidates, &Prices::default(), &up_to(8)).err().unwrap();
             assert!(format!("{why:?}").contains(expected), "{why:?}");
         };
         check(load(1, 4), load(1, 0), &[], "None");
@@ -302,7 +333,7 @@ mod tests {
         // It has little yet, and is known to need more.
         let needs = |bytes| Candidate { memory_needed_bytes: bytes, ..one(1, 9, 1 << 20) };
         check(load(1, 4), full, &[needs(40 << 20)], "NoMemory");
-        assert!(weigh(load(1, 4), full, &needs(36 << 20), &Prices::default()).is_ok());
+        assert!(weigh(load(1, 4), full, &needs(36 << 20), &Prices::default(), MARGIN).is_ok());
         check(load(1, 2), load(1, 1), &[one(1, 9, 0)], "Balanced");
         check(load(1, 2), load(1, 0), &[one(1, 1, 1 << 30)], "Dear");
     }
@@ -311,7 +342,7 @@ mod tests {
     fn a_preference_counts_and_is_not_all_that_counts() {
         let check = |own: Load, taking: Load, preference: f64, moves: bool| {
             let candidate = Candidate { preference, ..one(1, 9, 1 << 20) };
-            let weighed = weigh(own, taking, &candidate, &Prices::default());
+            let weighed = weigh(own, taking, &candidate, &Prices::default(), MARGIN);
             assert_eq!(weighed.is_ok(), moves, "{own:?} {taking:?} {preference}");
         };
         // One that is as well off goes to where it prefers to be, also if that is somewhat slower, and does not come back.
@@ -334,21 +365,28 @@ mod tests {
     fn as_many_are_given_as_make_the_two_equal() {
         let many: Vec<Candidate<u8>> = (0..100).map(|number| one(number, 9, 0)).collect();
         let given =
-            what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), f64::MAX, usize::MAX);
+            what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), &up_to(usize::MAX));
         let given = given.unwrap();
         assert!((46..=50).contains(&given.len()), "{}", given.len());
         assert!(given[0].1.gain > given[40].1.gain, "the first ones gain most");
         let few =
-            what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), f64::MAX, 3).unwrap();
+            what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), &up_to(3)).unwrap();
         assert_eq!(few.len(), 3);
         // There is memory for three, and what is kept.
         let room = Load { memory_free_bytes: (64 + 3 * 10) << 20, ..load(1, 0) };
         let large: Vec<Candidate<u8>> = (0..9).map(|number| one(number, 9, 10 << 20)).collect();
-        let given = what_to_give(load(1, 9), room, &large, &Prices::default(), f64::MAX, 9);
+        let given = what_to_give(load(1, 9), room, &large, &Prices::default(), &up_to(9));
         assert_eq!(given.unwrap().len(), 3);
         // Others will ask, too.
-        let level = what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), 20.0, 99);
-        assert_eq!(level.unwrap().len(), 20);
+        let bounded = |bounds: Bounds| {
+            let given = what_to_give(load(1, 100), load(1, 0), &many, &Prices::default(), &bounds);
+            given.map_or(0, |given| given.len())
+        };
+        assert_eq!(bounded(Bounds { level: 20.0, ..up_to(99) }), 20);
+        // What was promised, as near as whole processes come to it.
+        for (demand_permille, expected) in [(0, 0), (499, 0), (500, 1), (7_400, 7), (7_600, 8)] {
+            assert_eq!(bounded(Bounds { demand_permille, ..up_to(99) }), expected);
+        }
     }
 
     #[test]

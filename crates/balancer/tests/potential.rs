@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use peripatos_balancer::{
-    Candidate, Load, PREFERENCE, Prices, level, weigh, what_to_give, whom_to_ask,
+    Bounds, Candidate, Load, MARGIN, PREFERENCE, Prices, level, weigh, what_to_give, whom_to_ask,
 };
 
 /// Marsaglia's xorshift, "Xorshift RNGs" (2003).
@@ -108,10 +108,11 @@ impl World {
         let loads = (0..self.nodes.len()).map(|node| (node, self.load(node)));
         let others: Vec<(usize, Load)> = loads.filter(|(node, _)| *node != asking).collect();
         let level = level((0..self.nodes.len()).map(|node| self.load(node)));
-        let Some(giving) = whom_to_ask(self.load(asking), others) else { return false };
+        let bounds = Bounds { level, count: max, demand_permille: u32::MAX, margin: MARGIN };
+        let Some(giving) = whom_to_ask(self.load(asking), others, MARGIN) else { return false };
         let (own, to) = (self.load(giving), self.load(asking));
         let candidates = self.candidates(giving, asking);
-        let given = what_to_give(own, to, &candidates, &Prices::default(), level, max);
+        let given = what_to_give(own, to, &candidates, &Prices::default(), &bounds);
         let Ok(given) = given else { return false };
         for (process, terms) in given {
             self.move_one(process, giving, asking, terms.gain);
@@ -134,7 +135,10 @@ impl World {
         for to in (0..self.nodes.len()).filter(|to| *to != from) {
             let prefers = self.candidates(from, to).into_iter().filter(|one| one.preference > 0.0);
             let weighed = prefers.map(|one| {
-                (one.process, weigh(self.load(from), self.load(to), &one, &Prices::default()))
+                (
+                    one.process,
+                    weigh(self.load(from), self.load(to), &one, &Prices::default(), MARGIN),
+                )
             });
             let first = weighed.filter_map(|(process, terms)| Some((process, terms.ok()?))).next();
             if let Some((process, terms)) = first {

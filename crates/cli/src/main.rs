@@ -74,6 +74,7 @@ enum Command {
     Thaw(commands::thaw::Thaw),
     Compile(commands::compile::Compile),
     Bench(bench::Bench),
+    Sim(commands::sim::Sim),
     Doctor(commands::doctor::Doctor),
     Demo(demo::Demo),
 }
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         Command::Ps(options) => commands::ps::run(options),
         Command::Compile(options) => commands::compile::run(options),
         Command::Bench(options) => bench::run(options),
+        Command::Sim(options) => commands::sim::run(options),
         Command::Demo(options) => demo::run(options),
         Command::Doctor(options) => commands::doctor::run(options),
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peripatos_abi::Pid;
 use peripatos_balancer as balancer;
-use peripatos_balancer::{Load, Terms};
+use peripatos_balancer::{Bounds, Load, MARGIN, Terms};
 
 use crate::NodeId;
 use crate::event::Action;
@@ -30,7 +30,7 @@ impl Node {
         self.processes.note_demand(self.now);
         self.count_stuck();
         let sample = self.own_sample();
-        for to in self.peers.all_linked() {
+        for to in self.whom_to_tell() {
             out.push(Action::Send { to, message: Message::Load(sample) });
         }
         self.forget_placed();
@@ -42,8 +42,27 @@ impl Node {
         self.follow_preferences(out);
         if self.balancing && !self.draining {
             self.follow(out);
-            self.ask(sample, out);
+            if self.knows_all() {
+                self.ask(sample, out);
+            }
         }
+        if !self.knows_all() {
+            self.settle(out);
+        }
+    }
+
+    /// Peers that are told the load now: all, or, where there are too many nodes for that, each often enough that its link is not silent.
+    fn whom_to_tell(&mut self) -> Vec<NodeId> {
+        let linked = self.peers.all_linked();
+        if self.knows_all() {
+            return linked;
+        }
+        let looks = self.config.silent_after.as_millis() / BALANCE_EVERY.as_millis();
+        let count = linked.len().div_ceil(looks.max(1) as usize);
+        let first = self.told_load.map_or(0, |last| linked.partition_point(|node| *node <= last));
+        let told: Vec<NodeId> = linked.iter().cycle().skip(first).take(count).copied().collect();
+        self.told_load = told.last().copied();
+        told
     }
 
     /// What this node takes has changed: others hear so now, not at the next look.
@@ -113,8 +132,8 @@ impl Node {
         self.asked_at = None;
         let (own, peers) = (load(sample), || self.peers.loads(self.now));
         let fresh = peers().filter(|(node, _)| !self.peers.had_nothing(*node, self.now));
-        let to = balancer::whom_to_ask(own, fresh);
-        if let Some(to) = to.or_else(|| balancer::whom_to_ask(own, peers())) {
+        let to = balancer::whom_to_ask(own, fresh, MARGIN);
+        if let Some(to) = to.or_else(|| balancer::whom_to_ask(own, peers(), MARGIN)) {
             self.asked_at = Some(self.now);
             out.push(Action::Send { to, message: Message::Ask(sample) });
         }
@@ -132,9 +151,14 @@ impl Node {
     pub(crate) fn asked(&mut self, from: NodeId, sample: LoadSample, out: &mut Vec<Action>) {
         self.heard_load(from, sample);
         let gives = self.balancing && !self.draining;
-        let given = if gives { self.given(from, load(sample)) } else { Vec::new() };
+        let own = self.own_load();
+        let all = self.peers.loads(self.now).map(|(_, load)| load).chain([own]);
+        let count = LEAVING_MAX.saturating_sub(self.on_their_way().0);
+        let level = balancer::level(all);
+        let bounds = Bounds { level, count, demand_permille: u32::MAX, margin: MARGIN };
+        let given = if gives { self.given(from, load(sample), &bounds) } else { Vec::new() };
         let mut moved = 0;
-        for (members, terms) in given {
+        for (members, terms, _) in given {
             let reason = Reason::Balance(terms.into());
             for pid in members {
                 moved += u32::from(self.begin_move(pid, from, reason, None, None, out).is_ok());
@@ -150,8 +174,13 @@ impl Node {
         Load { demand_permille: self.processes.demand_permille(), ..load(self.own_sample()) }
     }
 
-    /// What goes to a node that asks: as many at a time as are good for the link.
-    fn given(&mut self, to: NodeId, asking: Load) -> Vec<(Vec<Pid>, Terms)> {
+    /// What goes to a node that asks, with the demand of each: as many at a time as are good for the link.
+    pub(crate) fn given(
+        &mut self,
+        to: NodeId,
+        asking: Load,
+        bounds: &Bounds,
+    ) -> Vec<(Vec<Pid>, Terms, u32)> {
         let most = self.carried_bytes_max();
         let suits = |process: &Process| {
             let placement = process.description.placement();
@@ -161,12 +190,9 @@ impl Node {
         let preference = |process: &Process| self.preference(process, to);
         let together = self.processes.candidates(self.now, to, suits, preference);
         let (mut count, mut bytes) = self.on_their_way();
-        let max = LEAVING_MAX.saturating_sub(count);
         let candidates: Vec<_> = together.iter().map(|one| one.candidate).collect();
         let own = self.own_load();
-        let all = self.peers.loads(self.now).map(|(_, load)| load).chain([own]);
-        let level = balancer::level(all);
-        let given = balancer::what_to_give(own, asking, &candidates, &self.prices, level, max);
+        let given = balancer::what_to_give(own, asking, &candidates, &self.prices, bounds);
         if let Err(Some((pid, why))) = given {
             self.journal.kept(self.now, pid, to, why.into());
         }
@@ -178,7 +204,10 @@ impl Node {
             count == 1 || bytes <= LEAVING_BYTES_MAX
         };
         let given = given.unwrap_or_default().into_iter().take_while(fits);
-        given.map(|(pid, terms)| (named[&pid].members.clone(), terms)).collect()
+        let given = given.map(|(pid, terms)| (&named[&pid], terms));
+        given
+            .map(|(one, terms)| (one.members.clone(), terms, one.candidate.demand_permille))
+            .collect()
     }
 
     /// Who calls processes of another node goes there, if that saves more than it costs.
@@ -204,6 +233,9 @@ impl Node {
     /// not run here.
     pub(crate) fn send_away(&mut self, out: &mut Vec<Action>) {
         self.set_refused_aside();
+        if !self.knows_all() {
+            self.call_a_taker(out);
+        }
         if self.takers().next().is_none() {
             // Of a million processes none need be looked at.
             return;

@@ -13,6 +13,7 @@ use crate::message::{
 };
 use crate::placement::Labels;
 use crate::precopy::PreCopied;
+use crate::promises::{Heard, Word};
 use crate::traffic::Talks;
 use crate::{Incarnation, NodeId};
 
@@ -35,6 +36,9 @@ pub struct Config {
     pub labels: Labels,
     /// Whether it gives and takes processes for the sake of the balance, until somebody says otherwise.
     pub balancing: bool,
+    /// In a cluster of at most so many nodes each tells all others how loaded it is; in a larger one a few hear of it at a time:
+    /// [`KNOWS_ALL_MAX`](crate::limits::KNOWS_ALL_MAX), unless somebody wants to try the other way with few nodes.
+    pub knows_all_max: usize,
     /// A node to which there has been no link for so long counts as silent, unless gossip says that it lives.
     pub silent_after: Duration,
     /// Nodes that were removed from the cluster, as far as it knew when it ended: at most
@@ -145,6 +149,20 @@ pub enum Event {
         /// Which OS process of it.
         incarnation: Incarnation,
     },
+    /// Samples of loads came along with a datagram of that member.
+    Loads {
+        /// Whose datagram it was.
+        from: NodeId,
+        /// What it has told.
+        heard: Vec<Heard>,
+    },
+    /// A word about promises came in a datagram.
+    Word {
+        /// Whose.
+        from: NodeId,
+        /// What.
+        word: Word,
+    },
     /// A message came over a link.
     Message {
         /// From whom.
@@ -247,6 +265,13 @@ pub enum Action {
     /// What a node has told of its processes' names does not count any more: there is no link to it, and gossip does not say that it
     /// lives. (What it tells when there is a link again takes the place of all that it has told.)
     ForgetNames(NodeId),
+    /// Send a word in a datagram. It may be lost.
+    Say {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        word: Word,
+    },
     /// Make links to these, unless they are there.
     Connect(Vec<String>),
     /// Have a program ready: answered by `CodeReady`, `CodeMissing` or `CodeFailed`.

@@ -118,7 +118,8 @@ impl Node {
         let (traffic, mut candidate) = (&process.traffic, process.candidate(self.now));
         candidate.parting = traffic.near_s() - traffic.away_s(to);
         candidate.preference = self.preference(process, to);
-        let weighed = balancer::weigh(self.own_load(), load(sample), &candidate, &self.prices);
+        let (own, there, prices) = (self.own_load(), load(sample), &self.prices);
+        let weighed = balancer::weigh(own, there, &candidate, prices, balancer::MARGIN);
         weighed.map(Weighed::from).map_err(Kept::from)
     }
 }

@@ -70,6 +70,11 @@ impl Heard {
         self.0.keys().copied()
     }
 
+    /// How many live.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Where one that lives is called.
     pub(crate) fn address(&self, node: NodeId) -> Option<&str> {
         self.0.get(&node).map(|up| up.address.as_str())

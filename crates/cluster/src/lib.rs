@@ -6,6 +6,7 @@
 //!
 //! Start at [`Node::handle`]; a migration is in `source` and `target`.
 
+mod datagram;
 mod event;
 mod explain;
 mod identity;
@@ -17,6 +18,7 @@ pub mod membership;
 pub mod message;
 mod mutation;
 mod node;
+pub mod promises;
 mod time;
 mod tokens;
 
@@ -36,6 +38,7 @@ mod reach;
 mod removed;
 mod requests;
 mod rows;
+mod settle;
 mod source;
 mod starts;
 mod strays;
@@ -44,6 +47,7 @@ mod target;
 mod together;
 mod traffic;
 
+pub use datagram::Datagram;
 pub use deadlocks::deadlock_text;
 pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sample};
 pub use identity::{Incarnation, NodeId};

@@ -11,6 +11,8 @@ pub const DATAGRAM_BYTES_MAX: usize = 1_200;
 pub const SEAL_BYTES: usize = 53;
 /// Bytes of a datagram of gossip before it is sealed.
 pub const GOSSIP_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - SEAL_BYTES;
+/// Of those, what membership may take: the rest says what kind of datagram it is, and how many samples of loads come before.
+pub const MEMBERSHIP_BYTES_MAX: usize = GOSSIP_BYTES_MAX - 2;
 /// Bytes of a node's name: one label of a host name.
 pub const NODE_NAME_BYTES_MAX: usize = 63;
 /// A member that is down is forgotten after so long. If it comes back later a link has to bring it.
@@ -92,6 +94,37 @@ pub const REASON_BYTES_MAX: usize = 200;
 pub const OTHERS_TOLD_MAX: usize = 16;
 /// Nodes that are named when none has the memory that a program will need.
 pub const NODES_NAMED_MAX: usize = 8;
+/// Nodes of a cluster in which each tells its load to all others ten times a second. With more, a few hear of it at a time.
+pub const KNOWS_ALL_MAX: usize = 64;
+/// A round of the balance where no node knows all: about as often a node asks another one for promises, if it would gain.
+pub const ROUND: Duration = Duration::from_millis(600);
+/// A promise that was held for so long, while its holder passed nothing on, is redeemed.
+pub const REST: Duration = Duration::from_millis(600);
+/// A promise that nobody has redeemed ends after so long. Settling takes some ten rounds.
+pub const PROMISE_LIFE: Duration = Duration::from_secs(30);
+/// What was redeemed and has not come is asked for again after so long.
+pub const REDEEM_AGAIN: Duration = Duration::from_secs(2);
+/// Promises in one answer.
+pub const PROMISES_PASSED_MAX: usize = 8;
+/// Promises that a node holds and may pass on; and makers from which it redeems some.
+pub const HELD_MAX: usize = 64;
+/// Nodes that redeem what a node has promised, at a time; more ask again.
+pub const OWED_MAX: usize = 1_024;
+/// Nodes of whose load another one has heard of late.
+pub const SAMPLES_MAX: usize = 256;
+/// Datagrams in a second with which samples go along: about as many as membership sends when nothing happens (13 at its own times).
+pub const SAMPLED_A_SECOND: u32 = 16;
+/// And so many one after the other.
+pub const SAMPLED_AT_ONCE: u32 = 8;
+/// Samples of others that go along with a datagram.
+pub const SAMPLES_TOLD: usize = 3;
+/// Nodes that are weighed against each other, of those that were heard of, when one is to be asked. With fewer the heaviest are found late;
+/// with more all ask the same ones, and the others wait.
+pub const SAMPLES_WEIGHED: usize = 10;
+/// A sample older than this is not told to others, nor a reason to ask.
+pub const SAMPLE_FRESH: Duration = Duration::from_millis(1_200);
+/// And one older than this is forgotten.
+pub const SAMPLE_AGE_MAX: Duration = Duration::from_secs(3);
 /// A node that has become less loaded looks again at the earliest so long after the last look.
 pub const BALANCE_SOON: Duration = Duration::from_millis(20);
 /// Until a node has measured how fast its cores are they count as those of the reference.

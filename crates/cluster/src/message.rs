@@ -117,6 +117,8 @@ pub struct Luggage {
     pub cpu_ms: u64,
     /// Memory it has.
     pub memory_bytes: u64,
+    /// How much it wants a core, in thousandths.
+    pub demand_permille: u32,
     /// It is to stay where it comes: for so long, or until it is released.
     pub hold: Option<Hold>,
 }
@@ -317,6 +319,15 @@ pub enum Message {
     Ask(LoadSample),
     /// "I have none for you."
     Nothing,
+    /// To who has promised: so much is still to come here, all together.
+    Redeem {
+        /// How loaded the sender is, without what is to come.
+        sample: LoadSample,
+        /// How much, in thousandths of a process.
+        permille: u32,
+    },
+    /// To who redeems: there is nothing, or nothing more.
+    NothingMore,
 
     /// Source: will you take this process?
     Offer {

@@ -21,8 +21,10 @@ use crate::mutation::Mutation;
 use crate::peers::Peers;
 use crate::preferences::Preferring;
 use crate::processes::{Process, Processes, State};
+use crate::promises::Promises;
 use crate::reach::Reaching;
 use crate::requests::Waiting;
+use crate::settle::Spare;
 use crate::source::Outgoing;
 use crate::survey::{self, Survey};
 use crate::target::Incoming;
@@ -64,6 +66,11 @@ pub struct Node {
     pub(crate) stuck: Option<(Time, u32)>,
     /// When we asked for work; `None`: no question is open.
     pub(crate) asked_at: Option<Time>,
+    /// Where there are too many nodes to know them all.
+    pub(crate) promises: Promises,
+    pub(crate) spare: Spare,
+    /// The last one that was told the load in turn.
+    pub(crate) told_load: Option<NodeId>,
     pub(crate) next_balance: Time,
     pub(crate) last_balance: Time,
     /// What a core does here in a second, in thousandths of the reference.
@@ -91,6 +98,9 @@ impl Node {
     /// A node without processes and without peers.
     #[must_use]
     pub fn new(config: Config) -> Node {
+        // Both are drawn by lot.
+        let seed = config.incarnation.0 ^ config.node.0 as u64;
+        let promises = Promises::new(config.node, Time::default(), seed);
         Node {
             directory: Directory::new(config.node),
             balancing: config.balancing,
@@ -116,6 +126,9 @@ impl Node {
             sent_away: BTreeSet::new(),
             stuck: None,
             asked_at: None,
+            promises,
+            spare: Spare::default(),
+            told_load: None,
             next_balance: Time::default(),
             last_balance: Time::default(),
             speed_permille: SPEED_PERMILLE_UNKNOWN,
@@ -139,6 +152,8 @@ impl Node {
             Event::MemberDown(member) => self.member_down(&member, out),
             Event::Wanted(node) => self.call(node, out),
             Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
+            Event::Loads { from, heard } => self.heard_samples(from, &heard),
+            Event::Word { from, word } => self.heard_word(from, word, out),
             Event::Message { from, message } => self.message(from, message, out),
             Event::Started(description) => self.started(description),
             Event::Born(description) => self.born(description, out),
@@ -253,6 +268,10 @@ impl Node {
             Message::Removed(removed) => self.heard_removed(from, &removed, out),
             Message::Ask(sample) => self.asked(from, sample, out),
             Message::Nothing => self.heard_nothing(from),
+            Message::Redeem { sample, permille } => {
+                self.asked_to_redeem(from, sample, permille, out);
+            }
+            Message::NothingMore => self.promises.kept(from),
             Message::Events { request, of } => {
                 let (told, standing) = self.events_here(of.map(Pid::from_bits));
                 let standing = standing.map(Box::new);
@@ -373,6 +392,7 @@ impl Node {
         // The newcomer hears of our load at once, and we look at the balance when we hear of its.
         out.push(Action::Send { to: node, message: Message::Load(self.own_sample()) });
         self.reached(node, out);
+        self.reached_maker(node, out);
     }
 
     fn link_down(&mut self, node: NodeId, out: &mut Vec<Action>) {
@@ -396,6 +416,7 @@ impl Node {
         self.peers.gone(node, incarnation);
         self.heard.down(node, incarnation);
         self.not_heard(node, out);
+        self.promises.gone(node);
         self.target_gone(node, incarnation, out);
         self.source_is(node, None);
         self.origins_node_gone(node, out);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use peripatos_abi::Pid;
 use peripatos_balancer as balancer;
-use peripatos_balancer::{Candidate, Load, PREFERENCE, Terms};
+use peripatos_balancer::{Candidate, Load, MARGIN, PREFERENCE, Terms};
 
 use crate::NodeId;
 use crate::event::Action;
@@ -110,7 +110,7 @@ impl Node {
             let preference = self.preference(process, node);
             let parting = traffic.near_s() - traffic.away_s(node);
             let candidate = Candidate { parting, preference, ..candidate };
-            let terms = balancer::weigh(own, taking, &candidate, &self.prices).ok()?;
+            let terms = balancer::weigh(own, taking, &candidate, &self.prices, MARGIN).ok()?;
             (preference > 0.0).then_some((node, terms))
         });
         weighed.reduce(|most, one| if one.1.gain > most.1.gain { one } else { most })

@@ -156,6 +156,7 @@ impl Node {
             costs: process.costs,
             cpu_ms: process.cpu().as_millis() as u64,
             memory_bytes: process.memory_bytes,
+            demand_permille: process.demand_permille(self.now),
             hold,
         };
         let memory_bytes = process.memory_bytes;
@@ -319,6 +320,7 @@ impl Node {
             // One has gone: the next one need not wait for the next look.
             self.send_away(out);
         }
+        self.serve(out);
     }
 
     /// How many are on their way out, and their memory; without those in doubt, which are not carried.

@@ -71,6 +71,7 @@ impl Node {
             out.push(refuse(id, reason));
             return;
         }
+        self.promises.comes(self.now, from, luggage.demand_permille);
         let missing: BTreeSet<CodeHash> = luggage.process.codes().into_iter().collect();
         out.extend(missing.iter().map(|code| Action::WantCode(*code)));
         // Longer than the source waits: it is the source that gives up.

@@ -65,6 +65,8 @@ pub(crate) enum Event {
     Gone(usize, usize, Incarnation),
     /// A node hears by gossip that this OS process of another one lives, or does not.
     Gossip(usize, usize, Incarnation, bool),
+    /// A datagram of the first of these nodes reaches the other one.
+    Datagram(usize, usize, Vec<u8>),
     /// A node starts again.
     Restart(usize),
     /// This link breaks.

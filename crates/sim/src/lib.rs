@@ -16,6 +16,7 @@
 pub mod actor;
 mod acts;
 mod arrivals;
+pub mod balance;
 mod calls;
 pub mod checkers;
 pub mod config;

@@ -266,6 +266,7 @@ impl World {
                 self.hears_nobody(kernel, *packet, asked);
             }
             Event::Gone(at, node, of) => self.told_gone(at, node, of),
+            Event::Datagram(from, to, bytes) => self.datagram_comes(from, to, &bytes),
             Event::Gossip(at, node, of, up) => self.gossip_heard(at, node, of, up),
             Event::Restart(node) => self.restart(node),
             Event::Cut(one, other) => self.cut(one, other),

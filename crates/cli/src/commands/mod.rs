@@ -18,4 +18,5 @@ pub(crate) mod doctor;
 pub(crate) mod freeze;
 pub(crate) mod ps;
 pub(crate) mod run;
+pub(crate) mod sim;
 pub(crate) mod thaw;

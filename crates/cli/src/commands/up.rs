@@ -5,7 +5,7 @@ use crate::commands::migrate::time;
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::size::Rate;
 use crate::{output, place, signals};
-use peripatos_cluster::limits::UNREACHABLE_AFTER_MIN;
+use peripatos_cluster::limits::{KNOWS_ALL_MAX, UNREACHABLE_AFTER_MIN};
 use peripatos_cluster::{Label, Labels};
 use peripatos_engine::Backend;
 use peripatos_host::control::RuntimeDirectory;
@@ -68,6 +68,9 @@ pub(crate) struct Up {
     /// Give and take no processes for the sake of the balance, until `peri balance on`
     #[arg(long)]
     no_balance: bool,
+    /// The largest cluster in which each node tells all others how loaded it is; to try with few nodes what many do
+    #[arg(long, value_name = "NODES", hide = true, default_value_t = KNOWS_ALL_MAX)]
+    knows_all_max: usize,
     /// End when the command that started this one does
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -136,6 +139,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         labels,
         unreachable_after: options.unreachable_after,
         balancing: !options.no_balance,
+        knows_all_max: options.knows_all_max,
     };
     let make_runtime = Box::new(|canonical| place::engine(Backend::Native, canonical));
     let server = NodeServer::start(options, &directory, make_runtime).map_err(failed)?;

@@ -208,6 +208,7 @@ impl Fake {
             costs,
             cpu_ms: 0,
             memory_bytes: 0,
+            demand_permille: 1_000,
             hold: None,
         })
     }

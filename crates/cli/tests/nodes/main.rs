@@ -19,6 +19,7 @@ mod moves;
 mod names;
 mod origins;
 mod program;
+mod promises;
 mod raw;
 mod removal;
 mod restarts;

@@ -32,7 +32,7 @@ pub use timing::Timing;
 
 use crate::limits::{
     ANNOUNCE_AGAIN_MAX, ANNOUNCE_AGAIN_MIN, ANNOUNCING_MAX, CALL_DOWN_EVERY, CALL_DOWN_TOGETHER,
-    GOSSIP_BYTES_MAX, MEMBERS_MAX,
+    MEMBERS_MAX, MEMBERSHIP_BYTES_MAX,
 };
 use crate::{Incarnation, NodeId, Time};
 use codec::Codec;
@@ -40,7 +40,7 @@ use codec::Codec;
 /// What membership wants done, or has to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// A datagram is to be sent, at most [`GOSSIP_BYTES_MAX`] long.
+    /// A datagram is to be sent, at most [`MEMBERSHIP_BYTES_MAX`] long.
     Send {
         /// Where to.
         to: SocketAddr,
@@ -141,7 +141,7 @@ impl Membership {
         if self.left {
             return Ok(());
         }
-        if bytes.len() > GOSSIP_BYTES_MAX {
+        if bytes.len() > MEMBERSHIP_BYTES_MAX {
             return Err(Malformed("it is too long".to_owned()));
         }
         let malformed = |error: codec::CodecError| Malformed(error.to_string());

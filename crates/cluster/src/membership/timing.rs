@@ -3,7 +3,7 @@
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
 
-use crate::limits::{DOWN_KEPT, GOSSIP_BYTES_MAX, UNREACHABLE_AFTER_MIN};
+use crate::limits::{DOWN_KEPT, MEMBERSHIP_BYTES_MAX, UNREACHABLE_AFTER_MIN};
 
 /// No member is asked more often, however soon silence is to be told.
 const PROBE_EVERY_MIN: Duration = Duration::from_millis(50);
@@ -17,7 +17,7 @@ const TELLINGS: NonZeroU8 = NonZeroU8::new(15).unwrap();
 /// Between two questions to a random member for others that it knows.
 const ASK_EVERY: Duration = Duration::from_secs(10);
 const ONE: NonZeroUsize = NonZeroUsize::new(1).unwrap();
-const GOSSIP_BYTES: NonZeroUsize = NonZeroUsize::new(GOSSIP_BYTES_MAX).unwrap();
+const GOSSIP_BYTES: NonZeroUsize = NonZeroUsize::new(MEMBERSHIP_BYTES_MAX).unwrap();
 
 /// The times of membership, all in proportion to when silence is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

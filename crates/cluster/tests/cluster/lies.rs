@@ -52,7 +52,15 @@ fn an_offer_that_is_taken_back_leaves_nothing_to_wait_for() {
         let migration = MigrationId { source: id(0), incarnation, number };
         let process = description(number, id(0));
         let costs = MoveCosts::default();
-        let luggage = Luggage { process, moves: 1, costs, cpu_ms: 0, memory_bytes: 0, hold: None };
+        let luggage = Luggage {
+            process,
+            moves: 1,
+            costs,
+            cpu_ms: 0,
+            memory_bytes: 0,
+            demand_permille: 1_000,
+            hold: None,
+        };
         let offer = Message::Offer { migration, luggage };
         for (message, awaited) in [(offer, 1), (Message::Abort { migration }, 0)] {
             world.tell(1, Event::Message { from: id(0), message });

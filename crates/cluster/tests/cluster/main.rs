@@ -13,6 +13,7 @@ mod memory;
 mod moves;
 mod precopy;
 mod preferences;
+mod promises;
 mod reach;
 mod removal;
 mod strays;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
+use peripatos_cluster::limits::KNOWS_ALL_MAX;
 use peripatos_cluster::message::{Content, Description, Doing, End, Message, MigrationId};
 use peripatos_cluster::{
     Action, Config, Event, Incarnation, Labels, Node, NodeId, Peer, PreCopied, Request, RequestId,
@@ -90,6 +91,8 @@ pub(crate) struct World {
     pub(crate) move_bytes_per_s: Option<u64>,
     /// And with whom each talks, as they count.
     pub(crate) talks: BTreeMap<Pid, Talks>,
+    /// In a larger world each node hears of few others at a time.
+    knows_all_max: usize,
     incarnations: u64,
     requests: u64,
 }
@@ -100,8 +103,17 @@ impl World {
         World::labelled(vec![Labels::default(); count])
     }
 
+    /// The same, of nodes that take them to be too many to know all.
+    pub(crate) fn of_many(count: usize) -> World {
+        World::made(vec![Labels::default(); count], 0)
+    }
+
     /// A node for each of these, with these labels.
     pub(crate) fn labelled(labels: Vec<Labels>) -> World {
+        World::made(labels, KNOWS_ALL_MAX)
+    }
+
+    fn made(labels: Vec<Labels>, knows_all_max: usize) -> World {
         let count = labels.len();
         let mut world = World {
             labels,
@@ -116,6 +128,7 @@ impl World {
             memory_bytes: 1 << 20,
             move_bytes_per_s: None,
             talks: BTreeMap::new(),
+            knows_all_max,
             incarnations: 0,
             requests: 0,
         };
@@ -147,6 +160,7 @@ impl World {
             cores: 1,
             labels: self.labels.get(index).cloned().unwrap_or_default(),
             balancing: true,
+            knows_all_max: self.knows_all_max,
             silent_after: SILENT_AFTER,
             move_bytes_per_s: self.move_bytes_per_s,
             removed: self.kept_removed.get(&index).cloned().unwrap_or_default(),
@@ -275,6 +289,12 @@ impl World {
                     host.awaited.insert(code);
                 }
                 self.send(index, to, message);
+            }
+            Action::Say { to, word } => {
+                let to = (0..self.hosts.len()).find(|other| id(*other) == to);
+                if let Some(host) = to.and_then(|to| self.hosts[to].as_mut()) {
+                    host.reports.push_back(Event::Word { from: id(index), word });
+                }
             }
             Action::Connect(addresses) => host.called.extend(addresses),
             Action::ForgetNames(node) => host.nameless.push(node),

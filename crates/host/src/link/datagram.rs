@@ -28,7 +28,7 @@ use super::Token;
 use super::lane::TAG_BYTES;
 
 /// The version of what datagrams say, and of how they are sealed.
-pub const DATAGRAM_VERSION: u8 = 1;
+pub const DATAGRAM_VERSION: u8 = 2;
 /// How long a key is used.
 pub const EPOCH_SECONDS: u64 = 3_600;
 /// How far behind its sender's newest a datagram may come.
@@ -65,6 +65,13 @@ pub enum DatagramError {
     /// There are too many senders.
     #[error("there are too many nodes that send datagrams")]
     Senders,
+}
+
+/// The node that has sealed a datagram which was opened.
+#[must_use]
+pub fn sealed_by(datagram: &[u8]) -> Option<NodeId> {
+    let head = Head::read(datagram.get(..HEAD_BYTES)?).ok()?;
+    Some(head.who.0)
 }
 
 /// The epoch of this time.

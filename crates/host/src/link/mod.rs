@@ -32,7 +32,7 @@ pub use authority::{CERTIFICATE_LIFE, CLOCK_SKEW_MAX, PublicKey};
 pub use credentials::Credentials;
 pub use datagram::{
     DATAGRAM_VERSION, DatagramError, DatagramOpener, DatagramSealer, EPOCH_SECONDS, epoch_of,
-    gossip_secret,
+    gossip_secret, sealed_by,
 };
 pub use frame::{BULK_CHUNK_BYTES, Frame, FrameError, HELLO_BYTES_MAX, PAYLOAD_BYTES_MAX};
 pub use hello::{

@@ -8,9 +8,9 @@
 use std::fmt;
 
 /// The newest version of what goes over a link that this release speaks.
-pub const LINK_VERSION: u16 = 7;
-/// The oldest. (Version 7 is the first one that has a rule; those before it spoke no other.)
-pub const LINK_VERSION_OLDEST: u16 = 7;
+pub const LINK_VERSION: u16 = 8;
+/// The oldest. (Version 8 is the first one that has a rule; those before it spoke no other.)
+pub const LINK_VERSION_OLDEST: u16 = 8;
 
 /// The versions that one end of a link speaks: all from the oldest to the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::host::{Input, Inputs, now_unix_seconds};
 use super::links::Own;
 use super::random;
-use crate::link::{DatagramError, DatagramOpener, DatagramSealer, epoch_of};
+use crate::link::{DatagramError, DatagramOpener, DatagramSealer, epoch_of, sealed_by};
 
 /// After the operating system has refused to receive, for whatever reason.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
@@ -96,7 +96,11 @@ async fn receive(
             opener.rekey(&accepted.borrow_and_update());
         }
         match opener.open(epoch_of(now_unix_seconds()), &buffer[..length]) {
-            Ok(bytes) => inputs.offer(Input::Datagram { from, bytes }).await,
+            Ok(bytes) => {
+                if let Some(by) = sealed_by(&buffer[..length]) {
+                    inputs.offer(Input::Datagram { by, from, bytes }).await;
+                }
+            }
             // Networks repeat datagrams, too.
             Err(DatagramError::Replayed) => {}
             // Who sends is not proved: a line for each would be anybody's to write.

@@ -75,6 +75,8 @@ pub struct Options {
     pub unreachable_after: Duration,
     /// Whether it gives and takes processes for the sake of the balance, until somebody says otherwise.
     pub balancing: bool,
+    /// In a cluster of at most so many nodes each tells all others how loaded it is.
+    pub knows_all_max: usize,
 }
 
 /// A node that is ready to run.
@@ -192,6 +194,7 @@ impl NodeServer {
             move_bytes_per_s: options.move_bytes_per_s,
             unreachable_after: options.unreachable_after,
             balancing: options.balancing,
+            knows_all_max: options.knows_all_max,
             make_runtime,
         };
         Ok(NodeServer { runtime, parts, _lock: lock })

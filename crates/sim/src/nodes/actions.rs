@@ -39,6 +39,7 @@ impl World {
                     self.events.plan(at, Event::Call(node, other));
                 }
             }
+            Action::Say { to, word } => self.say_in_datagram(node, index_of(to), &word),
             Action::WantCode(code) => {
                 let there = self.cluster().hosts[node].codes.contains(&code);
                 let event = if there { Told::CodeReady(code) } else { Told::CodeMissing(code) };

@@ -128,6 +128,7 @@ impl World {
             self.tell(node, Told::Samples(samples));
         }
         self.tell(node, Told::Tick);
+        self.tell_samples(node);
         self.look_at_trouble();
         self.strays(node, |strays, here, out| strays.tick(now, here, out));
     }

@@ -6,6 +6,7 @@
 //! would not do.
 
 mod actions;
+mod datagrams;
 mod deaths;
 mod gossip;
 mod inputs;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
+use peripatos_cluster::limits::KNOWS_ALL_MAX;
 use peripatos_cluster::message::{CodeHash, Description, Kin, Message, MigrationId};
 use peripatos_cluster::{
     Config, Incarnation, Labels, Node, NodeId, Peer, Placement, RequestId, Strays, Time,
@@ -44,6 +46,8 @@ pub(crate) struct Cluster {
     buried: BTreeSet<Id>,
     /// What is random about what they hear of each other by gossip. `None`: they do not.
     gossip: Option<Random>,
+    /// What is random about datagrams between those that know too few to know all. `None`: they know all.
+    pub(crate) datagrams: Option<Random>,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
     #[cfg(feature = "mutations")]
@@ -168,6 +172,7 @@ impl Cluster {
             cores: cores as u32,
             labels: Labels::default(),
             balancing: true,
+            knows_all_max: if self.datagrams.is_some() { 0 } else { KNOWS_ALL_MAX },
             silent_after: Duration::from_secs(1),
             move_bytes_per_s: None,
             removed: BTreeSet::new(),
@@ -203,7 +208,8 @@ impl Cluster {
 
     /// All start.
     pub(crate) fn start(cores: &[usize], seed: u64) -> Cluster {
-        let mut cluster = Cluster { gossip: gossip::of(seed), ..Cluster::default() };
+        let (gossip, datagrams) = (gossip::of(seed), datagrams::of(seed));
+        let mut cluster = Cluster { gossip, datagrams, ..Cluster::default() };
         for (index, cores) in cores.iter().enumerate() {
             let host = cluster.host(index, *cores);
             cluster.hosts.push(host);

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use peripatos_cluster::limits::GOSSIP_BYTES_MAX;
 use peripatos_cluster::membership::{Member, Membership, Output};
-use peripatos_cluster::{Event, NodeId, Peer, Time};
+use peripatos_cluster::promises::Word;
+use peripatos_cluster::{Datagram, Event, NodeId, Peer, Time};
 use tokio::time::Instant;
 
 use super::Host;
@@ -23,11 +25,30 @@ impl Host {
         self.as_member(|membership, now, out| membership.handle(now, out));
     }
 
-    pub(super) fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
-        self.as_member(|membership, now, out| {
-            // Who has the token and says what cannot be is not listened to; the link to him is another matter.
-            let _ = membership.datagram(now, from, bytes, out);
-        });
+    /// `by`: who has sealed it.
+    pub(super) fn datagram(&mut self, by: NodeId, from: SocketAddr, bytes: &[u8]) {
+        // Who has the token and says what cannot be is not listened to; the link to him is another matter.
+        match Datagram::read(bytes) {
+            Ok(Datagram::Membership { heard, bytes }) => {
+                self.as_member(|membership, now, out| {
+                    let _ = membership.datagram(now, from, bytes, out);
+                });
+                if !heard.is_empty() {
+                    self.tell(Event::Loads { from: by, heard });
+                }
+            }
+            Ok(Datagram::Word(word)) => self.tell(Event::Word { from: by, word }),
+            Err(_) => {}
+        }
+    }
+
+    /// To a member that lives, if it is one.
+    pub(super) fn say_in_datagram(&mut self, to: NodeId, word: &Word) {
+        let Some(gossip) = &mut self.gossip else { return };
+        let member = gossip.membership.alive().find(|member| member.node() == to);
+        if let Some(address) = member.map(Member::address) {
+            gossip.send(address, &Datagram::of_word(word));
+        }
     }
 
     /// A link to this node stands.
@@ -59,8 +80,9 @@ impl Host {
         for output in out {
             match output {
                 Output::Send { to, bytes } => {
+                    let samples = self.node.samples(now, GOSSIP_BYTES_MAX - 1 - bytes.len());
                     if let Some(gossip) = &mut self.gossip {
-                        gossip.send(to, &bytes);
+                        gossip.send(to, &Datagram::of_membership(&samples, &bytes));
                     }
                 }
                 Output::Up { member, .. } => {

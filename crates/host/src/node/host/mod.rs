@@ -88,6 +88,7 @@ pub(super) struct Parts {
     pub(super) move_bytes_per_s: Option<u64>,
     pub(super) unreachable_after: Duration,
     pub(super) balancing: bool,
+    pub(super) knows_all_max: usize,
     pub(super) make_runtime: MakeRuntime,
 }
 
@@ -124,6 +125,7 @@ pub(super) enum Input {
     },
     /// A member of the cluster has said something.
     Datagram {
+        by: NodeId,
         from: SocketAddr,
         bytes: Vec<u8>,
     },
@@ -216,6 +218,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         move_bytes_per_s: parts.move_bytes_per_s,
         labels: parts.hello.labels.clone(),
         balancing: parts.balancing,
+        knows_all_max: parts.knows_all_max,
         removed: BTreeSet::clone(&parts.credentials.removed),
         silent_after: (parts.unreachable_after - silence_max).saturating_sub(2 * TICK),
     };
@@ -377,7 +380,7 @@ impl Host {
             Input::Unreached { address, cause } => self.unreached(&address, &cause),
             Input::LinkEnded { node, number, why } => self.link_ended(node, number, &why),
             Input::Message { from, message } => self.message(from, *message),
-            Input::Datagram { from, bytes } => self.datagram(from, &bytes),
+            Input::Datagram { by, from, bytes } => self.datagram(by, from, &bytes),
             Input::Core(report) => self.core(report),
             Input::Request { pid, sequence, ahead, request } => {
                 self.request(pid, sequence, ahead, request);
@@ -421,6 +424,7 @@ impl Host {
                 self.send(to, &message);
             }
             Action::ForgetNames(node) => self.letterbox.names().forget_node(node.0),
+            Action::Say { to, word } => self.say_in_datagram(to, &word),
             Action::Connect(addresses) => addresses.into_iter().for_each(|one| self.dial(one)),
             Action::WantCode(code) => {
                 let there = self.programs.get(code).is_some();

@@ -1,0 +1,72 @@
+//! What is in a datagram between members, once it has been opened.
+//!
+//! ```text
+//! datagram = 0 samples membership | 1 word
+//! ```
+//! See `promises::wire` and `membership::codec` for what these are.
+
+use crate::promises::{Heard, MalformedWord, Word, read_samples};
+
+const MEMBERSHIP: u8 = 0;
+const WORD: u8 = 1;
+
+/// A datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Datagram<'a> {
+    /// Of membership, and what has come along with it.
+    Membership {
+        /// Samples of loads.
+        heard: Vec<Heard>,
+        /// What members say.
+        bytes: &'a [u8],
+    },
+    /// About promises.
+    Word(Word),
+}
+
+impl Datagram<'_> {
+    /// From bytes.
+    ///
+    /// # Errors
+    /// They are none.
+    pub fn read(bytes: &[u8]) -> Result<Datagram<'_>, MalformedWord> {
+        match bytes.split_first() {
+            Some((&MEMBERSHIP, rest)) => {
+                let (heard, bytes) = read_samples(rest)?;
+                Ok(Datagram::Membership { heard, bytes })
+            }
+            Some((&WORD, rest)) => Ok(Datagram::Word(Word::read(rest)?)),
+            Some(_) => Err(MalformedWord::Unknown("kind of datagram")),
+            None => Err(MalformedWord::Cut),
+        }
+    }
+
+    /// One of membership. `samples`: as [`Node::samples`](crate::Node::samples) has them.
+    #[must_use]
+    pub fn of_membership(samples: &[u8], bytes: &[u8]) -> Vec<u8> {
+        [&[MEMBERSHIP], samples, bytes].concat()
+    }
+
+    /// One with a word.
+    #[must_use]
+    pub fn of_word(word: &Word) -> Vec<u8> {
+        [&[WORD], word.to_bytes().as_slice()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_are_read_as_they_were_written() {
+        let bytes = Datagram::of_membership(&[0], b"ping");
+        let read = Datagram::Membership { heard: Vec::new(), bytes: b"ping" };
+        assert_eq!(Datagram::read(&bytes), Ok(read));
+        let word = Word::Instead { promises: Vec::new() };
+        assert_eq!(Datagram::read(&Datagram::of_word(&word)), Ok(Datagram::Word(word)));
+        assert_eq!(Datagram::read(&[]), Err(MalformedWord::Cut));
+        assert_eq!(Datagram::read(&[2]), Err(MalformedWord::Unknown("kind of datagram")));
+        assert_eq!(Datagram::read(&[0]), Err(MalformedWord::Cut));
+    }
+}

@@ -1,0 +1,319 @@
+//! Who has promised what to whom, as one node knows it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use peripatos_balancer::Load;
+
+use super::wire::Promise;
+use crate::limits::{HELD_MAX, OWED_MAX, PROMISE_LIFE, REDEEM_AGAIN, REST};
+use crate::{NodeId, Time};
+
+/// Less than this is no process: half of one.
+const LEAST_PERMILLE: u32 = 500;
+/// Promises of one maker that end so soon one after the other are one.
+const ALIKE: Duration = Duration::from_secs(1);
+
+/// What others have promised and this node holds.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// What may be passed on.
+    loose: Vec<Loose>,
+    /// By their makers: what is to come here.
+    redeemed: BTreeMap<NodeId, Redeemed>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Loose {
+    maker: NodeId,
+    permille: u32,
+    since: Time,
+    until: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Redeemed {
+    permille: u32,
+    /// When it was asked for last.
+    told_at: Option<Time>,
+    /// When something came of it last, or it was redeemed.
+    came_at: Time,
+}
+
+impl Held {
+    pub(super) fn permille(&self) -> u64 {
+        let loose = self.loose.iter().map(|one| u64::from(one.permille));
+        loose.sum::<u64>() + self.redeemed_permille()
+    }
+
+    pub(super) fn redeemed_permille(&self) -> u64 {
+        self.redeemed.values().map(|one| u64::from(one.permille)).sum()
+    }
+
+    /// One more. What there is no room for is lost: its maker has it back when its time is over.
+    pub(super) fn add(&mut self, now: Time, promise: &Promise) {
+        let until = now + promise.left.min(PROMISE_LIFE);
+        let alike = |one: &&mut Loose| {
+            one.maker == promise.maker && one.until.since(until).max(until.since(one.until)) < ALIKE
+        };
+        if let Some(one) = self.loose.iter_mut().find(alike) {
+            one.permille = one.permille.saturating_add(promise.permille);
+            (one.since, one.until) = (now, one.until.min(until));
+        } else if self.loose.len() < HELD_MAX {
+            let Promise { maker, permille, .. } = *promise;
+            self.loose.push(Loose { maker, permille, since: now, until });
+        }
+    }
+
+    /// Takes so much off, in few parts: those that this node has made first, then large ones, then what was redeemed and has not come.
+    pub(super) fn part(
+        &mut self,
+        now: Time,
+        made_by: NodeId,
+        amount: u32,
+        max: usize,
+    ) -> Vec<Promise> {
+        let mut parts = self.part_loose(now, Some(made_by), amount, max);
+        let mut left = amount - parts.iter().map(|part| part.permille).sum::<u32>();
+        for (maker, one) in &mut self.redeemed {
+            let permille = one.permille.min(left);
+            if parts.len() >= max || permille == 0 {
+                break;
+            }
+            parts.push(Promise { maker: *maker, permille, left: PROMISE_LIFE });
+            // It is told that less is to come.
+            (one.permille, one.told_at) = (one.permille - permille, None);
+            left -= permille;
+        }
+        parts
+    }
+
+    /// The same of what was not redeemed.
+    pub(super) fn part_loose(
+        &mut self,
+        now: Time,
+        made_by: Option<NodeId>,
+        amount: u32,
+        max: usize,
+    ) -> Vec<Promise> {
+        let of_others = |one: &Loose| made_by != Some(one.maker);
+        self.loose.sort_by_key(|one| (of_others(one), std::cmp::Reverse(one.permille)));
+        let (mut left, mut parts) = (amount, Vec::new());
+        for one in self.loose.iter_mut().take(max) {
+            let permille = one.permille.min(left);
+            if permille == 0 {
+                break;
+            }
+            parts.push(Promise { maker: one.maker, permille, left: one.until.since(now) });
+            one.permille -= permille;
+            left -= permille;
+        }
+        self.loose.retain(|one| one.permille > 0);
+        parts
+    }
+
+    /// What has been here for a while stays: it is redeemed, until so much is.
+    pub(super) fn redeem_resting(&mut self, now: Time, most: u64) {
+        let mut left = most.saturating_sub(self.redeemed_permille());
+        for at in 0..self.loose.len() {
+            let one = self.loose[at];
+            let permille = u64::from(one.permille).min(left) as u32;
+            if permille > 0 && now.since(one.since) >= REST {
+                self.loose[at].permille -= permille;
+                left -= u64::from(permille);
+                self.redeem_one(now, one.maker, permille);
+            }
+        }
+        self.loose.retain(|one| one.permille > 0);
+    }
+
+    /// A maker gives promises of others instead of what was redeemed: no more than that.
+    pub(super) fn instead(&mut self, now: Time, maker: NodeId, promises: &[Promise]) {
+        for promise in promises {
+            let Some(redeemed) = self.redeemed.get_mut(&maker) else { return };
+            let permille = promise.permille.min(redeemed.permille);
+            // That maker knows.
+            self.came(now, maker, permille);
+            self.redeem_one(now, promise.maker, permille);
+        }
+    }
+
+    /// So much is redeemed at once, whatever becomes of the rest.
+    pub(super) fn redeem(&mut self, now: Time, permille: u32) {
+        if permille < LEAST_PERMILLE || self.loose.is_empty() {
+            return;
+        }
+        for part in self.part_loose(now, None, permille, usize::MAX) {
+            self.redeem_one(now, part.maker, part.permille);
+        }
+    }
+
+    /// Of so many makers; what more have promised is lost: they have it back when its time is over.
+    fn redeem_one(&mut self, now: Time, maker: NodeId, permille: u32) {
+        if self.redeemed.len() >= HELD_MAX && !self.redeemed.contains_key(&maker) {
+            return;
+        }
+        let new = Redeemed { permille: 0, told_at: None, came_at: now };
+        let redeemed = self.redeemed.entry(maker).or_insert(new);
+        redeemed.permille = redeemed.permille.saturating_add(permille);
+        redeemed.told_at = None;
+    }
+
+    /// The makers that are to be asked for it now, and how much.
+    pub(super) fn take_due(&mut self, now: Time, again: Duration) -> Vec<(NodeId, u32)> {
+        let due = self.redeemed.iter_mut().filter_map(|(maker, one)| {
+            let told = one.told_at.is_some_and(|at| now.since(at) < again);
+            (!told).then(|| {
+                one.told_at = Some(now);
+                (*maker, one.permille)
+            })
+        });
+        let due = due.collect();
+        self.redeemed.retain(|_, one| one.permille >= LEAST_PERMILLE);
+        due
+    }
+
+    /// That maker can be reached: how much is to be asked of it.
+    pub(super) fn reached(&mut self, now: Time, maker: NodeId) -> Option<u32> {
+        let redeemed = self.redeemed.get_mut(&maker)?;
+        redeemed.told_at = Some(now);
+        Some(redeemed.permille)
+    }
+
+    /// A process of that maker is on its way here.
+    pub(super) fn came(&mut self, now: Time, maker: NodeId, permille: u32) {
+        if let Some(redeemed) = self.redeemed.get_mut(&maker) {
+            redeemed.permille = redeemed.permille.saturating_sub(permille);
+            redeemed.came_at = now;
+            if redeemed.permille < LEAST_PERMILLE {
+                self.redeemed.remove(&maker);
+            }
+        }
+    }
+
+    /// That maker gives nothing more.
+    pub(super) fn kept(&mut self, maker: NodeId) {
+        self.redeemed.remove(&maker);
+    }
+
+    pub(super) fn forget_late(&mut self, now: Time) {
+        self.loose.retain(|one| one.until > now);
+        self.redeemed.retain(|_, one| now.since(one.came_at) < PROMISE_LIFE);
+    }
+}
+
+/// What this node has promised and nobody has redeemed: how much, by when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Promised {
+    /// By whole seconds: so there are never more than a promise lasts.
+    by_second: BTreeMap<u64, u64>,
+    total: u64,
+}
+
+impl Promised {
+    pub(super) fn permille(&self) -> u64 {
+        self.total
+    }
+
+    /// So much more, from now on.
+    pub(super) fn add(&mut self, now: Time, permille: u32) {
+        if permille == 0 {
+            return;
+        }
+        let until = (now + PROMISE_LIFE).0.as_secs() + 1;
+        *self.by_second.entry(until).or_default() += u64::from(permille);
+        self.total += u64::from(permille);
+    }
+
+    /// So much is promised no more: it was redeemed, or has come back. The oldest first.
+    pub(super) fn take(&mut self, permille: u32) {
+        let mut left = u64::from(permille);
+        while let Some(mut first) = self.by_second.first_entry() {
+            let taken = left.min(*first.get());
+            *first.get_mut() -= taken;
+            (left, self.total) = (left - taken, self.total - taken);
+            if *first.get() == 0 {
+                first.remove();
+            }
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn forget_late(&mut self, now: Time) {
+        while let Some(first) = self.by_second.first_entry() {
+            if *first.key() > now.0.as_secs() {
+                return;
+            }
+            self.total -= first.remove();
+        }
+    }
+}
+
+/// Who redeems what this node has promised.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    by: BTreeMap<NodeId, One>,
+    last: Option<NodeId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct One {
+    permille: u32,
+    /// How loaded it is, with what has gone there since it said so.
+    load: Load,
+    said_at: Time,
+}
+
+impl Owed {
+    pub(super) fn permille(&self) -> u64 {
+        self.by.values().map(|one| u64::from(one.permille)).sum()
+    }
+
+    /// What is still to go to that node.
+    pub(super) fn of(&self, by: NodeId) -> u32 {
+        self.by.get(&by).map_or(0, |one| one.permille)
+    }
+
+    /// So much is. `false`: nothing is, or there are too many that ask.
+    pub(super) fn set(&mut self, now: Time, by: NodeId, load: Load, permille: u32) -> bool {
+        let room = self.by.len() < OWED_MAX || self.by.contains_key(&by);
+        if permille < LEAST_PERMILLE || !room {
+            self.by.remove(&by);
+            return false;
+        }
+        self.by.insert(by, One { permille, load, said_at: now });
+        true
+    }
+
+    /// The next one in turn.
+    pub(super) fn next(&mut self) -> Option<(NodeId, Load, u32)> {
+        let after = self.last.and_then(|last| {
+            use std::ops::Bound::{Excluded, Unbounded};
+            self.by.range((Excluded(last), Unbounded)).next()
+        });
+        let (node, one) = after.or_else(|| self.by.first_key_value())?;
+        self.last = Some(*node);
+        Some((*node, one.load, one.permille))
+    }
+
+    pub(super) fn goes(&mut self, to: NodeId, permille: u32) {
+        if let Some(one) = self.by.get_mut(&to) {
+            one.permille = one.permille.saturating_sub(permille);
+            one.load.demand_permille = one.load.demand_permille.saturating_add(permille);
+            if one.permille < LEAST_PERMILLE {
+                self.by.remove(&to);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, to: NodeId) {
+        self.by.remove(&to);
+    }
+
+    /// Who has not said for long that it wants it does not.
+    pub(super) fn forget_late(&mut self, now: Time) {
+        self.by.retain(|_, one| now.since(one.said_at) < 4 * REDEEM_AGAIN);
+    }
+}

@@ -1,0 +1,291 @@
+//! Promises alone, among nodes that are only numbers: what must hold whatever becomes of words.
+
+use std::time::Duration;
+
+use peripatos_balancer::Load;
+use peripatos_cluster::limits::{HELD_MAX, PROMISE_LIFE, PROMISES_PASSED_MAX, SAMPLES_TOLD};
+use peripatos_cluster::promises::{
+    Heard, MalformedWord, Output, Own, Promise, Promises, Word, read_samples,
+};
+use peripatos_cluster::{NodeId, Time};
+
+/// Marsaglia's xorshift, "Xorshift RNGs" (2003).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// Nodes of one core whose processes want one each.
+struct World {
+    random: Random,
+    now: Time,
+    nodes: Vec<(Promises, u32)>,
+    /// Words that are lost, and that come twice, in a hundred.
+    lost: u64,
+    twice: u64,
+    moves: u32,
+}
+
+const fn id(index: usize) -> NodeId {
+    NodeId(index as u128 + 1)
+}
+
+fn index(node: NodeId) -> usize {
+    node.0 as usize - 1
+}
+
+fn load(processes: u32) -> Load {
+    Load {
+        cores: 1,
+        speed_permille: 1_000,
+        demand_permille: processes * 1_000,
+        memory_free_bytes: u64::MAX,
+        draining: false,
+        closed: false,
+    }
+}
+
+const fn own(load: Load) -> Own {
+    Own { load, spare_permille: load.demand_permille, balancing: true }
+}
+
+impl World {
+    fn new(seed: u64, processes: &[u32]) -> World {
+        let new = |(at, processes): (usize, &u32)| {
+            (Promises::new(id(at), Time::default(), seed + at as u64), *processes)
+        };
+        World {
+            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            now: Time::default(),
+            nodes: processes.iter().enumerate().map(new).collect(),
+            lost: 0,
+            twice: 0,
+            moves: 0,
+        }
+    }
+
+    fn own(&self, at: usize) -> Own {
+        own(load(self.nodes[at].1))
+    }
+
+    fn effective(&self, at: usize) -> u64 {
+        let (promises, processes) = &self.nodes[at];
+        promises.effective(load(*processes)).demand_permille.into()
+    }
+
+    /// A tenth of a second passes: each tells somebody of loads, and looks at its promises.
+    fn step(&mut self) {
+        self.now = self.now + Duration::from_millis(100);
+        for at in 0..self.nodes.len() {
+            let own = self.own(at);
+            let to = self.random.below(self.nodes.len() as u64) as usize;
+            let samples = self.nodes[at].0.samples(self.now, &own, 1_000);
+            let (heard, rest) = read_samples(&samples).expect("it was written");
+            assert!(rest.is_empty());
+            self.nodes[to].0.heard(self.now, id(at), &heard, |_| true);
+            let mut out = Vec::new();
+            self.nodes[at].0.handle(self.now, &own, &mut out);
+            self.act(at, out);
+            self.serve(at);
+        }
+    }
+
+    fn act(&mut self, at: usize, out: Vec<Output>) {
+        for output in out {
+            match output {
+                Output::Say { to, word } => {
+                    let word = Word::read(&word.to_bytes()).expect("it was written");
+                    let lost = self.random.below(100) < self.lost;
+                    let twice = self.random.below(100) < self.twice;
+                    for _ in 0..if lost { 0 } else { 1 + usize::from(twice) } {
+                        self.say(at, index(to), word.clone());
+                    }
+                }
+                Output::Redeem { maker, permille } => {
+                    let (maker, real, mut out) = (index(maker), load(self.nodes[at].1), Vec::new());
+                    let promises = &mut self.nodes[maker].0;
+                    if !promises.redeemed(self.now, id(at), real, permille, &mut out) {
+                        self.nodes[at].0.kept(id(maker));
+                    }
+                    self.act(maker, out);
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, from: usize, to: usize, word: Word) {
+        let (own, mut out) = (self.own(to), Vec::new());
+        self.nodes[to].0.word(self.now, &own, id(from), word, &mut out);
+        self.act(to, out);
+    }
+
+    /// One process goes to each of some that have redeemed, if that makes the two more equal.
+    fn serve(&mut self, at: usize) {
+        for _ in 0..4 {
+            let Some((to, _, _)) = self.nodes[at].0.next_owed() else { return };
+            let holder = index(to);
+            if self.nodes[at].1 > self.nodes[holder].1 + 1 {
+                self.nodes[at].1 -= 1;
+                self.nodes[holder].1 += 1;
+                self.moves += 1;
+                self.nodes[at].0.goes(to, 1_000);
+                self.nodes[holder].0.comes(self.now, id(at), 1_000);
+            } else {
+                self.nodes[at].0.gives_nothing(to);
+                self.nodes[holder].0.kept(id(at));
+            }
+        }
+    }
+
+    fn spread(&self) -> (u32, u32) {
+        let counts = self.nodes.iter().map(|(_, processes)| *processes);
+        counts.fold((u32::MAX, 0), |(least, most), count| (least.min(count), most.max(count)))
+    }
+}
+
+/// Everything on the first of so many.
+fn crowded(nodes: usize, processes: u32) -> Vec<u32> {
+    let mut counts = vec![0; nodes];
+    counts[0] = processes;
+    counts
+}
+
+#[test]
+fn what_is_promised_is_neither_more_nor_less() {
+    for seed in 1..=20 {
+        let mut world = World::new(seed, &crowded(20, 400));
+        for _ in 0..100 {
+            world.step();
+            let all: u64 = (0..20).map(|at| world.effective(at)).sum();
+            // A process goes whole for what is left of a promise, half of it or more; less is dropped at both ends.
+            assert!(all.abs_diff(400_000) < 12_000, "seed {seed}: {all} at {:?}", world.now);
+        }
+    }
+}
+
+#[test]
+fn it_settles_and_each_moves_once() {
+    for seed in 1..=20 {
+        let mut world = World::new(seed, &crowded(20, 400));
+        (0..200).for_each(|_| world.step());
+        let (least, most) = world.spread();
+        assert!(least >= 18 && most <= 22, "seed {seed}: {least} to {most}");
+        // 380 have to.
+        assert!(world.moves <= 420, "seed {seed}: {} moves", world.moves);
+        let before = world.moves;
+        (0..100).for_each(|_| world.step());
+        assert!(world.moves - before <= 5, "seed {seed}: it is over");
+    }
+}
+
+#[test]
+fn words_that_are_lost_or_come_twice_cost_time_only() {
+    for seed in 1..=10 {
+        let mut world = World::new(seed, &crowded(20, 400));
+        (world.lost, world.twice) = (20, 20);
+        // Longer than any promise lasts.
+        (0..800).for_each(|_| world.step());
+        let (least, most) = world.spread();
+        assert!(least >= 18 && most <= 22, "seed {seed}: {least} to {most}");
+        assert_eq!(world.nodes.iter().map(|(_, processes)| processes).sum::<u32>(), 400);
+    }
+}
+
+#[test]
+fn a_promise_that_nobody_redeems_ends() {
+    let mut world = World::new(1, &[100, 0]);
+    let (ask, mut out) = (Word::Ask { number: 1, load: load(0) }, Vec::new());
+    let own = world.own(0);
+    world.nodes[0].0.word(world.now, &own, id(1), ask, &mut out);
+    assert_eq!(world.effective(0), 50_000);
+    // Who asked has never heard of it.
+    let late = world.now + PROMISE_LIFE + Duration::from_secs(2);
+    world.nodes[0].0.handle(late, &own, &mut Vec::new());
+    assert_eq!(world.effective(0), 100_000);
+}
+
+#[test]
+fn what_nobody_has_asked_for_is_not_taken() {
+    let mut world = World::new(1, &[1, 1]);
+    let promise = Promise { maker: id(7), permille: 9_000, left: PROMISE_LIFE };
+    let answer = Word::Answer { number: 0, load: load(9), promises: vec![promise] };
+    world.say(1, 0, answer);
+    world.say(1, 0, Word::Instead { promises: vec![promise] });
+    assert_eq!(world.effective(0), 1_000);
+    // Nor is what was not promised given.
+    let owes = world.nodes[0].0.redeemed(world.now, id(1), load(0), 5_000, &mut Vec::new());
+    assert!(!owes && world.nodes[0].0.next_owed().is_none());
+}
+
+#[test]
+fn a_liar_gets_half_of_what_there_is_each_time_and_nobody_holds_more_than_there_is_room_for() {
+    let mut world = World::new(1, &[100, 0]);
+    let crowded = world.own(0);
+    for number in 0..50 {
+        let ask = Word::Ask { number, load: load(0) };
+        world.nodes[0].0.word(world.now, &crowded, id(1), ask, &mut Vec::new());
+    }
+    // It is never left with less than who asks says to have, nor with less than one.
+    assert!((1_000..3_000).contains(&world.effective(0)), "{}", world.effective(0));
+    // Promises of makers that are not there fill what there is room for, until they end.
+    let mut liar = World::new(2, &[0, 0]);
+    let mut asked = 0;
+    for _ in 0..2_000 {
+        liar.now = liar.now + Duration::from_millis(100);
+        let heavy = Heard { node: Some(id(1)), load: load(1_000), age: Duration::ZERO };
+        liar.nodes[0].0.heard(liar.now, id(1), &[heavy], |_| true);
+        let mut out = Vec::new();
+        let idle = own(load(0));
+        liar.nodes[0].0.handle(liar.now, &idle, &mut out);
+        for output in out {
+            let Output::Say { word: Word::Ask { number, .. }, .. } = output else { continue };
+            asked += 1;
+            let promise = |maker| Promise {
+                maker: NodeId(1_000 * u128::from(asked + 1_u32) + maker),
+                permille: 700,
+                left: PROMISE_LIFE,
+            };
+            let promises = (0..PROMISES_PASSED_MAX as u128).map(promise).collect();
+            let answer = Word::Answer { number, load: load(1_000), promises };
+            liar.nodes[0].0.word(liar.now, &idle, id(1), answer, &mut Vec::new());
+        }
+    }
+    assert!(asked > 10);
+    let most = 700 * 2 * HELD_MAX as u64;
+    assert!(liar.effective(0) <= most, "{}", liar.effective(0));
+}
+
+#[test]
+fn words_that_cannot_be_are_refused() {
+    let promise = Promise { maker: id(3), permille: 2_000, left: Duration::from_secs(9) };
+    let words = [
+        Word::Ask { number: 7, load: load(3) },
+        Word::Answer { number: 7, load: load(3), promises: vec![promise; 3] },
+        Word::Instead { promises: vec![promise] },
+    ];
+    for word in words {
+        let bytes = word.to_bytes();
+        assert_eq!(Word::read(&bytes), Ok(word.clone()));
+        for length in 0..bytes.len() {
+            assert_eq!(Word::read(&bytes[..length]), Err(MalformedWord::Cut), "{word:?}");
+        }
+        assert_eq!(Word::read(&[bytes.as_slice(), &[0]].concat()), Err(MalformedWord::Long));
+    }
+    let many = Word::Instead { promises: vec![promise; PROMISES_PASSED_MAX + 1] };
+    assert!(Word::read(&many.to_bytes()).is_err());
+    let much = Word::Ask { number: 1, load: Load { demand_permille: u32::MAX, ..load(0) } };
+    assert_eq!(Word::read(&much.to_bytes()), Err(MalformedWord::Unknown("demand")));
+    assert_eq!(Word::read(&[9]), Err(MalformedWord::Unknown("kind")));
+    assert_eq!(
+        read_samples(&[2 + SAMPLES_TOLD as u8]),
+        Err(MalformedWord::Unknown("number of samples"))
+    );
+    assert_eq!(read_samples(&[1, 0]), Err(MalformedWord::Cut));
+    assert_eq!(read_samples(&[0, 5, 6]), Ok((Vec::new(), [5, 6].as_slice())));
+}
