@@ -24,7 +24,7 @@ const RULES: [Rule; 11] = [
     },
     Rule {
         name: "peripatos-sim",
-        inner: &["peripatos-abi", "peripatos-cluster", "peripatos-kernel"],
+        inner: &["peripatos-abi", "peripatos-balancer", "peripatos-cluster", "peripatos-kernel"],
         outer: Some(&["postcard"]),
     },
     Rule { name: "peripatos-balancer", inner: &[], outer: Some(&[]) },
@@ -57,6 +57,7 @@ const RULES: [Rule; 11] = [
             "peripatos-engine",
             "peripatos-host",
             "peripatos-kernel",
+            "peripatos-sim",
         ],
         outer: None,
     },

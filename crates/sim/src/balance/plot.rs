@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::{Outcome, Point, Report, Scheme};
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 900.0;
 const LEFT: f64 = 80.0;
-const RIGHT: f64 = 150.0;
+const RIGHT: f64 = 190.0;
 const TOP: f64 = 60.0;
 /// Of a panel, and from one to the next.
 const PANEL: f64 = 200.0;

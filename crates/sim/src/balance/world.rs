@@ -278,9 +278,10 @@ impl World {
         let carried = Duration::from_secs_f64(process.memory_bytes as f64 / BANDWIDTH);
         let demand = process.demand_permille(self.now);
         self.take(index, from);
-        let free = self.now.max(self.sends_from[from]).max(self.receives_from[to]);
-        let sent = free + carried;
-        (self.sends_from[from], self.receives_from[to]) = (sent, sent);
+        // Each end takes one after the other; what is for one that is busy does not hold up what is for others.
+        let sent = self.now.max(self.sends_from[from]) + carried;
+        let received = sent.max(self.receives_from[to] + carried);
+        (self.sends_from[from], self.receives_from[to]) = (sent, received);
         self.coming[to] += 1_000;
         self.leaving[from] += 1;
         self.moves += 1;
@@ -288,7 +289,7 @@ impl World {
             self.goes(from, to, demand);
         }
         let (process, began) = (index, self.now);
-        self.after(sent + MOVE_FIXED - self.now, What::Arrive { process, from, to, began });
+        self.after(received + MOVE_FIXED - self.now, What::Arrive { process, from, to, began });
     }
 
     fn arrive(&mut self, index: ProcessIndex, from: usize, to: usize, began: Duration) {
