@@ -84,7 +84,7 @@ impl Node {
         // The likeliest first.
         let gain = |weighed: &Result<Weighed, Kept>| match weighed {
             Ok(weighed) | Err(Kept::Dear(weighed) | Kept::Balanced(weighed)) => weighed.gain_us,
-            Err(Kept::Closed | Kept::Unsuited | Kept::NoMemory | Kept::Budget) => i64::MIN,
+            Err(Kept::Closed | Kept::Unsuited | Kept::NoMemory | Kept::MoveRate) => i64::MIN,
         };
         others.sort_by_key(|(_, weighed)| std::cmp::Reverse((weighed.is_ok(), gain(weighed))));
         others.truncate(OTHERS_TOLD_MAX);
@@ -111,7 +111,7 @@ impl Node {
             return Err(Kept::Unsuited);
         }
         if process.memory_bytes > self.carried_bytes_max() {
-            return Err(Kept::Budget);
+            return Err(Kept::MoveRate);
         }
         let sample = self.peers.0.get(&to).and_then(|known| known.load).map(|(_, sample)| sample);
         let Some(sample) = sample else { return Err(Kept::Closed) };

@@ -66,8 +66,8 @@ pub enum Kept {
     Unsuited,
     /// That node does not have the memory.
     NoMemory,
-    /// It has more memory than its own node's budget carries.
-    Budget,
+    /// It has more memory than its own node carries in time, at the rate that it was given.
+    MoveRate,
     /// The two are about equally loaded, or would be more unequal.
     Balanced(Weighed),
     /// It is not expected to go on long enough for what the move takes.

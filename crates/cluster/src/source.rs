@@ -92,7 +92,7 @@ impl Outgoing {
 }
 
 impl Node {
-    /// Memory of a process that can be carried in the time that it may take, as far as this node's budget goes.
+    /// Memory of a process that can be carried in the time that it may take, at this node's rate.
     pub(crate) fn carried_bytes_max(&self) -> u64 {
         let rate = self.config.move_bytes_per_s;
         rate.map_or(u64::MAX, |rate| rate.saturating_mul(PRE_COPY_TIME_MAX.as_secs()))

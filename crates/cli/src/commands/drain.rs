@@ -63,7 +63,7 @@ pub(crate) fn drain(options: &Drain) -> Result<End> {
     if options.off || options.no_wait {
         return Ok(End::SUCCESS);
     }
-    say_budget(&node);
+    say_move_rate(&node);
     let begun = Instant::now();
     let had = until_empty(&mut client, node.node, options.within)
         .map_err(|error| Failure::new(error.code(), &node.name, error))?;
@@ -167,7 +167,7 @@ pub(crate) fn before_end(socket: &Path, within: Duration) {
         return;
     }
     say(format_args!("{} to leave before this node ends", Count(own.processes)));
-    say_budget(own);
+    say_move_rate(own);
     match until_empty(&mut client, own.node, Some(within)) {
         Ok(_) => say("the node is empty"),
         Err(error) => say(format_args!("the node ends, and what runs there with it: {error}")),
@@ -175,7 +175,7 @@ pub(crate) fn before_end(socket: &Path, within: Duration) {
 }
 
 /// That it may take its time.
-fn say_budget(node: &RowOfNode) {
+fn say_move_rate(node: &RowOfNode) {
     if let Some(rate) = node.move_bytes_per_s {
         let mb = rate as f64 / 1e6;
         say(format_args!(

@@ -42,7 +42,7 @@ struct Row {
     to: String,
     /// moved, failed (it was to move, and did not), kept (a node has asked, and did not get it).
     what: &'static str,
-    /// balance, drain, labels, command; of what was kept: closed, labels, memory, budget, balanced, dear.
+    /// balance, drain, labels, command; of what was kept: closed, labels, memory, rate, balanced, dear.
     why: &'static str,
     /// Of what was kept: how often in a row.
     times: u32,
@@ -94,7 +94,7 @@ struct Now {
 #[derive(Serialize)]
 struct Other {
     node: String,
-    /// pays, or why not: closed, labels, memory, budget, balanced, dear.
+    /// pays, or why not: closed, labels, memory, rate, balanced, dear.
     verdict: &'static str,
     terms: Option<Terms>,
 }
@@ -326,7 +326,7 @@ fn kept_word(kept: &Kept) -> &'static str {
         Kept::Closed => "closed",
         Kept::Unsuited => "labels",
         Kept::NoMemory => "memory",
-        Kept::Budget => "budget",
+        Kept::MoveRate => "rate",
         Kept::Balanced(_) => "balanced",
         Kept::Dear(_) => "dear",
     }
@@ -337,7 +337,7 @@ fn kept_text(kept: &Kept) -> String {
         Kept::Closed => "it takes nothing".to_owned(),
         Kept::Unsuited => "it does not have the labels".to_owned(),
         Kept::NoMemory => "it does not have the memory".to_owned(),
-        Kept::Budget => "carrying it would take too long (peri up --move-rate)".to_owned(),
+        Kept::MoveRate => "carrying it would take too long (peri up --move-rate)".to_owned(),
         Kept::Balanced(weighed) if weighed.gain_us > 0 => {
             format!("that is hardly better; {}", terms_text(weighed))
         }
@@ -349,7 +349,7 @@ fn kept_text(kept: &Kept) -> String {
 fn kept_terms(kept: &Kept) -> Option<Weighed> {
     match kept {
         Kept::Balanced(weighed) | Kept::Dear(weighed) => Some(*weighed),
-        Kept::Closed | Kept::Unsuited | Kept::NoMemory | Kept::Budget => None,
+        Kept::Closed | Kept::Unsuited | Kept::NoMemory | Kept::MoveRate => None,
     }
 }
 

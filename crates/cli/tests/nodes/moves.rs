@@ -169,9 +169,9 @@ fn a_large_process_goes_by_a_lane() {
     program.until_output("filled\nend\t790533437\n");
 }
 
-/// A node with a budget says so when it is drained, and what leaves it arrives whole.
+/// A node with a move rate says so when it is drained, and what leaves it arrives whole.
 #[test]
-fn what_leaves_a_node_with_a_budget_takes_its_time() {
+fn what_leaves_a_node_with_a_move_rate_takes_its_time() {
     let mut cluster = Cluster::new();
     cluster.up_with("a", &["up", "--move-rate", "4MB/s"].map(str::to_owned));
     cluster.up("b");

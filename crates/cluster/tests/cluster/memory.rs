@@ -129,7 +129,7 @@ fn two_that_begin_at_once_do_not_share_what_only_one_can_have() {
 }
 
 #[test]
-fn who_has_more_than_the_budget_carries_stays() {
+fn who_has_more_than_the_rate_carries_stays() {
     let mut world = World::new(2);
     world.move_bytes_per_s = Some(4_000_000);
     for index in 0..2 {

@@ -1,4 +1,4 @@
-//! A budget of bandwidth for what leaves a node in bulk (`peri up --move-rate`): images, memory that is copied while its process runs,
+//! A limit on the bandwidth of what leaves a node in bulk (`peri up --move-rate`): images, memory that is copied while its process runs,
 //! and programs. All of it is sent by threads of its own, which wait here before they send; messages are not bulk, and wait for nobody.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ const GIVES_WAY_MAX: Duration = Duration::from_millis(100);
 /// Between two looks whether somebody stands still.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// The budget of a node, for all its threads. None: they wait for nothing.
+/// The rate of a node, for all its threads. None: they wait for nothing.
 #[derive(Clone, Default)]
 pub(super) struct Pace(Option<Arc<Shared>>);
 
@@ -44,7 +44,7 @@ impl Pace {
         StandsStill(self)
     }
 
-    /// Waits until so many bytes may be sent, and takes them from the budget; who stands still goes first.
+    /// Waits until so many bytes may be sent, and counts them; who stands still goes first.
     pub(super) fn wait(&self, bytes: usize) {
         let Some(shared) = &self.0 else { return };
         let since = Instant::now();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_budget_nobody_waits() {
+    fn without_a_rate_nobody_waits() {
         let pace = Pace::new(None);
         let still = pace.stands_still();
         still.wait(usize::MAX);
