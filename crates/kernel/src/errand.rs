@@ -16,8 +16,8 @@ use crate::packet::{Body, Packet, Place};
 
 #[derive(Debug)]
 pub(crate) struct Errands {
-    /// How many there were: the number of the last one.
-    begun: u64,
+    /// The number of the last one. The upper half is the kernel's era.
+    last: u64,
     under_way: BTreeMap<u64, Errand>,
     /// Other kernels' that were done here.
     done: Aged<(Place, u64), ()>,
@@ -31,13 +31,12 @@ struct Errand {
     claim: Claim,
 }
 
-impl Default for Errands {
-    fn default() -> Errands {
-        Errands { begun: 0, under_way: BTreeMap::new(), done: Aged::new(ERRANDS_DONE_MAX) }
-    }
-}
-
 impl Errands {
+    pub(crate) fn of_era(era: u32) -> Errands {
+        let last = u64::from(era) << 32;
+        Errands { last, under_way: BTreeMap::new(), done: Aged::new(ERRANDS_DONE_MAX) }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.under_way.len()
     }
@@ -66,8 +65,9 @@ impl Kernel {
         if self.errands.under_way.len() >= ERRANDS_MAX {
             return Err(Status::Full);
         }
-        self.errands.begun += 1;
-        let number = self.errands.begun;
+        // 0 is no number.
+        self.errands.last = self.errands.last.wrapping_add(1).max(1);
+        let number = self.errands.last;
         let body = numbered(body, number);
         self.errands.under_way.insert(number, Errand { from, to, body, claim });
         self.press_errand(number);

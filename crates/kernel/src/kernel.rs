@@ -61,9 +61,10 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel without processes, at this place.
+    /// A kernel without processes, at this place. `era`: a number that no kernel had that was at this place within the last minutes,
+    /// as that of a node which starts again. Others would take what this one says for what they have heard from that one.
     #[must_use]
-    pub fn new(place: Place) -> Kernel {
+    pub fn new(place: Place, era: u32) -> Kernel {
         Kernel {
             place,
             table: Table::default(),
@@ -73,7 +74,7 @@ impl Kernel {
             routes: Routes::new(place),
             aliens: Aliens::default(),
             ends: Aged::new(ENDS_MAX),
-            errands: Errands::default(),
+            errands: Errands::of_era(era),
             heard: HeardReplies::default(),
             timers: Timers::default(),
             now: 0,

@@ -16,10 +16,11 @@ use crate::lease::Access;
 use crate::limits::{CIRCLE_PIDS_MAX, RELAYS_MAX};
 use crate::ties::Watch;
 
-/// A kernel: which node's, which core's. A kernel only compares these.
+/// A kernel: which node's, which core's. A kernel only compares these. When a node starts again its kernels are at the same places
+/// as those before, which others still know: see the era of [`Kernel::new`](crate::Kernel::new).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
-    /// The node: a number that it has drawn when it started, so that none has it again.
+    /// The node, as its host counts them.
     pub node: u128,
     /// One of its cores.
     pub core: u32,

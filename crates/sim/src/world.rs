@@ -137,7 +137,7 @@ impl World {
         for (node, cores) in world.config.cores.clone().into_iter().enumerate() {
             for core in 0..cores {
                 let place = Place { node: node as u128 + 1, core: core as u32 };
-                world.kernels.push(Kernel::new(place));
+                world.kernels.push(Kernel::new(place, 0));
                 world.places.push(place);
                 world.node_of.push(node);
                 world.tick_at.push(0);
@@ -303,7 +303,8 @@ impl World {
 
     /// A kernel begins, where another one may have been.
     pub(crate) fn start_kernel(&mut self, at: usize) {
-        let mut kernel = Kernel::new(self.places[at]);
+        // Between two starts of a node there are more milliseconds than one.
+        let mut kernel = Kernel::new(self.places[at], (self.now / MS) as u32);
         #[cfg(feature = "mutations")]
         if let Some(mutation) = self.mutation {
             kernel.mutate(mutation);

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use peripatos_abi::Pid;
 use peripatos_engine::{CodeKind, Form, Handler, Process};
 use peripatos_kernel::{Body, Circle, Names, Place, principal};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::execution::Execution;
 use super::habits::Habits;
@@ -46,6 +47,8 @@ pub(super) struct Board {
     pub(super) ticker: Ticker,
     /// The node, as kernels name it.
     node: u128,
+    /// Drawn: what its kernels are told by from those of the same node before it started again.
+    era: u32,
     /// Takes what is for processes of other nodes, or gives it back: there are none.
     outside: Box<dyn Outside>,
     /// The names of all processes.
@@ -71,8 +74,12 @@ impl Board {
         awake_max: usize,
         events: Box<dyn Fn(CoreEvent) + Send + Sync>,
     ) -> io::Result<Board> {
+        let mut era = [0; 4];
+        // Up to 256 bytes come as a whole, says getrandom(2).
+        getrandom(&mut era, GetRandomFlags::empty())?;
         Ok(Board {
             node,
+            era: u32::from_le_bytes(era),
             outside,
             posts: (0..cores).map(|_| Post::default()).collect(),
             idle: Idle::new(cores),
@@ -99,6 +106,11 @@ impl Board {
     /// The kernel of a core.
     pub(super) fn place(&self, core: usize) -> Place {
         Place { node: self.node, core: core as u32 }
+    }
+
+    /// That of all its kernels.
+    pub(super) fn era(&self) -> u32 {
+        self.era
     }
 
     /// No kernel: whoever has a process that was taken from the cores.

@@ -34,6 +34,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     let [bring, kill, settle, named, deadlock, again] = [(); 6].map(|()| Arc::clone(board));
     talk::open(Surroundings {
         place: board.place(number),
+        era: board.era(),
         names: Arc::clone(&board.names),
         post: Box::new(move |packet| {
             if let Some(packet) = bring.bring(packet) {

@@ -107,6 +107,7 @@ mod tests {
         open(Surroundings {
             deadlock: Box::new(|_| ()),
             place: Place { node: 1, core: 0 },
+            era: 0,
             names: Arc::default(),
             post: Box::new(Some),
             named: Box::new(|| {}),

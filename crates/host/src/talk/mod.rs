@@ -71,6 +71,8 @@ thread_local! {
 pub struct Surroundings {
     /// Which kernel this is.
     pub place: Place,
+    /// Which of those that have been at this place: a number that was drawn.
+    pub era: u32,
     /// The names of all processes that this kernel's can look up.
     pub names: Arc<Mutex<Names>>,
     /// Is told when a process here has a name, or has it no more. Must not call back.
@@ -147,7 +149,7 @@ enum Work {
 /// Gives this thread a kernel. An earlier one is dropped, with its handlers.
 pub fn open(surroundings: Surroundings) {
     let talk = Talk {
-        kernel: Kernel::new(surroundings.place),
+        kernel: Kernel::new(surroundings.place, surroundings.era),
         surroundings,
         seats: Vec::new(),
         work: VecDeque::new(),

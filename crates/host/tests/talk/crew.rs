@@ -72,6 +72,7 @@ impl Crew {
         talk::open(Surroundings {
             deadlock: Box::new(|_| ()),
             place: Place { node: 0, core: 0 },
+            era: 0,
             names: Arc::default(),
             post: Box::new(Some),
             named: Box::new(|| {}),

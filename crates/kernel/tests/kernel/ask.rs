@@ -63,7 +63,7 @@ fn whoever_was_found_is_not_looked_for_again() {
     for acknowledged in [false, true] {
         let mut world = World::new(2);
         let far = Place { node: 2, core: 1 };
-        world.kernels[1] = Kernel::new(far);
+        world.kernels[1] = Kernel::new(far, 0);
         let (client, server) = (world.add(0, Form::Fiber), world.add(1, Form::Fiber));
         let to = world.pid(server);
         assert_eq!(world.send(client, to, b"1"), Ok(Sent::Waits));

@@ -284,5 +284,5 @@ fn place(core: usize) -> Place {
 }
 
 fn node(core: usize) -> Kernel {
-    Kernel::new(place(core))
+    Kernel::new(place(core), 0)
 }

@@ -140,7 +140,7 @@ fn both_may_go_elsewhere_in_the_middle() {
                 let (mut world, client, server) = lent(cores, BOTH);
                 while world.kernels.len() < 3 {
                     let core = world.kernels.len();
-                    world.kernels.push(peripatos_kernel::Kernel::new(crate::world::place(core)));
+                    world.kernels.push(peripatos_kernel::Kernel::new(crate::world::place(core), 0));
                 }
                 world.write_lease(server, 1, b"new").unwrap();
                 if step > 0 {
@@ -232,7 +232,7 @@ fn lost_and_repeated_operations_are_done_once() {
     for lost in 0..4 {
         let (mut world, client, server) = (World::new(2), 0, 1);
         for (node, kernel) in (1..).zip(&mut world.kernels) {
-            *kernel = Kernel::new(Place { node, core: (node - 1) as u32 });
+            *kernel = Kernel::new(Place { node, core: (node - 1) as u32 }, 0);
         }
         world.add(0, Form::Fiber);
         world.add(1, Form::Fiber);

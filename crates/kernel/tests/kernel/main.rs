@@ -4,6 +4,7 @@ mod ask;
 mod budget;
 mod calls;
 mod circle;
+mod eras;
 mod group;
 mod lease;
 mod names;

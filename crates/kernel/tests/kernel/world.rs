@@ -41,7 +41,7 @@ pub(crate) fn place(core: usize) -> Place {
 
 impl World {
     pub(crate) fn new(cores: usize) -> World {
-        let kernels = (0..cores).map(|core| Kernel::new(place(core))).collect();
+        let kernels = (0..cores).map(|core| Kernel::new(place(core), 0)).collect();
         World {
             kernels,
             packets: VecDeque::new(),
