@@ -257,10 +257,11 @@ impl Node {
     }
 
     fn forget(&mut self, node: NodeId, out: &mut Vec<Action>) -> Result<(), String> {
-        let name = self.peers.name(node);
         match self.peers.0.get(&node) {
-            None => Err(format!("node {name} is not known")),
+            // All are told, and some have never met it.
+            None => Ok(()),
             Some(known) if known.linked => {
+                let name = self.peers.name(node);
                 Err(format!("node {name} is there; end it with `peri down`"))
             }
             Some(_) => {

@@ -108,12 +108,14 @@ pub(crate) fn forget(options: &Forget) -> Result<End> {
     let mut client = options.at.connect()?;
     let node = cluster::node(&mut client, &options.node)?.node;
     let everywhere = client.nodes().map_err(|error| failure("node", &error))?;
-    // Each that knows it has to be told.
+    // Each that knows it has to be told, also if one before it says no.
+    let mut done = Ok(End::SUCCESS);
     for other in everywhere.iter().filter(|other| other.reachable && other.node != node) {
-        let told = client.command(other.node, Command::Forget { node });
-        told.map_err(|error| failure(&options.node, &error))?;
+        if let Err(error) = client.command(other.node, Command::Forget { node }) {
+            done = Err(failure(&options.node, &error));
+        }
     }
-    Ok(End::SUCCESS)
+    done
 }
 
 fn of_process(

@@ -199,6 +199,22 @@ fn a_target_killed_at_any_step_leaves_the_process_at_the_source() {
     }
 }
 
+/// All nodes are told to forget one; a newcomer that never met it is not what stops that.
+#[test]
+fn who_has_never_met_a_node_forgets_it_gladly() {
+    let mut world = World::new(2);
+    world.kill(1);
+    for node in [0, 2] {
+        if node == 2 {
+            world.link_newcomer();
+        }
+        let command = Command::Forget { node: id(1) };
+        let asked = world.ask(0, Request::Command { node: id(node), command });
+        world.settle();
+        assert_eq!(answer(&mut world, 0, asked), Some(Answer::Done), "of node {node}");
+    }
+}
+
 #[test]
 fn a_source_killed_at_any_step_leaves_the_process_once_or_not_at_all() {
     let mut arrived = 0;
