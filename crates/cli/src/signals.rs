@@ -77,8 +77,15 @@ fn end(signal: i32) -> ! {
 
 /// Ends this OS process as `signal` does by default; with 128+N if it does not end by it.
 pub(crate) fn end_by(signal: i32) -> ! {
-    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    if !is_first_of_its_namespace() {
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
     std::process::exit(128 + signal)
+}
+
+/// In a container, that is. No signal ends such a process by default, and whoever raises one all the same crashes.
+fn is_first_of_its_namespace() -> bool {
+    std::process::id() == 1
 }
 
 /// The operating system's number of a signal that a program raised against itself. WASI counts as Linux does, but

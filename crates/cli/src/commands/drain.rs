@@ -157,6 +157,12 @@ impl fmt::Display for Count {
 /// Empties this user's own node within a time, before it ends. What has not left by then ends with it.
 pub(crate) fn before_end(socket: &Path, within: Duration) {
     let Ok(mut client) = NodeClient::connect(socket) else { return };
+    empty(&mut client, within);
+    // It says goodbye: without that the others would find out by its silence.
+    let _ = client.down(true);
+}
+
+fn empty(client: &mut NodeClient, within: Duration) {
     let Ok(nodes) = client.nodes() else { return };
     let Some(own) = nodes.iter().find(|row| row.own) else { return };
     // A node that has never met another one has nobody to wait for.
@@ -168,7 +174,7 @@ pub(crate) fn before_end(socket: &Path, within: Duration) {
     }
     say(format_args!("{} to leave before this node ends", Count(own.processes)));
     say_move_rate(own);
-    match until_empty(&mut client, own.node, Some(within)) {
+    match until_empty(client, own.node, Some(within)) {
         Ok(_) => say("the node is empty"),
         Err(error) => say(format_args!("the node ends, and what runs there with it: {error}")),
     }

@@ -13,7 +13,8 @@ use peripatos_host::link::{Token, is_address, is_name};
 use peripatos_host::node::{NodeDirectory, NodeError, NodeServer, Options};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::SIGTERM;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -154,9 +155,12 @@ pub(crate) fn run(options: &Up) -> Result<End> {
     output::print(&text).map_err(|error| Failure::new(Code::Storage, "standard output", error))?;
     signals::broken_pipes_are_errors();
     let socket = server.socket();
+    let terminated = Arc::new(AtomicBool::new(false));
+    let terminating = terminated.clone();
     signals::before_end(move |signal| {
         // Whoever presses Ctrl-C does not want to wait.
         if signal == SIGTERM && !drain_within.is_zero() {
+            terminating.store(true, Ordering::Release);
             let (drained, done) = mpsc::channel();
             let drain = move || {
                 drain::before_end(&socket, drain_within);
@@ -168,8 +172,12 @@ pub(crate) fn run(options: &Up) -> Result<End> {
             }
         }
     });
-    server.run(|line| say(line)).map_err(failed)?;
-    Ok(End::SUCCESS)
+    let ended = server.run(|line| say(line)).map_err(failed);
+    while terminated.load(Ordering::Acquire) {
+        // The signal ends this command; it was that which has ended the node.
+        thread::park();
+    }
+    ended.map(|()| End::SUCCESS)
 }
 
 fn unreachable_after(text: &str) -> std::result::Result<Duration, String> {

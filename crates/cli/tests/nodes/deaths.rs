@@ -1,6 +1,7 @@
 //! Nodes are killed in the middle of migrations: a program is there once, or whoever waits for it is told.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::process::ExitStatusExt as _;
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -93,6 +94,24 @@ fn a_silent_node_is_noticed_and_taken_back_with_what_it_runs() {
     let mut cluster = silent_and_back(Cluster::of(&[]), None);
     assert_eq!(cluster.node("a").said("node b answers nobody, or has left"), 1);
     cluster.node("b").until_said(gave_up);
+}
+
+/// Nobody has to notice its silence, which would take ten minutes here.
+#[test]
+fn a_node_that_is_terminated_says_goodbye() {
+    let mut cluster = Cluster::new();
+    for name in ["a", "b"] {
+        let mut words = cluster.join.clone();
+        if words.is_empty() {
+            words.push("up".to_owned());
+        }
+        words.extend(["--unreachable-after", "600s"].map(str::to_owned));
+        cluster.up_with(name, &words);
+    }
+    cluster.until_linked();
+    cluster.node("b").signal(Signal::TERM);
+    assert_eq!(cluster.node("b").ended().signal(), Some(Signal::TERM.as_raw()));
+    cluster.node("a").until_said("node b answers nobody, or has left");
 }
 
 /// Where a node has no datagrams links alone tell, and as soon.
