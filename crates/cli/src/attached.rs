@@ -77,7 +77,8 @@ pub(crate) fn of_process(name: &str, end: ProcessEnd) -> Result<End> {
         ProcessEnd::Exited(code) => Ok(End::Exit(code as u8)),
         ProcessEnd::Raised(signal) => Ok(End::Signal(signal)),
         ProcessEnd::Killed => {
-            Err(Failure::new(Code::Killed, name, "the process was ended by somebody"))
+            let cause = "the process was ended by somebody, or with one that it was linked to";
+            Err(Failure::new(Code::Killed, name, cause))
         }
         ProcessEnd::Frozen => Ok(End::Exit(Code::Frozen.number())),
         ProcessEnd::Lost { node } => {

@@ -45,7 +45,7 @@ const CODES: [(Code, u8, &str); 16] = [
     (Code::NotProgram, 126, "not a WebAssembly program, or one that cannot be made freezable"),
     (Code::UnknownImport, 127, "the program imports what nobody offers"),
     (Code::Trap, 134, "the program trapped"),
-    (Code::Killed, 137, "the process was ended by `peri kill`"),
+    (Code::Killed, 137, "the process was ended by `peri kill`, or with one that it was linked to"),
     (Code::StackOverflow, 139, "the program's stack overflowed"),
 ];
 

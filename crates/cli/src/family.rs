@@ -204,7 +204,8 @@ fn of_root(name: &str, end: ProcessEnd) -> Result<End> {
         ProcessEnd::Raised(signal) => Ok(End::Signal(signals::number(signal))),
         ProcessEnd::Failed(error) => Err(failure(name, &error)),
         ProcessEnd::Killed => {
-            Err(Failure::new(Code::Killed, name, "the process was ended by somebody"))
+            let cause = "the process was ended by somebody, or with one that it was linked to";
+            Err(Failure::new(Code::Killed, name, cause))
         }
     }
 }
