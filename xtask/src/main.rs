@@ -4,6 +4,7 @@
 //! named when it is missing; nothing here downloads anything.
 
 mod bench;
+mod chaos;
 mod check;
 mod date;
 mod fuzz;
@@ -18,6 +19,9 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
+  chaos [--seed S] [--minutes M | --seconds N] [--loopback] [--peri FILE]
+                 a mixed load on four real nodes, in network namespaces, that are killed, paused, emptied and cut off by a
+                 seed (1; 3 minutes): what is not right has to be accounted for
   check          the fast path before a commit: format, clippy, quick tests, tidy
   tidy           reads the tree and holds the rules that no compiler knows
   bench          measures everything with the dist build; keeps a dated record in benches/
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
+        ["chaos", rest @ ..] => chaos::run(rest),
         ["check"] => check::run(),
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run(),
