@@ -51,7 +51,8 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         NodeMutation::SoughtIgnored => &["truth", "ends", "told"],
         // Who lives is called ended.
         NodeMutation::NotKnownBelieved => &["truth", "ends"],
-        NodeMutation::HintBelieved => &["truth", "ends", "told"],
+        // Or packets wait for ever where it is not.
+        NodeMutation::HintBelieved => &["truth", "ends", "told", "tables"],
         NodeMutation::NamesOutlive => &["names"],
         // See below.
         NodeMutation::DirectoryWrong => &[],
