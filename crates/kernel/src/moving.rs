@@ -143,8 +143,13 @@ impl Kernel {
         }
         for (&(other, watch), watching) in &mut ties.watching {
             if let Some((_, theirs)) = self.table.ties_of(other) {
-                watching.claim = Claim::known(here, now);
-                if let Some(watcher) = theirs.watchers.get_mut(&(pid, watch)) {
+                let watcher = theirs.watchers.get_mut(&(pid, watch));
+                // Whom it watches may have come only now, and not have been told yet.
+                watching.claim = match watching.claim.got || watcher.is_some() {
+                    true => Claim::known(here, now),
+                    false => Claim::new(Some(here), now),
+                };
+                if let Some(watcher) = watcher {
                     (watcher.place, watcher.moved) = (Some(to), moved);
                 }
             }

@@ -94,6 +94,27 @@ fn who_is_linked_ends_too() {
     }
 }
 
+/// Whom it is linked with comes to where it is, has not heard of the link, and stays when it goes on.
+#[test]
+fn a_link_is_not_undone_as_its_word_was_lost_and_the_two_met_meanwhile() {
+    let mut world = World::new(3);
+    let [one, two, third] = [0, 1, 1].map(|core| world.add(core, Form::Fiber));
+    // It is tied to somebody already.
+    let (slot, of) = (world.body(two).slot, world.pid(third));
+    assert_eq!(world.kernels[1].monitor(slot, of), Ok(()));
+    let (slot, of) = (world.body(one).slot, world.pid(two));
+    assert_eq!(world.kernels[0].link(slot, of), Ok(()));
+    world.collect_packets();
+    world.packets.clear();
+    world.carry(two, 0);
+    world.carry(one, 2);
+    world.deliver_all();
+    world.end_with(two, TRAPPED.to_bits());
+    world.deliver_all();
+    world.woken();
+    assert_eq!(world.killed, [world.pid(one)]);
+}
+
 #[test]
 fn the_dead_are_told_of_at_once_and_before_messages() {
     let mut world = World::new(1);
