@@ -89,7 +89,7 @@ impl Node {
                 // It is here: it was just found.
                 ended += usize::from(self.kill(pid, out).is_ok());
             } else {
-                out.push(Action::OriginGone(pid));
+                self.orphan(pid, out);
             }
         }
         if ended > 0 {

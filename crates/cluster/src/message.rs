@@ -121,6 +121,8 @@ pub struct Luggage {
     pub demand_permille: u32,
     /// It is to stay where it comes: for so long, or until it is released.
     pub hold: Option<Hold>,
+    /// Its origin is gone for good. Where it comes nobody may ever have met that one's node.
+    pub orphaned: bool,
 }
 
 impl Luggage {

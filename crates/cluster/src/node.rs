@@ -316,9 +316,9 @@ impl Node {
                 }
             }
             Message::OriginGone { pid } => {
-                let of = |process: &Process| process.description.origin == from;
-                if self.processes.0.get(&pid).is_some_and(of) {
-                    out.push(Action::OriginGone(pid));
+                let of = |process: &&mut Process| process.description.origin == from;
+                if self.processes.0.get_mut(&pid).filter(of).is_some() {
+                    self.orphan(pid, out);
                 }
             }
             Message::Entries(entries) => self.heard_entries(from, entries, out),
@@ -542,10 +542,18 @@ impl Node {
     fn origin_left(&mut self, pid: Pid, out: &mut Vec<Action>) {
         let Some(at) = self.homes.orphan(pid) else { return };
         if self.processes.0.contains_key(&pid) {
-            out.push(Action::OriginGone(pid));
+            self.orphan(pid, out);
         } else {
             out.push(Action::Send { to: at, message: Message::OriginGone { pid } });
         }
+    }
+
+    /// The origin of a process that runs here is gone for good.
+    pub(crate) fn orphan(&mut self, pid: Pid, out: &mut Vec<Action>) {
+        if let Some(process) = self.processes.0.get_mut(&pid) {
+            process.orphaned = true;
+        }
+        out.push(Action::OriginGone(pid));
     }
 
     pub(crate) fn next_number(&mut self) -> u64 {

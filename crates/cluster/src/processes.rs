@@ -32,6 +32,8 @@ pub(crate) struct Process {
     pub(crate) aside_until: Time,
     /// It is to end as soon as it is not on its way any more.
     pub(crate) killed: bool,
+    /// Its origin is gone for good.
+    pub(crate) orphaned: bool,
     /// The node that was told that it is here, or is to be.
     pub(crate) keeper: Option<NodeId>,
 }
@@ -60,6 +62,7 @@ impl Process {
             pinned: false,
             aside_until: Time::default(),
             killed: false,
+            orphaned: false,
             keeper: None,
         }
     }
@@ -76,6 +79,7 @@ impl Process {
             costs: luggage.costs,
             cpu_before: Duration::from_millis(luggage.cpu_ms),
             memory_bytes: luggage.memory_bytes,
+            orphaned: luggage.orphaned,
             stays_until: now + stays,
             pinned,
             ..Process::new(luggage.process, now)

@@ -158,6 +158,7 @@ impl Node {
             memory_bytes: process.memory_bytes,
             demand_permille: process.demand_permille(self.now),
             hold,
+            orphaned: process.orphaned,
         };
         let memory_bytes = process.memory_bytes;
         let needed = process.memory_bytes_needed();

@@ -212,13 +212,16 @@ impl Node {
 
     fn take_over(&mut self, id: MigrationId, luggage: Luggage, out: &mut Vec<Action>) {
         let (pid, origin, moves) = (luggage.process.pid, luggage.process.origin, luggage.moves);
-        let rest = peripatos_balancer::rest_after(Duration::ZERO);
+        let (orphaned, rest) = (luggage.orphaned, peripatos_balancer::rest_after(Duration::ZERO));
         self.processes.insert(Process::arrived(luggage, self.now, rest));
         self.is_here(pid);
         if !self.does_wrong(Mutation::OutcomeForgotten) {
             self.committed.insert(id, pid);
         }
         out.push(Action::Activate { migration: id, pid });
+        if orphaned {
+            out.push(Action::OriginGone(pid));
+        }
         if origin == self.config.node {
             self.origin_hears_of(pid, self.config.node, moves, out);
         } else {

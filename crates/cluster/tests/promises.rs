@@ -189,10 +189,11 @@ fn words_that_are_lost_or_come_twice_cost_time_only() {
     for seed in 1..=10 {
         let mut world = World::new(seed, &crowded(20, 400));
         (world.lost, world.twice) = (20, 20);
-        // Longer than any promise lasts.
-        (0..800).for_each(|_| world.step());
+        // Whoever has promised what was lost has it back when its time is over, and then some of it is lost again.
+        let lives = PROMISE_LIFE.as_secs() * 10 * 12;
+        (0..lives).for_each(|_| world.step());
         let (least, most) = world.spread();
-        assert!(least >= 18 && most <= 22, "seed {seed}: {least} to {most}");
+        assert!(least >= 19 && most <= 21, "seed {seed}: {least} to {most}");
         assert_eq!(world.nodes.iter().map(|(_, processes)| processes).sum::<u32>(), 400);
     }
 }
@@ -203,7 +204,7 @@ fn a_promise_that_nobody_redeems_ends() {
     let (ask, mut out) = (Word::Ask { number: 1, load: load(0) }, Vec::new());
     let own = world.own(0);
     world.nodes[0].0.word(world.now, &own, id(1), ask, &mut out);
-    assert_eq!(world.effective(0), 50_000);
+    assert!(world.effective(0).abs_diff(50_000) <= 2, "{}", world.effective(0));
     // Who asked has never heard of it.
     let late = world.now + PROMISE_LIFE + Duration::from_secs(2);
     world.nodes[0].0.handle(late, &own, &mut Vec::new());

@@ -60,6 +60,7 @@ fn an_offer_that_is_taken_back_leaves_nothing_to_wait_for() {
             memory_bytes: 0,
             demand_permille: 1_000,
             hold: None,
+            orphaned: false,
         };
         let offer = Message::Offer { migration, luggage };
         for (message, awaited) in [(offer, 1), (Message::Abort { migration }, 0)] {

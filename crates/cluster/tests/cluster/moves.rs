@@ -399,6 +399,23 @@ fn an_origin_that_leaves_is_missed_where_its_process_runs() {
     assert!(world.host(1).orphans.contains(&there));
 }
 
+/// Whoever comes to a node that has never met its origin's node has none there, either.
+#[test]
+fn an_origin_that_is_gone_is_gone_wherever_its_process_goes() {
+    let mut world = World::new(3);
+    let pid = world.spawn(0, 1);
+    migrate(&mut world, 0, 0, pid, 1);
+    world.settle();
+    let incarnation = world.host(0).incarnation;
+    world.kill(0);
+    world.tell(1, Event::Gone { node: id(0), incarnation });
+    assert!(world.host(1).orphans.contains(&pid));
+    migrate(&mut world, 1, 1, pid, 2);
+    world.settle();
+    assert_eq!(world.place(pid), Some(2));
+    assert!(world.host(2).orphans.contains(&pid));
+}
+
 /// A process has come, and its source does not know: the link broke behind the commit.
 fn unheard(nodes: usize) -> (World, Pid) {
     let mut world = World::new(nodes);
