@@ -29,6 +29,7 @@ mod directory;
 mod families;
 mod heard;
 mod homes;
+mod luggage;
 mod peers;
 mod placement;
 mod precopy;

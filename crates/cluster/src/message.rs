@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::command::{Answer, Command};
 use crate::journal::{Standing, Told};
+pub use crate::luggage::Luggage;
 use crate::placement::{Labels, Placement};
 pub use crate::rows::{Doing, ProcessRow, RowOfNode, RowState};
 use crate::{Identity, Incarnation, NodeId};
@@ -101,34 +102,6 @@ impl Description {
     /// Whether it belongs to the family of this root, and is not the root.
     pub(crate) fn belongs_to(&self, root: Pid) -> bool {
         self.pid != root && self.kin.as_ref().is_some_and(|kin| kin.root == root)
-    }
-}
-
-/// What a process brings along.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Luggage {
-    /// Who it is.
-    pub process: Description,
-    /// How often it has moved, this move included.
-    pub moves: u32,
-    /// What the moves before this one have taken.
-    pub costs: MoveCosts,
-    /// Processor time it has used so far.
-    pub cpu_ms: u64,
-    /// Memory it has.
-    pub memory_bytes: u64,
-    /// How much it wants a core, in thousandths.
-    pub demand_permille: u32,
-    /// It is to stay where it comes: for so long, or until it is released.
-    pub hold: Option<Hold>,
-    /// Its origin is gone for good. Where it comes nobody may ever have met that one's node.
-    pub orphaned: bool,
-}
-
-impl Luggage {
-    /// Memory that the process has, or is to have.
-    pub(crate) fn memory_bytes_needed(&self) -> u64 {
-        self.memory_bytes.max(self.process.memory_bytes_needed)
     }
 }
 
