@@ -217,9 +217,14 @@ fn parents_and_children_talk_across_nodes_and_end_together() {
     let child = assembled(&cluster, "child", CHILD);
     let mut parent = run(&cluster, "a", "parent", PARENT, &[&child]);
     let of_child = || cluster.ps_at("a").into_iter().find(|row| row.program == "child");
-    until(&|| cluster.logs(), |_| of_child().is_some());
-    let child = of_child().unwrap().pid;
-    let child = child.split('-').next().unwrap();
+    let mut seen = None;
+    until(&|| cluster.logs(), |_| {
+        // On a busy machine all may be over before anybody has looked: then nobody walks.
+        seen = of_child();
+        seen.is_some() || parent.child.try_wait().unwrap().is_some()
+    });
+    let child = seen.map_or_else(String::new, |row| row.pid);
+    let child = child.split('-').next().unwrap_or_default();
     for (pid, to) in [(child, "b"), (&*parent.pid(), "b"), (child, "a")].iter().cycle() {
         if parent.child.try_wait().unwrap().is_some() {
             break;
