@@ -151,12 +151,12 @@ impl Node {
     pub(crate) fn asked(&mut self, from: NodeId, sample: LoadSample, out: &mut Vec<Action>) {
         self.heard_load(from, sample);
         let gives = self.balancing && !self.draining;
-        let own = self.own_load();
-        let all = self.peers.loads(self.now).map(|(_, load)| load).chain([own]);
-        let count = LEAVING_MAX.saturating_sub(self.on_their_way().0);
-        let level = balancer::level(all);
-        let bounds = Bounds { level, count, demand_permille: u32::MAX, margin: MARGIN };
-        let given = if gives { self.given(from, load(sample), &bounds) } else { Vec::new() };
+        let given = if gives {
+            let bounds = self.bounds();
+            self.given(from, load(sample), &bounds)
+        } else {
+            Vec::new()
+        };
         let mut moved = 0;
         for (members, terms, _) in given {
             let reason = Reason::Balance(terms.into());
@@ -166,6 +166,17 @@ impl Node {
         }
         if moved == 0 {
             out.push(Action::Send { to: from, message: Message::Nothing });
+        }
+    }
+
+    /// Where all loads are known: what goes to a node makes it no more loaded than all would be.
+    fn bounds(&self) -> Bounds {
+        let all = self.peers.loads(self.now).map(|(_, load)| load).chain([self.own_load()]);
+        Bounds {
+            level: balancer::level(all),
+            count: LEAVING_MAX.saturating_sub(self.on_their_way().0),
+            demand_permille: u32::MAX,
+            margin: MARGIN,
         }
     }
 

@@ -316,8 +316,8 @@ impl Node {
                 }
             }
             Message::OriginGone { pid } => {
-                let of = |process: &&mut Process| process.description.origin == from;
-                if self.processes.0.get_mut(&pid).filter(of).is_some() {
+                let of = |process: &Process| process.description.origin == from;
+                if self.processes.0.get(&pid).is_some_and(of) {
                     self.orphan(pid, out);
                 }
             }
