@@ -251,4 +251,18 @@ mod tests {
         assert_eq!(timers.pop_due(21 * RETRY_NS_MIN).map(due), Some(21));
         assert_eq!(timers.pop_due(u64::MAX), None);
     }
+
+    /// Whoever is sent to at the same time: a kernel is told the time once for many sends.
+    #[test]
+    fn first_tries_of_one_time_wait_in_the_queue() {
+        let mut timers = Timers::default();
+        for pid in [3, 1, 2] {
+            let (pid, to) = (Pid::new(pid, 1), Pid::new(7, 7));
+            let concern = Concern::Errand { number: 1 };
+            timers.push(0, Timer { due: RETRY_NS_MIN, pid, to, concern });
+        }
+        assert_eq!((timers.first.len(), timers.others.len()), (3, 0));
+        let popped = std::iter::from_fn(|| timers.pop_due(RETRY_NS_MIN));
+        assert_eq!(popped.count(), 3);
+    }
 }
