@@ -34,6 +34,9 @@ usage: workloads ping_pong ROUND_TRIPS
        workloads philosophers PHILOSOPHERS MEALS_EACH
 It spawns `servant`: peri run --local --with servant.wasm workloads.wasm ...";
 
+/// Philosophers who are too few to be divided.
+const FEW: u32 = 100;
+
 /// What was done, and in how long.
 struct Done {
     items: u64,
@@ -83,7 +86,12 @@ fn workload(name: &str, numbers: &[u32]) -> Option<Workload> {
         ("chameneos", [_]) => chameneos::run,
         ("big", [_]) => big::run,
         ("philosophers", &[philosophers, meals]) => {
-            return Some(Box::new(move |by| philosophers::run(philosophers, meals.div_ceil(by))));
+            let all = move |by: u32| {
+                // Fewer of them: those who have warmed up take a while to leave.
+                let some = philosophers.div_ceil(by).max(philosophers.min(FEW));
+                philosophers::run(some, meals.div_ceil(by))
+            };
+            return Some(Box::new(all));
         }
         _ => return None,
     };

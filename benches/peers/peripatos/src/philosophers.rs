@@ -7,7 +7,7 @@ use std::time::Instant;
 use peripatos::{Error, Pid, send, spawn_fn};
 use serde::{Deserialize, Serialize};
 
-use crate::gathering::{Gathering, belong, maker, sum, tell};
+use crate::gathering::{Gathering, belong, maker, tell};
 use crate::part::{FORK, GIVE, TAKE, USES};
 use crate::{Done, servants};
 
@@ -51,8 +51,11 @@ pub(crate) fn run(philosophers: u32, meals_each: u32) -> Result<Done, Error> {
     for (at, (caller, _)) in seated.into_iter().enumerate() {
         caller.reply(&forks[(at + 1) % forks.len()].to_bytes())?;
     }
-    let meals = sum(philosophers)?;
+    let told = Gathering::<[u8; 8]>::of(philosophers)?.all;
+    let meals = told.iter().map(|(_, meals)| u64::from_le_bytes(*meals)).sum();
     let done = Done::since(begun, meals);
+    // How they leave is not measured.
+    told.into_iter().try_for_each(|(caller, _)| caller.reply(&[]))?;
     assert_eq!(meals, u64::from(philosophers) * u64::from(meals_each), "somebody is hungry");
     for fork in forks {
         let mut uses = [0; 8];

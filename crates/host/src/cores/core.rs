@@ -36,6 +36,8 @@ const COMPARED_MAX: usize = 16;
 const IN_QUEUE: &str = "it was found in the queue";
 /// A group that could be given away is looked for so often at most: all that are ready are looked at.
 const PART_AFTER: Duration = Duration::from_millis(20);
+/// And so that to look for it, and to give it away, takes one part of so many of the time.
+const PART_SHARE: u32 = 20;
 
 /// See the module.
 pub(super) struct Core {
@@ -53,8 +55,8 @@ pub(super) struct Core {
     asked: bool,
     /// It has looked into the inbox again, with a process about to run.
     looked: bool,
-    /// When it was last looked for a group to give away.
-    parted_at: Option<Instant>,
+    /// When it may be looked for a group to give away.
+    part_at: Option<Instant>,
     pub(super) closing: bool,
 }
 
@@ -128,7 +130,7 @@ impl Core {
             nested: Nested::default(),
             asked: false,
             looked: false,
-            parted_at: None,
+            part_at: None,
             closing: false,
         }
     }
@@ -241,13 +243,13 @@ impl Core {
     }
 
     /// Whether it is time to look for a group that an idle core could have.
-    fn may_part(&mut self, watch: &Watch) -> bool {
-        let due = self.parted_at.is_none_or(|at| watch.at().duration_since(at) >= PART_AFTER);
-        let parts = due && self.queue.len() >= 2;
-        if parts {
-            self.parted_at = Some(watch.at());
-        }
-        parts
+    fn may_part(&self, watch: &Watch) -> bool {
+        self.queue.len() >= 2 && self.part_at.is_none_or(|at| watch.at() >= at)
+    }
+
+    /// It was looked for one, from then to then.
+    pub(super) fn note_parting(&mut self, began: Instant, ended: Instant) {
+        self.part_at = Some(ended + PART_AFTER.max((ended - began) * PART_SHARE));
     }
 
     /// Those that are ready, and nobody wants anything of.

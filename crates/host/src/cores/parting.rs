@@ -6,6 +6,7 @@
 //! the CPU time that a second core would give against the calls that would take longer.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::mem;
 
 use peripatos_abi::Pid;
 
@@ -38,10 +39,12 @@ pub(super) fn part(talkers: &[Talker]) -> Option<Group> {
         }
     }
     let goes = half(talkers, &callers);
+    let mut going = vec![false; talkers.len()];
+    goes.iter().for_each(|at| going[*at] = true);
     let mut servers = Vec::new();
     let mut crossing = Vec::new();
     for (server, callers) in &callers {
-        let (go, stay): (Vec<usize>, Vec<usize>) = callers.iter().partition(|at| goes.contains(at));
+        let (go, stay): (Vec<usize>, Vec<usize>) = callers.iter().partition(|at| going[**at]);
         if go.len() > stay.len() {
             servers.push(*server);
             crossing.extend(stay);
@@ -61,16 +64,19 @@ pub(super) fn part(talkers: &[Talker]) -> Option<Group> {
 /// Half of them, in the order in which they are found.
 fn half(talkers: &[Talker], callers: &HashMap<Pid, Vec<usize>>) -> Vec<usize> {
     let wanted = talkers.len() / 2;
-    let mut found = HashSet::new();
+    let (mut found, mut asked) = (vec![false; talkers.len()], HashSet::new());
     let mut order = Vec::new();
     for start in 0..talkers.len() {
         let mut next = VecDeque::from([start]);
         while let Some(at) = next.pop_front().filter(|_| order.len() < wanted) {
-            if found.insert(at) {
-                order.push(at);
-                let partners = talkers[at].partners.iter().flatten();
-                next.extend(partners.flat_map(|partner| &callers[partner]));
+            if mem::replace(&mut found[at], true) {
+                continue;
             }
+            order.push(at);
+            // Who else calls one is looked at once: thousands may call the same.
+            let partners = talkers[at].partners.iter().flatten();
+            let new = partners.filter(|partner| asked.insert(**partner));
+            next.extend(new.flat_map(|partner| &callers[partner]));
         }
     }
     order

@@ -128,7 +128,12 @@ fn run(board: &Arc<Board>, number: usize) {
                 parcel.talking = talk::extract(parcel.tag.pid(), board.place(core)).map(Box::new);
                 board.send(core, Packet::Take(parcel));
             }
-            Next::Part => part(board, number),
+            Next::Part => {
+                let began = watch.at();
+                part(board, number);
+                watch.skip();
+                here::with(|core| core.note_parting(began, watch.at()));
+            }
             Next::Receive => {}
             Next::AskOn => {
                 if board.idle.any() {
@@ -150,19 +155,16 @@ fn run(board: &Arc<Board>, number: usize) {
     }
 }
 
-/// Gives an idle core some of those who talk with each other, if that pays.
+/// Gives an idle core some of those who talk with each other, if that pays. Whoever has too much with him stays, and so do
+/// those who call him.
 fn part(board: &Board, number: usize) {
     let ready = here::with(|core| core.ready());
-    let light = ready.into_iter().filter(|(pid, _)| !talk::is_laden(*pid));
-    let talkers = light.map(|(pid, habits)| {
+    let talkers = ready.into_iter().filter_map(|(pid, habits)| {
         let partners = talk::partners(pid);
-        Talker { pid, habits, partners }
+        let stays = iter::once(pid).chain(partners.into_iter().flatten()).any(talk::is_laden);
+        (!stays).then_some(Talker { pid, habits, partners })
     });
     let Some(group) = parting::part(&talkers.collect::<Vec<_>>()) else { return };
-    // If one who is called stays, those who call him had better stay, too.
-    if group.servers.iter().any(|server| talk::is_laden(*server)) {
-        return;
-    }
     let Some(core) = board.idle.claim() else { return };
     // First those who are called: so their callers find them there.
     for pid in group.servers.into_iter().chain(group.talkers) {
