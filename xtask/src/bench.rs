@@ -14,15 +14,12 @@ use std::process::Command;
 /// The benches of the binary, in the order of the record.
 const BENCHES: [&str; 3] = ["overhead", "freeze", "migrate"];
 
-/// Builds with the dist profile, measures, writes the record of today (an earlier one of the same day is replaced).
+/// Builds with the release profile, measures, writes the record of today (an earlier one of the same day is replaced).
 pub(crate) fn run() -> Result<()> {
-    step(
-        "build (dist)",
-        cargo().args(["build", "--profile", "dist", "--package", "peri", "--locked"]),
-    )?;
+    step("build", cargo().args(["build", "--release", "--package", "peri", "--locked"]))?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let peri = target.join("dist").join("peri");
+    let peri = target.join("release").join("peri");
     let mut metrics = Vec::new();
     for bench in BENCHES {
         eprintln!("xtask: peri bench {bench}");

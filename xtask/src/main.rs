@@ -24,7 +24,7 @@ cargo xtask COMMAND
                  seed (1; 3 minutes): what is not right has to be accounted for
   check          the fast path before a commit: format, clippy, quick tests, tidy
   tidy           reads the tree and holds the rules that no compiler knows
-  bench          measures everything with the dist build; keeps a dated record in benches/
+  bench          measures everything with the release build; keeps a dated record in benches/
   bench peers    the same workloads in Erlang, Go and a Rust library, as far as they are installed
   bench spread   how work is spread over two nodes, here and by Erlang, Open MPI, Ray and Dask, as far as they are
                  installed (PYTHON: an interpreter that has the last two)

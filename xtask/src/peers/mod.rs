@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use systems::{System, Work};
 
 const USAGE: &str =
-    "usage: cargo xtask bench peers [--rounds N] [--cpus N] [--release] [--only ROW]...";
+    "usage: cargo xtask bench peers [--rounds N] [--cpus N] [--quick] [--only ROW]...";
 
 /// One workload as it is compared.
 pub(super) struct Row {
@@ -100,12 +100,12 @@ struct Options {
 }
 
 fn options(mut args: &[&str]) -> Result<Options> {
-    let mut options = Options { rounds: 5, cpus: None, profile: "dist", only: Vec::new() };
+    let mut options = Options { rounds: 5, cpus: None, profile: "release", only: Vec::new() };
     loop {
         args = match args {
             [] => return Ok(options),
-            ["--release", rest @ ..] => {
-                options.profile = "release";
+            ["--quick", rest @ ..] => {
+                options.profile = "quick";
                 rest
             }
             ["--rounds", number, rest @ ..] => {

@@ -19,7 +19,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask bench spread [--rounds N] [--release]";
+const USAGE: &str = "usage: cargo xtask bench spread [--rounds N] [--quick]";
 
 /// As `peri bench balance` has them (`skewed.rs`, `walks.rs`): many programs of a Pareto distribution, milliseconds each.
 const PROGRAMS: u32 = 200;
@@ -81,12 +81,12 @@ struct Options {
 }
 
 fn options(mut args: &[&str]) -> Result<Options> {
-    let mut options = Options { rounds: 3, profile: "dist" };
+    let mut options = Options { rounds: 3, profile: "release" };
     loop {
         args = match args {
             [] => return Ok(options),
-            ["--release", rest @ ..] => {
-                options.profile = "release";
+            ["--quick", rest @ ..] => {
+                options.profile = "quick";
                 rest
             }
             ["--rounds", number, rest @ ..] => {
