@@ -20,6 +20,7 @@ mod compile;
 mod engines;
 mod runtime;
 
+pub mod beneath;
 mod cache;
 mod code;
 mod continuations;

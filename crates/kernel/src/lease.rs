@@ -4,6 +4,8 @@
 //! the lender that the lender's kernel answers in its stead, when it waits and shows its memory ([`Kernel::wait`]). It
 //! travels, is repeated, asked after and told of ends as any send is. One is there at a time: whoever has the message has
 //! one call under way.
+//!
+//! Whoever is called on the lender's stack has its memory at hand ([`Lender`]), and needs nothing of that.
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{LEASE_BYTES_MAX, LEASE_READ, LEASE_WRITE, Status};
@@ -111,6 +113,15 @@ impl Process {
     }
 }
 
+/// A process that waits beneath another one on the same stack, and all of its memory.
+#[derive(Debug)]
+pub struct Lender<'a> {
+    /// Which process.
+    pub pid: Pid,
+    /// Not longer than when it lent.
+    pub memory: &'a mut [u8],
+}
+
 /// What lenders and borrowers do.
 impl Kernel {
     /// A process will lend a part of its memory to whoever has the message that it sends next, until the reply. If that
@@ -195,6 +206,38 @@ impl Kernel {
         let nowhere = Span::new(0, 0, memory.len())?;
         let access = (AccessKind::Write, offset, bytes.1);
         self.begin_access(me, memory, envelope, access, &memory[from.range()], nowhere)
+    }
+
+    /// Does an operation at once, with so many bytes of the caller's memory as the buffer, if this is who lends: what
+    /// [`Kernel::wait`] would have answered. `None`: it is somebody else, or something is wrong with the call, which the call for
+    /// the operation says.
+    pub fn access_beneath(
+        &self,
+        me: Slot,
+        memory: &mut [u8],
+        envelope: u32,
+        (kind, offset): (AccessKind, u32),
+        buffer: (u32, u32),
+        lender: Lender<'_>,
+    ) -> Option<Result<u32, Status>> {
+        let (to, lent) = read_sender(memory, envelope).ok()?;
+        let buffer = Span::message(buffer.0, buffer.1, memory.len()).ok()?;
+        let process = self.table.get(me).filter(|process| process.call == Call::None)?;
+        let lends = self.table.find(to).filter(|_| lender.pid == to)?;
+        let lends = self.table.get(lends)?;
+        let access = Access { kind, lent, offset, len: buffer.len() as u32 };
+        let part = match lends.granted(process.pid, access) {
+            Ok(part) => part,
+            Err(status) => return Some(Err(status)),
+        };
+        let cut = part.cut(offset, access.len);
+        let own = &mut memory[buffer.first(cut.len())];
+        match kind {
+            AccessKind::Measure => return Some(Ok(part.len() as u32)),
+            AccessKind::Read => own.copy_from_slice(&lender.memory[cut.range()]),
+            AccessKind::Write => lender.memory[cut.range()].copy_from_slice(own),
+        }
+        Some(Ok(cut.len() as u32))
     }
 
     fn begin_access(

@@ -71,7 +71,7 @@ pub use dispute::NameLost;
 pub use group::principal;
 pub use kept::Kept;
 pub use kernel::{Kernel, Woken};
-pub use lease::{Access, AccessKind};
+pub use lease::{Access, AccessKind, Lender};
 pub use moving::Moving;
 pub use moving_wire::DecodeError;
 #[cfg(feature = "mutations")]

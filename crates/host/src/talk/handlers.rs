@@ -4,7 +4,9 @@ use std::task::Waker;
 
 use peripatos_abi::message::{Envelope, Kind, Status};
 use peripatos_abi::{EndReason, Pid};
-use peripatos_engine::{Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span};
+use peripatos_engine::{
+    Answer, Handled, Handler, Outcome as GuestOutcome, ProcessError, Span, beneath,
+};
 use peripatos_kernel::{Form, Outcome, Place, Slot};
 
 use super::sleep::Server;
@@ -172,7 +174,12 @@ impl Talk {
 
 /// Calls the handler on this stack, for that message of a sender whose memory this is.
 #[inline]
-pub(super) fn call(from: Slot, begun: Begun, memory: &mut [u8], message: Span) -> Answer {
+pub(super) fn call(
+    (pid, from): (Pid, Slot),
+    begun: Begun,
+    memory: &mut [u8],
+    message: Span,
+) -> Answer {
     let Begun { to, server, mut taken, envelope, before } = begun;
     let awake = matches!(server, Some(Server::Awake(_)));
     let mut handler = match server.ok_or(ProcessError::Ended).and_then(Server::ready) {
@@ -192,7 +199,9 @@ pub(super) fn call(from: Slot, begun: Begun, memory: &mut [u8], message: Span) -
         taken = handler.put(envelope, &memory[start..start + len]);
     }
     let len = message.1;
+    let beneath = beneath::note(pid, memory);
     let handled = if taken { handler.run(len) } else { Err(ProcessError::Ended) };
+    drop(beneath);
     let mut left = None;
     let ended = with(|talk| {
         talk.surroundings.calls.leave(before);

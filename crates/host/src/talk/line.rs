@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{ALL_REPLIES, FIRST_REPLY, PID_BYTES, Status};
-use peripatos_engine::{Answer, Messages, Span, Watch};
-use peripatos_kernel::{Kernel, Names, Sent, Slot};
+use peripatos_engine::{Answer, Messages, Span, Watch, beneath};
+use peripatos_kernel::{AccessKind, Kernel, Lender, Names, Sent, Slot};
 
 use super::{DeviceServer, Member, Talk, carry_out, deliver, handlers, turn, with};
 
@@ -88,7 +88,25 @@ impl Line {
         with(|talk| talk.names().members(name)).ok_or(Status::NoProcess)
     }
 
-    /// The same, of a call that is waited for.
+    /// Does something to what is lent, if that is who waits beneath.
+    fn access(
+        &mut self,
+        memory: &mut [u8],
+        envelope: u32,
+        what: (AccessKind, u32),
+        buffer: Span,
+    ) -> Option<Answer> {
+        beneath::with(|pid, lent| {
+            let lender = Lender { pid, memory: lent };
+            let done = with(|talk| {
+                let me = self.slot(talk).ok()?;
+                talk.kernel.access_beneath(me, memory, envelope, what, buffer, lender)
+            });
+            done.flatten()
+        })
+    }
+
+    /// Makes a call of the kernel that is waited for.
     fn begin(&mut self, act: impl FnOnce(&mut Kernel, Slot) -> Result<(), Status>) -> Answer {
         self.call(|talk, me| act(&mut talk.kernel, me).and(Err(Status::Wait)))
     }
@@ -120,10 +138,10 @@ impl Messages for Line {
             }
         };
         if let Some(begun) = begun {
-            return handlers::call(me, begun, memory, message);
+            return handlers::call((self.pid, me), begun, memory, message);
         }
         if let Some(turn) = turn {
-            return turn::take(&turn, memory).unwrap_or(Err(Status::Wait));
+            return turn::take(self.pid, &turn, memory).unwrap_or(Err(Status::Wait));
         }
         deliver();
         Err(Status::Wait)
@@ -173,6 +191,10 @@ impl Messages for Line {
     }
 
     fn lease(&mut self, memory: &mut [u8], envelope: u32) -> Answer {
+        let measure = (AccessKind::Measure, 0);
+        if let Some(answer) = self.access(memory, envelope, measure, (0, 0)) {
+            return answer;
+        }
         self.begin(|kernel, me| kernel.measure_lease(me, memory, envelope))
     }
 
@@ -183,6 +205,10 @@ impl Messages for Line {
         offset: u32,
         buffer: Span,
     ) -> Answer {
+        let read = (AccessKind::Read, offset);
+        if let Some(answer) = self.access(memory, envelope, read, buffer) {
+            return answer;
+        }
         self.begin(|kernel, me| kernel.read_lease(me, memory, envelope, offset, buffer))
     }
 
@@ -193,6 +219,10 @@ impl Messages for Line {
         offset: u32,
         bytes: Span,
     ) -> Answer {
+        let write = (AccessKind::Write, offset);
+        if let Some(answer) = self.access(memory, envelope, write, bytes) {
+            return answer;
+        }
         self.begin(|kernel, me| kernel.write_lease(me, memory, envelope, offset, bytes))
     }
 

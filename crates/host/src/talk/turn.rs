@@ -7,7 +7,7 @@
 //! The receiver's time is charged to the sender, as a handler's is.
 
 use peripatos_abi::Pid;
-use peripatos_engine::Answer;
+use peripatos_engine::{Answer, beneath};
 use peripatos_kernel::{Form, Slot, Woken};
 
 use super::{Talk, deliver, with};
@@ -49,10 +49,12 @@ impl Talk {
     }
 }
 
-/// Lets it run. The sender's answer, if it is there then.
-pub(super) fn take(turn: &Turn, memory: &mut [u8]) -> Option<Answer> {
+/// Lets it run, for the sender of this pid. Its answer, if it is there then.
+pub(super) fn take(pid: Pid, turn: &Turn, memory: &mut [u8]) -> Option<Answer> {
     let (answer, waker, quiet) = loop {
+        let beneath = beneath::note(pid, memory);
         let ran = (turn.run)(turn.pid);
+        drop(beneath);
         let after = with(|talk| {
             talk.seat(turn.sender).looks = false;
             let waker = if ran { None } else { talk.seat(turn.receiver).waker.take() };

@@ -4,7 +4,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
 use crate::crew::Crew;
-use crate::programs::{LEND, handle_lent, handler, program, serve_lent};
+use crate::programs::{LEND, handle_lent, handle_lent_at_once, handler, program, serve_lent};
 
 const NOBODY: Pid = Pid::new(9, 9);
 
@@ -25,6 +25,14 @@ fn what_is_lent_is_read_and_written() {
     let client = crew.program(&program(fiber, &lends_nothing));
     assert_eq!(crew.exit_code(fiber), Status::NotPermitted.code().unsigned_abs());
     assert_eq!(crew.exit_code(client), Status::NoProcess.code().unsigned_abs());
+}
+
+#[test]
+fn a_handler_on_the_lenders_stack_does_not_wait_for_it() {
+    let mut crew = Crew::new();
+    let server = crew.handler(&handler(NOBODY, &handle_lent_at_once()));
+    let client = crew.program(&program(server, LEND));
+    assert_eq!(crew.exit_code(client), 42);
 }
 
 #[test]

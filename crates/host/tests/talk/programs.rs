@@ -22,6 +22,9 @@ const IMPORTS: &str = r#"
   (memory (export "memory") 3)
   (func $done (param i32) (result i32)
     (if (result i32) (i32.eq (local.get 0) (i32.const -1)) (then (call $wait)) (else (local.get 0))))
+  (func $at_once (param i32) (result i32)
+    (if (i32.eq (local.get 0) (i32.const -1)) (then unreachable))
+    (local.get 0))
   (func $send (param i32 i32 i32 i32 i32) (result i32) (local $r i32)
     (local.set $r (call $v1_send (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)))
     (if (result i32) (i32.eq (local.get $r) (i32.const -1)) (then (call $wait)) (else (local.get $r))))
@@ -142,6 +145,11 @@ pub(crate) fn serve_lent() -> String {
 pub(crate) fn handle_lent() -> String {
     let add = add_ones(4096);
     format!("{add} (i32.store (i32.const 4128) (i32.load (i32.const 132))) (i32.const 4)")
+}
+
+/// A handler's: the same, and traps if it has to wait for that.
+pub(crate) fn handle_lent_at_once() -> String {
+    handle_lent().replace("(call $done", "(call $at_once")
 }
 
 /// Joins the group of the test.

@@ -1,7 +1,7 @@
 //! What a sender lends is read and written while it waits, wherever both are.
 
 use peripatos_abi::message::{LEASE_READ, LEASE_WRITE, MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{Form, State};
+use peripatos_kernel::{AccessKind, Form, State};
 
 use crate::world::{Id, World};
 
@@ -71,6 +71,36 @@ fn what_was_lent_is_read_and_written() {
         world.read_lease(server, 0, 1).unwrap();
         assert_eq!(settled(&mut world, client, server), Err(Status::NotPermitted));
     }
+}
+
+#[test]
+fn what_lies_beneath_is_read_and_written_at_once() {
+    let (mut world, client, server) = lent(1, LEASE_READ);
+    let read = (AccessKind::Read, 2_990);
+    assert_eq!(world.access_beneath(server, client, read, 100), Some(Ok(10)));
+    let expected: Vec<u8> = (2_990_u32..LEN).map(|at| at as u8).collect();
+    assert_eq!(world.message(server, 10), expected);
+    assert_eq!(world.access_beneath(server, client, (AccessKind::Measure, 0), 0), Some(Ok(LEN)));
+    let write = (AccessKind::Write, 0);
+    let refused = Some(Err(Status::NotPermitted));
+    assert_eq!(world.access_beneath(server, client, write, 4), refused);
+    // Whoever else is beneath, or calls: not like this.
+    let other = world.add(0, Form::Fiber);
+    assert_eq!(world.access_beneath(server, other, read, 100), None);
+    assert_eq!(world.access_beneath(server, client, read, MESSAGE_BYTES_MAX as u32 + 1), None);
+    world.reply(server, b"done").unwrap();
+    let over = Some(Err(Status::NotWaiting));
+    assert_eq!(world.access_beneath(server, client, read, 100), over);
+    world.read_lease(server, 0, 1).unwrap();
+    assert_eq!(world.access_beneath(server, client, read, 100), None, "it waits");
+
+    let (mut world, client, server) = lent(1, LEASE_WRITE);
+    let at = LENT as usize;
+    let before = world.body(client).memory[at..].to_vec();
+    assert_eq!(world.access_beneath(server, client, (AccessKind::Write, LEN - 2), 4), Some(Ok(2)));
+    let (memory, end) = (&world.body(client).memory[at..], LEN as usize);
+    assert_eq!(&memory[end - 2..end], b"ta", "of the message, which lies there");
+    assert_eq!((&memory[..end - 2], &memory[end..]), (&before[..end - 2], &before[end..]));
 }
 
 /// The same, of one that is answered without its lender.

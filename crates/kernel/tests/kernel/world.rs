@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use peripatos_abi::message::{Envelope, PID_BYTES, Status};
 use peripatos_abi::{EndReason, Pid};
 use peripatos_kernel::{
-    Form, Kernel, Moving, Outcome, Packet, Place, Sent, Slot, Woken, principal,
+    AccessKind, Form, Kernel, Lender, Moving, Outcome, Packet, Place, Sent, Slot, Woken, principal,
 };
 
 /// Where things lie in a memory.
@@ -157,6 +157,24 @@ impl World {
         let (kernel, slot, memory) = self.parts(id);
         memory[MESSAGE as usize..][..bytes.len()].copy_from_slice(bytes);
         kernel.write_lease(slot, memory, ENVELOPE, offset, (MESSAGE, bytes.len() as u32))
+    }
+
+    /// Does this at once to what was lent with the message whose envelope it has, with so many bytes where messages go, for that
+    /// one waits beneath it.
+    pub(crate) fn access_beneath(
+        &mut self,
+        id: Id,
+        beneath: Id,
+        what: (AccessKind, u32),
+        len: u32,
+    ) -> Option<Result<u32, Status>> {
+        let pid = self.pid(beneath);
+        let mut lent = std::mem::take(&mut self.body(beneath).memory);
+        let (kernel, slot, memory) = self.parts(id);
+        let lender = Lender { pid, memory: &mut lent };
+        let done = kernel.access_beneath(slot, memory, ENVELOPE, what, (MESSAGE, len), lender);
+        self.body(beneath).memory = lent;
+        done
     }
 
     /// If it waits for a message, it does not any more.
