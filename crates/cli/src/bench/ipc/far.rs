@@ -54,6 +54,7 @@ fn talk(callers: usize, batches: usize, calls: usize) -> Result<(Vec<Laps>, u64)
         [batches, calls, SHORT, PAUSE_MS + callers * PAUSE_MS / 4].map(|number| number.to_string());
     let ping = assembled("ping", PING)?;
     let args = [&pid, &numbers[0], &numbers[1], &numbers[2], &numbers[3]].map(String::as_str);
+    let args = [&args[..], &["0"]].concat();
     let running: Result<Vec<Running>> =
         (0..callers).map(|_| nodes.run("two", &ping, &args)).collect();
     let running = running?;

@@ -13,6 +13,8 @@
 //! * `ipc.size_SIZE.copy_ratio`: longer messages to a handler, against copying so many bytes there and back, which is
 //!   measured before and after each round.
 //! * `ipc.same_core.size_SIZE.copy_ratio`: the same to a receive loop on the same core.
+//! * `ipc.lease_SIZE.copy_ratio`: a short message with which so many bytes are lent, to a handler that reads and writes all of
+//!   them.
 
 mod far;
 mod pair;
@@ -70,7 +72,7 @@ pub(crate) fn measure(
             continue;
         }
         progress(what);
-        let talk = Talk { batches: BATCHES, calls: CALLS, size: SHORT };
+        let talk = Talk { batches: BATCHES, calls: CALLS, size: SHORT, lent: 0 };
         let mut samples = Samples::default();
         for _ in 0..rounds {
             round_trips(&runtime, server, talk)?.into_iter().for_each(|ns| samples.push(ns));
@@ -89,13 +91,16 @@ pub(crate) fn measure(
         }
         metrics.push(Metric::of("ipc.cross_node.calls64_per_s".to_owned(), "1/s", &samples));
     }
-    for (server, name) in [(Server::Handler, ""), (Server::Fiber, "same_core.")] {
+    for (server, name) in
+        [(Server::Handler, "size"), (Server::Fiber, "same_core.size"), (Server::Borrower, "lease")]
+    {
         for (size, size_name) in SIZES {
-            let metric = format!("ipc.{name}size_{size_name}.copy_ratio");
+            let metric = format!("ipc.{name}_{size_name}.copy_ratio");
             if !wanted(&metric) {
                 continue;
             }
-            progress(&format!("messages of {size_name}"));
+            let what = if server == Server::Borrower { "leases" } else { "messages" };
+            progress(&format!("{what} of {size_name}"));
             let samples = copy_ratio(&runtime, server, size, rounds)?;
             metrics.push(Metric::of(metric, "ratio", &samples));
         }
@@ -121,7 +126,9 @@ fn cross_node(rounds: usize) -> Result<[Metric; 2]> {
 
 /// What round trips take, against the copies that they need, of each round.
 fn copy_ratio(runtime: &Runtime, server: Server, size: usize, rounds: usize) -> Result<Samples> {
-    let talk = Talk { batches: BATCHES_LONG, calls: CALLS_LONG, size };
+    let (size_of_message, lent) =
+        if server == Server::Borrower { (SHORT, size) } else { (size, 0) };
+    let talk = Talk { batches: BATCHES_LONG, calls: CALLS_LONG, size: size_of_message, lent };
     let mut samples = Samples::default();
     for _ in 0..rounds {
         let mut copy = copies(size);

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 pub(super) const PING: &str = include_str!("ping.wat");
 const ECHO_HANDLER: &str = include_str!("echo_handler.wat");
 pub(super) const ECHO_SERVER: &str = include_str!("echo_server.wat");
+const LEASE_HANDLER: &str = include_str!("lease_handler.wat");
 const BUSY: &str = include_str!("busy.wat");
 
 /// Longer than all batches together take.
@@ -28,6 +29,8 @@ pub(super) const WARM_UP: usize = 2;
 pub(super) enum Server {
     /// A handler, on the core of whoever calls.
     Handler,
+    /// One that reads and writes what is lent with the message.
+    Borrower,
     /// A receive loop, on the same core.
     Fiber,
     /// A receive loop, on another core.
@@ -42,6 +45,8 @@ pub(super) struct Talk {
     pub(super) calls: usize,
     /// Bytes of a message, and of its reply.
     pub(super) size: usize,
+    /// Bytes that are lent with it.
+    pub(super) lent: usize,
 }
 
 /// Nanoseconds a round trip, of each batch.
@@ -51,7 +56,8 @@ pub(super) fn round_trips(runtime: &Runtime, server: Server, talk: Talk) -> Resu
     // A process is put on the least busy core, the first of several: the server on the second, and ping on the first.
     let busy = if beside { Some(place.occupy(runtime)?) } else { None };
     let (to, _) = match server {
-        Server::Handler => place.serve(runtime)?,
+        Server::Handler => place.serve(runtime, "echo_handler", ECHO_HANDLER)?,
+        Server::Borrower => place.serve(runtime, "lease_handler", LEASE_HANDLER)?,
         Server::Fiber | Server::FiberBeside => place.run(runtime, "echo", ECHO_SERVER, &[])?,
     };
     if let Some(busy) = busy {
@@ -59,8 +65,9 @@ pub(super) fn round_trips(runtime: &Runtime, server: Server, talk: Talk) -> Resu
     }
     let pid = in_hexadecimal(to);
     let batches = talk.batches + WARM_UP;
-    let numbers = [batches, talk.calls, talk.size].map(|number| number.to_string());
-    let args = [&pid, &numbers[0], &numbers[1], &numbers[2], "0"];
+    let numbers = [batches, talk.calls, talk.size, 0, talk.lent].map(|number| number.to_string());
+    let args = [&pid, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &numbers[4]];
+    let args = args.map(String::as_str);
     let (ping, laps) = place.run(runtime, "ping", PING, &args)?;
     let (ended, end) = place.next_end()?;
     if ended != ping || !matches!(end, ProcessEnd::Exited(0)) {
@@ -119,9 +126,8 @@ impl Place {
         Ok(pid)
     }
 
-    fn serve(&self, runtime: &Runtime) -> Result<(Pid, Receiver<Instant>)> {
-        let name = "echo_handler";
-        let code = load(runtime, name, ECHO_HANDLER)?;
+    fn serve(&self, runtime: &Runtime, name: &str, text: &str) -> Result<(Pid, Receiver<Instant>)> {
+        let code = load(runtime, name, text)?;
         let (options, laps) = options(name, &[])?;
         let pid = options.pid;
         let spawned = Handler::spawn(&code, options);

@@ -1,14 +1,15 @@
 ;; Sends messages to a process and checks the replies, in batches: asks for the time before the first one and after each,
 ;; which is how whoever answers knows. In the end it writes all these times, 8 bytes each.
 ;;
-;; usage: ping PID BATCHES CALLS LENGTH PAUSE, the pid in 32 hexadecimal digits, its first byte in memory first, and
-;; milliseconds until it begins
+;; usage: ping PID BATCHES CALLS LENGTH PAUSE LENT, the pid in 32 hexadecimal digits, its first byte in memory first, and
+;; milliseconds until it begins. With each message it lends so many bytes, those where the reply goes, unless it is 0.
 (module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "peripatos_v1" "send" (func $send (param i32 i32 i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "lend" (func $lend (param i32 i32 i32) (result i32)))
   (import "peripatos_v1" "receive" (func $receive (param i32 i32 i32 i32 i64) (result i32)))
   (import "peripatos_v1" "wait" (func $wait (result i32)))
   ;; 0: counts of arguments; 16: pid; 64: pointers to arguments; 256: arguments; 2048: clock; 4096: message;
@@ -62,9 +63,11 @@
     (drop (call $fd_write (i32.const 1) (i32.const 2056) (i32.const 1) (i32.const 2064))))
 
   ;; So many sends and replies.
-  (func $batch (param $calls i32) (param $len i32) (local $result i32)
+  (func $batch (param $calls i32) (param $len i32) (param $lent i32) (local $result i32)
     (loop $call
       (i32.store (i32.const 4096) (local.get $calls))
+      (if (local.get $lent)
+        (then (if (call $lend (i32.const 73728) (local.get $lent) (i32.const 3)) (then unreachable))))
       (local.set $result
         (call $send (i32.const 16) (i32.const 4096) (local.get $len) (i32.const 73728) (i32.const 65536)))
       (if (i32.eq (local.get $result) (i32.const -1)) (then (local.set $result (call $wait))))
@@ -72,18 +75,19 @@
       (if (i32.ne (i32.load (i32.const 73728)) (i32.add (local.get $calls) (i32.const 7))) (then unreachable))
       (br_if $call (local.tee $calls (i32.sub (local.get $calls) (i32.const 1))))))
 
-  (func (export "_start") (local $batches i32) (local $calls i32) (local $len i32)
+  (func (export "_start") (local $batches i32) (local $calls i32) (local $len i32) (local $lent i32)
     (drop (call $args_sizes_get (i32.const 0) (i32.const 4)))
-    (if (i32.ne (i32.load (i32.const 0)) (i32.const 6)) (then unreachable))
+    (if (i32.ne (i32.load (i32.const 0)) (i32.const 7)) (then unreachable))
     (drop (call $args_get (i32.const 64) (i32.const 256)))
     (call $pid)
     (local.set $batches (call $number (i32.const 2)))
     (local.set $calls (call $number (i32.const 3)))
     (local.set $len (call $number (i32.const 4)))
+    (local.set $lent (call $number (i32.const 6)))
     (call $pause (i64.extend_i32_u (call $number (i32.const 5))))
     (call $lap)
     (loop $next
-      (call $batch (local.get $calls) (local.get $len))
+      (call $batch (local.get $calls) (local.get $len) (local.get $lent))
       (call $lap)
       (br_if $next (local.tee $batches (i32.sub (local.get $batches) (i32.const 1)))))
     (call $write)))
