@@ -48,7 +48,8 @@ impl Node {
         let may_be = description.placement().is_none_or(Placement::is_valid);
         let Some(Kin { root, .. }) = description.kin else { return };
         let program = description.command.first().cloned().unwrap_or_default();
-        let known = self.homes.knows(pid) || self.homes.is_over(pid);
+        let lost = self.homes.lost(pid);
+        let known = self.homes.knows(pid) || (self.homes.is_over(pid) && lost.is_none());
         if known || description.origin != self.config.node || !may_be {
             // Heard before; or a lie.
             return;
@@ -56,6 +57,9 @@ impl Node {
         if !self.homes.knows(root) || self.homes.is_full() {
             // The family is over, and did not know of this one yet.
             return self.kill_at(pid, at, out);
+        }
+        if let Some(lost) = lost {
+            return self.homes.shows_up(description, at, lost);
         }
         self.homes.born(description, at);
         out.push(Action::Adopt { pid, root, program });

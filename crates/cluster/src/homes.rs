@@ -33,6 +33,21 @@ impl Home {
     }
 }
 
+/// What is known of one that is over.
+#[derive(Debug)]
+struct Over {
+    since: Time,
+    lost: Option<Lost>,
+}
+
+/// It did not end, as far as anybody knows: its node was gone, and nobody had said that it came elsewhere. It may have, where
+/// nobody could be asked, and lives then without an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// It was to end, and may not have heard of that.
+    pub(crate) killed: bool,
+}
+
 /// All of them; and those whose node is gone, or was.
 #[derive(Debug, Default)]
 pub(crate) struct Homes {
@@ -40,7 +55,7 @@ pub(crate) struct Homes {
     /// Those that are looked for: they have a time at which they are lost, or had one.
     looked_for: BTreeSet<Pid>,
     /// Those that are over, for a while: a word of their births may come late.
-    over: BTreeMap<Pid, Time>,
+    over: BTreeMap<Pid, Over>,
     /// Oldest first.
     ends: VecDeque<(Pid, Time)>,
 }
@@ -117,23 +132,45 @@ impl Homes {
         of.map(end).collect()
     }
 
-    /// A process is over.
+    /// One that was taken for lost lives. It is kept in mind to end with its family, or because it is to end; its origin has
+    /// heard that it is over.
+    pub(crate) fn shows_up(&mut self, process: Description, at: NodeId, lost: Lost) {
+        let pid = process.pid;
+        self.over.remove(&pid);
+        self.born(process, at);
+        if let Some(home) = self.all.get_mut(&pid) {
+            (home.killed, home.orphaned) = (lost.killed, true);
+        }
+    }
+
+    /// A process has ended.
     pub(crate) fn remove(&mut self, pid: Pid, now: Time) -> Option<Home> {
-        self.ended(pid, now);
+        self.ended(pid, now, None);
         self.all.remove(&pid)
     }
 
-    fn ended(&mut self, pid: Pid, now: Time) {
-        self.over.insert(pid, now);
-        self.ends.push_back((pid, now));
+    fn lose(&mut self, pid: Pid, now: Time) -> Option<Home> {
+        let home = self.all.remove(&pid)?;
+        self.ended(pid, now, Some(Lost { killed: home.killed }));
+        Some(home)
+    }
+
+    fn ended(&mut self, pid: Pid, since: Time, lost: Option<Lost>) {
+        self.over.insert(pid, Over { since, lost });
+        self.ends.push_back((pid, since));
         while let Some((oldest, at)) = self.ends.front().copied()
-            && (now.since(at) > OVER_KEPT || self.ends.len() > HOMES_MAX)
+            && (since.since(at) > OVER_KEPT || self.ends.len() > HOMES_MAX)
         {
             self.ends.pop_front();
-            if self.over.get(&oldest) == Some(&at) {
+            if self.over.get(&oldest).is_some_and(|over| over.since == at) {
                 self.over.remove(&oldest);
             }
         }
+    }
+
+    /// Whether that one was taken for lost, and nobody has said since that it ended.
+    pub(crate) fn lost(&self, pid: Pid) -> Option<Lost> {
+        self.over.get(&pid)?.lost
     }
 
     /// Whether that one is known to be over.
@@ -192,7 +229,7 @@ impl Homes {
         }
     }
 
-    /// Takes those that did not show up in time.
+    /// Takes those that did not show up in time: they are lost.
     pub(crate) fn take_lost(&mut self, now: Time) -> Vec<(Pid, Home)> {
         let Homes { all, looked_for, .. } = self;
         let lost_at = |all: &BTreeMap<Pid, Home>, pid: &Pid| all.get(pid)?.lost_at;
@@ -200,7 +237,7 @@ impl Homes {
         looked_for.retain(|pid| lost_at(all, pid).is_some());
         let lost = looked_for.extract_if(.., |pid| lost_at(all, pid).is_some_and(|at| at <= now));
         let lost: Vec<Pid> = lost.collect();
-        lost.into_iter().filter_map(|pid| Some((pid, self.remove(pid, now)?))).collect()
+        lost.into_iter().filter_map(|pid| Some((pid, self.lose(pid, now)?))).collect()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {

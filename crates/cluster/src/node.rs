@@ -13,7 +13,7 @@ use peripatos_balancer::Prices;
 use crate::directory::Directory;
 use crate::event::{Action, Config, Event, Peer, RequestId};
 use crate::heard::Heard;
-use crate::homes::Homes;
+use crate::homes::{Home, Homes, Lost};
 use crate::journal::Journal;
 use crate::limits::{PROCESSES_MAX, SPEED_PERMILLE_UNKNOWN};
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
@@ -244,8 +244,7 @@ impl Node {
         }
         for (pid, home) in self.homes.take_lost(self.now) {
             let end = End::Lost { node: self.name_of(home.at) };
-            out.push(Action::TellOrigin { pid, end });
-            self.end_family_of(pid, &home, out);
+            self.is_over_for_origin(pid, &home, end, out);
         }
         self.balance(out);
     }
@@ -484,9 +483,16 @@ impl Node {
 
     fn tell_origin(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
         if let Some(home) = self.homes.remove(pid, self.now) {
-            out.push(Action::TellOrigin { pid, end });
-            self.end_family_of(pid, &home, out);
+            self.is_over_for_origin(pid, &home, end, out);
         }
+    }
+
+    fn is_over_for_origin(&mut self, pid: Pid, home: &Home, end: End, out: &mut Vec<Action>) {
+        // Who has gone hears nothing, and of one that was taken for lost it was told before.
+        if !home.orphaned {
+            out.push(Action::TellOrigin { pid, end });
+        }
+        self.end_family_of(pid, home, out);
     }
 
     /// A process of an origin here runs there. Where the origin is gone, its node is told.
@@ -505,6 +511,8 @@ impl Node {
             if !orphaned {
                 return;
             }
+        } else if self.homes.lost(pid) == Some(Lost { killed: true }) {
+            self.kill_at(pid, at, out);
         }
         out.push(if at == self.config.node {
             Action::OriginGone(pid)

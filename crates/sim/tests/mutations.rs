@@ -107,15 +107,11 @@ fn each_of_nodes_is_found_out() {
     );
 }
 
-/// One that is known to find something: a root moves, its target is lost, its source lets it go on, and one of its family, which has
-/// its origin at the source, lives on after the simulation counts the root as ended. Not understood yet.
-const OPEN: u64 = 204;
-
 /// What the directory says is a hint.
 #[test]
 fn a_directory_that_is_always_wrong_does_no_harm() {
-    let seeds = (1..=300).filter(|seed| *seed != OPEN);
-    for (seed, mutation) in seeds.flat_map(|seed| NodeMutation::HARMLESS.map(|one| (seed, one))) {
+    for (seed, mutation) in (1..=300).flat_map(|seed| NodeMutation::HARMLESS.map(|one| (seed, one)))
+    {
         let mut world = World::new(Config::new(seed, Size::Small, Level::Nodes), false);
         world.mutate_nodes(mutation);
         let found = world.run().err();

@@ -6,7 +6,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::message::{Command, Description, End, Hold, Kin, Message};
 use peripatos_cluster::{Event, Placement, Request};
 
-use crate::world::{Index, World, description, id};
+use crate::world::{Index, World, description, id, name};
 
 pub(crate) fn kin(root: Pid, parent: Pid) -> Option<Kin> {
     let programs = vec![("fork".to_owned(), [9; 32])];
@@ -227,4 +227,64 @@ fn a_birth_that_a_broken_link_has_swallowed_is_told_again() {
     let late = Description { kin: kin(root.pid, root.pid), ..plain };
     world.tell(0, Event::Message { from: id(1), message: Message::Born(late) });
     assert_eq!(world.host(0).adopted.len(), 1);
+}
+
+/// The node that has just sent it on is gone, and where it went to cannot say so: it counts as lost, and lives.
+#[test]
+fn who_was_taken_for_lost_still_ends_with_its_family() {
+    for root_ends_first in [false, true] {
+        let mut world = World::new(3);
+        let root = root(&mut world);
+        let child = child(&mut world, 1, 2, &root);
+        world.host(2).codes.extend([root.code, [9; 32]]);
+        world.settle();
+        world.cut(0, 2);
+        world.settle();
+        migrate(&mut world, 1, child, 2);
+        assert_eq!(world.place(child), Some(2));
+        let incarnation = world.host(1).incarnation;
+        world.kill(1);
+        for node in [0, 2] {
+            world.tell(node, Event::Gone { node: id(1), incarnation });
+        }
+        world.live(30);
+        assert_eq!(world.host(0).told, [(child, End::Lost { node: name(1) })]);
+        if root_ends_first {
+            exit(&mut world, 0, root.pid);
+        }
+        world.link(0, 2);
+        world.settle();
+        if !root_ends_first {
+            assert_eq!(world.place(child), Some(2), "silence is not death");
+            assert!(world.host(2).orphans.contains(&child), "its origin has heard that it is lost");
+            exit(&mut world, 0, root.pid);
+        }
+        assert_eq!(world.place(child), None, "root ends first: {root_ends_first}");
+        let told = world.host(0).told.iter().map(|(pid, _)| *pid);
+        let mut told: Vec<Pid> = told.collect();
+        told.sort_unstable();
+        assert_eq!(told, [root.pid, child], "each once");
+    }
+}
+
+/// The same of one that is alone, or the first of a family, and was to end before it was lost.
+#[test]
+fn who_was_to_end_when_it_was_taken_for_lost_ends_when_it_shows_up() {
+    let mut world = World::new(3);
+    let pid = world.spawn(1, 7);
+    world.settle();
+    migrate(&mut world, 1, pid, 0);
+    world.cut(1, 2);
+    world.settle();
+    migrate(&mut world, 0, pid, 2);
+    assert_eq!(world.place(pid), Some(2));
+    world.tell(1, Event::OriginKills(pid));
+    let incarnation = world.host(0).incarnation;
+    world.kill(0);
+    world.tell(1, Event::Gone { node: id(0), incarnation });
+    world.live(30);
+    assert_eq!(world.host(1).told, [(pid, End::Lost { node: name(0) })]);
+    world.link(1, 2);
+    world.settle();
+    assert_eq!(world.place(pid), None);
 }
