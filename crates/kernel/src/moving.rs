@@ -168,6 +168,7 @@ impl Kernel {
         let Moving { mut process, clients, delegates } = moving;
         let (pid, now) = (process.pid, self.now);
         process.out.claim.come(now);
+        process.out.came = Some(now);
         process.ties.iter_mut().for_each(|ties| ties.turn_times(now));
         for watching in process.ties.iter_mut().flat_map(|ties| ties.watching.values_mut()) {
             watching.claim.come(now);

@@ -5,6 +5,10 @@
 //! has that message and has not replied: it then holds until the receiver goes on, which, waiting itself, it cannot. So
 //! what is found is a circle. All in a circle may look for it; the probe of the one with the highest pid gets round.
 //!
+//! A sender may give up, too, without that the receiver's kernel hears of it; then an edge is gone that a probe has passed. So a probe must
+//! not be old: one that finds who has just come is dropped, for it may have been kept for as long as that one stood still. There will
+//! be others.
+//!
 //! Only sends are followed: one that receives from a certain process may give up waiting.
 
 use peripatos_abi::Pid;
@@ -13,7 +17,7 @@ use peripatos_abi::message::Status;
 use crate::alien::Send;
 use crate::circle::Circle;
 use crate::kernel::Kernel;
-use crate::limits::{CHAIN_MAX, PROBES_MAX};
+use crate::limits::{CHAIN_MAX, PROBE_NS, PROBES_MAX};
 use crate::mutation::Mutation;
 use crate::packet::Body;
 use crate::process::{At, Call};
@@ -54,7 +58,11 @@ impl Kernel {
         steps: u32,
         passed: Circle,
     ) {
-        let Some(to) = self.pid(slot) else { return };
+        let Some(process) = self.table.get(slot) else { return };
+        let (to, came) = (process.pid, process.out.came);
+        if came.is_some_and(|came| self.now.saturating_sub(came) < PROBE_NS) {
+            return;
+        }
         let checks = !self.does_wrong(Mutation::ProbeUnchecked);
         if checks && !self.aliens.waits((from, to), edge) {
             return;

@@ -196,6 +196,9 @@ pub(crate) struct Out {
     pub(crate) charge: Option<Charge>,
     /// It waited already when circles were looked for last.
     pub(crate) waited: bool,
+    /// When it came from another kernel, if it has.
+    #[serde(skip)]
+    pub(crate) came: Option<u64>,
 }
 
 impl Process {

@@ -2,7 +2,7 @@
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
-use peripatos_kernel::{Circle, Form};
+use peripatos_kernel::{Body, Circle, Form, Packet};
 
 use crate::world::{Id, World};
 
@@ -89,4 +89,56 @@ fn nobody_need_ask() {
         assert_eq!(world.send(two, first, b"?"), Err(Status::Deadlock));
     }
     assert_eq!(circles(&mut world).len(), 16);
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Time passes on both kernels, and everything is delivered.
+fn pass(world: &mut World, seconds: std::ops::Range<u64>) {
+    for second in seconds {
+        world.kernels.iter_mut().for_each(|kernel| kernel.tick(second * SECOND));
+        world.deliver_all();
+    }
+}
+
+/// A probe was kept for one that stood still, and whoever waited for that one has given up.
+#[test]
+fn a_probe_that_was_kept_for_who_stood_still_finds_nothing() {
+    let mut world = World::new(2);
+    let [first, second, third] = [0, 1, 1].map(|core| world.add(core, Form::Fiber));
+    let pids = [first, second, third].map(|id| world.pid(id));
+    for (from, to) in [(first, third), (third, second), (second, first)] {
+        world.send(from, pids[to], b"?").unwrap();
+    }
+    world.deliver_all();
+    // The probe of the highest pid is on its way to who stands still.
+    let mut kept = None;
+    for second in 1..4 {
+        world.kernels[1].tick(second * SECOND);
+        world.collect_packets();
+        let of_third = |packet: &Packet| matches!(packet.body, Body::Probe { origin, .. } if origin == pids[2]);
+        let at = world.packets.iter().position(of_third);
+        kept = kept.or(at.and_then(|at| world.packets.remove(at)));
+    }
+    let probe = kept.expect("a probe of who waits");
+    world.packets.clear();
+    world.kernels[1].unreachable(1);
+    assert_eq!(world.wait(second), Some(Err(Status::Unreachable)));
+    world.collect_packets();
+    world.packets.clear();
+    world.kernels.iter_mut().for_each(|kernel| kernel.tick(10 * SECOND));
+    world.carry(first, 0);
+    world.deliver(probe);
+    world.deliver_all();
+    assert_eq!(world.wait(third), None, "nobody waits for the first one");
+    assert!(circles(&mut world).is_empty());
+}
+
+#[test]
+fn one_with_somebody_who_has_moved_is_found_a_little_later() {
+    let (mut world, ids, _) = ring(&[0, 1, 1]);
+    world.carry(ids[0], 0);
+    world.deliver_all();
+    pass(&mut world, 1..6);
+    assert_eq!(circles(&mut world).len(), 1);
 }
