@@ -1,7 +1,7 @@
 //! Random talk: whoever sends hears exactly once, the right thing, whatever ends and in whatever order packets come.
 
-use peripatos_abi::message::Status;
-use peripatos_kernel::{Form, Outcome, Sent};
+use peripatos_abi::message::{Envelope, Status};
+use peripatos_kernel::{Form, Outcome, Sent, Slot};
 
 use crate::world::{Id, World};
 
@@ -20,7 +20,7 @@ impl Random {
     }
 }
 
-/// What a process does.
+/// What a process does. A handler that replies later is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     Free,
@@ -37,6 +37,8 @@ struct Play {
     world: World,
     forms: Vec<Form>,
     doing: Vec<Doing>,
+    /// Of handlers: messages to which each replies later.
+    owed: Vec<Vec<(Envelope, u64)>>,
     random: Random,
     sent: u64,
     heard: u64,
@@ -56,7 +58,8 @@ impl Play {
             forms.push(form);
         }
         let doing = vec![Doing::Free; forms.len()];
-        Play { world, forms, doing, random, sent: 0, heard: 0 }
+        let owed = vec![Vec::new(); forms.len()];
+        Play { world, forms, doing, owed, random, sent: 0, heard: 0 }
     }
 
     fn lives(&self, id: Id) -> bool {
@@ -83,15 +86,45 @@ impl Play {
             (Form::Fiber, Doing::Free) => self.send(id),
             (Form::Fiber, Doing::Sent(..) | Doing::Receiving) => self.wait(id),
             (Form::Fiber, Doing::Serving(number)) => self.reply(id, number),
-            (Form::Handler, Doing::Parked(number)) => {
-                let slot = self.world.body(id).slot;
-                let core = self.world.body(id).core;
-                self.doing[id] = Doing::Free;
-                self.world.kernels[core].resumed(slot, Outcome::Replied(&answer(number)));
+            (Form::Handler, _) if !self.owed[id].is_empty() && self.random.below(3) == 0 => {
+                let at = self.random.below(self.owed[id].len());
+                self.pay(id, at);
             }
+            (Form::Handler, Doing::Parked(number)) => self.resume(id, number),
             (Form::Handler, _) => self.call(id),
             (Form::Fiber, Doing::Parked(_)) => unreachable!("only handlers are parked"),
         }
+    }
+
+    /// A handler that is parked goes on, and replies now or later.
+    fn resume(&mut self, id: Id, number: u64) {
+        let (core, slot) = self.seat(id);
+        self.doing[id] = Doing::Free;
+        let answer = answer(number);
+        let outcome = if self.random.below(3) == 0 {
+            let envelope = self.world.kernels[core].envelope(slot, 8);
+            self.owed[id].push((envelope, number));
+            Outcome::Later
+        } else {
+            Outcome::Replied(&answer)
+        };
+        self.world.kernels[core].resumed(slot, outcome);
+    }
+
+    /// A handler replies to a message that it was called for before: whoever waits for it is there to be told.
+    fn pay(&mut self, id: Id, at: usize) {
+        let (envelope, number) = self.owed[id].swap_remove(at);
+        self.world.keep(id, envelope);
+        let paid = self.world.reply(id, &answer(number));
+        let waits = |one: Id| self.lives(one) && self.doing[one] == Doing::Sent(number, id);
+        if (0..self.forms.len()).any(waits) {
+            assert_eq!(paid, Ok(()), "{number} is waited for");
+        }
+    }
+
+    fn seat(&mut self, id: Id) -> (usize, Slot) {
+        let body = self.world.body(id);
+        (body.core, body.slot)
     }
 
     /// Packets between two kernels keep their order; they may come twice.
@@ -117,10 +150,22 @@ impl Play {
         match self.world.send(id, pid, &number.to_le_bytes()) {
             Ok(Sent::Waits) => self.doing[id] = Doing::Sent(number, to),
             Ok(Sent::Call(called)) => {
-                let outcome = match self.random.below(10) {
+                let answer = answer(number);
+                let (core, _) = self.seat(to);
+                let envelope = self.world.kernels[core].envelope(called, 8);
+                let outcome = match self.random.below(12) {
                     0 => Outcome::Ended,
                     1..4 => Outcome::Parked,
-                    _ => Outcome::Replied(&answer(number)),
+                    // It may reply while it is called, too.
+                    4..6 => {
+                        self.owed[to].push((envelope, number));
+                        self.doing[id] = Doing::Sent(number, to);
+                        if self.random.below(2) == 0 {
+                            self.pay(to, self.owed[to].len() - 1);
+                        }
+                        Outcome::Later
+                    }
+                    _ => Outcome::Replied(&answer),
                 };
                 let result = self.world.end_call(id, called, outcome);
                 match outcome {
@@ -134,7 +179,7 @@ impl Play {
                         self.hear(id, to, number, result);
                     }
                     Outcome::Replied(_) => self.hear(id, to, number, result),
-                    Outcome::Later => unreachable!("it is not drawn"),
+                    Outcome::Later => assert_eq!(result, Err(Status::Wait)),
                 }
             }
             Err(status) => {
@@ -188,19 +233,23 @@ impl Play {
     }
 
     fn call(&mut self, id: Id) {
-        let (core, slot) = (self.world.body(id).core, self.world.body(id).slot);
+        let (core, slot) = self.seat(id);
         let mut buffer = [0; 100];
-        if self.world.kernels[core].next_call(slot, &mut buffer).is_none() {
-            return;
-        }
+        let Some(envelope) = self.world.kernels[core].next_call(slot, &mut buffer) else { return };
         let number = u64::from_le_bytes(*buffer.first_chunk().expect("eight bytes"));
-        if self.random.below(3) == 0 {
-            self.world.kernels[core].finish_call(slot, Outcome::Parked);
-            self.doing[id] = Doing::Parked(number);
-        } else {
-            let answer = answer(number);
-            self.world.kernels[core].finish_call(slot, Outcome::Replied(&answer));
-        }
+        let answer = answer(number);
+        let outcome = match self.random.below(6) {
+            0 | 1 => {
+                self.doing[id] = Doing::Parked(number);
+                Outcome::Parked
+            }
+            2 => {
+                self.owed[id].push((envelope, number));
+                Outcome::Later
+            }
+            _ => Outcome::Replied(&answer),
+        };
+        self.world.kernels[core].finish_call(slot, outcome);
     }
 
     fn end(&mut self, id: Id) {
@@ -215,7 +264,7 @@ impl Play {
 impl Play {
     /// Everybody serves, until nobody has anything to do. Whoever still waits does so for one that waits, too.
     fn settle(&mut self) {
-        for _ in 0..4 * self.forms.len() {
+        for _ in 0..6 * self.forms.len() {
             self.world.deliver_all();
             let living: Vec<Id> = (0..self.forms.len()).filter(|id| self.lives(*id)).collect();
             for id in living {
@@ -223,11 +272,8 @@ impl Play {
                     (Form::Fiber, Doing::Free) => self.receive(id),
                     (Form::Fiber, Doing::Serving(number)) => self.reply(id, number),
                     (Form::Fiber, Doing::Sent(..) | Doing::Receiving) => self.wait(id),
-                    (Form::Handler, Doing::Parked(number)) => {
-                        let (core, slot) = (self.world.body(id).core, self.world.body(id).slot);
-                        self.doing[id] = Doing::Free;
-                        self.world.kernels[core].resumed(slot, Outcome::Replied(&answer(number)));
-                    }
+                    (Form::Handler, _) if !self.owed[id].is_empty() => self.pay(id, 0),
+                    (Form::Handler, Doing::Parked(number)) => self.resume(id, number),
                     (Form::Handler, _) => self.call(id),
                     (Form::Fiber, Doing::Parked(_)) => unreachable!("only handlers are parked"),
                 }
