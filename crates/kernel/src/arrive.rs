@@ -11,6 +11,7 @@ use crate::limits::{ALIENS_MAX, RELAYS_MAX};
 use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
 use crate::table::Slot;
+use crate::watch::Undone;
 
 /// From where an acknowledgement has come.
 #[derive(Clone, Copy)]
@@ -103,8 +104,8 @@ impl Kernel {
                 if self.errand_is_new(source, errand) {
                     match body {
                         Body::Notify { bits, .. } => self.notified(slot, bits),
-                        Body::Unwatch { watch, number, .. } => {
-                            self.unwatched(slot, from, watch, number);
+                        Body::Unwatch { watch, number, theirs, .. } => {
+                            self.unwatched(slot, from, watch, Undone { number, theirs });
                         }
                         // Whoever is not its parent is not told so.
                         _ => drop(self.kill_child(slot, from)),

@@ -147,7 +147,9 @@ impl Kernel {
 fn numbered(body: Body, errand: u64) -> Body {
     match body {
         Body::Notify { bits, .. } => Body::Notify { errand, bits },
-        Body::Unwatch { watch, number, .. } => Body::Unwatch { errand, watch, number },
+        Body::Unwatch { watch, number, theirs, .. } => {
+            Body::Unwatch { errand, watch, number, theirs }
+        }
         Body::Kill { .. } => Body::Kill { errand },
         other => other,
     }

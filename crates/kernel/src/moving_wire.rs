@@ -17,7 +17,7 @@ use crate::moving::Moving;
 use crate::process::{Call, Process, Receive, Span};
 
 /// Version of this form. Another one is not read.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// Nothing counts this far: what says so would soon count no further.
 const COUNT_MAX: u64 = 1 << 62;

@@ -130,6 +130,8 @@ pub enum Body {
         watch: Watch,
         /// This watch, or an earlier one.
         number: u64,
+        /// Of a link: the last one of `to`'s watches that `from`'s kernel had heard of when it was undone.
+        theirs: u64,
     },
     /// `from`, which `to` watches, has ended.
     Ended {

@@ -50,6 +50,8 @@ pub(crate) struct Ties {
 pub(crate) struct Watching {
     /// Which of its watches this is.
     pub(crate) number: u64,
+    /// It has asked for it. Else it is the way back of another's link.
+    pub(crate) asked: bool,
     /// Means nothing while the other one is in the same table.
     pub(crate) claim: Claim,
 }

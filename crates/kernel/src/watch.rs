@@ -11,6 +11,22 @@ use crate::process::{Call, Form, Process};
 use crate::table::Slot;
 use crate::ties::{Ties, Watch, Watcher, Watching};
 
+/// Which watch its watcher has undone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Undone {
+    /// The last one of its own.
+    pub(crate) number: u64,
+    /// Of a link: the last one of the other's that it had heard of.
+    pub(crate) theirs: u64,
+}
+
+impl Undone {
+    /// A link that whoever says so does not have, as it has heard of this watch of the other's.
+    pub(crate) fn all(theirs: u64) -> Undone {
+        Undone { number: u64::MAX, theirs }
+    }
+}
+
 impl Kernel {
     /// A process will receive an envelope of [`Kind::Ended`] when the other one has ended: now, if nobody has its pid.
     /// Once, however often it asked for it before it has received that.
@@ -81,10 +97,14 @@ impl Kernel {
         let (pid, budget) = (process.pid, process.budget.clone());
         let ties = process.ties();
         let word = watch == Watch::Monitor && ties.ended.iter().any(|(ended, _)| *ended == to);
-        if pid == to || word || ties.watching.contains_key(&(to, watch)) {
+        let watches = ties.watching.contains_key(&(to, watch));
+        // The other end of a link elsewhere may have undone it, and the word of that be on its way: it is made anew.
+        let anew = watch == Watch::Link && self.table.find(to).is_none();
+        if pid == to || word || watches && !anew {
             return Ok(());
         }
-        if !process.ties().make_room(budget.as_ref()) {
+        let Some(process) = self.table.get_mut(me) else { return Err(Status::NoProcess) };
+        if !watches && !process.ties().make_room(budget.as_ref()) {
             return Err(Status::TooMany);
         }
         let number = process.ties().begun + 1;
@@ -98,7 +118,7 @@ impl Kernel {
         let ties = process.ties();
         ties.begun = number;
         let claim = Claim::new(place, now);
-        ties.watching.insert((to, watch), Watching { number, claim });
+        ties.watching.insert((to, watch), Watching { number, asked: true, claim });
         if watch == Watch::Link {
             ties.watchers.insert((to, watch), Watcher { number: 0, place, moved: 0 });
         }
@@ -131,7 +151,7 @@ impl Kernel {
         if back {
             ties.begun += 1;
             let claim = Claim { got: true, ..Claim::new(watcher.place, now) };
-            ties.watching.insert((by, watch), Watching { number: ties.begun, claim });
+            ties.watching.insert((by, watch), Watching { number: ties.begun, asked: false, claim });
             self.rearm_watch(slot, by, watch);
         }
         true
@@ -142,39 +162,50 @@ impl Kernel {
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
         let pid = process.pid;
         let Some(ties) = &mut process.ties else { return Ok(()) };
+        let mut theirs = 0;
         match watch {
             Watch::Monitor => ties.ended.retain(|(ended, _)| *ended != to),
             Watch::Link => {
                 if let Some(watcher) = ties.watchers.remove(&(to, watch)) {
+                    theirs = watcher.number;
                     ties.undo(to, watch, watcher.number, now);
                 }
             }
         }
         if let Some(Watching { number, .. }) = ties.watching.remove(&(to, watch)) {
-            self.no_watch(pid, to, watch, number);
+            self.no_watch(pid, to, watch, Undone { number, theirs });
         }
         Ok(())
     }
 
     /// Tells the watched one that it is not watched any more.
-    pub(crate) fn no_watch(&mut self, by: Pid, to: Pid, watch: Watch, number: u64) {
+    pub(crate) fn no_watch(&mut self, by: Pid, to: Pid, watch: Watch, undone: Undone) {
         match self.table.find(to) {
-            Some(slot) => self.unwatched(slot, by, watch, number),
+            Some(slot) => self.unwatched(slot, by, watch, undone),
             None => {
+                let Undone { number, theirs } = undone;
                 // If there are too many such words, it will be told of an end in vain.
-                let _ = self.send_errand(by, to, Body::Unwatch { errand: 0, watch, number });
+                let _ =
+                    self.send_errand(by, to, Body::Unwatch { errand: 0, watch, number, theirs });
             }
         }
     }
 
-    pub(crate) fn unwatched(&mut self, slot: Slot, by: Pid, watch: Watch, number: u64) {
+    /// A watcher does not watch it any more; of a link, neither does it. A link that it has asked for itself stays, if the other
+    /// one has undone an earlier one: it had not heard of this.
+    pub(crate) fn unwatched(&mut self, slot: Slot, by: Pid, watch: Watch, undone: Undone) {
         let now = self.now;
         let Some(ties) = self.table.get_mut(slot).and_then(|one| one.ties.as_mut()) else { return };
-        let known = ties.watchers.get(&(by, watch));
-        if known.is_some_and(|known| known.number <= number) {
-            let last = known.map_or(0, |known| known.number);
+        let own = ties.watching.get(&(by, watch)).filter(|_| watch == Watch::Link);
+        let known = ties.watchers.get(&(by, watch)).map(|known| known.number);
+        let is_meant = match (own, known) {
+            (Some(own), _) if own.asked => own.number <= undone.theirs,
+            (_, Some(known)) => known <= undone.number,
+            (_, None) => false,
+        };
+        if is_meant {
             ties.watchers.remove(&(by, watch));
-            ties.undo(by, watch, last, now);
+            ties.undo(by, watch, known.unwrap_or(0), now);
             if watch == Watch::Link {
                 ties.watching.remove(&(by, watch));
             }
@@ -194,7 +225,7 @@ impl Kernel {
         for ((to, watch), Watching { number, .. }) in ties.watching {
             // The other end of a link has been told.
             if watch == Watch::Monitor {
-                self.no_watch(pid, to, watch, number);
+                self.no_watch(pid, to, watch, Undone { number, theirs: 0 });
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::mutation::Mutation;
 use crate::packet::{Body, Place};
 use crate::table::Slot;
 use crate::ties::{Watch, Watcher, Watching};
+use crate::watch::Undone;
 
 impl Kernel {
     fn watching(&mut self, slot: Slot, to: Pid, watch: Watch) -> Option<&mut Watching> {
@@ -23,7 +24,7 @@ impl Kernel {
         let met = self.table.find(to);
         let ties = self.table.get_mut(slot).and_then(|process| process.ties.as_mut());
         let watching = ties.and_then(|ties| ties.watching.get_mut(&(to, watch)));
-        let Some(Watching { number, claim }) = watching else { return };
+        let Some(Watching { number, claim, .. }) = watching else { return };
         let (number, again) = (*number, claim.got);
         if let Some(met) = met {
             return self.watch_home(slot, pid, met, to, watch, number, again);
@@ -55,7 +56,7 @@ impl Kernel {
     ) {
         if again && watch == Watch::Link && !self.is_watched(met, pid, watch) {
             // The other one has unlinked itself.
-            return self.unwatched(slot, to, watch, u64::MAX);
+            return self.unwatched(slot, to, watch, Undone::all(number));
         }
         if !self.watched(met, pid, watch, Watcher { number, place: None, moved: 0 }) {
             self.end_came(slot, to, EndReason::Lost.to_bits());
@@ -71,7 +72,7 @@ impl Kernel {
     pub(crate) fn rearm_watch(&mut self, slot: Slot, to: Pid, watch: Watch) {
         let (here, now) = (self.place, self.now);
         let Some(pid) = self.pid(slot) else { return };
-        let Some(Watching { number, claim }) = self.watching(slot, to, watch) else { return };
+        let Some(Watching { number, claim, .. }) = self.watching(slot, to, watch) else { return };
         let number = *number;
         if claim.due == 0
             && let Some(due) = claim.arm(here, now)
@@ -116,7 +117,8 @@ impl Kernel {
         }
         if again && watch == Watch::Link && !self.is_watched(slot, from, watch) {
             // It has unlinked itself.
-            let body = Body::Unwatch { errand: 0, watch, number: u64::MAX };
+            let Undone { number, theirs } = Undone::all(number);
+            let body = Body::Unwatch { errand: 0, watch, number, theirs };
             return self.post(Some(source), to, from, body);
         }
         if !self.watched(slot, from, watch, Watcher { number, place: Some(source), moved }) {
@@ -146,8 +148,10 @@ impl Kernel {
                     self.timers.push(now, Timer { due, pid, to: from, concern });
                 }
             }
+            // It has said so anew since.
+            Some(watching) if watching.number > number => {}
             // It does not watch it any more, and had said so before it was heard.
-            _ => self.no_watch(pid, from, watch, number),
+            _ => self.no_watch(pid, from, watch, Undone { number, theirs: 0 }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use peripatos_abi::message::{Envelope, Kind, Status, WATCHES_MAX};
 use peripatos_abi::{EndReason, Pid};
-use peripatos_kernel::{Form, Outcome};
+use peripatos_kernel::{Body, Form, Outcome, Packet};
 
 use crate::world::{ENVELOPE, Id, World};
 
@@ -113,6 +113,67 @@ fn a_link_is_not_undone_as_its_word_was_lost_and_the_two_met_meanwhile() {
     world.deliver_all();
     world.woken();
     assert_eq!(world.killed, [world.pid(one)]);
+}
+
+/// Takes the words that are on their way out of a world, those of links.
+fn take_words(world: &mut World) -> Vec<Packet> {
+    world.collect_packets();
+    let words = std::mem::take(&mut world.packets).into_iter();
+    words.filter(|one| matches!(one.body, Body::Watch { .. } | Body::Unwatch { .. })).collect()
+}
+
+/// One has undone a link, and the word of that comes when the other one has made another: it had not heard of any, or of that.
+#[test]
+fn a_link_stands_though_the_word_that_an_earlier_one_was_undone_comes_late() {
+    for (heard, reordered) in [(false, false), (false, true), (true, false)] {
+        let mut world = World::new(2);
+        let [one, two] = [0, 1].map(|core| world.add(core, Form::Fiber));
+        let pids = [one, two].map(|id| world.pid(id));
+        let slots = [one, two].map(|id| world.body(id).slot);
+        assert_eq!(world.kernels[0].link(slots[0], pids[1]), Ok(()));
+        let made = take_words(&mut world);
+        if heard {
+            made.iter().for_each(|word| world.deliver(word.clone()));
+            world.collect_packets();
+            world.packets.clear();
+        }
+        assert_eq!(world.kernels[0].unlink(slots[0], pids[1]), Ok(()));
+        let undone = take_words(&mut world);
+        assert!(!made.is_empty() && !undone.is_empty());
+        if reordered {
+            undone.iter().chain(&made).for_each(|word| world.deliver(word.clone()));
+            world.collect_packets();
+            world.packets.clear();
+        }
+        assert_eq!(world.kernels[1].link(slots[1], pids[0]), Ok(()));
+        world.deliver_all();
+        undone.iter().for_each(|word| world.deliver(word.clone()));
+        world.deliver_all();
+        world.end_with(one, TRAPPED.to_bits());
+        world.deliver_all();
+        world.woken();
+        assert_eq!(world.killed, [pids[1]], "heard: {heard}, reordered: {reordered}");
+    }
+}
+
+/// It is said anew, and that the first word was heard comes when the second one has not been.
+#[test]
+fn who_makes_a_link_twice_is_linked_all_the_time() {
+    let mut world = World::new(2);
+    let [one, two] = [0, 1].map(|core| world.add(core, Form::Fiber));
+    let (slot, of) = (world.body(one).slot, world.pid(two));
+    assert_eq!(world.kernels[0].link(slot, of), Ok(()));
+    take_words(&mut world).into_iter().for_each(|word| world.deliver(word));
+    world.collect_packets();
+    let got: Vec<Packet> = world.packets.drain(..).collect();
+    assert_eq!(world.kernels[0].link(slot, of), Ok(()));
+    take_words(&mut world);
+    got.into_iter().for_each(|word| world.deliver(word));
+    world.deliver_all();
+    world.end_with(one, TRAPPED.to_bits());
+    world.deliver_all();
+    world.woken();
+    assert_eq!(world.killed, [of]);
 }
 
 #[test]
