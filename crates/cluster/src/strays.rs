@@ -102,11 +102,14 @@ impl<P> Strays<P> {
         self.unmet.remove(&node);
     }
 
-    /// Another node knows this one. Until there is a link to it, it may have what is looked for; but not for ever.
+    /// Another node knows this one. Until there is a link to it, it may have what is looked for; but not for ever. It may have been
+    /// known here, too, and have started again since.
     pub fn heard_of(&mut self, now: Time, node: NodeId) {
-        let known = self.linked.contains(&node) || self.cut.contains(&node);
-        if !known && self.unmet.len() < PEERS_MAX {
-            self.unmet.entry(node).or_insert(now);
+        if !self.linked.contains(&node) && self.unmet.len() < PEERS_MAX {
+            let since = self.unmet.entry(node).or_insert(now);
+            if now.since(*since) >= UNMET_WAIT_MAX {
+                *since = now;
+            }
         }
     }
 
@@ -131,11 +134,11 @@ impl<P> Strays<P> {
         }
     }
 
-    /// What that node had is known to be gone.
+    /// What that node had when there was a link to it is known to be gone. If it has started again, and others have told of it, it may
+    /// have something.
     pub fn node_gone(&mut self, node: NodeId) {
         self.gone.retain(|_, (to, _)| *to != Some(node));
         self.cut.remove(&node);
-        self.unmet.remove(&node);
     }
 
     /// From now on packets for this process are kept, when it is not on the cores. It is being frozen: whoever asks has to

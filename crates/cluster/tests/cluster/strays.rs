@@ -93,6 +93,22 @@ fn nobody_has_it_only_if_everybody_said_so() {
     assert!(!cut.is_doubtful(at(0)));
 }
 
+/// Its link broke, it ended, and it has started again: those who have told of it know this one, and it is not met yet.
+#[test]
+fn who_has_started_again_and_was_not_met_may_have_it() {
+    let mut strays = strays();
+    strays.unlinked(at(0), TWO, nowhere, &mut Vec::new());
+    strays.heard_of(at(1), TWO);
+    strays.heard_of(at(40), TWO);
+    strays.node_gone(TWO);
+    take(&mut strays, 41);
+    assert_eq!(says(&mut strays, 41, ONE, Sighting::NotHere), []);
+    assert!(strays.is_empty(), "its kernel says it again");
+    assert!(strays.is_doubtful(at(69)) && !strays.is_doubtful(at(71)));
+    take(&mut strays, 72);
+    assert_eq!(says(&mut strays, 72, ONE, Sighting::NotHere), [Step::Nobody(5)]);
+}
+
 /// Who should know is asked alone first.
 fn led() -> Strays<u32> {
     let (mut strays, mut steps) = (strays(), Vec::new());
