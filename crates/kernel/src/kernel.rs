@@ -33,6 +33,14 @@ pub enum Woken {
     Kill(Slot, Pid),
 }
 
+impl Woken {
+    fn slot(self) -> Slot {
+        match self {
+            Woken::Process(slot) | Woken::Handler(slot) | Woken::Kill(slot, _) => slot,
+        }
+    }
+}
+
 /// One core's kernel. See the crate's page.
 #[derive(Debug)]
 pub struct Kernel {
@@ -222,7 +230,7 @@ impl Kernel {
     #[inline]
     pub fn only_woken(&self) -> Option<Woken> {
         let only = if self.woken.len() == 1 { self.woken.front().copied() } else { None };
-        only.filter(|woken| !matches!(woken, Woken::Process(slot) if self.is_delegate(*slot)))
+        only.filter(|woken| !self.is_delegate(woken.slot()))
     }
 
     /// The next process that can go on, each time once.
@@ -231,6 +239,8 @@ impl Kernel {
         loop {
             match self.woken.pop_front()? {
                 Woken::Process(slot) if self.is_delegate(slot) => self.delegate_woken(slot),
+                // Somebody has linked itself with what has no program, and ends with its answer.
+                woken if self.is_delegate(woken.slot()) => {}
                 woken => return Some(woken),
             }
         }

@@ -1,7 +1,7 @@
 //! A send to several at once: everybody gets it once, and who sends hears the first reply, or all.
 
-use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
+use peripatos_abi::{EndReason, Pid};
 use peripatos_kernel::{Form, Kernel, Place, State};
 
 use crate::random::Random;
@@ -285,4 +285,24 @@ fn place(core: usize) -> Place {
 
 fn node(core: usize) -> Kernel {
     Kernel::new(place(core), 0)
+}
+
+/// Nobody is told the pids of delegates; they can be made up.
+#[test]
+fn who_links_itself_with_a_delegate_ends_nobody() {
+    let mut world = World::new(1);
+    let [principal, member, liar] = [0; 3].map(|core| world.add(core, Form::Fiber));
+    world.send_all(principal, &[world.pid(member)], b"?", true).expect("it waits");
+    let delegate = Pid::from_bits(world.pid(principal).bits() | 1 << 112);
+    assert!(world.kernels[0].find(delegate).is_some());
+    let slot = world.body(liar).slot;
+    world.kernels[0].link(slot, delegate).expect("it may");
+    world.end_with(liar, EndReason::Killed.to_bits());
+    assert_eq!(world.kernels[0].only_woken(), None);
+    assert_eq!(world.woken(), []);
+    assert_eq!(world.killed, []);
+    world.receive(member, None, 100).expect("there is one");
+    world.reply(member, b"!").expect("it is waited for");
+    world.woken();
+    assert_eq!(world.wait(principal), Some(Ok(24)));
 }
