@@ -54,6 +54,9 @@ pub(crate) struct Alien {
     pub(crate) moved: u32,
     pub(crate) send: Send,
     pub(crate) stage: Stage,
+    /// Its receiver has the message, and may reply. Where that moves to the queue says so.
+    #[serde(skip)]
+    pub(crate) taken: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +71,7 @@ pub(crate) enum Stage {
 
 impl Alien {
     pub(crate) fn new(place: Place, moved: u32, send: Send) -> Alien {
-        Alien { place, moved, send, stage: Stage::Waits }
+        Alien { place, moved, send, stage: Stage::Waits, taken: false }
     }
 }
 

@@ -306,8 +306,9 @@ impl Kernel {
             let answer = Answer::Failed(status);
             return self.post(Some(source), to, from, Body::Reply { transaction, hop, answer });
         }
-        self.offer(receiver, from, transaction, message);
-        self.aliens.insert((from, to), Alien::new(source, moved, send), self.now);
+        let taken = self.offer(receiver, from, transaction, message);
+        let alien = Alien { taken, ..Alien::new(source, moved, send) };
+        self.aliens.insert((from, to), alien, self.now);
     }
 
     /// Replies to a sender of another kernel.
@@ -319,6 +320,10 @@ impl Kernel {
         transaction: u64,
         answer: Answer,
     ) -> Result<(), Status> {
+        // What it has not received nobody can have told it of but itself.
+        if !self.aliens.get((to, pid)).is_some_and(|alien| alien.taken) {
+            return Err(Status::NotWaiting);
+        }
         self.answer_alien(to, transaction, pid, answer)?;
         if let Some(server) = self.table.get_mut(me) {
             server.has_answered(to, transaction);

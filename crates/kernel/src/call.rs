@@ -114,7 +114,7 @@ impl Kernel {
         let len = waiting.message.len();
         server.serves = Some((from, transaction));
         buffer[..len].copy_from_slice(waiting.message.bytes());
-        self.received(from, transaction);
+        self.received(to, from, transaction);
         self.depth += 1;
         let (from, transaction) = shown(from, transaction);
         Some(Envelope { from, transaction, len: len as u32, kind: Kind::Message })

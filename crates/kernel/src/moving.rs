@@ -6,6 +6,8 @@
 //! A send that is still on its way as a packet is nobody's but the packet's: who took it for one that has arrived would
 //! drop it as a duplicate when it comes ([`At::Away`]).
 
+use std::collections::BTreeSet;
+
 use peripatos_abi::Pid;
 
 use crate::alien::{Alien, Stage};
@@ -81,9 +83,11 @@ impl Kernel {
         let last = process.last_send();
         if let Call::Send { to: server, at, .. } = &mut process.call {
             if *at != At::Away {
+                let taken = *at == At::Received;
                 *at = At::Away;
                 process.out.claim = Claim::known(here, now);
-                self.aliens.insert((pid, *server), Alien::new(to, process.moved, last), now);
+                let alien = Alien { taken, ..Alien::new(to, process.moved, last) };
+                self.aliens.insert((pid, *server), alien, now);
             }
             process.out.claim.place = process.out.claim.place.or(self.routes.get(*server));
         }
@@ -176,7 +180,9 @@ impl Kernel {
         let slot = self.table.insert(process)?;
         self.routes.forget(pid);
         self.ends.remove(pid);
-        for (client, alien) in clients {
+        let queued = queued_for(self.table.get(slot), &clients);
+        for (client, mut alien) in clients {
+            alien.taken = !queued.contains(&(client, alien.send.0));
             self.aliens.insert((client, pid), alien, now);
             if let Some(client) = self.table.find(client) {
                 self.meet(client, slot);
@@ -216,4 +222,10 @@ impl Kernel {
             self.aliens.close(pair);
         }
     }
+}
+
+/// Which sends lie in the queue of a process that has come, if it has clients at all.
+fn queued_for(process: Option<&Process>, clients: &[(Pid, Alien)]) -> BTreeSet<(Pid, u64)> {
+    let queue = process.filter(|_| !clients.is_empty()).into_iter().flat_map(|one| &one.queue);
+    queue.map(|waiting| (waiting.from, waiting.transaction)).collect()
 }

@@ -80,15 +80,21 @@ impl Kernel {
         memory[receive.buffer.first(len)].copy_from_slice(message.bytes());
         process.queue.remove(at);
         process.clients += 1;
-        self.received(from, transaction);
+        self.received(me, from, transaction);
         Ok(len as u32)
     }
 
     /// The sender's message has been taken: it waits for the reply now.
-    pub(crate) fn received(&mut self, from: Pid, transaction: u64) {
+    pub(crate) fn received(&mut self, me: Slot, from: Pid, transaction: u64) {
         let sender = self.table.find(from).and_then(|slot| self.table.get_mut(slot));
-        if let Some(sender) = sender
-            && sender.sends == transaction
+        let Some(sender) = sender else {
+            let alien = self.pid(me).and_then(|pid| self.aliens.get_mut((from, pid)));
+            if let Some(alien) = alien.filter(|alien| alien.send.0 == transaction) {
+                alien.taken = true;
+            }
+            return;
+        };
+        if sender.sends == transaction
             && let Call::Send { at, .. } = &mut sender.call
         {
             *at = At::Received;

@@ -39,7 +39,7 @@ impl Kernel {
         process.clients += 1;
         let (from, transaction) = shown(waiting.from, waiting.transaction);
         let message = waiting.message.bytes().to_vec();
-        self.received(waiting.from, waiting.transaction);
+        self.received(me, waiting.from, waiting.transaction);
         let len = message.len() as u32;
         Some((Envelope { from, transaction, len, kind: Kind::Message }, message))
     }

@@ -1,7 +1,7 @@
 //! Send, receive, reply between processes of one kernel and of two.
 
 use peripatos_abi::Pid;
-use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
+use peripatos_abi::message::{Envelope, Kind, MESSAGE_BYTES_MAX, Status};
 use peripatos_kernel::{Form, Packet, Sent, State};
 
 use crate::world::{Id, World};
@@ -288,4 +288,33 @@ fn who_is_sent_to_by_many_has_them_with_him() {
     }
     assert!(clients.iter().all(|client| world.wait(*client) == Some(Ok(1))));
     world.carry(other, 2);
+}
+
+/// A server makes up the envelope of a message that waits for it, from another core or its own. If it could reply to that, its kernel would
+/// count one who waits for it less, and tell nobody when it ends.
+#[test]
+fn nobody_replies_to_what_it_has_not_received() {
+    for (far, moves) in [(0, false), (1, false), (1, true)] {
+        let mut world = World::new(3);
+        let server = world.add(0, Form::Fiber);
+        let (queued, served) = (world.add(far, Form::Fiber), world.add(0, Form::Fiber));
+        let to = world.pid(server);
+        world.send(queued, to, b"waits").unwrap();
+        world.deliver_all();
+        world.send(served, to, b"is taken").unwrap();
+        assert_eq!(world.receive(server, Some(world.pid(served)), 64), Ok(8));
+        let core = if moves { 2 } else { 0 };
+        if moves {
+            world.carry(server, core);
+            world.deliver_all();
+        }
+        let (from, transaction) = (world.pid(queued), 1);
+        world.keep(server, Envelope { from, transaction, len: 5, kind: Kind::Message });
+        assert_eq!(world.reply(server, b"lie"), Err(Status::NotWaiting));
+        world.end(server);
+        world.deliver_all();
+        for client in [queued, served] {
+            assert_eq!(world.wait(client), Some(Err(Status::NoProcess)), "{far} {moves}");
+        }
+    }
 }
