@@ -23,11 +23,14 @@ impl Kernel {
         if process.call != Call::None {
             return Err(Status::NotNow);
         }
-        match self.table.find(to) {
-            None => drop(self.send_away(me, to, message, Span::HOST)?),
+        let before = process.sends;
+        let sent = match self.table.find(to) {
+            None => self.send_away(me, to, message, Span::HOST).map(drop),
             Some(receiver) if receiver == me => return Err(Status::Deadlock),
-            Some(receiver) => self.deliver_from(me, receiver, message, Span::HOST)?,
-        }
+            Some(receiver) => self.deliver_from(me, receiver, message, Span::HOST),
+        };
+        self.lend_later(me, before);
+        sent?;
         if let Some(process) = self.table.get_mut(me) {
             process.asks = true;
         }

@@ -164,6 +164,15 @@ impl Kernel {
         }
     }
 
+    /// A process has sent, but its program has not: what it was to lend it lends with its next send.
+    pub(crate) fn lend_later(&mut self, me: Slot, before: u64) {
+        let Some(process) = self.table.get_mut(me) else { return };
+        let sends = process.sends;
+        if let Some(lease) = process.lease.as_mut().filter(|lease| lease.transaction > before) {
+            lease.transaction = sends + 1;
+        }
+    }
+
     /// A process asks how much was lent with a message that it has. It waits.
     ///
     /// # Errors
@@ -260,11 +269,13 @@ impl Kernel {
         if pid == to {
             return Err(Status::NotWaiting);
         }
+        let before = process.sends;
         process.begin_send();
         process.call = Call::Send { to, reply, at: At::Away };
         process.out.claim = Claim::new(place, now);
         process.out.kept = Some(Bytes::from(bytes));
         process.out.access = Some(Access { kind, lent, offset, len });
+        self.lend_later(me, before);
         // Also if the lender is here.
         self.press_send(me);
         Ok(())

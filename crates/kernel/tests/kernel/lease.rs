@@ -305,3 +305,38 @@ fn lost_and_repeated_operations_are_done_once() {
         assert_eq!(&world.body(client).memory[LENT as usize..][..5], b"#irst", "{lost}");
     }
 }
+
+/// Its host asks something on its behalf, or it reads what others lend, before it sends: these are sends, too.
+#[test]
+fn what_is_lent_with_the_next_send_is_not_lent_with_another() {
+    for fails in [false, true] {
+        let mut world = World::new(1);
+        let [client, server, devices] = [0; 3].map(|core| world.add(core, Form::Fiber));
+        world.lend(client, (LENT, LEN), BOTH).unwrap();
+        let (slot, of) = (world.body(client).slot, world.pid(devices));
+        if fails {
+            world.end(devices);
+            world.kernels[0].ask(slot, of, b"?").unwrap();
+            world.deliver_all();
+            assert_eq!(world.kernels[0].asked(slot), Some(Err(Status::NoProcess)));
+        } else {
+            world.kernels[0].ask(slot, of, b"?").unwrap();
+            world.receive(devices, None, 100).unwrap();
+            world.measure_lease(devices).unwrap();
+            assert_eq!(settled_alone(&mut world, devices), Err(Status::NotPermitted));
+            world.reply(devices, b"!").unwrap();
+            assert_eq!(world.kernels[0].asked(slot), Some(Ok(b"!".to_vec())));
+        }
+        // Somebody's lease, which the client is to read.
+        let lender = world.add(0, Form::Fiber);
+        world.lend(lender, (LENT, 7), BOTH).unwrap();
+        world.send(lender, world.pid(client), b"?").unwrap();
+        world.receive(client, None, 100).unwrap();
+        world.measure_lease(client).unwrap();
+        assert_eq!(settled(&mut world, lender, client), Ok(7));
+        world.send(client, world.pid(server), b"take it").unwrap();
+        world.receive(server, None, 100).unwrap();
+        world.measure_lease(server).unwrap();
+        assert_eq!(settled(&mut world, client, server), Ok(LEN));
+    }
+}
