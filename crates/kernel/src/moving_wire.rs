@@ -14,13 +14,17 @@ use peripatos_abi::message::{
 use crate::alien::{Alien, Stage};
 use crate::limits::{ALIENS_MAX, WATCHERS_MAX};
 use crate::moving::Moving;
-use crate::process::{Call, Process, Receive, Span};
+use crate::process::{Call, Form, Process, Receive, Span};
 
 /// Version of this form. Another one is not read.
 const VERSION: u8 = 7;
 
 /// Nothing counts this far: what says so would soon count no further.
 const COUNT_MAX: u64 = 1 << 62;
+/// Nor do sends, whose numbers share their bits with those of delegates.
+const SENDS_MAX: u64 = 1 << 47;
+/// Nor clients, and tries.
+const FEW_MAX: u32 = 1 << 31;
 /// And no message is forwarded so often.
 const HOPS_MAX: u32 = 1 << 30;
 
@@ -100,6 +104,7 @@ fn check_delegates<T>(process: &Process, delegates: &[(Process, T)]) -> Result<(
     let there: BTreeSet<Pid> = delegates.iter().map(|(one, _)| one.pid).collect();
     agrees(expected == there && there.len() == delegates.len(), "other delegates")?;
     agrees(delegates.iter().all(|(one, _)| one.group.is_none()), "a delegate's delegates")?;
+    agrees(delegates.iter().all(|(one, _)| one.form == Form::Fiber), "a delegate with a program")?;
     agrees(!there.contains(&process.pid), "a delegate of itself")
 }
 
@@ -118,7 +123,9 @@ fn within(span: Span, memory_len: usize) -> Result<(), DecodeError> {
 fn check_call(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
     let answer = process.answer.len();
     limit(answer <= ALL_REPLIES_BYTES_MAX, "bytes of a message")?;
-    limit(process.sends <= COUNT_MAX && process.out.hop <= HOPS_MAX, "sends")?;
+    limit(process.sends <= SENDS_MAX && process.out.hop <= HOPS_MAX, "sends")?;
+    limit(process.clients <= FEW_MAX, "clients")?;
+    limit(process.out.claim.tries <= FEW_MAX, "tries")?;
     limit(process.moved <= HOPS_MAX, "moves")?;
     let kept = process.out.kept.as_ref().map_or(0, |message| message.len());
     limit(kept <= MESSAGE_BYTES_MAX, "bytes of a message")?;
@@ -179,6 +186,7 @@ fn check_ties(process: &Process) -> Result<(), DecodeError> {
     limit(ties.watchers.len() <= WATCHERS_MAX, "watchers")?;
     limit(ties.undone.len() <= WATCHES_MAX, "watches")?;
     limit(ties.begun <= COUNT_MAX, "watches")?;
+    limit(ties.watching.values().all(|one| one.claim.tries <= FEW_MAX), "tries")?;
     let short = ties.names_lost.iter().all(|(name, _)| name.len() <= NAME_BYTES_MAX);
     limit(ties.names_lost.len() <= NAMES_MAX && short, "names")?;
     let mut others = ties.watching.keys().chain(ties.watchers.keys());
@@ -194,4 +202,28 @@ fn check_clients(clients: &[(Pid, Alien)]) -> Result<(), DecodeError> {
         limit(len <= MESSAGE_BYTES_MAX, "bytes of a reply")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an image of a process says that is changed so.
+    fn decoded(change: impl FnOnce(&mut Moving)) -> Result<(), DecodeError> {
+        let process = Process::new(Pid::new(1, 1), Form::Fiber);
+        let mut moving = Moving { process, clients: Vec::new(), delegates: Vec::new() };
+        change(&mut moving);
+        Moving::decode(&moving.encode(), 1_000).map(drop)
+    }
+
+    /// What is counted on from there would begin at zero again, or be taken for something else.
+    #[test]
+    fn counts_that_cannot_be_are_refused() {
+        assert_eq!(decoded(|_| ()), Ok(()));
+        let limit = |what| Err(DecodeError::Limit(what));
+        assert_eq!(decoded(|one| one.process.clients = u32::MAX), limit("clients"));
+        assert_eq!(decoded(|one| one.process.sends = 1 << 48), limit("sends"));
+        assert_eq!(decoded(|one| one.process.out.claim.tries = u32::MAX), limit("tries"));
+        assert_eq!(decoded(|one| one.process.moved = u32::MAX), limit("moves"));
+    }
 }
