@@ -35,6 +35,8 @@ pub enum Mutation {
     EndNotRepeated,
     /// A node that is gone had nobody, as far as the origins' nodes care.
     LossUnnoticed,
+    /// A node that others know, and that was not met yet, has nobody.
+    UnmetIgnored,
     /// Packets for one that stands still are not kept: it is looked for elsewhere.
     NothingKept,
     /// Nobody listens to who says that it has a process that is looked for, or has not.
@@ -54,7 +56,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Those that do harm.
-    pub const ALL: [Mutation; 19] = [
+    pub const ALL: [Mutation; 20] = [
         Mutation::RunsUncommitted,
         Mutation::DroppedAtCommit,
         Mutation::DoubtGoesOn,
@@ -68,6 +70,7 @@ impl Mutation {
         Mutation::KillForgotten,
         Mutation::EndNotRepeated,
         Mutation::LossUnnoticed,
+        Mutation::UnmetIgnored,
         Mutation::NothingKept,
         Mutation::SoughtIgnored,
         Mutation::NeverDoubtful,

@@ -105,7 +105,8 @@ impl<P> Strays<P> {
     /// Another node knows this one. Until there is a link to it, it may have what is looked for; but not for ever. It may have been
     /// known here, too, and have started again since.
     pub fn heard_of(&mut self, now: Time, node: NodeId) {
-        if !self.linked.contains(&node) && self.unmet.len() < PEERS_MAX {
+        let ignores = self.does_wrong(Mutation::UnmetIgnored);
+        if !ignores && !self.linked.contains(&node) && self.unmet.len() < PEERS_MAX {
             let since = self.unmet.entry(node).or_insert(now);
             if now.since(*since) >= UNMET_WAIT_MAX {
                 *since = now;

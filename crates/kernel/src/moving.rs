@@ -110,6 +110,9 @@ impl Kernel {
         if self.does_wrong(Mutation::ClientsLost) {
             clients.clear();
         }
+        if self.does_wrong(Mutation::ServedForgotten) {
+            process.serves = None;
+        }
         let delegates = process.delegates().filter_map(|pid| self.table.find(pid));
         let delegates: Vec<Slot> = delegates.collect();
         let delegates = delegates.into_iter().filter_map(|slot| self.extract(slot, to)).collect();

@@ -43,6 +43,8 @@ pub enum Mutation {
     NoHops,
     /// A handler that replies later has nobody who waits for it.
     DebtsForgotten,
+    /// A handler that moves in the middle of a call forgets whose message it has.
+    ServedForgotten,
     /// Who watches is not looked after.
     WatchOnce,
     /// Of names that two have nobody loses any.
@@ -56,7 +58,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Those of kernels.
-    pub const ALL: [Mutation; 18] = [
+    pub const ALL: [Mutation; 19] = [
         Mutation::NoDuplicateFilter,
         Mutation::NoForwarder,
         Mutation::NoResend,
@@ -74,6 +76,7 @@ impl Mutation {
         Mutation::NoGivingUp,
         Mutation::NoHops,
         Mutation::DebtsForgotten,
+        Mutation::ServedForgotten,
         Mutation::WatchOnce,
     ];
 

@@ -12,8 +12,8 @@ const SEEDS: u64 = 3_000;
 fn found_by(mutation: Mutation) -> &'static [&'static str] {
     match mutation {
         Mutation::NoDuplicateFilter | Mutation::NoHops => &["once", "lost", "truth", "replies"],
-        Mutation::NoForwarder | Mutation::NoAnswerKept => &["truth", "ends"],
-        Mutation::NoResend => &["truth", "ends", "told"],
+        Mutation::NoForwarder => &["truth", "ends"],
+        Mutation::NoResend | Mutation::NoAnswerKept => &["truth", "ends", "told"],
         Mutation::AnswersEndToo => &["truth"],
         Mutation::NobodyTold | Mutation::NoGivingUp => &["told", "ends"],
         Mutation::NothingForgotten => &["leaks"],
@@ -26,6 +26,8 @@ fn found_by(mutation: Mutation) -> &'static [&'static str] {
         Mutation::DebtsForgotten => &["told", "truth"],
         Mutation::AnyReply => &["replies", "truth", "once", "limits"],
         Mutation::WatchOnce => &["ends"],
+        // It replies to the next one instead.
+        Mutation::ServedForgotten => &["told", "truth", "replies"],
         Mutation::NameKept | Mutation::LoserUntold | Mutation::NamesNotCompared => &["names"],
     }
 }
@@ -47,6 +49,7 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
             &["families", "ends"]
         }
         NodeMutation::LossUnnoticed => &["origins", "tables", "families"],
+        NodeMutation::UnmetIgnored => &["truth", "ends"],
         // A packet may go round until there is no room for more.
         NodeMutation::NothingKept => &["truth", "ends", "limits"],
         NodeMutation::NeverDoubtful => &["truth", "ends"],

@@ -9,7 +9,7 @@ use crate::world::World;
 /// within a node, by a process that has left it since, is not acknowledged.)
 pub(crate) fn when_quiet(world: &mut World) {
     if world.config.faults == Faults::default() && world.cluster.is_none() {
-        check(world, |kept| kept.answers > 5 && 2 * kept.answers > kept.aliens);
+        check(world, |kept| kept.answers > 5 && 4 * kept.answers > 3 * kept.aliens);
     }
 }
 
