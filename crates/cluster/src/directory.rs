@@ -174,8 +174,10 @@ impl Node {
         if here? {
             return Some(Sighting::Here);
         }
+        // One that has ended a moment ago is here as far as this node has heard: how it ended, and what it had answered, is known here.
+        let unsure = self.may_get(pid) || self.processes.0.contains_key(&pid);
         let answer = self.hint(pid).map_or(Sighting::NotHere, Sighting::Perhaps);
-        (!self.may_get(pid)).then_some(answer)
+        (!unsure).then_some(answer)
     }
 
     fn hint(&self, pid: Pid) -> Option<NodeId> {

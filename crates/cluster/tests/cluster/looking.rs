@@ -1,8 +1,8 @@
 //! Hosts that look for processes, as far as the books of `world` go.
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Message, Sought};
-use peripatos_cluster::{NodeId, Step, Strays};
+use peripatos_cluster::message::{End, Message, Sighting, Sought};
+use peripatos_cluster::{Event, NodeId, Step, Strays};
 
 use crate::world::{Index, World, id};
 
@@ -75,4 +75,14 @@ impl World {
             }
         }
     }
+}
+
+/// It has ended on a core, and its node has not heard of that: it may have answered before.
+#[test]
+fn who_has_just_ended_is_not_denied() {
+    let mut world = World::new(2);
+    let pid = world.spawn(0, 7);
+    assert_eq!(world.host(0).node.sighting(pid, Some(false)), None);
+    world.tell(0, Event::Ended { pid, end: End::Exited(0) });
+    assert_eq!(world.host(0).node.sighting(pid, Some(false)), Some(Sighting::NotHere));
 }
