@@ -159,9 +159,28 @@ pub enum Request {
 pub struct Ahead {
     /// What was used of what had been sent ahead: it is done before the request is.
     pub used: Option<Used>,
-    /// So many bytes more may be sent with the reply to a [`Request::Read`] without an offset, if they come next in a file that the
-    /// process has opened. The descriptor does not pass them.
+    /// With a [`Request::Read`] without an offset: so many bytes more may be sent with its reply, if they come next in a file that
+    /// the process has opened. The descriptor does not pass them. With a [`Request::Write`]: see [`Ahead::told`]. With any other: 0.
     pub bytes: u32,
+}
+
+impl Ahead {
+    /// With a write: the process asks whether its next ones to this descriptor may be written behind it. The reply to one that may
+    /// is [`Reply::GoOn`].
+    pub const ASKS: u32 = 1;
+
+    /// Goes with a write of which the process was told before that so many bytes of it are written, at least one.
+    #[must_use]
+    pub const fn behind(used: Option<Used>, bytes: u32) -> Ahead {
+        Ahead { used, bytes: bytes.saturating_add(Self::ASKS) }
+    }
+
+    /// With a write: of so many bytes the process was told before that they are written, so that they all are, or it fails with what
+    /// kept the rest of them from being. Where they are more than the write has, the rest was lost on the way. `None`: it waits.
+    #[must_use]
+    pub fn told(self) -> Option<u32> {
+        self.bytes.checked_sub(Self::ASKS).filter(|bytes| *bytes > 0)
+    }
 }
 
 /// How many of the bytes that were sent ahead a process has read: its descriptor passes them. Said twice it is done once.
@@ -194,4 +213,7 @@ pub enum Reply {
     Entries(#[serde(with = "device_wire::list")] Arc<Vec<DirectoryEntry>>),
     /// What came true.
     Events(#[serde(with = "device_wire::list")] Arc<Vec<Event>>),
+    /// To a write with [`Ahead::ASKS`], in place of [`Reply::Number`], which it becomes before a process gets it: and the next writes to
+    /// this descriptor may be written behind the process.
+    GoOn(u64),
 }

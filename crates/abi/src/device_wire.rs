@@ -199,6 +199,7 @@ impl Reply {
             Self::Failed(_)
             | Self::Done
             | Self::Number(_)
+            | Self::GoOn(_)
             | Self::Descriptor(_)
             | Self::Fdstat(_)
             | Self::Filestat(_) => Ok(()),

@@ -1,13 +1,13 @@
 //! A process on a node, with this command as its origin: what `peri run` does where a node runs.
 
 use crate::cluster;
-use crate::exit::{Code, End, Failure, Result};
+use crate::exit::{Code, End, Failure, Result, say};
 use crate::family::{Failures, Notices};
 use crate::signals;
 use peripatos_cluster::message::{End as ProcessEnd, FailureKind};
 use peripatos_host::node::protocol::{Start, Wasms};
 use peripatos_host::node::{NodeClient, client};
-use peripatos_host::origin::{Origin, Services};
+use peripatos_host::origin::{Origin, Services, Unwritten};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -65,10 +65,38 @@ pub(crate) fn run(
             thread::park();
         }
     }
-    end.map_err(|error| {
+    let end = end.map_err(|error| {
         let cause = format!("{error}; what became of the process is not known");
-        Failure::new(Code::Lost, name, cause)
-    })
+        Failure::new(Code::Lost, &name, cause)
+    });
+    written(&name, end, &services)
+}
+
+/// The same end, if the process has written what it believes to have; else every file is named, and that is how it ends. A process that
+/// was told when it closed the file, and did not end well, has looked at that.
+fn written(
+    name: &str,
+    end: Result<ProcessEnd>,
+    services: &Services<ProcessEnd>,
+) -> Result<ProcessEnd> {
+    let (files, more) = services.unwritten();
+    let ended_well = matches!(end, Ok(ProcessEnd::Exited(0)));
+    let unheard = more > 0 || files.iter().any(|file| !file.told);
+    let mut failures: Vec<Failure> = files
+        .iter()
+        .map(|Unwritten { file, cause, .. }| {
+            let cause = format!("{file} was not written whole: {cause}");
+            Failure::new(Code::Storage, name, cause)
+        })
+        .collect();
+    if more > 0 {
+        let cause = format!("{more} more files were not written whole");
+        failures.push(Failure::new(Code::Storage, name, cause));
+    }
+    let counts = (ended_well || unheard) && end.is_ok();
+    let last = if counts { failures.pop() } else { None };
+    failures.iter().for_each(say);
+    last.map_or(end, Err)
 }
 
 /// The end of this command, of a process that has ended so.

@@ -34,7 +34,11 @@ const CODES: [(Code, u8, &str); 16] = [
     (Code::NoProcess, 69, "no such process, or it cannot be frozen"),
     (Code::Internal, 70, "peri itself failed"),
     (Code::Resources, 71, "out of memory, or this machine lacks something that is needed"),
-    (Code::Storage, 74, "writing failed: disk full, no permission"),
+    (
+        Code::Storage,
+        74,
+        "writing failed: disk full, no permission; or what the program had written failed behind it",
+    ),
     (Code::Frozen, 75, "the process was frozen by `peri freeze` and goes on elsewhere"),
     (
         Code::Lost,

@@ -212,6 +212,12 @@ impl Node {
         self.homes.node_of(pid)
     }
 
+    /// Where a process goes that is on its way out.
+    #[must_use]
+    pub fn target_of(&self, migration: MigrationId) -> Option<NodeId> {
+        self.outgoing.get(&migration).map(|outgoing| outgoing.to)
+    }
+
     /// The root of the family of a process that runs here. `None`: it has none.
     #[must_use]
     pub fn root_of(&self, pid: Pid) -> Option<Pid> {

@@ -29,7 +29,7 @@ use crate::{Incarnation, NodeId, Time};
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pid: Pid,
-    to: NodeId,
+    pub(crate) to: NodeId,
     to_incarnation: Incarnation,
     phase: Phase,
     reason: Reason,

@@ -180,6 +180,7 @@ fn replies_have_these_bytes() {
     };
     let well = Event { error: None, ..event };
     check(Reply::Events(Arc::new(vec![event, well])), &[8, 2, 9, 8, 2, 5, 1, 9, 0, 2, 5, 1]);
+    check(Reply::GoOn(300), &[9, 0xac, 2]);
 }
 
 #[test]

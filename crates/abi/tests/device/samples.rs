@@ -233,5 +233,6 @@ pub(crate) fn replies(r: &mut Random) -> Vec<Reply> {
         }),
         Reply::Entries(Arc::new(r.list(Random::entry))),
         Reply::Events(Arc::new(r.list(Random::event))),
+        Reply::GoOn(r.number()),
     ]
 }

@@ -29,3 +29,4 @@ mod talking;
 mod targets;
 mod tokens;
 mod wires;
+mod writes;

@@ -44,7 +44,9 @@ pub use keyring::{Keyring, KeyringError};
 pub use lane::LaneReader;
 pub use refusal::Refusal;
 pub use token::{Token, TokenError};
-pub use versions::{LINK_VERSION, LINK_VERSION_OLDEST, Versions, VersionsApart};
+pub use versions::{
+    LINK_VERSION, LINK_VERSION_OLDEST, Versions, VersionsApart, WRITES_BEHIND_VERSION,
+};
 
 use frame::{FrameReader, FrameWriter};
 use peripatos_cluster::NodeId;

@@ -8,7 +8,9 @@
 use std::fmt;
 
 /// The newest version of what goes over a link that this release speaks.
-pub const LINK_VERSION: u16 = 8;
+pub const LINK_VERSION: u16 = 9;
+/// From this version on a node takes in what a process has written and its origin has not heard, when it comes.
+pub const WRITES_BEHIND_VERSION: u16 = 9;
 /// The oldest. (Version 8 is the first one that has a rule; those before it spoke no other.)
 pub const LINK_VERSION_OLDEST: u16 = 8;
 

@@ -78,6 +78,11 @@ impl ReadAhead {
         (self.sent, self.reads, self.window) = (None, None, 0);
     }
 
+    /// The origin has answered something: what went with that it has heard.
+    pub(super) fn heard(&mut self) {
+        self.used = None;
+    }
+
     /// The process asks something new.
     pub(super) fn ask(&mut self, now: Instant, request: &Request) -> Next {
         let Request::Read { fd, len: len @ 1.., offset: None } = *request else {
@@ -105,7 +110,7 @@ impl ReadAhead {
         reply: Reply,
     ) -> Reply {
         // The request said so, and was not answered without having been done.
-        self.used = None;
+        self.heard();
         let (Request::Read { fd, len, offset: None }, Reply::Data(bytes)) = (request, &reply)
         else {
             return reply;

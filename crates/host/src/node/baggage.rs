@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use peripatos_abi::device::Used;
 use serde::{Deserialize, Serialize};
 
+use super::behind::Outstanding;
 use super::exchange::Readings;
 use crate::talk::Leaving;
 
@@ -17,6 +18,10 @@ pub(super) struct Baggage {
     pub(super) used: Option<Used>,
     /// Of a process that talks.
     pub(super) talk: Option<Talk>,
+    /// What its origin has not heard of what it has written. Comes behind the rest, and only if there is something: nodes of link version 8
+    /// do not know it.
+    #[serde(skip)]
+    pub(super) written: Outstanding,
 }
 
 /// What a process that talks takes along.
@@ -35,19 +40,38 @@ pub(super) struct Talk {
 }
 
 impl Baggage {
-    pub(super) fn new(readings: Readings, used: Option<Used>, talk: Option<Talk>) -> Baggage {
-        Baggage { clocks_ns: (readings.monotonic_ns, readings.cpu_ns), used, talk }
+    pub(super) fn new(
+        readings: Readings,
+        used: Option<Used>,
+        talk: Option<Talk>,
+        written: Outstanding,
+    ) -> Baggage {
+        Baggage { clocks_ns: (readings.monotonic_ns, readings.cpu_ns), used, talk, written }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).expect("there is nothing in it that has no form")
+        let form = "there is nothing in it that has no form";
+        let bytes = postcard::to_stdvec(self).expect(form);
+        match self.written.is_empty() {
+            true => bytes,
+            false => postcard::to_extend(&self.written, bytes).expect(form),
+        }
     }
 
     /// # Errors
     /// It is damaged: how.
     pub(super) fn decode(bytes: &[u8]) -> Result<Baggage, String> {
-        let read = postcard::from_bytes(bytes);
-        read.map_err(|error| format!("what the image carries of its node is damaged: {error}"))
+        let damaged = |error| format!("what the image carries of its node is damaged: {error}");
+        let (read, rest) = postcard::take_from_bytes::<Baggage>(bytes).map_err(damaged)?;
+        if rest.is_empty() {
+            return Ok(read);
+        }
+        let (written, rest) = postcard::take_from_bytes::<Outstanding>(rest).map_err(damaged)?;
+        if !rest.is_empty() {
+            return Err(damaged(postcard::Error::DeserializeBadEncoding));
+        }
+        written.check()?;
+        Ok(Baggage { written, ..read })
     }
 
     pub(super) fn readings(&self) -> Readings {

@@ -1,12 +1,14 @@
 //! A process's traffic with its origin, which may be on another machine.
 //!
 //! Invariants:
-//! * One request of a process is under way at a time. It is kept until the next one is asked, so
-//!   that it can be sent again whenever it may have been lost; its number makes that harmless.
+//! * One request of a process is under way at a time, or what it has written and was told is done (`behind`). It is kept until the next
+//!   one is sent, so that it can be sent again whenever it may have been lost; its number makes that harmless. What the process asks and
+//!   waits for is sent when all that it has written before was heard.
 //! * A reply is taken once, for the request under way; any other is ignored.
 //! * No lock is held while something is sent or somebody is woken.
 //!
-//! A process that reads on in a file gets more than it asks for, which is kept here for its next reads (`ahead`).
+//! A process that reads on in a file gets more than it asks for, which is kept here for its next reads (`ahead`); of one that writes
+//! what it writes is kept here until its origin has heard it (`behind`).
 //!
 //! Random bytes that are too many for one reply are drawn here rather than at the origin: any
 //! machine's are as good, and a process that asks again after a move has not seen the first ones.
@@ -26,7 +28,8 @@
 //!   from when it was first asked here.
 //! * A poll that names descriptors reports `Errno::Io` for each of them at once.
 //! * Everything else fails with `Errno::Io`. Whether a request that was waiting has had its effect
-//!   is not known.
+//!   is not known, nor of what was written and not heard. Of the latter the next write, sync or close of the file tells; if none comes
+//!   before the origin is back, that one does, and else whoever hears of the process's end ([`AtEnd::Lost`]).
 //!
 //! A request that began to be answered here is not sent once more when the origin is back: a poll that waits
 //! goes on here. The numbers go on as ever, so the origin sees a gap, and refuses what was asked before it
@@ -44,7 +47,10 @@ use peripatos_abi::limits::RANDOM_BYTES_MAX;
 use peripatos_abi::{ClockId, Errno, Event, EventFlags, Pid, Subject, Subscription};
 
 use super::ahead::{Next, ReadAhead};
+use super::behind::WriteBehind;
 use crate::origin::Origin;
+
+pub use super::behind::{Allowance, Outstanding};
 
 /// One process's traffic with its origin. The process's thread asks, the network's delivers.
 pub struct Exchange {
@@ -61,7 +67,10 @@ type SendRequest = dyn Fn(Pid, u64, Ahead, &Request) + Send + Sync;
 struct State {
     under_way: Option<UnderWay>,
     ahead: ReadAhead,
+    behind: WriteBehind,
     origin: Reach,
+    /// The process is about to go on elsewhere: nothing is sent from here.
+    stands_still: bool,
     readings: Readings,
     /// When the monotonic reading passed.
     read_at: Instant,
@@ -80,18 +89,39 @@ enum Reach {
 
 struct UnderWay {
     sequence: u64,
-    request: Arc<Request>,
-    ahead: Ahead,
-    asked_at: Instant,
     progress: Progress,
-    /// It is answered here, whatever becomes of the origin.
-    here: bool,
 }
 
 enum Progress {
-    /// For its reply. To be woken then.
-    Waits(Waker),
+    Waits(Waiting),
     Answered(Reply),
+}
+
+/// A request that waits for its reply.
+struct Waiting {
+    request: Arc<Request>,
+    ahead: Ahead,
+    asked_at: Instant,
+    /// It is on its way; not before all that was written before it was heard.
+    sent: bool,
+    /// It is answered here, whatever becomes of the origin.
+    here: bool,
+    /// To be woken then.
+    waker: Waker,
+}
+
+/// What is to be sent: its number, what goes with it, and what.
+type Outgoing = (u64, Ahead, Arc<Request>);
+
+/// What a process that has ended had written, and its origin has not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtEnd {
+    /// Nothing.
+    Nothing,
+    /// It is on its way.
+    OnItsWay,
+    /// So many bytes were lost.
+    Lost(u64),
 }
 
 /// What a process has been told by clocks that must not go back, nanoseconds.
@@ -107,7 +137,10 @@ pub struct Readings {
 enum Step {
     Done(Reply),
     Wait,
-    Send(Ahead),
+    /// The process waits.
+    Send(Outgoing),
+    /// It need not.
+    Written(u64, Option<Outgoing>),
     AnswerHere,
 }
 
@@ -124,7 +157,9 @@ impl Exchange {
         let state = State {
             under_way: None,
             ahead: ReadAhead::default(),
+            behind: WriteBehind::default(),
             origin: Reach::There,
+            stands_still: false,
             readings: Readings::default(),
             read_at: Instant::now(),
         };
@@ -136,44 +171,53 @@ impl Exchange {
         self.lock().ahead.enable();
     }
 
+    /// Its writes need not wait: likewise. `allowance` is what all processes of the node may have outstanding.
+    pub fn write_behind(&self, allowance: Allowance) {
+        self.lock().behind.enable(allowance);
+    }
+
     /// A reply has come in, decoded and checked. It is ignored unless it is for the request that
-    /// waits.
+    /// waits, or for what was written.
     pub fn deliver(&self, sequence: u64, reply: Reply) {
         let mut state = self.lock();
         if state.origin == Reach::Gone {
             return;
         }
-        let State { under_way, ahead, readings, read_at, .. } = &mut *state;
-        let Some(under_way) = under_way else { return };
-        if under_way.sequence != sequence || matches!(under_way.progress, Progress::Answered(_)) {
-            return;
-        }
-        let reply = ahead.came(Instant::now(), sequence, &under_way.request, reply);
-        let reply = readings.note(&under_way.request, reply, read_at);
-        let before = std::mem::replace(&mut under_way.progress, Progress::Answered(reply));
+        let woken = match state.behind.heard(sequence) {
+            true => state.written(&reply),
+            false => state.answered(sequence, reply),
+        };
+        let next = state.next();
         drop(state);
-        if let Progress::Waits(waker) = before {
+        self.send(next);
+        if let Some(waker) = woken {
             waker.wake();
         }
     }
 
-    /// Sends the request that waits once more, if one does: a link has come back, or the process's
+    /// Sends what is under way once more, if something is: a link has come back, or the process's
     /// origin is reached another way.
     pub fn resend(&self) {
-        let state = self.lock();
-        let request = match &state.under_way {
-            Some(UnderWay {
-                sequence,
-                request,
-                ahead,
-                progress: Progress::Waits(_),
-                here: false,
-                ..
-            }) => Some((*sequence, *ahead, Arc::clone(request))),
-            _ => None,
-        };
+        let mut state = self.lock();
+        let again = state.again().or_else(|| state.next());
         drop(state);
-        if let Some((sequence, ahead, request)) = request {
+        self.send(again);
+    }
+
+    /// The process stands still, and goes on elsewhere unless [`Self::go_on`] says otherwise: what is sent from here now could get a reply
+    /// that it waits for there.
+    pub fn stand_still(&self) {
+        self.lock().stands_still = true;
+    }
+
+    /// The process runs here.
+    pub fn go_on(&self) {
+        self.lock().stands_still = false;
+        self.resend();
+    }
+
+    fn send(&self, outgoing: Option<Outgoing>) {
+        if let Some((sequence, ahead, request)) = outgoing {
             (self.send)(self.pid, sequence, ahead, &request);
         }
     }
@@ -194,9 +238,13 @@ impl Exchange {
     /// ended.
     pub fn origin_back(&self) {
         let mut state = self.lock();
-        if state.origin == Reach::Silent {
-            state.origin = Reach::There;
+        if state.origin != Reach::Silent {
+            return;
         }
+        state.origin = Reach::There;
+        let next = state.next();
+        drop(state);
+        self.send(next);
     }
 
     fn answer_here(&self, because: Reach) {
@@ -207,24 +255,25 @@ impl Exchange {
         }
         state.origin = because;
         state.ahead.forget();
+        match because {
+            Reach::Gone => state.behind.forget(),
+            _ => state.behind.lose(),
+        }
         if before == Reach::Silent {
             // It is answered here already, and the clocks go on.
             return;
         }
         let Readings { monotonic_ns, cpu_ns } = state.readings_now();
-        let waiting = state.under_way.as_ref().map(|under_way| {
-            (under_way.sequence, monotonic_ns.saturating_sub(elapsed_ns(under_way.asked_at)))
+        let waiting = state.waiting().map(|(sequence, waiting)| {
+            (sequence, monotonic_ns.saturating_sub(elapsed_ns(waiting.asked_at)))
         });
         let table = DescriptorTable { waiting, monotonic_ns, cpu_ns, ..DescriptorTable::default() };
         // Nothing can be lost of no descriptors.
         let _ = self.local.restore(self.pid, &table);
-        let waker = match &mut state.under_way {
-            Some(UnderWay { progress: Progress::Waits(waker), here, .. }) => {
-                *here = true;
-                Some(waker.clone())
-            }
-            _ => None,
-        };
+        let waker = state.waiting().map(|(_, waiting)| {
+            waiting.here = true;
+            waiting.waker.clone()
+        });
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -244,7 +293,29 @@ impl Exchange {
         self.lock().ahead.used()
     }
 
-    /// The readings that the process has brought along, and what its origin has not heard.
+    /// What the origin has not heard of what was written: likewise.
+    #[must_use]
+    pub fn outstanding(&self) -> Outstanding {
+        self.lock().behind.outstanding()
+    }
+
+    /// The process has ended: what it has written is to be heard.
+    #[must_use]
+    pub fn at_end(&self) -> AtEnd {
+        let state = self.lock();
+        match (state.behind.is_empty(), state.origin) {
+            (true, _) | (_, Reach::Gone) => AtEnd::Nothing,
+            (false, Reach::There) => AtEnd::OnItsWay,
+            (false, Reach::Silent) => AtEnd::Lost(state.behind.lost_bytes()),
+        }
+    }
+
+    /// What the process has written elsewhere, before it goes on here.
+    pub fn continue_writing(&self, outstanding: Outstanding) {
+        self.lock().behind.continue_from(outstanding);
+    }
+
+    /// The readings that the process has brought along, and what its origin has not heard of what was read.
     pub fn continue_from(&self, readings: Readings, used: Option<Used>) {
         let mut state = self.lock();
         state.ahead.continue_from(used);
@@ -266,7 +337,11 @@ impl Exchange {
         match step {
             Step::Done(reply) => return Poll::Ready(reply),
             Step::Wait => return Poll::Pending,
-            Step::Send(ahead) => (self.send)(self.pid, sequence, ahead, request),
+            Step::Send(outgoing) => self.send(Some(outgoing)),
+            Step::Written(bytes, outgoing) => {
+                self.send(outgoing);
+                return Poll::Ready(Reply::Number(bytes));
+            }
             Step::AnswerHere => return self.answer(cx, sequence, request),
         }
         Poll::Pending
@@ -282,7 +357,10 @@ impl Exchange {
                     return Poll::Ready(Reply::Events(Arc::new(events)));
                 }
             }
-            _ => return Poll::Ready(Reply::Failed(Errno::Io)),
+            _ => {
+                self.lock().behind.told(request);
+                return Poll::Ready(Reply::Failed(Errno::Io));
+            }
         }
         let answer = self.local.clone().poll_request(cx, self.pid, sequence, request);
         let mut state = self.lock();
@@ -308,9 +386,9 @@ impl State {
         {
             match &mut under_way.progress {
                 Progress::Answered(reply) => return Step::Done(reply.clone()),
-                Progress::Waits(waker) => {
-                    waker.clone_from(cx.waker());
-                    return if under_way.here { Step::AnswerHere } else { Step::Wait };
+                Progress::Waits(waiting) => {
+                    waiting.waker.clone_from(cx.waker());
+                    return if waiting.here { Step::AnswerHere } else { Step::Wait };
                 }
             }
         }
@@ -320,20 +398,124 @@ impl State {
                 _ => Step::Done(Reply::Failed(limit.errno())),
             };
         }
+        if let Request::Write { data, .. } = request
+            && self.behind.was_answered(sequence)
+        {
+            return Step::Done(Reply::Number(data.len() as u64));
+        }
         let here = self.origin != Reach::There;
         let asked_at = Instant::now();
-        let (ahead, progress) = match self.ahead.ask(asked_at, request) {
-            Next::Here(reply) => (Ahead::default(), Progress::Answered(reply)),
-            Next::Ask(ahead) => (ahead, Progress::Waits(cx.waker().clone())),
+        let ahead = match self.ahead.ask(asked_at, request) {
+            Next::Here(reply) => {
+                let progress = Progress::Answered(reply.clone());
+                self.under_way = Some(UnderWay { sequence, progress });
+                return Step::Done(reply);
+            }
+            Next::Ask(ahead) => ahead,
         };
-        let step = match &progress {
-            Progress::Answered(reply) => Step::Done(reply.clone()),
-            Progress::Waits(_) if here => Step::AnswerHere,
-            Progress::Waits(_) => Step::Send(ahead),
+        if !here && let Some(bytes) = self.take(sequence, request) {
+            return Step::Written(bytes, self.next());
+        }
+        let bytes = self.behind.asks(request).unwrap_or(ahead.bytes);
+        let waiting = Waiting {
+            request: Arc::new(request.clone()),
+            ahead: Ahead { bytes, ..ahead },
+            asked_at,
+            sent: false,
+            here,
+            waker: cx.waker().clone(),
         };
-        let request = Arc::new(request.clone());
-        self.under_way = Some(UnderWay { sequence, request, ahead, asked_at, progress, here });
-        step
+        self.under_way = Some(UnderWay { sequence, progress: Progress::Waits(waiting) });
+        match self.next() {
+            _ if here => Step::AnswerHere,
+            Some(outgoing) => Step::Send(outgoing),
+            None => Step::Wait,
+        }
+    }
+
+    /// Takes a write in, to be sent behind the process: how many bytes it has written.
+    fn take(&mut self, sequence: u64, request: &Request) -> Option<u64> {
+        let Request::Write { data, .. } = request else { return None };
+        if !self.behind.take(sequence, request) {
+            return None;
+        }
+        let bytes = data.len() as u64;
+        let progress = Progress::Answered(Reply::Number(bytes));
+        self.under_way = Some(UnderWay { sequence, progress });
+        Some(bytes)
+    }
+
+    /// A piece of what was written was heard. A write that waits for room may not have to wait any more.
+    fn written(&mut self, reply: &Reply) -> Option<Waker> {
+        self.ahead.heard();
+        if matches!(reply, Reply::Failed(_)) {
+            self.behind.stop();
+        }
+        let (sequence, waiting) = self.waiting().filter(|(_, one)| !one.sent && !one.here)?;
+        let (request, waker) = (Arc::clone(&waiting.request), waiting.waker.clone());
+        self.take(sequence, &request).map(|_| waker)
+    }
+
+    /// The reply to what the process waits for has come.
+    fn answered(&mut self, sequence: u64, reply: Reply) -> Option<Waker> {
+        let State { under_way, ahead, behind, readings, read_at, .. } = self;
+        let under_way = under_way.as_mut().filter(|one| one.sequence == sequence)?;
+        let Progress::Waits(Waiting { request, waker, sent: true, .. }) = &under_way.progress
+        else {
+            return None;
+        };
+        let reply = match (reply, &**request) {
+            (Reply::GoOn(count), Request::Write { fd, .. }) => {
+                behind.may(*fd);
+                Reply::Number(count)
+            }
+            // To what nobody has asked.
+            (Reply::GoOn(_), _) => Reply::Failed(Errno::Io),
+            (reply, _) => reply,
+        };
+        let reply = ahead.came(Instant::now(), sequence, request, reply);
+        let reply = readings.note(request, reply, read_at);
+        let waker = waker.clone();
+        under_way.progress = Progress::Answered(reply);
+        Some(waker)
+    }
+
+    /// What can be sent now, and was not yet.
+    fn next(&mut self) -> Option<Outgoing> {
+        if self.origin != Reach::There || self.stands_still {
+            return None;
+        }
+        let used = self.ahead.used();
+        if let Some((sequence, told, request)) = self.behind.next() {
+            return Some((sequence, Ahead::behind(used, told), request));
+        }
+        let all_heard = self.behind.is_empty();
+        let (sequence, waiting) = self.waiting()?;
+        if !all_heard || waiting.sent || waiting.here {
+            return None;
+        }
+        waiting.sent = true;
+        Some((sequence, Ahead { used, ..waiting.ahead }, Arc::clone(&waiting.request)))
+    }
+
+    /// What was sent, and may have been lost.
+    fn again(&mut self) -> Option<Outgoing> {
+        if self.stands_still {
+            return None;
+        }
+        let used = self.ahead.used();
+        if let Some((sequence, told, request)) = self.behind.under_way() {
+            return Some((sequence, Ahead::behind(used, told), request));
+        }
+        let (sequence, waiting) = self.waiting().filter(|(_, one)| one.sent && !one.here)?;
+        Some((sequence, Ahead { used, ..waiting.ahead }, Arc::clone(&waiting.request)))
+    }
+
+    fn waiting(&mut self) -> Option<(u64, &mut Waiting)> {
+        match self.under_way.as_mut()? {
+            UnderWay { sequence, progress: Progress::Waits(waiting) } => Some((*sequence, waiting)),
+            _ => None,
+        }
     }
 
     fn readings_now(&self) -> Readings {

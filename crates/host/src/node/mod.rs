@@ -12,6 +12,7 @@
 
 mod ahead;
 mod baggage;
+mod behind;
 mod bulk;
 mod clients;
 mod convert;

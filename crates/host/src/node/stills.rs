@@ -251,8 +251,9 @@ pub(super) fn thaw(
     if process.pid() != luggage.process.pid {
         return Err("the image is of another process".to_owned());
     }
-    let baggage = Baggage::decode(&devices)?;
+    let mut baggage = Baggage::decode(&devices)?;
     exchange.continue_from(baggage.readings(), baggage.used);
+    exchange.continue_writing(std::mem::take(&mut baggage.written));
     let memory_len = process.memory_len();
     let talking = baggage.talk.as_ref().map(|talk| talk.leaving(memory_len)).transpose()?;
     if talking.is_some() != luggage.process.kin.is_some() {

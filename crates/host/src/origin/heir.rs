@@ -7,6 +7,7 @@ use peripatos_abi::Pid;
 use peripatos_abi::device::{Devices, Reply, Request};
 
 use super::Origin;
+use super::behind::Behind;
 use super::clock::Clocks;
 use super::process::Process;
 use super::table::{Descriptor, OpenDirectory, Resource, Root, Table};
@@ -41,7 +42,15 @@ fn heir(of: &Process) -> Process {
         dir: root.dir.clone(),
     });
     let roots = roots.collect();
-    Process { table, roots, clocks: Clocks::new(), last_reply: None, waiting: None, sent: None }
+    Process {
+        table,
+        roots,
+        clocks: Clocks::new(),
+        last_reply: None,
+        waiting: None,
+        sent: None,
+        behind: Behind::default(),
+    }
 }
 
 /// The same, if it was given to the process and not opened by it.

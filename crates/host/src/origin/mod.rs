@@ -14,6 +14,7 @@
 //! What it does not do: sockets (no descriptor is one), and opening anything on a process's word
 //! alone; directories are given by whoever starts the process.
 
+mod behind;
 mod clock;
 mod errno;
 mod file;
@@ -43,10 +44,12 @@ use peripatos_abi::descriptors::{DescriptorTable, Stream, Warning};
 use peripatos_abi::device::{Ahead, Devices, Reply, Request};
 use peripatos_abi::{Errno, FdFlags, Pid, Rights};
 
+pub use behind::Unwritten;
 pub use heir::Heirs;
 pub use service::Service;
 pub use services::{Answered, Ask, Services};
 
+use behind::Behind;
 use clock::Clocks;
 use process::Process;
 use step::Step;
@@ -157,7 +160,15 @@ impl Origin {
             roots.push(root);
         }
         let clocks = Clocks::new();
-        let process = Process { table, roots, clocks, last_reply: None, waiting: None, sent: None };
+        let process = Process {
+            table,
+            roots,
+            clocks,
+            last_reply: None,
+            waiting: None,
+            sent: None,
+            behind: Behind::default(),
+        };
         state.processes.insert(pid, process);
         Ok(())
     }
@@ -169,6 +180,12 @@ impl Origin {
         if let Some(waiter) = &state.waiter {
             waiter.cancel(pid);
         }
+    }
+
+    /// The files that a process has not written as it believes, as far as calls have not told it, and how many more there are.
+    #[must_use]
+    pub fn unwritten(&self, pid: Pid) -> (Vec<Unwritten>, u64) {
+        self.lock().processes.get(&pid).map(|one| one.behind.unwritten()).unwrap_or_default()
     }
 
     /// A process's descriptors as data, to go into an image, and what will be lost of them. The

@@ -7,6 +7,7 @@ use peripatos_abi::limits::TRANSFER_BYTES_MAX;
 use peripatos_abi::{Errno, Fd};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::behind::Behind;
 use super::clock::Clocks;
 use super::errno::from_host;
 use super::step::Step;
@@ -25,6 +26,7 @@ pub(super) struct Process {
     pub(super) waiting: Option<(u64, u64)>,
     /// What was sent ahead with the last reply, and has not been used as far as is known.
     pub(super) sent: Option<SentAhead>,
+    pub(super) behind: Behind,
 }
 
 /// Bytes that the process may have read, and its descriptor has not passed.
@@ -48,14 +50,24 @@ impl Process {
             }
         }
         let step = match self.pass_used(ahead.used) {
-            Ok(()) => self.perform(sequence, request),
+            Ok(()) => match (request, ahead.told()) {
+                (Request::Write { fd, data, offset }, Some(told)) => {
+                    self.write_behind(*fd, data, *offset, told)
+                }
+                _ => self.awaited(sequence, ahead.bytes > 0, request),
+            },
             Err(errno) => Err(errno),
         };
         let step = step.map(|step| self.with_more(sequence, ahead.bytes, request, step));
         let step = step.unwrap_or_else(|errno| Reply::Failed(errno).into());
         match &step {
             Step::Reply(reply) => {
-                self.last_reply = Some((sequence, reply.clone()));
+                // Said again, to a node that may be another one, a write was only written.
+                let kept = match reply {
+                    Reply::GoOn(count) => Reply::Number(*count),
+                    reply => reply.clone(),
+                };
+                self.last_reply = Some((sequence, kept));
                 self.waiting = None;
             }
             Step::Wait(_) => {
@@ -108,7 +120,7 @@ impl Process {
         }
     }
 
-    fn perform(&mut self, sequence: u64, request: &Request) -> Result<Step, Errno> {
+    pub(super) fn perform(&mut self, sequence: u64, request: &Request) -> Result<Step, Errno> {
         let table = &mut self.table;
         let reply = match request {
             Request::Read { fd, len, offset } => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use peripatos_abi::Pid;
 use peripatos_abi::device::{Ahead, Reply, Request};
 
-use super::{Origin, Service};
+use super::{Origin, Service, Unwritten};
 
 /// Serves a process, and those that belong to it from their first request on.
 pub struct Services<E> {
@@ -129,8 +129,21 @@ impl<E> Services<E> {
     /// Closes all that one that belongs to root has, and may come again.
     pub fn release(&mut self, pid: Pid) {
         if self.services.remove(&pid).is_some() {
+            let (files, more) = self.origin.unwritten(pid);
+            for Unwritten { file, cause, .. } in files {
+                self.notice(&format!("{file} was not written whole: {cause}"));
+            }
+            if more > 0 {
+                self.notice(&format!("{more} more files were not written whole"));
+            }
             self.origin.close(pid);
         }
+    }
+
+    /// What root has not written as it believes: see [`Origin::unwritten`].
+    #[must_use]
+    pub fn unwritten(&self) -> (Vec<Unwritten>, u64) {
+        self.origin.unwritten(self.root)
     }
 
     /// A process that root has spawned has ended.

@@ -19,6 +19,7 @@ use peripatos_abi::{ClockId, Fd};
 use rustix::fs::{OFlags, SeekFrom};
 
 use super::Streams;
+use super::behind::Behind;
 use super::clock::Clocks;
 use super::open::{open_file, status_flags};
 use super::process::Process;
@@ -90,6 +91,7 @@ pub(super) fn restore(saved: &DescriptorTable, streams: &Streams) -> (Process, V
         waiting: saved.waiting,
         // Only a process that runs at its origin is saved: nothing is sent to it.
         sent: None,
+        behind: Behind::default(),
     };
     (process, warnings)
 }

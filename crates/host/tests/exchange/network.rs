@@ -9,7 +9,7 @@ use peripatos_abi::device::{
     Ahead, Devices, Reply, Request, decode_reply, decode_request, encode_reply, encode_request,
 };
 use peripatos_abi::{ClockId, Errno, Fd, FdFlags, LookupFlags, OpenFlags, Rights, Whence};
-use peripatos_host::node::exchange::{Exchange, RemoteDevices};
+use peripatos_host::node::exchange::{Allowance, AtEnd, Exchange, RemoteDevices};
 
 use super::support::{Home, PID, ROOT, create, data, read};
 
@@ -155,6 +155,151 @@ fn read_on(world: &mut World) -> usize {
     reads
 }
 
+/// Whoever writes reads what it has written, and the files are in the end as if each write had waited, though it is told at once, and
+/// moves come in between.
+#[test]
+fn what_is_written_behind_is_written_once_and_in_order() {
+    let (mut asked, mut writes) = (0, 0);
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        writes += write_on(&mut world);
+        asked += world.asked;
+    }
+    assert!(3 * asked < writes, "{asked} waits for {writes} writes: nothing is written behind");
+}
+
+/// How many writes there were.
+fn write_on(world: &mut World) -> usize {
+    let seed = world.seed;
+    let rights = Rights::FD_READ.union(Rights::FD_WRITE).union(Rights::FD_SEEK);
+    let rights = rights.union(Rights::FD_TELL);
+    let names = ["one", "two"];
+    let files = names.map(|name| {
+        let Reply::Descriptor(fd) = world.ask(&create_with(name, rights, FdFlags::NONE)) else {
+            panic!("seed {seed}")
+        };
+        fd
+    });
+    let mut contents = [Vec::<u8>::new(), Vec::new()];
+    let (mut at, mut writes) = ([0; 2], 0);
+    for _ in 0..400 {
+        // A program works in between.
+        for _ in 0..world.random.below(3) {
+            world.step();
+        }
+        let which = usize::from(world.random.one_in(8));
+        let (fd, content, at) = (files[which], &mut contents[which], &mut at[which]);
+        match world.random.below(60) {
+            0 => {
+                let tell = world.ask(&Request::Tell(fd));
+                assert_eq!(tell, Reply::Number(*at as u64), "seed {seed}");
+            }
+            1 => {
+                *at = world.random.below(content.len() as u64 + 1) as usize;
+                assert_eq!(world.ask(&seek_to(fd, *at)), Reply::Number(*at as u64), "seed {seed}");
+            }
+            2 => {
+                let expected = &content[*at..content.len().min(*at + 100)];
+                assert_eq!(world.ask(&read_of(fd, 100)), data(expected), "seed {seed}");
+                *at += expected.len();
+            }
+            kind => {
+                let len = 1 + world.random.below(if kind == 3 { 300_000 } else { 2_000 }) as usize;
+                let data = vec![world.random.below(256) as u8; len];
+                let offset = world.random.one_in(4).then(|| world.random.below(5_000) as usize);
+                let begin = offset.unwrap_or(*at);
+                content.resize(content.len().max(begin + len), 0);
+                content[begin..begin + len].copy_from_slice(&data);
+                if offset.is_none() {
+                    *at += len;
+                }
+                let offset = offset.map(|offset| offset as u64);
+                let reply = world.ask(&Request::Write { fd, data, offset });
+                assert_eq!(reply, Reply::Number(len as u64), "seed {seed}");
+                writes += 1;
+            }
+        }
+    }
+    world.ends();
+    for (name, content) in names.iter().zip(&contents) {
+        let file = std::fs::read(world.home.directory.path().join(name)).unwrap();
+        assert!(file == *content, "seed {seed}: {name}");
+    }
+    writes
+}
+
+/// When the origin falls silent meanwhile, each write is done once or not at all, in order, and if one is missing that was told.
+#[test]
+fn what_is_written_behind_is_not_lost_in_silence() {
+    let (mut missing, mut all) = (0, 0);
+    for seed in 0..4 * SEEDS {
+        let mut world = World::new(seed);
+        match lines_through_silence(&mut world) {
+            true => missing += 1,
+            false => all += 1,
+        }
+    }
+    assert!(missing > 20 && all > 20, "{missing} {all}");
+}
+
+/// Whether something is missing that it was told is written.
+fn lines_through_silence(world: &mut World) -> bool {
+    let seed = world.seed;
+    let open = create_with("log", write_rights(), FdFlags::APPEND);
+    let Reply::Descriptor(fd) = world.ask(&open) else { panic!("seed {seed}") };
+    // What it wrote, what it was told of that, and before which line it was last told that something has failed.
+    let (mut lines, mut told_before) = (Vec::new(), 0);
+    for number in 0..200 {
+        world.may_be_silent = number % 100 == 50;
+        for _ in 0..world.random.below(3) {
+            world.step();
+        }
+        if world.silent && world.random.one_in(3) {
+            world.back();
+        }
+        let line = format!("line{number:03}\n").into_bytes();
+        let write = Request::Write { fd, data: line.clone(), offset: None };
+        let failed = matches!(world.ask(&write), Reply::Failed(_));
+        lines.push((line, failed));
+        let synced = world.random.one_in(30).then(|| world.ask(&Request::DataSync(fd)));
+        if failed || synced == Some(Reply::Failed(Errno::Io)) {
+            told_before = number + 1;
+        }
+    }
+    world.may_be_silent = false;
+    world.back();
+    world.ends();
+    let unwritten = world.home.origin.unwritten(PID).0;
+    let file = std::fs::read(world.home.directory.path().join("log")).unwrap();
+    let mut rest = file.as_slice();
+    let mut missing = 0;
+    for (number, (line, failed)) in lines.into_iter().enumerate() {
+        match rest.strip_prefix(line.as_slice()) {
+            Some(after) => rest = after,
+            None if failed => {}
+            None => missing = number + 1,
+        }
+    }
+    assert_eq!(rest, b"", "seed {seed}: twice, or out of order");
+    let told = missing <= told_before || !unwritten.is_empty();
+    assert!(told, "seed {seed}: line {missing} is lost, and nobody is told");
+    missing > 0
+}
+
+/// To write in a file, and to say where.
+pub(crate) fn write_rights() -> Rights {
+    Rights::FD_WRITE.union(Rights::FD_SEEK).union(Rights::FD_TELL)
+}
+
+pub(crate) fn create_with(path: &str, rights: Rights, fd_flags: FdFlags) -> Request {
+    match create(path) {
+        Request::Open { fd, lookup, path, flags, rights_inheriting, .. } => {
+            Request::Open { fd, lookup, path, flags, rights, rights_inheriting, fd_flags }
+        }
+        other => other,
+    }
+}
+
 fn read_of(fd: Fd, len: u32) -> Request {
     Request::Read { fd, len, offset: None }
 }
@@ -263,6 +408,14 @@ impl World {
         reply
     }
 
+    /// The process has ended, and its end waits for what it has written.
+    fn ends(&mut self) {
+        while self.exchange.at_end() == AtEnd::OnItsWay {
+            self.step();
+        }
+        assert_eq!(self.exchange.at_end(), AtEnd::Nothing);
+    }
+
     fn back(&mut self) {
         self.silent = false;
         self.exchange.origin_back();
@@ -273,13 +426,16 @@ impl World {
     fn step(&mut self) {
         if self.random.one_in(20) {
             self.faults.moves += 1;
+            self.exchange.stand_still();
             let (readings, used) = (self.exchange.readings(), self.exchange.used());
+            let written = self.exchange.outstanding();
             self.exchange = connect(&self.network);
             self.exchange.continue_from(readings, used);
+            self.exchange.continue_writing(written);
             if self.silent {
                 self.exchange.origin_silent();
             }
-            return;
+            return self.exchange.go_on();
         }
         if self.may_be_silent && self.random.one_in(8) {
             self.silent = true;
@@ -351,6 +507,7 @@ fn connect(network: &Arc<Mutex<Vec<Packet>>>) -> Arc<Exchange> {
         network.lock().unwrap().push((true, sequence, ahead, bytes));
     });
     exchange.read_ahead();
+    exchange.write_behind(Allowance::default());
     exchange
 }
 

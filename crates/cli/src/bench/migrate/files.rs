@@ -1,7 +1,7 @@
-//! A program that reads a file of 16 MiB from its beginning to its end in pieces of 4 KiB.
+//! A program that reads a file of 16 MiB from its beginning to its end in pieces of 4 KiB, and one that writes 4 MiB in pieces of 256 bytes.
 //!
-//! * `files.remote_read_MBps`: it runs on another node than the one to which its origin is attached.
-//! * `files.local_read_MBps`: on that one. Each read still goes to the command that has the file.
+//! * `files.remote_read_MBps`, `files.remote_write_MBps`: it runs on another node than the one to which its origin is attached.
+//! * `files.local_read_MBps`, `files.local_write_MBps`: on that one. Each piece still goes to the command that has the file.
 
 use super::super::nodes::{Nodes, Running, wait_for};
 use super::super::sample::{Metric, Samples};
@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 
 const READER: &str = include_str!("reader.wat");
 const BYTES: usize = 16 << 20;
-/// Times that it is read, at least, and how long.
+const WRITER: &str = include_str!("writer.wat");
+const WRITTEN_BYTES: usize = 4 << 20;
+/// Times that it is read or written, at least, and how long.
 const PASSES_MIN: u64 = 2;
 const TIME_MIN: Duration = Duration::from_millis(500);
 
 /// All figures.
 pub(super) fn measure(rounds: usize) -> Result<Vec<Metric>> {
-    let (mut local, mut remote) = <(Samples, Samples)>::default();
     let mut nodes = Nodes::new()?;
     nodes.start("one")?;
     nodes.start("two")?;
@@ -31,22 +32,29 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Metric>> {
         .and_then(|()| fs::write(directory.join("data"), vec![0x5a_u8; BYTES]));
     written.map_err(|error| failed(&error.to_string()))?;
     let preopen = Preopen { host_path: directory, guest_path: "/".to_owned() };
-    let mut running = nodes.run_with("one", &assembled("reader", READER)?, &[], &[preopen])?;
-    for _ in 0..rounds {
-        local.push(read_mbps(&mut running)?);
-        move_to(&mut client, running.pid, one, two)?;
-        remote.push(read_mbps(&mut running)?);
-        move_to(&mut client, running.pid, two, one)?;
+    let mut metrics = Vec::new();
+    for (name, program, bytes, [remotely, locally]) in [
+        ("reader", READER, BYTES, ["files.remote_read_MBps", "files.local_read_MBps"]),
+        ("writer", WRITER, WRITTEN_BYTES, ["files.remote_write_MBps", "files.local_write_MBps"]),
+    ] {
+        let (mut local, mut remote) = <(Samples, Samples)>::default();
+        let preopens = std::slice::from_ref(&preopen);
+        let mut running = nodes.run_with("one", &assembled(name, program)?, &[], preopens)?;
+        for _ in 0..rounds {
+            local.push(mbps(&mut running, bytes)?);
+            move_to(&mut client, running.pid, one, two)?;
+            remote.push(mbps(&mut running, bytes)?);
+            move_to(&mut client, running.pid, two, one)?;
+        }
+        running.kill()?;
+        metrics.push(Metric::of(remotely, "MB/s", &remote));
+        metrics.push(Metric::of(locally, "MB/s", &local));
     }
-    running.kill()?;
-    Ok(vec![
-        Metric::of("files.remote_read_MBps", "MB/s", &remote),
-        Metric::of("files.local_read_MBps", "MB/s", &local),
-    ])
+    Ok(metrics)
 }
 
 /// From the end of one pass to that of a later one.
-fn read_mbps(running: &mut Running) -> Result<f64> {
+fn mbps(running: &mut Running, bytes: usize) -> Result<f64> {
     let before = running.written()?;
     let first = after(running, before)?;
     let begun = Instant::now();
@@ -54,7 +62,7 @@ fn read_mbps(running: &mut Running) -> Result<f64> {
     while last < first + PASSES_MIN || begun.elapsed() < TIME_MIN {
         last = after(running, last)?;
     }
-    let bytes = (last - first) * BYTES as u64;
+    let bytes = (last - first) * bytes as u64;
     Ok(bytes as f64 / 1e6 / begun.elapsed().as_secs_f64())
 }
 

@@ -319,7 +319,7 @@ pub(super) struct Clients {
     /// The commands that are origins.
     pub(super) origins: HashMap<Pid, u64>,
     /// Where the last request of such a process came from.
-    pub(super) asking: HashMap<Pid, NodeId>,
+    pub(super) asking: HashMap<Pid, Asking>,
     /// The commands whose devices these serve.
     pub(super) device_origins: HashMap<Pid, u64>,
     /// Wait for the node to be empty.
@@ -347,7 +347,39 @@ impl Client {
     }
 }
 
+/// Who waits for the reply to a process's last request: the node that runs it, and the one before, from which it may come late.
+#[derive(Debug)]
+pub(super) struct Asking {
+    sequence: u64,
+    nodes: Vec<NodeId>,
+}
+
+/// Nodes that make one request of a process: it has moved each time.
+const ASKERS_MAX: usize = 8;
+
 impl Clients {
+    /// A process's request comes from this node. `false`: it is older than one that came, and nobody waits for it.
+    pub(super) fn asks(&mut self, pid: Pid, from: NodeId, sequence: u64) -> bool {
+        let asking = self.asking.entry(pid);
+        let asking = asking.or_insert_with(|| Asking { sequence, nodes: Vec::new() });
+        if sequence < asking.sequence {
+            return false;
+        }
+        if sequence > asking.sequence {
+            *asking = Asking { sequence, nodes: Vec::new() };
+        }
+        asking.nodes.retain(|node| *node != from);
+        asking.nodes.truncate(ASKERS_MAX - 1);
+        asking.nodes.insert(0, from);
+        true
+    }
+
+    /// Who is to have the reply to this request.
+    pub(super) fn who_asked(&self, pid: Pid, sequence: u64) -> Vec<NodeId> {
+        let asking = self.asking.get(&pid).filter(|asking| asking.sequence == sequence);
+        asking.map(|asking| asking.nodes.clone()).unwrap_or_default()
+    }
+
     pub(super) fn say(&mut self, number: u64, message: FromNode) {
         if let Some(client) = self.connected.get(&number) {
             // One that takes nothing is gone, or will be.

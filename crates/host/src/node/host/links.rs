@@ -34,6 +34,8 @@ pub(super) struct Dialling {
 /// A link that stands.
 pub(super) struct Standing {
     pub(super) number: u64,
+    /// Of what goes over it.
+    pub(super) version: u16,
     pub(super) sender: Sender,
     pub(super) ear: Ear,
     pub(super) public_key: PublicKey,
@@ -123,7 +125,7 @@ impl Host {
             }
         }
         let (node, hello) = (link.peer.id, &link.peer.hello);
-        let incarnation = hello.incarnation;
+        let (incarnation, version) = (hello.incarnation, link.peer.version);
         if let Some(old) = self.links.get(&node) {
             // Both have called: both keep the link that the lesser one has made.
             let by_lesser = dialled.is_some() == (self.us.id < node);
@@ -158,6 +160,7 @@ impl Host {
         }
         let standing = Standing {
             number,
+            version,
             sender,
             ear,
             public_key,

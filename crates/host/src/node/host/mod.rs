@@ -21,13 +21,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use peripatos_abi::Pid;
 use peripatos_abi::device::Ahead;
 use peripatos_abi::message::Status;
-use peripatos_cluster::message::{Answer, Content, Message, MigrationId};
+use peripatos_cluster::message::{Answer, Content, End, Message, MigrationId};
 use peripatos_cluster::{Action, Certified, Config, Event, Incarnation, Node, NodeId, Strays};
 use peripatos_engine::Code;
 use peripatos_kernel::Packet;
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
 use tokio::sync::{mpsc, watch};
 
+use super::behind::Allowance;
 use super::bulk::Expected;
 use super::clients::FromClient;
 use super::discovery::Discovery;
@@ -277,6 +278,8 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         pace: Pace::new(parts.move_bytes_per_s),
         rooms: Rooms::default(),
         exchanges: HashMap::new(),
+        allowance: Allowance::default(),
+        ended: HashMap::new(),
         copying: HashMap::new(),
         copied: HashMap::new(),
         leaving: HashMap::new(),
@@ -349,6 +352,10 @@ struct Host {
     pace: Pace,
     rooms: Rooms,
     exchanges: HashMap<Pid, Arc<Exchange>>,
+    /// What all of them may have outstanding.
+    allowance: Allowance,
+    /// Processes that have ended, and how; their origins have not heard all that they had written.
+    ended: HashMap<Pid, End>,
     /// Processes whose memory is being copied.
     copying: HashMap<MigrationId, Copying>,
     /// Those of which it has been, until they stand still.
@@ -479,6 +486,7 @@ impl Host {
             }
             Action::Kill(pid) => {
                 let _ = self.cores.kill(pid);
+                self.end_unheard(pid);
             }
             Action::NodeGone(node) => {
                 self.strays.node_gone(node);
@@ -495,11 +503,7 @@ impl Host {
                 (self.log)(&format!("node {name} says that this node was removed"));
                 self.was_removed();
             }
-            Action::OriginGone(pid) => {
-                if let Some(exchange) = self.exchanges.get(&pid) {
-                    exchange.origin_gone();
-                }
-            }
+            Action::OriginGone(pid) => self.origin_gone(pid),
             Action::Adopt { pid, root, program } => self.clients.adopt(pid, root, program),
             Action::TellOrigin { pid, end } => {
                 let devices = self.clients.tell_end(pid, end);

@@ -18,6 +18,7 @@ use super::super::precopy::{self, Copied, Copying, Target};
 use super::super::stills::{self, Arrived, Frozen, Still};
 use super::{Host, Input};
 use crate::cores::CoreEvent;
+use crate::link::WRITES_BEHIND_VERSION;
 use crate::talk::{Leaving, Line, Member};
 
 impl Host {
@@ -30,6 +31,12 @@ impl Host {
                     self.run_again(process, talking);
                     return;
                 };
+                if let Some(reason) = self.cannot_be_taken(pid, migration) {
+                    self.copied.remove(&migration).into_iter().for_each(stills::drop_aside);
+                    *self.cpu_before.entry(pid).or_default() += cpu;
+                    self.run_again(process, talking);
+                    return self.tell(Event::NotFrozen { migration, reason });
+                }
                 let baggage = self.baggage(pid, talking.as_deref());
                 let inputs = self.inputs.clone();
                 let name = stills::name(pid);
@@ -52,13 +59,13 @@ impl Host {
                 if let Some(migration) = self.leaving.remove(&pid) {
                     self.copied.remove(&migration).into_iter().for_each(stills::drop_aside);
                 }
-                self.exchanges.remove(&pid);
                 self.cpu_before.remove(&pid);
                 self.arguments.remove(&pid);
                 for packet in self.strays.ended(self.now(), pid) {
                     self.stray(packet);
                 }
-                self.tell(Event::Ended { pid, end: convert::end(end) });
+                self.ended.insert(pid, convert::end(end));
+                self.end_if_heard(pid);
             }
         }
     }
@@ -122,6 +129,7 @@ impl Host {
         let exchange = self.exchanges.get(&pid);
         let readings = exchange.map(|one| one.readings()).unwrap_or_default();
         let used = exchange.and_then(|one| one.used());
+        let written = exchange.map(|one| one.outstanding()).unwrap_or_default();
         let root = self.node.root_of(pid).filter(|_| talking.is_some());
         let family = root.and_then(|root| self.families.get(&root));
         let talk = talking.zip(family).map(|(leaving, (family, _))| {
@@ -130,7 +138,20 @@ impl Host {
             let argument = self.arguments.get(&pid).map_or(Vec::new(), |one| one.to_vec());
             Talk::new(env, argument, self.letterbox.names().of(pid), leaving)
         });
-        Baggage::new(readings, used, talk)
+        Baggage::new(readings, used, talk, written)
+    }
+
+    /// Why a process that stands still has to go on here.
+    fn cannot_be_taken(&self, pid: Pid, migration: MigrationId) -> Option<String> {
+        let exchange = self.exchanges.get(&pid)?;
+        exchange.stand_still();
+        if exchange.outstanding().is_empty() {
+            return None;
+        }
+        let standing = self.node.target_of(migration).and_then(|to| self.links.get(&to));
+        let knows = standing.is_none_or(|one| one.version >= WRITES_BEHIND_VERSION);
+        let reason = "its origin has not heard all that it has written, and the other node is of a release that cannot take that along";
+        (!knows).then(|| reason.to_owned())
     }
 
     pub(super) fn captured(&mut self, migration: MigrationId, captured: Captured) {
@@ -189,6 +210,9 @@ impl Host {
         }
         if let Err(error) = run {
             return self.lost(pid, &error.to_string());
+        }
+        if let Some(exchange) = self.exchanges.get(&pid) {
+            exchange.go_on();
         }
         self.letterbox.names().runs(pid);
         self.named();

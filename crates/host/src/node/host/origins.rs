@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use peripatos_abi::device::{self, Ahead, Reply};
 use peripatos_abi::{Errno, Pid};
-use peripatos_cluster::NodeId;
-use peripatos_cluster::message::Message;
+use peripatos_cluster::message::{End, FailureKind, Message};
+use peripatos_cluster::{Event, NodeId};
 use peripatos_engine::Code;
 
-use super::super::exchange::Exchange;
+use super::super::exchange::{AtEnd, Exchange};
 use super::super::protocol::FromNode;
 use super::{Host, Input, Inputs};
 
@@ -29,7 +29,8 @@ impl Host {
     pub(super) fn origins_silent(&mut self, node: NodeId) {
         self.silent.insert(node);
         let there = |pid: &&Pid| self.node.origin_of(**pid) == Some(node);
-        self.exchanges.keys().filter(there).for_each(|pid| self.silence(*pid));
+        let pids: Vec<Pid> = self.exchanges.keys().filter(there).copied().collect();
+        pids.into_iter().for_each(|pid| self.silence(pid));
     }
 
     /// It is back, or another OS process of it is there.
@@ -52,9 +53,45 @@ impl Host {
         }
     }
 
-    fn silence(&self, pid: Pid) {
+    fn silence(&mut self, pid: Pid) {
         if let Some(exchange) = self.exchanges.get(&pid) {
             exchange.origin_silent();
+        }
+        self.end_if_heard(pid);
+    }
+
+    /// A process that has ended has done so, once its origin has heard all that it had written: or cannot be told, and whoever hears of
+    /// the end is.
+    pub(super) fn end_if_heard(&mut self, pid: Pid) {
+        let Some(end) = self.ended.get(&pid) else { return };
+        let outstanding = self.exchanges.get(&pid).map(|exchange| exchange.at_end());
+        let lost = match outstanding {
+            Some(AtEnd::OnItsWay) => return,
+            Some(AtEnd::Lost(bytes)) => Some(bytes),
+            Some(AtEnd::Nothing) | None => None,
+        };
+        let end = match lost {
+            Some(bytes) => End::Failed {
+                kind: FailureKind::Internal,
+                message: format!(
+                    "its last {bytes} bytes of output to files may be lost: the node to which this command is attached was cut off from \
+                     the one that ran it (it ended {})",
+                    shown(end)
+                ),
+            },
+            None => end.clone(),
+        };
+        self.ended.remove(&pid);
+        self.exchanges.remove(&pid);
+        self.tell(Event::Ended { pid, end });
+    }
+
+    /// A process is to end. If it has, and there is no way to its origin, nobody waits for that any more.
+    pub(super) fn end_unheard(&mut self, pid: Pid) {
+        let origin = self.node.origin_of(pid);
+        let far = origin.is_some_and(|node| node != self.us.id && !self.links.contains_key(&node));
+        if far && self.ended.contains_key(&pid) {
+            self.silence(pid);
         }
     }
 
@@ -66,7 +103,9 @@ impl Host {
         ahead: Ahead,
         request: Vec<u8>,
     ) {
-        self.clients.asking.insert(pid, from);
+        if !self.clients.asks(pid, from, sequence) {
+            return;
+        }
         let request = FromNode::Request { pid: pid.bits(), sequence, ahead, request };
         let asked = self.clients.origin(pid).is_some_and(|one| one.to.send(request).is_ok());
         if asked {
@@ -75,16 +114,26 @@ impl Host {
         self.clients.asking.remove(&pid);
         if from != self.us.id {
             self.send(from, &Message::OriginGone { pid });
-        } else if let Some(exchange) = self.exchanges.get(&pid) {
-            exchange.origin_gone();
+        } else {
+            self.origin_gone(pid);
         }
     }
 
+    /// Nobody serves a local process any more.
+    pub(super) fn origin_gone(&mut self, pid: Pid) {
+        if let Some(exchange) = self.exchanges.get(&pid) {
+            exchange.origin_gone();
+        }
+        self.end_if_heard(pid);
+    }
+
     pub(super) fn replied(&mut self, pid: Pid, sequence: u64, reply: Vec<u8>) {
-        match self.clients.asking.get(&pid).copied() {
-            Some(node) if node == self.us.id => self.deliver(pid, sequence, &reply),
-            Some(node) => self.send(node, &Message::Reply { pid, sequence, reply }),
-            None => {}
+        for node in self.clients.who_asked(pid, sequence) {
+            if node == self.us.id {
+                self.deliver(pid, sequence, &reply);
+            } else {
+                self.send(node, &Message::Reply { pid, sequence, reply: reply.clone() });
+            }
         }
     }
 
@@ -98,6 +147,7 @@ impl Host {
                 self.log_once(&line);
             }
         }
+        self.end_if_heard(pid);
     }
 
     /// The traffic with its origin of a process that runs this program.
@@ -106,8 +156,19 @@ impl Host {
         // Who talks learns from others that time has passed.
         if !program.talks() {
             exchange.read_ahead();
+            exchange.write_behind(self.allowance.clone());
         }
         exchange
+    }
+}
+
+/// An end in words, for the user.
+fn shown(end: &End) -> String {
+    match end {
+        End::Exited(code) => format!("with code {code}"),
+        End::Raised(signal) => format!("by signal {signal}"),
+        End::Failed { message, .. } => message.clone(),
+        End::Killed | End::Lost { .. } | End::Frozen => "from outside".to_owned(),
     }
 }
 
