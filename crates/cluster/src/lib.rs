@@ -27,6 +27,7 @@ mod command;
 mod deadlocks;
 mod directory;
 mod families;
+mod farewell;
 mod heard;
 mod homes;
 mod luggage;

@@ -48,6 +48,8 @@ pub const ISSUERS: usize = 3;
 pub const CERTIFICATE_BYTES_MAX: usize = 1_024;
 /// Nodes that were removed for good: each node keeps all of them, and tells them to each that it is linked with.
 pub const REMOVED_MAX: usize = 4_096;
+/// OS processes of nodes that have left in order: each node keeps so many, and tells them to each that it is linked with.
+pub const LEFT_MAX: usize = 1_024;
 /// Migrations under way from a node, and as many to it.
 pub const MIGRATIONS_MAX: usize = 64;
 /// Of a node that is being emptied so many go at a time: more would only wait for each other on the link.

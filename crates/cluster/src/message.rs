@@ -505,6 +505,29 @@ pub enum Message {
         /// What.
         answer: Answer,
     },
+
+    /// Nodes that have left in order, and which OS process of each: the sender itself, as its last word; or others. After a link was made:
+    /// all that the sender knows. At most [`LEFT_MAX`](crate::limits::LEFT_MAX).
+    Left(Vec<(NodeId, Incarnation)>),
+    /// To the origin's node, when it can be reached again: so many requests of a process have failed because it could not.
+    Unserved {
+        /// Which.
+        #[serde(with = "pid_bits")]
+        pid: Pid,
+        /// How many.
+        requests: u64,
+    },
+}
+
+impl Message {
+    /// The version of the link protocol with which it began: on links of those before it is not said.
+    #[must_use]
+    pub fn since_version(&self) -> u16 {
+        match self {
+            Message::Left(_) | Message::Unserved { .. } => 9,
+            _ => 8,
+        }
+    }
 }
 
 /// What the directory is told of a process.

@@ -12,6 +12,7 @@ use peripatos_balancer::Prices;
 
 use crate::directory::Directory;
 use crate::event::{Action, Config, Event, Peer, RequestId};
+use crate::farewell::Left;
 use crate::heard::Heard;
 use crate::homes::{Home, Homes, Lost};
 use crate::journal::Journal;
@@ -41,6 +42,7 @@ pub struct Node {
     pub(crate) reaching: Reaching,
     /// What those were called that operators have given up: word of what they ran is still to come. At most as many as peers.
     pub(crate) given_up: BTreeMap<NodeId, String>,
+    pub(crate) left: Left,
     pub(crate) homes: Homes,
     pub(crate) directory: Directory,
     pub(crate) outgoing: BTreeMap<MigrationId, Outgoing>,
@@ -111,6 +113,7 @@ impl Node {
             heard: Heard::default(),
             reaching: Reaching::default(),
             given_up: BTreeMap::new(),
+            left: Left::default(),
             homes: Homes::default(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -259,6 +262,9 @@ impl Node {
         if self.removed().contains(&from) {
             return;
         }
+        if !matches!(message, Message::Left(_)) {
+            self.is_there(from);
+        }
         match message {
             Message::Load(sample) => self.heard_load(from, sample),
             Message::Members(members) => {
@@ -271,6 +277,7 @@ impl Node {
                 out.push(Action::Connect(addresses.filter(|one| !one.is_empty()).collect()));
             }
             Message::Removed(removed) => self.heard_removed(from, &removed, out),
+            Message::Left(left) => self.heard_left(from, &left, out),
             Message::Ask(sample) => self.asked(from, sample, out),
             Message::Nothing => self.heard_nothing(from),
             Message::Redeem { sample, permille } => {
@@ -339,6 +346,7 @@ impl Node {
             | Message::Wire(_)
             | Message::Identity(_)
             | Message::Request { .. }
+            | Message::Unserved { .. }
             | Message::Reply { .. }
             | Message::Talk(_)
             | Message::Names(_)
@@ -373,12 +381,14 @@ impl Node {
         }
         self.keeper_comes(node);
         self.given_up.remove(&node);
+        self.is_there(node);
         if let Some(old) = before.filter(|old| *old != incarnation) {
             self.gone(node, old, out);
         }
         self.target_back(node, incarnation, out);
         self.source_is(node, Some(incarnation));
         self.tell_removed(node, out);
+        self.tell_left(node, out);
         let members = self.peers.members();
         out.push(Action::Send { to: node, message: Message::Members(members) });
         for (pid, moves) in self.processes.of_origin(node) {
@@ -414,6 +424,7 @@ impl Node {
         if self.removed().contains(&node) {
             self.gone_for_good(node, out);
         }
+        self.perhaps_left(node, out);
     }
 
     /// An OS process of another node has ended, and with it all that it ran and served.
@@ -477,7 +488,8 @@ impl Node {
         if origin == self.config.node {
             self.tell_origin(pid, end, out);
         } else {
-            if !self.peers.is_gone(origin) {
+            let gone = self.peers.is_gone(origin) || self.given_up.contains_key(&origin);
+            if !gone {
                 self.unheard.insert(pid, (origin, end.clone()));
             }
             if self.unheard.len() > PROCESSES_MAX {

@@ -192,6 +192,7 @@ impl Peers {
                 processes: load.map_or(0, |load| load.processes),
                 move_bytes_per_s: load.and_then(|load| load.move_bytes_per_s),
                 stuck: load.map_or(0, |load| load.stuck),
+                left: 0,
             }
         })
     }

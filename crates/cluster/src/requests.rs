@@ -72,6 +72,7 @@ impl Node {
             processes: load.processes,
             move_bytes_per_s: load.move_bytes_per_s,
             stuck: load.stuck,
+            left: self.left.len(),
         }
     }
 

@@ -97,4 +97,6 @@ pub struct RowOfNode {
     pub move_bytes_per_s: Option<u64>,
     /// If it is being emptied: those of them for which no node that takes any has the labels.
     pub stuck: u32,
+    /// Nodes that it has known and that have left in order: they may be back. Known of the node that was asked alone.
+    pub left: u32,
 }

@@ -69,6 +69,8 @@ pub(crate) enum Event {
     Datagram(usize, usize, Vec<u8>),
     /// A node starts again.
     Restart(usize),
+    /// An operator has a node emptied, or not any more.
+    Drain(usize, bool),
     /// This link breaks.
     Cut(usize, usize),
     /// Some link breaks.

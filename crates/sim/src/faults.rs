@@ -21,6 +21,7 @@ impl World {
             let at = begun + self.random.within(0..span);
             let node = self.random.below(self.nodes.len());
             self.events.plan(at, Event::Crash(node));
+            self.plan_drain(node, at);
         }
     }
 

@@ -269,6 +269,7 @@ impl World {
             Event::Datagram(from, to, bytes) => self.datagram_comes(from, to, &bytes),
             Event::Gossip(at, node, of, up) => self.gossip_heard(at, node, of, up),
             Event::Restart(node) => self.restart(node),
+            Event::Drain(node, on) => self.drain(node, on),
             Event::Cut(one, other) => self.cut(one, other),
             Event::Break => self.break_some(),
             // Of a node that has crashed.

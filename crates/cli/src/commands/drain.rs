@@ -165,9 +165,9 @@ pub(crate) fn before_end(socket: &Path, within: Duration) {
 fn empty(client: &mut NodeClient, within: Duration) {
     let Ok(nodes) = client.nodes() else { return };
     let Some(own) = nodes.iter().find(|row| row.own) else { return };
-    // A node that has never met another one has nobody to wait for.
+    // A node that has never met another one has nobody to wait for; one that has left may be back.
     if own.processes == 0
-        || nodes.len() == 1
+        || nodes.len() == 1 && own.left == 0
         || client.command(own.node, Command::Drain { on: true }).is_err()
     {
         return;
@@ -299,6 +299,7 @@ mod tests {
             processes,
             move_bytes_per_s: None,
             stuck: 2,
+            left: 0,
         };
         let other = row(2, false, 7);
         let check = |rows: &[RowOfNode], expected| assert_eq!(look(rows, NodeId(1)), expected);

@@ -12,6 +12,7 @@ mod directory;
 mod discovery;
 mod fake;
 mod families;
+mod farewell;
 mod issuers;
 mod joining;
 mod liars;

@@ -131,6 +131,8 @@ fn a_program_whose_origins_node_is_silent_sees_errors_until_it_is_back() {
             cluster.until_row("b", &pid, |row| row.state == "running");
             cluster.node("a").signal(Signal::CONT);
             cluster.until_linked();
+            let errors = program.errors.clone();
+            until(&|| errors.text(), |_| errors.text().contains("failed with EIO"));
             // Its next read is at the origin, which has it in place of the one before.
             cluster.until_row("b", &pid, |row| row.state == "waiting");
         }
@@ -138,5 +140,10 @@ fn a_program_whose_origins_node_is_silent_sees_errors_until_it_is_back() {
     drop(program.child.stdin.take());
     assert_eq!(program.ended().code(), Some(0), "{}{}", program.errors.text(), cluster.logs());
     program.until_output("one\ntwo\nthere were errors\n");
+    // Whoever sees an output that is not whole is told why.
+    let told =
+        "requests of the program failed with EIO: node b, on which it ran, could not reach node a";
+    let errors = program.errors.clone();
+    until(&|| errors.text(), |_| errors.text().matches(told).count() == 1);
     assert_eq!(fs::read_to_string(cluster.work().join("lines.txt")).unwrap(), "one\ntwo\n");
 }

@@ -5,6 +5,7 @@ mod chaos;
 mod directory;
 mod drains;
 mod families;
+mod farewell;
 mod heard;
 mod lies;
 mod looking;

@@ -26,7 +26,7 @@ const OUTSTANDING_BYTES_MAX: usize = 1 << 20;
 /// The same of all processes of a node.
 const NODE_BYTES_MAX: usize = 64 << 20;
 /// Bytes that small writes become one piece of, at most.
-const PIECE_BYTES_MAX: usize = 64 << 10;
+const PIECE_BYTES_MAX: usize = 256 << 10;
 /// What a piece counts for beside its bytes.
 const PIECE_COST_BYTES: usize = 256;
 

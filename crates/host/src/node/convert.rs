@@ -1,12 +1,15 @@
 //! The engine's words in the cluster's.
 
+use std::time::Duration;
+
 use peripatos_abi::Signal;
+use peripatos_cluster::NodeId;
 use peripatos_cluster::message::{Doing, End, FailureKind};
 use peripatos_engine::{ProcessError, TrapKind};
 
 use super::programs::ProgramError;
 use super::protocol::BadProgram;
-use crate::cores::ProcessEnd;
+use crate::cores::{ProcessEnd, Sample, Talks};
 use crate::talk;
 
 /// How a process ended, for whoever waits for it.
@@ -19,6 +22,16 @@ pub(super) fn end(end: ProcessEnd) -> End {
             End::Failed { kind: failure_kind(&error), message: error.to_string() }
         }
     }
+}
+
+/// How a process does; `before`: processor time that it had used before it came to the cores again.
+pub(super) fn sample(sample: Sample, before: Duration) -> peripatos_cluster::Sample {
+    let Sample { pid, core, cpu, runnable, asleep, memory_bytes, talks } = sample;
+    let (core, cpu) = (core as u32, cpu + before);
+    let Talks { near, partner, away, away_node } = talks;
+    let away_node = Some(NodeId(away_node)).filter(|node| node.0 != 0);
+    let talks = peripatos_cluster::Talks { near, partner, away, away_node };
+    peripatos_cluster::Sample { pid, core, cpu, runnable, asleep, memory_bytes, talks }
 }
 
 /// What a process does, for whoever lists it.

@@ -44,13 +44,15 @@ use std::time::Instant;
 use peripatos_abi::descriptors::DescriptorTable;
 use peripatos_abi::device::{Ahead, Devices, Reply, Request, Used};
 use peripatos_abi::limits::RANDOM_BYTES_MAX;
-use peripatos_abi::{ClockId, Errno, Event, EventFlags, Pid, Subject, Subscription};
+use peripatos_abi::{Errno, Event, EventFlags, Pid, Subject, Subscription};
 
 use super::ahead::{Next, ReadAhead};
 use super::behind::WriteBehind;
+use super::readings::elapsed_ns;
 use crate::origin::Origin;
 
 pub use super::behind::{Allowance, Outstanding};
+pub use super::readings::Readings;
 
 /// One process's traffic with its origin. The process's thread asks, the network's delivers.
 pub struct Exchange {
@@ -69,6 +71,8 @@ struct State {
     ahead: ReadAhead,
     behind: WriteBehind,
     origin: Reach,
+    /// Requests that have failed because the origin's node is silent, and were not told of.
+    unserved: u64,
     /// The process is about to go on elsewhere: nothing is sent from here.
     stands_still: bool,
     readings: Readings,
@@ -124,15 +128,6 @@ pub enum AtEnd {
     Lost(u64),
 }
 
-/// What a process has been told by clocks that must not go back, nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readings {
-    /// Of the monotonic clock.
-    pub monotonic_ns: u64,
-    /// Of processor time.
-    pub cpu_ns: u64,
-}
-
 /// What is to be done about a request.
 enum Step {
     Done(Reply),
@@ -159,6 +154,7 @@ impl Exchange {
             ahead: ReadAhead::default(),
             behind: WriteBehind::default(),
             origin: Reach::There,
+            unserved: 0,
             stands_still: false,
             readings: Readings::default(),
             read_at: Instant::now(),
@@ -310,6 +306,12 @@ impl Exchange {
         }
     }
 
+    /// How many requests have failed since this was last asked because the origin's node is silent: somebody is to be told who can be.
+    #[must_use]
+    pub fn take_unserved(&self) -> u64 {
+        std::mem::take(&mut self.lock().unserved)
+    }
+
     /// What the process has written elsewhere, before it goes on here.
     pub fn continue_writing(&self, outstanding: Outstanding) {
         self.lock().behind.continue_from(outstanding);
@@ -354,11 +356,14 @@ impl Exchange {
             Request::Poll(subscriptions) => {
                 let events = unreachable_descriptors(subscriptions);
                 if !events.is_empty() {
+                    self.lock().fail_one();
                     return Poll::Ready(Reply::Events(Arc::new(events)));
                 }
             }
             _ => {
-                self.lock().behind.told(request);
+                let mut state = self.lock();
+                state.fail_one();
+                state.behind.told(request);
                 return Poll::Ready(Reply::Failed(Errno::Io));
             }
         }
@@ -498,6 +503,12 @@ impl State {
         Some((sequence, Ahead { used, ..waiting.ahead }, Arc::clone(&waiting.request)))
     }
 
+    /// A request fails here.
+    fn fail_one(&mut self) {
+        // Of an origin that has ended nobody can be told.
+        self.unserved += u64::from(self.origin == Reach::Silent);
+    }
+
     /// What was sent, and may have been lost.
     fn again(&mut self) -> Option<Outgoing> {
         if self.stands_still {
@@ -524,27 +535,6 @@ impl State {
     }
 }
 
-impl Readings {
-    /// A reply is about to be given: the clock's reading in it is kept, or, if the clock would go back, takes the one before.
-    fn note(&mut self, request: &Request, reply: Reply, read_at: &mut Instant) -> Reply {
-        match (request, reply) {
-            (Request::ClockTime(ClockId::Monotonic), Reply::Number(read_ns)) => {
-                self.monotonic_ns = self.monotonic_ns.max(read_ns);
-                *read_at = Instant::now();
-                Reply::Number(self.monotonic_ns)
-            }
-            (
-                Request::ClockTime(ClockId::ProcessCpu | ClockId::ThreadCpu),
-                Reply::Number(read_ns),
-            ) => {
-                self.cpu_ns = self.cpu_ns.max(read_ns);
-                Reply::Number(self.cpu_ns)
-            }
-            (_, reply) => reply,
-        }
-    }
-}
-
 /// The events of those subscriptions that name descriptors.
 fn unreachable_descriptors(subscriptions: &[Subscription]) -> Vec<Event> {
     let named = subscriptions.iter().filter(|one| !matches!(one.subject, Subject::Clock { .. }));
@@ -557,10 +547,6 @@ fn unreachable_descriptors(subscriptions: &[Subscription]) -> Vec<Event> {
             flags: EventFlags::NONE,
         })
         .collect()
-}
-
-fn elapsed_ns(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The devices of a process whose origin is reached through an [`Exchange`].

@@ -28,6 +28,7 @@ mod pace;
 mod precopy;
 mod programs;
 pub mod protocol;
+mod readings;
 mod roads;
 mod stills;
 mod wires;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::talk::{FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX};
 
 /// Version of this protocol.
-pub const VERSION: u16 = 7;
+pub const VERSION: u16 = 8;
 
 /// From a command to the node.
 #[derive(Clone, Debug, Serialize, Deserialize)]

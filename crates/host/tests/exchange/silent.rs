@@ -147,3 +147,24 @@ fn an_origin_that_has_ended_does_not_come_back() {
         assert_eq!(guest.sent(), []);
     }
 }
+
+#[test]
+fn what_has_failed_meanwhile_is_counted() {
+    let guest = Guest::new();
+    assert_eq!(guest.poll(1, &read(10)), Poll::Pending);
+    guest.exchange.origin_silent();
+    for sequence in 1..4 {
+        assert_eq!(guest.ask(sequence, &read(10)), Reply::Failed(Errno::Io));
+    }
+    let poll = |subject| Request::Poll(vec![Subscription { userdata: 1, subject }]);
+    let now = Subject::Clock { clock: ClockId::Monotonic, timeout_ns: 0, absolute: false };
+    guest.ask(4, &poll(Subject::Read(Fd(0))));
+    // These do not fail.
+    guest.ask(5, &poll(now));
+    guest.ask(6, &Request::ClockTime(ClockId::Realtime));
+    assert_eq!((guest.exchange.take_unserved(), guest.exchange.take_unserved()), (4, 0));
+    // Of an origin that has ended there is nobody who could be told.
+    guest.exchange.origin_gone();
+    assert_eq!(guest.ask(7, &read(10)), Reply::Failed(Errno::Io));
+    assert_eq!(guest.exchange.take_unserved(), 0);
+}

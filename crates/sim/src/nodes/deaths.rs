@@ -1,8 +1,10 @@
 //! Nodes that crash, and start again; and processes that nodes end.
 
 use peripatos_abi::{EndReason, Pid};
+use peripatos_cluster::message::Command;
+use peripatos_cluster::{Event as Told, Request, RequestId};
 
-use super::Input;
+use super::{Input, Item, id_of};
 use crate::actor::Id;
 use crate::checkers;
 use crate::config::{MS, SECOND};
@@ -13,6 +15,7 @@ impl World {
     /// What a node's crash does to the others, and to what was on its way.
     pub(crate) fn host_crashes(&mut self, node: usize) {
         let now = self.now;
+        self.say_farewell(node);
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
             self.cut(node, other);
         }
@@ -40,6 +43,41 @@ impl World {
         for other in 0..self.nodes.len() {
             let after = self.random.within(SECOND / 2..20 * SECOND);
             self.events.plan(now + after, Event::Gone(other, node, incarnation));
+        }
+    }
+
+    /// Some nodes that are about to crash are emptied before, so that they leave instead.
+    pub(crate) fn plan_drain(&mut self, node: usize, crash: u64) {
+        if self.cluster.is_some() && crash.is_multiple_of(2) {
+            self.events
+                .plan(crash.saturating_sub(3 * SECOND).max(self.now), Event::Drain(node, true));
+            self.events.plan(crash + 1, Event::Drain(node, false));
+        }
+    }
+
+    /// An operator has a node emptied, or not any more.
+    pub(crate) fn drain(&mut self, node: usize, on: bool) {
+        if !self.nodes[node].alive {
+            return;
+        }
+        let cluster = self.cluster();
+        cluster.requests += 1;
+        let number = RequestId(cluster.requests);
+        cluster.hosts[node].asked.insert(number);
+        let command = Command::Drain { on };
+        let request = Request::Command { node: id_of(node), command };
+        self.tell(node, Told::Request { id: number, request });
+    }
+
+    /// A node on which nothing was left has not crashed: it leaves, and says so. Links break behind that, and some may not hear it.
+    fn say_farewell(&mut self, node: usize) {
+        let host = &self.cluster().hosts[node];
+        let Some(farewell) = host.node.farewell() else { return };
+        let peers: Vec<usize> = host.standing.keys().copied().collect();
+        let now = self.now;
+        self.trace.note(now, &[41, node as u64], || format!("n{node} leaves in order"));
+        for peer in peers {
+            self.say_last(node, peer, Item::message(farewell.clone()));
         }
     }
 

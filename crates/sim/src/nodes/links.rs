@@ -141,6 +141,17 @@ impl World {
 
     /// A node says something to another one; nobody hears it, if there is no link.
     pub(crate) fn say(&mut self, from: usize, to: usize, item: Item) {
+        let said = self.now;
+        self.say_at(from, to, item, said);
+    }
+
+    /// Something is said just before the link breaks.
+    pub(super) fn say_last(&mut self, from: usize, to: usize, item: Item) {
+        let said = self.now.saturating_sub(1);
+        self.say_at(from, to, item, said);
+    }
+
+    fn say_at(&mut self, from: usize, to: usize, item: Item, said: u64) {
         let (mut delay, now) = (self.delay(), self.now);
         if self.nodes[from].slow || self.nodes[to].slow {
             delay += self.random.within(0..50 * MS);
@@ -164,7 +175,7 @@ impl World {
         if !bulk {
             *last = at;
         }
-        self.events.plan(at, Event::Heard(to, number, now, Box::new(item)));
+        self.events.plan(at, Event::Heard(to, number, said, Box::new(item)));
     }
 
     /// Something reaches the other end of a link, if it still stands there.

@@ -17,6 +17,9 @@ use super::super::{random, stills};
 use super::Host;
 use crate::talk::{Body, Line};
 
+/// Ticks for which a node that is empty waits until it has nothing to tell anybody.
+const FAREWELL_TICKS_MAX: u32 = 20;
+
 impl Host {
     pub(super) fn client(&mut self, number: u64, said: FromClient) {
         match said {
@@ -124,12 +127,28 @@ impl Host {
             return;
         }
         self.clients.down.push(number);
-        if now || self.node.is_empty() {
+        if now {
             self.ending = Some(Ok(()));
         } else {
             let (id, node) = (RequestId(0), self.us.id);
             let command = Command::Drain { on: true };
             self.tell(Event::Request { id, request: Request::Command { node, command } });
+        }
+    }
+
+    /// Whether nothing is left here. Others get a moment to say that they have heard of what was, so that this node can say that it leaves.
+    pub(super) fn may_end(&mut self) -> bool {
+        self.empty_ticks = if self.node.is_empty() { self.empty_ticks + 1 } else { 0 };
+        self.empty_ticks > 0 && self.node.farewell().is_some()
+            || self.empty_ticks > FAREWELL_TICKS_MAX
+    }
+
+    /// The last word, if this node leaves in order.
+    pub(super) fn say_farewell(&mut self) {
+        let farewell = self.node.farewell().filter(|_| matches!(self.ending, Some(Ok(()))));
+        let Some(farewell) = farewell else { return };
+        for node in Vec::from_iter(self.links.keys().copied()) {
+            self.send(node, &farewell);
         }
     }
 

@@ -175,6 +175,8 @@ impl Host {
         self.strays.linked(node);
         self.announce_to(&peer);
         self.tell_names(node);
+        // Before the ends of those that it is about.
+        self.tell_unserved(node);
         self.tell(Event::LinkUp(peer));
         // Behind those who were removed, so that nobody who knows the token does not know them.
         self.tell_issuing_to(node);
@@ -249,7 +251,8 @@ impl Host {
     }
 
     pub(super) fn send(&mut self, to: NodeId, message: &Message) {
-        let taken = self.links.get(&to).is_none_or(|standing| standing.sender.send(message));
+        let standing = self.links.get(&to).filter(|one| one.version >= message.since_version());
+        let taken = standing.is_none_or(|standing| standing.sender.send(message));
         if !taken {
             // A link that takes nothing is as good as cut; what was lost is made good when it is back.
             self.log_once(&format!("the link to {to:#} is stuck"));
@@ -270,6 +273,7 @@ impl Host {
             Message::Request { pid, sequence, ahead, request } => {
                 self.ask_origin(pid, from, sequence, ahead, request);
             }
+            Message::Unserved { pid, requests } => self.heard_unserved(from, pid, requests),
             Message::Reply { pid, sequence, reply } => {
                 if self.node.origin_of(pid) == Some(from) {
                     self.deliver(pid, sequence, &reply);

@@ -43,7 +43,7 @@ use super::protocol::FromNode;
 use super::roads::{Roads, Surroundings};
 use super::stills::{self, Arrived, Frozen, Rooms};
 use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert, memory};
-use crate::cores::{CoreEvent, Cores, Letterbox, Sample};
+use crate::cores::{CoreEvent, Cores, Letterbox};
 use crate::link::{Credentials, Hello, HostIdentity, Keyring, Link, LinkError, NodeKey};
 use crate::origin::Ask;
 use crate::talk::{Doing, Survey, no_program};
@@ -279,6 +279,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         rooms: Rooms::default(),
         exchanges: HashMap::new(),
         allowance: Allowance::default(),
+        unserved: BTreeMap::new(),
         ended: HashMap::new(),
         copying: HashMap::new(),
         copied: HashMap::new(),
@@ -289,6 +290,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         ending: None,
         ticks: 0,
         speed_permille: 0,
+        empty_ticks: 0,
         cpu_before: HashMap::new(),
     };
     // Before anybody can ask for it.
@@ -354,6 +356,8 @@ struct Host {
     exchanges: HashMap<Pid, Arc<Exchange>>,
     /// What all of them may have outstanding.
     allowance: Allowance,
+    /// Requests of processes that are not here any more which have failed because their origins' nodes, these, were silent.
+    unserved: BTreeMap<NodeId, BTreeMap<Pid, u64>>,
     /// Processes that have ended, and how; their origins have not heard all that they had written.
     ended: HashMap<Pid, End>,
     /// Processes whose memory is being copied.
@@ -369,6 +373,8 @@ struct Host {
     ticks: u32,
     /// What was told of it last.
     speed_permille: u32,
+    /// Ticks in which nothing has been left here while it is to end.
+    empty_ticks: u32,
     /// Processor time of processes that were taken from the cores and given back to them.
     cpu_before: HashMap<Pid, Duration>,
 }
@@ -489,6 +495,7 @@ impl Host {
                 self.end_unheard(pid);
             }
             Action::NodeGone(node) => {
+                self.unserved.remove(&node);
                 self.strays.node_gone(node);
                 self.letterbox.unreachable(node.0);
             }
@@ -527,7 +534,8 @@ impl Host {
         // Who only waits is as it was. That the state machine knows of all of them is not left to a chain of changes alone.
         let all = self.ticks.is_multiple_of(SAMPLE_ALL_EVERY);
         let samples = if all { self.cores.sample() } else { self.cores.sample_changed() };
-        let samples = samples.into_iter().map(|one| sample(one, before(&one.pid))).collect();
+        let samples =
+            samples.into_iter().map(|one| convert::sample(one, before(&one.pid))).collect();
         self.tell(Event::Samples(samples));
         let speed_permille = self.cores.speed_permille();
         if std::mem::replace(&mut self.speed_permille, speed_permille) != speed_permille {
@@ -543,7 +551,7 @@ impl Host {
             self.look_for_gone();
             self.look_at_identity();
         }
-        if !self.clients.down.is_empty() && self.node.is_empty() {
+        if !self.clients.down.is_empty() && self.may_end() {
             self.ending = Some(Ok(()));
         }
     }
@@ -565,10 +573,13 @@ impl Host {
 
     /// Says goodbye to everybody.
     async fn end(mut self) -> Result<(), NodeError> {
+        self.say_farewell();
+        self.leave();
+        // It is on its way before anybody hears that this node has ended, and ends the OS process.
+        tokio::time::sleep(GOODBYE_MAX / 20).await;
         for number in std::mem::take(&mut self.clients.down) {
             self.clients.say(number, FromNode::Answer(Answer::Done));
         }
-        self.leave();
         // The writers send what waits and close their ends, now that nothing more can come.
         let ended = self.ending.take().unwrap_or(Ok(()));
         let discovery = self.discovery.take();
@@ -585,14 +596,4 @@ impl Host {
 pub(super) fn now_unix_seconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
-}
-
-/// `before`: processor time that it had used before it came to the cores again.
-fn sample(sample: Sample, before: Duration) -> peripatos_cluster::Sample {
-    let Sample { pid, core, cpu, runnable, asleep, memory_bytes, talks } = sample;
-    let (core, cpu) = (core as u32, cpu + before);
-    let crate::cores::Talks { near, partner, away, away_node } = talks;
-    let away_node = Some(NodeId(away_node)).filter(|node| node.0 != 0);
-    let talks = peripatos_cluster::Talks { near, partner, away, away_node };
-    peripatos_cluster::Sample { pid, core, cpu, runnable, asleep, memory_bytes, talks }
 }

@@ -37,6 +37,7 @@ impl Host {
                     self.run_again(process, talking);
                     return self.tell(Event::NotFrozen { migration, reason });
                 }
+                self.note_unserved(pid);
                 let baggage = self.baggage(pid, talking.as_deref());
                 let inputs = self.inputs.clone();
                 let name = stills::name(pid);

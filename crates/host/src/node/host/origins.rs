@@ -12,6 +12,9 @@ use super::super::exchange::{AtEnd, Exchange};
 use super::super::protocol::FromNode;
 use super::{Host, Input, Inputs};
 
+/// Processes that are not here any more of whose failed requests a node is to be told.
+const UNSERVED_MAX: usize = 1_000;
+
 impl Host {
     /// A local process asks.
     pub(super) fn request(&mut self, pid: Pid, sequence: u64, ahead: Ahead, request: Vec<u8>) {
@@ -82,8 +85,42 @@ impl Host {
             None => end.clone(),
         };
         self.ended.remove(&pid);
+        self.note_unserved(pid);
         self.exchanges.remove(&pid);
         self.tell(Event::Ended { pid, end });
+    }
+
+    /// A process is here no more, or is about to leave: what its user is to know of its requests is kept until he can be told.
+    pub(super) fn note_unserved(&mut self, pid: Pid) {
+        let requests = self.exchanges.get(&pid).map_or(0, |exchange| exchange.take_unserved());
+        let Some(origin) = self.node.origin_of(pid).filter(|_| requests > 0) else { return };
+        let kept = self.unserved.entry(origin).or_default();
+        if kept.len() < UNSERVED_MAX {
+            *kept.entry(pid).or_default() += requests;
+        }
+    }
+
+    /// A node can be reached again: the users of processes that were started there are told.
+    pub(super) fn tell_unserved(&mut self, node: NodeId) {
+        let mut unserved = self.unserved.remove(&node).unwrap_or_default();
+        for (pid, exchange) in &self.exchanges {
+            if self.node.origin_of(*pid) == Some(node) {
+                *unserved.entry(*pid).or_default() += exchange.take_unserved();
+            }
+        }
+        for (pid, requests) in unserved.into_iter().filter(|(_, requests)| *requests > 0) {
+            self.send(node, &Message::Unserved { pid, requests });
+        }
+    }
+
+    /// The user of a process is told.
+    pub(super) fn heard_unserved(&mut self, from: NodeId, pid: Pid, requests: u64) {
+        let (there, here) = (self.node.name_of(from), &self.us.hello.name);
+        let text = format!(
+            "{requests} requests of the program failed with EIO: node {there}, on which it ran, could not reach node {here}, to which this \
+             command is attached; what it has read or written may not be whole"
+        );
+        self.clients.notice(pid, text);
     }
 
     /// A process is to end. If it has, and there is no way to its origin, nobody waits for that any more.
