@@ -56,6 +56,8 @@ impl Datagram<'_> {
 
 #[cfg(test)]
 mod tests {
+    use peripatos_balancer::Load;
+
     use super::*;
 
     #[test]
@@ -63,7 +65,15 @@ mod tests {
         let bytes = Datagram::of_membership(&[0], b"ping");
         let read = Datagram::Membership { heard: Vec::new(), bytes: b"ping" };
         assert_eq!(Datagram::read(&bytes), Ok(read));
-        let word = Word::Instead { promises: Vec::new() };
+        let load = Load {
+            cores: 1,
+            speed_permille: 900,
+            demand_permille: 2_500,
+            memory_free_bytes: 1 << 30,
+            draining: false,
+            closed: false,
+        };
+        let word = Word::Ask { number: 7, load };
         assert_eq!(Datagram::read(&Datagram::of_word(&word)), Ok(Datagram::Word(word)));
         assert_eq!(Datagram::read(&[]), Err(MalformedWord::Cut));
         assert_eq!(Datagram::read(&[2]), Err(MalformedWord::Unknown("kind of datagram")));

@@ -104,6 +104,12 @@ pub const ROUND: Duration = Duration::from_millis(600);
 pub const REST: Duration = Duration::from_millis(600);
 /// A promise that nobody has redeemed ends after so long. Settling takes some ten rounds.
 pub const PROMISE_LIFE: Duration = Duration::from_secs(30);
+/// A question for promises that has no answer is asked again after so long.
+pub const ASK_AGAIN: Duration = Duration::from_millis(150);
+/// And given up after so long: where a fifth of all words are lost, one of a million has no answer by then.
+pub const ASK_GIVEN_UP: Duration = Duration::from_millis(2_100);
+/// Nodes whose last question a node remembers, with its answer.
+pub const ASKERS_MAX: usize = 1_024;
 /// What was redeemed and has not come is asked for again after so long.
 pub const REDEEM_AGAIN: Duration = Duration::from_secs(2);
 /// Promises in one answer.

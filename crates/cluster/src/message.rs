@@ -11,6 +11,7 @@ pub use crate::command::{Answer, Command};
 use crate::journal::{Standing, Told};
 pub use crate::luggage::Luggage;
 use crate::placement::{Labels, Placement};
+use crate::promises::Promise;
 pub use crate::rows::{Doing, ProcessRow, RowOfNode, RowState};
 use crate::{Identity, Incarnation, NodeId};
 
@@ -300,6 +301,12 @@ pub enum Message {
         sample: LoadSample,
         /// How much, in thousandths of a process.
         permille: u32,
+    },
+    /// To who redeems: these promises of others instead of as much of the sender's own, at most
+    /// [`PROMISES_PASSED_MAX`](crate::limits::PROMISES_PASSED_MAX).
+    Instead {
+        /// Of which nothing was redeemed yet.
+        promises: Vec<Promise>,
     },
     /// To who redeems: there is nothing, or nothing more.
     NothingMore,

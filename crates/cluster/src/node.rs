@@ -283,6 +283,7 @@ impl Node {
             Message::Redeem { sample, permille } => {
                 self.asked_to_redeem(from, sample, permille, out);
             }
+            Message::Instead { promises } => self.given_instead(from, &promises, out),
             Message::NothingMore => self.promises.kept(from),
             Message::Events { request, of } => {
                 let (told, standing) = self.events_here(of.map(Pid::from_bits));

@@ -10,7 +10,7 @@ use crate::limits::{LEAVING_BYTES_MAX, LEAVING_MAX, ROUND};
 use crate::message::{LoadSample, Message};
 use crate::node::Node;
 use crate::peers::load;
-use crate::promises::{Heard, Output, Own, Word};
+use crate::promises::{Heard, Output, Own, Promise, Word};
 use crate::{NodeId, Time};
 
 /// What could leave a node, and when that was counted.
@@ -92,6 +92,9 @@ impl Node {
             match output {
                 Output::Say { to, word } => out.push(Action::Say { to, word }),
                 Output::Redeem { maker, permille } => self.redeem(maker, permille, out),
+                Output::Instead { to, promises } => {
+                    out.push(Action::Send { to, message: Message::Instead { promises } });
+                }
             }
         }
     }
@@ -132,6 +135,18 @@ impl Node {
         } else {
             out.push(Action::Send { to: from, message: Message::NothingMore });
         }
+    }
+
+    /// A node from which this one has redeemed gives promises of others instead.
+    pub(crate) fn given_instead(
+        &mut self,
+        from: NodeId,
+        promises: &[Promise],
+        out: &mut Vec<Action>,
+    ) {
+        let mut outputs = Vec::new();
+        self.promises.instead(self.now, from, promises, &mut outputs);
+        self.do_all(outputs, out);
     }
 
     /// Sends processes to those who have redeemed promises: as many at a time as are good for the links, to each in turn.

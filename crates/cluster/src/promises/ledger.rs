@@ -127,15 +127,12 @@ impl Held {
         self.loose.retain(|one| one.permille > 0);
     }
 
-    /// A maker gives promises of others instead of what was redeemed: no more than that.
-    pub(super) fn instead(&mut self, now: Time, maker: NodeId, promises: &[Promise]) {
-        for promise in promises {
-            let Some(redeemed) = self.redeemed.get_mut(&maker) else { return };
-            let permille = promise.permille.min(redeemed.permille);
-            // That maker knows.
-            self.came(now, maker, permille);
-            self.redeem_one(now, promise.maker, permille);
-        }
+    /// A maker gives something else instead of what was redeemed: how much of it, no more than that.
+    pub(super) fn replace(&mut self, now: Time, maker: NodeId, permille: u32) -> u32 {
+        let redeemed = self.redeemed.get(&maker).map_or(0, |one| one.permille);
+        let replaced = permille.min(redeemed);
+        self.came(now, maker, replaced);
+        replaced
     }
 
     /// So much is redeemed at once, whatever becomes of the rest.
@@ -149,8 +146,8 @@ impl Held {
     }
 
     /// Of so many makers; what more have promised is lost: they have it back when its time is over.
-    fn redeem_one(&mut self, now: Time, maker: NodeId, permille: u32) {
-        if self.redeemed.len() >= HELD_MAX && !self.redeemed.contains_key(&maker) {
+    pub(super) fn redeem_one(&mut self, now: Time, maker: NodeId, permille: u32) {
+        if permille == 0 || self.redeemed.len() >= HELD_MAX && !self.redeemed.contains_key(&maker) {
             return;
         }
         let new = Redeemed { permille: 0, told_at: None, came_at: now };

@@ -20,11 +20,13 @@
 //! Invariants:
 //! * A promise is a hint. What moves is weighed again when it is redeemed, by the maker's real load. So words that are lost, come twice
 //!   or lie cost time and a few datagrams, never a process.
-//! * While nothing is lost the sum of all effective loads is that of all real ones: what is passed on is taken off.
+//! * The sum of all effective loads is that of all real ones: what is passed on is taken off, once. A question has a number, and who asks
+//!   says it again until there is an answer; the answer is kept, so whatever is lost or comes twice, it is given and taken once.
 //! * Every promise ends: by being redeemed, refused, or after [`PROMISE_LIFE`], at its maker and at its holder.
 //! * Whatever a peer can make grow has a limit.
 //! * Time, words and the seed of what is random come in as arguments: what goes out is a function of them.
 
+mod answers;
 mod ledger;
 mod view;
 mod wire;
@@ -36,10 +38,11 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::limits::{
-    PROMISE_LIFE, PROMISES_PASSED_MAX, REDEEM_AGAIN, REST, ROUND, SAMPLED_A_SECOND,
-    SAMPLED_AT_ONCE, SAMPLES_TOLD, SAMPLES_WEIGHED,
+    ASK_AGAIN, ASK_GIVEN_UP, PROMISE_LIFE, PROMISES_PASSED_MAX, REDEEM_AGAIN, REST, ROUND,
+    SAMPLED_A_SECOND, SAMPLED_AT_ONCE, SAMPLES_TOLD, SAMPLES_WEIGHED,
 };
 use crate::{NodeId, Time};
+use answers::{Answers, Question};
 use ledger::{Held, Owed, Promised};
 use view::View;
 pub use wire::{Heard, MalformedWord, Promise, Word, read_samples};
@@ -76,6 +79,13 @@ pub enum Output {
         /// How much is still to come, in thousandths of a process.
         permille: u32,
     },
+    /// Over a link: a node that redeems gets these promises of others instead of as much of this one's own.
+    Instead {
+        /// Who redeems.
+        to: NodeId,
+        /// At most [`PROMISES_PASSED_MAX`].
+        promises: Vec<Promise>,
+    },
 }
 
 /// A node's part in it. See the module.
@@ -92,7 +102,10 @@ pub struct Promises {
     owed: Owed,
     /// The question that is open.
     asked: Option<Asked>,
+    /// The number of the last one.
     questions: u32,
+    /// What this node has answered itself.
+    answers: Answers,
     next_ask: Time,
     /// Samples have gone out as if at an even pace until then.
     sampled_until: Time,
@@ -105,6 +118,8 @@ struct Asked {
     to: NodeId,
     number: u32,
     at: Time,
+    /// The last time: it is asked again until there is an answer.
+    said_at: Time,
 }
 
 impl Promises {
@@ -122,7 +137,9 @@ impl Promises {
             promised: Promised::default(),
             owed: Owed::default(),
             asked: None,
-            questions: 0,
+            // A node that has started again has asked others before.
+            questions: (seed >> 32) as u32 ^ seed as u32,
+            answers: Answers::default(),
             next_ask,
             sampled_until: now,
             passed_at: Time::default(),
@@ -176,6 +193,7 @@ impl Promises {
         self.held.forget_late(now);
         self.promised.forget_late(now);
         self.owed.forget_late(now);
+        self.answers.forget_late(now);
         if own.balancing {
             self.redeem(now, own, out);
             self.ask(now, own, out);
@@ -185,21 +203,32 @@ impl Promises {
     /// When [`Promises::handle`] is to be called at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Time {
-        self.next_ask
+        self.asked.map_or(self.next_ask, |asked| asked.said_at + ASK_AGAIN)
     }
 
-    /// Asks the one with which most would be gained.
+    /// Asks the one with which most would be gained; or the same again, as long as there is no answer.
     fn ask(&mut self, now: Time, own: &Own, out: &mut Vec<Output>) {
-        if now < self.next_ask || self.asked.is_some_and(|asked| now.since(asked.at) < ROUND) {
+        let load = self.effective(own.load);
+        self.asked = self.asked.filter(|asked| now.since(asked.at) < ASK_GIVEN_UP);
+        if let Some(asked) = &mut self.asked {
+            if now.since(asked.said_at) >= ASK_AGAIN {
+                asked.said_at = now;
+                out.push(Output::Say {
+                    to: asked.to,
+                    word: Word::Ask { number: asked.number, load },
+                });
+            }
             return;
         }
-        let load = self.effective(own.load);
+        if now < self.next_ask {
+            return;
+        }
         let fresh = self.view.some_to_ask(now, SAMPLES_WEIGHED, &mut self.random);
         self.asked = whom_to_ask(load, fresh, MARGIN_PROMISED).map(|to| {
             self.questions = self.questions.wrapping_add(1);
             let number = self.questions;
             out.push(Output::Say { to, word: Word::Ask { number, load } });
-            Asked { to, number, at: now }
+            Asked { to, number, at: now, said_at: now }
         });
         self.next_ask = now + ROUND.mul_f64(self.random.random_range(0.75..1.25));
     }
@@ -209,7 +238,15 @@ impl Promises {
         match word {
             Word::Ask { number, load } => {
                 self.view.note(now, from, load, Duration::ZERO);
-                let promises = self.promise(now, own, from, load);
+                let promises = match self.answers.question(now, from, number) {
+                    Question::Late => return,
+                    Question::Again(promises) => promises,
+                    Question::New => {
+                        let promises = self.promise(now, own, from, load);
+                        self.answers.keep(now, from, number, promises.clone());
+                        promises
+                    }
+                };
                 let load = self.effective(own.load);
                 let word = Word::Answer { number, load, promises };
                 out.push(Output::Say { to: from, word });
@@ -223,10 +260,6 @@ impl Promises {
                 self.asked = None;
                 self.view.note(now, from, load, Duration::ZERO);
                 self.take(now, own, from, &promises, out);
-            }
-            Word::Instead { promises } => {
-                self.held.instead(now, from, &promises);
-                self.tell_makers(now, out);
             }
         }
     }
@@ -296,6 +329,25 @@ impl Promises {
         out.extend(due.map(|(maker, permille)| Output::Redeem { maker, permille }));
     }
 
+    /// A maker gives promises of others instead of what was redeemed from it.
+    pub fn instead(
+        &mut self,
+        now: Time,
+        maker: NodeId,
+        promises: &[Promise],
+        out: &mut Vec<Output>,
+    ) {
+        for promise in promises.iter().take(PROMISES_PASSED_MAX) {
+            let permille = self.held.replace(now, maker, promise.permille);
+            if promise.maker == self.own {
+                self.promised.take(permille);
+            } else {
+                self.held.redeem_one(now, promise.maker, permille);
+            }
+        }
+        self.tell_makers(now, out);
+    }
+
     /// There is a link to that node: what it has promised can be redeemed now.
     pub fn reached(&mut self, now: Time, own: &Own, maker: NodeId, out: &mut Vec<Output>) {
         if let Some(permille) = self.held.reached(now, maker).filter(|_| own.balancing) {
@@ -318,6 +370,8 @@ impl Promises {
         self.held.kept(node);
         self.owed.remove(node);
         self.view.forget(node);
+        self.answers.forget(node);
+        self.asked = self.asked.filter(|asked| asked.to != node);
     }
 
     /// A holder, which is in truth so loaded, redeems what this node has promised: so much is still to go there, all together. If it
@@ -342,7 +396,7 @@ impl Promises {
         let promises = self.held.part_loose(now, Some(by), owed, PROMISES_PASSED_MAX);
         let instead: u32 = promises.iter().map(|promise| promise.permille).sum();
         if instead > 0 {
-            out.push(Output::Say { to: by, word: Word::Instead { promises } });
+            out.push(Output::Instead { to: by, promises });
         }
         self.owed.set(now, by, load, owed - instead) || instead > 0
     }

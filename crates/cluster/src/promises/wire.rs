@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! samples = count:u8  load  (node:u128 age:u8 load)*      the first is the sender's own, and counted
-//! word    = 0 number:u32 load | 1 number:u32 load promises | 2 promises
+//! word    = 0 number:u32 load | 1 number:u32 load promises
 //! promises = count:u8 (maker:u128 permille:u32 left:u8)*
 //! load    = cores:u16 speed_permille:u16 demand_permille:u32 memory_free:u16 flags:u8      memory in 64 MiB; draining 1, closed 2
 //! ```
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, TryGetError};
 use peripatos_balancer::Load;
+use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
 use crate::limits::{PROCESSES_MAX, PROMISES_PASSED_MAX, SAMPLES_TOLD};
@@ -36,7 +37,7 @@ pub struct Heard {
 }
 
 /// A promise on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promise {
     /// Who will give it.
     pub maker: NodeId,
@@ -63,11 +64,6 @@ pub enum Word {
         /// How loaded the speaker is, without what it gives.
         load: Load,
         /// What it gives: at most [`PROMISES_PASSED_MAX`].
-        promises: Vec<Promise>,
-    },
-    /// To who redeems: these instead of as much of the speaker's own.
-    Instead {
-        /// At most [`PROMISES_PASSED_MAX`].
         promises: Vec<Promise>,
     },
 }
@@ -109,10 +105,6 @@ impl Word {
                 put_load(*load, &mut bytes);
                 put_promises(promises, &mut bytes);
             }
-            Word::Instead { promises } => {
-                bytes.put_u8(2);
-                put_promises(promises, &mut bytes);
-            }
         }
         bytes
     }
@@ -130,7 +122,6 @@ impl Word {
                 load: get_load(&mut rest)?,
                 promises: get_promises(&mut rest)?,
             },
-            2 => Word::Instead { promises: get_promises(&mut rest)? },
             _ => return Err(MalformedWord::Unknown("kind")),
         };
         if rest.has_remaining() { Err(MalformedWord::Long) } else { Ok(word) }

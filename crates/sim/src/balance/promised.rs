@@ -11,7 +11,7 @@ use peripatos_cluster::limits::{
     AWAY_PATIENCE, CALL_AWAY, DRAWN_MAX, GOSSIP_BYTES_MAX, LEAVING_MAX, ROUND, SEAL_BYTES,
 };
 use peripatos_cluster::membership::Timing;
-use peripatos_cluster::promises::{Output, Own, Promises, Word, read_samples};
+use peripatos_cluster::promises::{Output, Own, Promise, Promises, Word, read_samples};
 
 use super::Workload;
 use super::machine::{Place, ProcessIndex};
@@ -224,6 +224,11 @@ impl World {
                     let wait = link + self.latency();
                     self.after(wait, What::Redeem { from: at, to, permille });
                 }
+                Output::Instead { to, promises } => {
+                    let to = self.index_of(to);
+                    let wait = self.latency();
+                    self.after(wait, What::Instead { from: at, to, promises });
+                }
             }
         }
     }
@@ -244,6 +249,12 @@ impl World {
             let wait = self.latency();
             self.after(wait, What::Kept { from: to, to: from });
         }
+    }
+
+    pub(super) fn instead(&mut self, from: usize, to: usize, promises: &[Promise]) {
+        let mut out = Vec::new();
+        self.minds[to].promises.instead(Time(self.now), id_of(from), promises, &mut out);
+        self.act(to, out);
     }
 
     pub(super) fn kept(&mut self, from: usize, to: usize) {

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use peripatos_cluster::NodeId;
-use peripatos_cluster::promises::Word;
+use peripatos_cluster::promises::{Promise, Word};
 
 use super::machine::{Machine, Place, Process, ProcessIndex};
 use super::promised::Mind;
@@ -92,6 +92,11 @@ pub(super) enum What {
         from: usize,
         to: usize,
         permille: u32,
+    },
+    Instead {
+        from: usize,
+        to: usize,
+        promises: Vec<Promise>,
     },
     Kept {
         from: usize,
@@ -204,6 +209,7 @@ impl World {
             What::Wake(at) => self.wake(at),
             What::Word { from, to, word } => self.word(from, to, word),
             What::Redeem { from, to, permille } => self.redeemed(from, to, permille),
+            What::Instead { from, to, promises } => self.instead(from, to, &promises),
             What::Kept { from, to } => self.kept(from, to),
             What::Follow(at) => self.follow(at),
         }
