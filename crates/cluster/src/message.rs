@@ -11,7 +11,7 @@ pub use crate::command::{Answer, Command};
 use crate::journal::{Standing, Told};
 pub use crate::luggage::Luggage;
 use crate::placement::{Labels, Placement};
-use crate::promises::Promise;
+use crate::promises::{Promise, Redemption};
 pub use crate::rows::{Doing, ProcessRow, RowOfNode, RowState};
 use crate::{Identity, Incarnation, NodeId};
 
@@ -295,12 +295,12 @@ pub enum Message {
     Ask(LoadSample),
     /// "I have none for you."
     Nothing,
-    /// To who has promised: so much is still to come here, all together.
+    /// To who has promised: this is still to come here.
     Redeem {
         /// How loaded the sender is, without what is to come.
         sample: LoadSample,
-        /// How much, in thousandths of a process.
-        permille: u32,
+        /// How much.
+        redemption: Redemption,
     },
     /// To who redeems: these promises of others instead of as much of the sender's own, at most
     /// [`PROMISES_PASSED_MAX`](crate::limits::PROMISES_PASSED_MAX).
@@ -308,8 +308,11 @@ pub enum Message {
         /// Of which nothing was redeemed yet.
         promises: Vec<Promise>,
     },
-    /// To who redeems: there is nothing, or nothing more.
-    NothingMore,
+    /// To who redeems: so much of it does not come.
+    Kept {
+        /// In thousandths of a process.
+        permille: u32,
+    },
 
     /// Source: will you take this process?
     Offer {

@@ -280,11 +280,11 @@ impl Node {
             Message::Left(left) => self.heard_left(from, &left, out),
             Message::Ask(sample) => self.asked(from, sample, out),
             Message::Nothing => self.heard_nothing(from),
-            Message::Redeem { sample, permille } => {
-                self.asked_to_redeem(from, sample, permille, out);
+            Message::Redeem { sample, redemption } => {
+                self.asked_to_redeem(from, sample, redemption, out);
             }
             Message::Instead { promises } => self.given_instead(from, &promises, out),
-            Message::NothingMore => self.promises.kept(from),
+            Message::Kept { permille } => self.promises.kept(from, permille),
             Message::Events { request, of } => {
                 let (told, standing) = self.events_here(of.map(Pid::from_bits));
                 let standing = standing.map(Box::new);

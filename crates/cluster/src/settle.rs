@@ -10,7 +10,7 @@ use crate::limits::{LEAVING_BYTES_MAX, LEAVING_MAX, ROUND};
 use crate::message::{LoadSample, Message};
 use crate::node::Node;
 use crate::peers::load;
-use crate::promises::{Heard, Output, Own, Promise, Word};
+use crate::promises::{Heard, Output, Own, Promise, Redemption, Word};
 use crate::{NodeId, Time};
 
 /// What could leave a node, and when that was counted.
@@ -91,7 +91,7 @@ impl Node {
         for output in outputs {
             match output {
                 Output::Say { to, word } => out.push(Action::Say { to, word }),
-                Output::Redeem { maker, permille } => self.redeem(maker, permille, out),
+                Output::Redeem { maker, redemption } => self.redeem(maker, redemption, out),
                 Output::Instead { to, promises } => {
                     out.push(Action::Send { to, message: Message::Instead { promises } });
                 }
@@ -100,14 +100,14 @@ impl Node {
     }
 
     /// Asks a node for what it has promised; without a link it is called, and asked when the link stands.
-    fn redeem(&mut self, maker: NodeId, permille: u32, out: &mut Vec<Action>) {
+    fn redeem(&mut self, maker: NodeId, redemption: Redemption, out: &mut Vec<Action>) {
         if self.peers.is_linked(maker) {
-            let message = Message::Redeem { sample: self.own_sample(), permille };
+            let message = Message::Redeem { sample: self.own_sample(), redemption };
             out.push(Action::Send { to: maker, message });
         } else if self.can_be_called(maker) {
             self.call(maker, out);
         } else {
-            self.promises.kept(maker);
+            self.promises.unreachable(maker);
         }
     }
 
@@ -123,17 +123,21 @@ impl Node {
         &mut self,
         from: NodeId,
         sample: LoadSample,
-        permille: u32,
+        redemption: Redemption,
         out: &mut Vec<Action>,
     ) {
         self.heard_load(from, sample);
         let (asking, mut outputs) = (load(sample), Vec::new());
-        let owes = self.promises.redeemed(self.now, from, asking, permille, &mut outputs);
+        let kept = self.promises.redeemed(self.now, from, asking, redemption, &mut outputs);
         self.do_all(outputs, out);
-        if owes {
-            self.serve(out);
-        } else {
-            out.push(Action::Send { to: from, message: Message::NothingMore });
+        self.keeps(from, kept, out);
+        self.serve(out);
+    }
+
+    /// A node that redeems is told how much of that does not come.
+    fn keeps(&self, to: NodeId, permille: u32, out: &mut Vec<Action>) {
+        if permille > 0 {
+            out.push(Action::Send { to, message: Message::Kept { permille } });
         }
     }
 
@@ -172,13 +176,13 @@ impl Node {
                 let begins = |pid: Pid| self.begin_move(pid, to, reason, None, None, out).is_ok();
                 let began = members.into_iter().map(begins).filter(|began| *began).count();
                 if began > 0 {
-                    self.promises.goes(to, demand_permille);
+                    self.promises.goes(self.now, to, demand_permille);
                 }
                 moved += began;
             }
             if moved == 0 {
-                self.promises.gives_nothing(to);
-                out.push(Action::Send { to, message: Message::NothingMore });
+                let kept = self.promises.gives_nothing(to);
+                self.keeps(to, kept, out);
             }
         }
     }

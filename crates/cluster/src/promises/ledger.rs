@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use peripatos_balancer::Load;
+use serde::{Deserialize, Serialize};
 
 use super::wire::Promise;
-use crate::limits::{HELD_MAX, OWED_MAX, PROMISE_LIFE, REDEEM_AGAIN, REST};
+use crate::limits::{HELD_MAX, OWED_MAX, PROMISE_LIFE, REDEEM_AGAIN, REST, ROUND};
 use crate::{NodeId, Time};
 
 /// Less than this is no process: half of one.
@@ -34,10 +35,36 @@ struct Loose {
 #[derive(Clone, Copy, Debug)]
 struct Redeemed {
     permille: u32,
+    /// What its maker was told last that is to come, without what has come since.
+    told_permille: u32,
+    /// Of what it was told, what it may still send: more than is to come if some of it was passed on since.
+    sent_permille_max: u32,
     /// When it was asked for last.
     told_at: Option<Time>,
+    /// There is more, or less, than it was told, and not because something has come.
+    changed: bool,
     /// When something came of it last, or it was redeemed.
     came_at: Time,
+}
+
+impl Redeemed {
+    /// The maker is told how much is to come. `again`: whatever it was told before.
+    fn tell(&mut self, now: Time, again: bool) -> Redemption {
+        let before = (!again).then_some(self.told_permille);
+        (self.told_permille, self.told_at, self.changed) = (self.permille, Some(now), false);
+        self.sent_permille_max = self.sent_permille_max.max(self.permille);
+        Redemption { permille: self.permille, before }
+    }
+
+    /// Whether anything is to come, or may be on its way. Less than half a process is nothing.
+    fn stays(&mut self, now: Time) -> bool {
+        if self.permille < LEAST_PERMILLE {
+            self.told_permille = self.told_permille.saturating_sub(self.permille);
+            self.permille = 0;
+        }
+        let may_come = self.told_at.is_some_and(|at| now.since(at) < ROUND);
+        self.permille > 0 || self.changed || may_come && self.sent_permille_max > 0
+    }
 }
 
 impl Held {
@@ -82,7 +109,7 @@ impl Held {
             }
             parts.push(Promise { maker: *maker, permille, left: PROMISE_LIFE });
             // It is told that less is to come.
-            (one.permille, one.told_at) = (one.permille - permille, None);
+            (one.permille, one.changed) = (one.permille - permille, true);
             left -= permille;
         }
         parts
@@ -127,10 +154,12 @@ impl Held {
         self.loose.retain(|one| one.permille > 0);
     }
 
-    /// A maker gives something else instead of what was redeemed: how much of it, no more than that.
+    /// A maker gives something else instead of what it was told that was redeemed: how much of it, no more than that. It may be more than
+    /// is to come by now.
     pub(super) fn replace(&mut self, now: Time, maker: NodeId, permille: u32) -> u32 {
-        let redeemed = self.redeemed.get(&maker).map_or(0, |one| one.permille);
-        let replaced = permille.min(redeemed);
+        let Some(redeemed) = self.redeemed.get_mut(&maker) else { return 0 };
+        let replaced = permille.min(redeemed.sent_permille_max);
+        redeemed.sent_permille_max -= replaced;
         self.came(now, maker, replaced);
         replaced
     }
@@ -147,49 +176,66 @@ impl Held {
 
     /// Of so many makers; what more have promised is lost: they have it back when its time is over.
     pub(super) fn redeem_one(&mut self, now: Time, maker: NodeId, permille: u32) {
-        if permille == 0 || self.redeemed.len() >= HELD_MAX && !self.redeemed.contains_key(&maker) {
-            return;
+        if !self.redeemed.contains_key(&maker) {
+            if self.redeemed.len() >= HELD_MAX {
+                self.redeemed.retain(|_, one| one.permille > 0);
+            }
+            if permille == 0 || self.redeemed.len() >= HELD_MAX {
+                return;
+            }
         }
-        let new = Redeemed { permille: 0, told_at: None, came_at: now };
+        let new = Redeemed {
+            permille: 0,
+            told_permille: 0,
+            sent_permille_max: 0,
+            told_at: None,
+            changed: true,
+            came_at: now,
+        };
         let redeemed = self.redeemed.entry(maker).or_insert(new);
         redeemed.permille = redeemed.permille.saturating_add(permille);
-        redeemed.told_at = None;
+        redeemed.changed = true;
     }
 
     /// The makers that are to be asked for it now, and how much.
-    pub(super) fn take_due(&mut self, now: Time, again: Duration) -> Vec<(NodeId, u32)> {
+    pub(super) fn take_due(&mut self, now: Time, again: Duration) -> Vec<(NodeId, Redemption)> {
         let due = self.redeemed.iter_mut().filter_map(|(maker, one)| {
-            let told = one.told_at.is_some_and(|at| now.since(at) < again);
-            (!told).then(|| {
-                one.told_at = Some(now);
-                (*maker, one.permille)
-            })
+            let long_ago = one.told_at.is_some_and(|at| now.since(at) >= again);
+            (one.changed || long_ago).then(|| (*maker, one.tell(now, long_ago)))
         });
         let due = due.collect();
-        self.redeemed.retain(|_, one| one.permille >= LEAST_PERMILLE);
+        self.redeemed.retain(|_, one| one.stays(now));
         due
     }
 
     /// That maker can be reached: how much is to be asked of it.
-    pub(super) fn reached(&mut self, now: Time, maker: NodeId) -> Option<u32> {
+    pub(super) fn reached(&mut self, now: Time, maker: NodeId) -> Option<Redemption> {
         let redeemed = self.redeemed.get_mut(&maker)?;
-        redeemed.told_at = Some(now);
-        Some(redeemed.permille)
+        Some(redeemed.tell(now, true))
     }
 
     /// A process of that maker is on its way here.
     pub(super) fn came(&mut self, now: Time, maker: NodeId, permille: u32) {
         if let Some(redeemed) = self.redeemed.get_mut(&maker) {
             redeemed.permille = redeemed.permille.saturating_sub(permille);
+            redeemed.told_permille = redeemed.told_permille.saturating_sub(permille);
             redeemed.came_at = now;
-            if redeemed.permille < LEAST_PERMILLE {
+            if !redeemed.stays(now) {
                 self.redeemed.remove(&maker);
             }
         }
     }
 
-    /// That maker gives nothing more.
-    pub(super) fn kept(&mut self, maker: NodeId) {
+    /// So much of what was redeemed from that maker does not come.
+    pub(super) fn kept(&mut self, maker: NodeId, permille: u32) {
+        if let Some(redeemed) = self.redeemed.get_mut(&maker) {
+            redeemed.permille = redeemed.permille.saturating_sub(permille);
+            redeemed.told_permille = redeemed.told_permille.saturating_sub(permille);
+        }
+    }
+
+    /// Nothing comes from there.
+    pub(super) fn gone(&mut self, maker: NodeId) {
         self.redeemed.remove(&maker);
     }
 
@@ -197,6 +243,16 @@ impl Held {
         self.loose.retain(|one| one.until > now);
         self.redeemed.retain(|_, one| now.since(one.came_at) < PROMISE_LIFE);
     }
+}
+
+/// How much of what a node has promised a holder redeems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redemption {
+    /// So much is still to come, all together, in thousandths of a process.
+    pub permille: u32,
+    /// So much of what the maker was told before had not come when this was said, so that the maker can tell what has changed from what is
+    /// on its way. `None`: it is not to go by what it was told before.
+    pub before: Option<u32>,
 }
 
 /// What this node has promised and nobody has redeemed: how much, by when it ends.
@@ -258,6 +314,9 @@ pub(super) struct Owed {
 #[derive(Clone, Copy, Debug)]
 struct One {
     permille: u32,
+    /// What has gone there of late, and when the last of it has.
+    gone_permille: u32,
+    gone_at: Time,
     /// How loaded it is, with what has gone there since it said so.
     load: Load,
     said_at: Time,
@@ -268,45 +327,65 @@ impl Owed {
         self.by.values().map(|one| u64::from(one.permille)).sum()
     }
 
+    /// What has gone to that node just now, and may be on its way.
+    pub(super) fn gone_lately(&self, now: Time, to: NodeId) -> u32 {
+        let lately = self.by.get(&to).filter(|one| now.since(one.gone_at) < ROUND);
+        lately.map_or(0, |one| one.gone_permille)
+    }
+
     /// What is still to go to that node.
     pub(super) fn of(&self, by: NodeId) -> u32 {
         self.by.get(&by).map_or(0, |one| one.permille)
     }
 
-    /// So much is. `false`: nothing is, or there are too many that ask.
-    pub(super) fn set(&mut self, now: Time, by: NodeId, load: Load, permille: u32) -> bool {
-        let room = self.by.len() < OWED_MAX || self.by.contains_key(&by);
-        if permille < LEAST_PERMILLE || !room {
-            self.by.remove(&by);
-            return false;
+    /// So much is; less if that is no process, or if there are too many that ask: how much.
+    pub(super) fn set(&mut self, now: Time, by: NodeId, load: Load, permille: u32) -> u32 {
+        if self.by.len() >= OWED_MAX && !self.by.contains_key(&by) {
+            self.by.retain(|_, one| one.permille > 0);
+            if self.by.len() >= OWED_MAX {
+                return 0;
+            }
         }
-        self.by.insert(by, One { permille, load, said_at: now });
-        true
+        let permille = if permille < LEAST_PERMILLE { 0 } else { permille };
+        let gone_permille = self.gone_lately(now, by);
+        let gone_at = self.by.get(&by).map_or(now, |one| one.gone_at);
+        let one = One { permille, gone_permille, gone_at, load, said_at: now };
+        if permille == 0 && gone_permille == 0 {
+            self.by.remove(&by);
+        } else {
+            self.by.insert(by, one);
+        }
+        permille
     }
 
     /// The next one in turn.
     pub(super) fn next(&mut self) -> Option<(NodeId, Load, u32)> {
-        let after = self.last.and_then(|last| {
-            use std::ops::Bound::{Excluded, Unbounded};
-            self.by.range((Excluded(last), Unbounded)).next()
-        });
-        let (node, one) = after.or_else(|| self.by.first_key_value())?;
+        use std::ops::Bound::{Excluded, Unbounded};
+        let is_owed = |one: &(&NodeId, &One)| one.1.permille > 0;
+        let after = self
+            .last
+            .and_then(|last| self.by.range((Excluded(last), Unbounded)).find(|one| is_owed(one)));
+        let (node, one) = after.or_else(|| self.by.iter().find(|one| is_owed(one)))?;
         self.last = Some(*node);
         Some((*node, one.load, one.permille))
     }
 
-    pub(super) fn goes(&mut self, to: NodeId, permille: u32) {
+    /// So much goes there: for what is owed, if anything is.
+    pub(super) fn goes(&mut self, now: Time, to: NodeId, permille: u32) {
+        let gone = self.gone_lately(now, to);
         if let Some(one) = self.by.get_mut(&to) {
             one.permille = one.permille.saturating_sub(permille);
-            one.load.demand_permille = one.load.demand_permille.saturating_add(permille);
             if one.permille < LEAST_PERMILLE {
-                self.by.remove(&to);
+                one.permille = 0;
             }
+            (one.gone_permille, one.gone_at) = (gone.saturating_add(permille), now);
+            one.load.demand_permille = one.load.demand_permille.saturating_add(permille);
         }
     }
 
-    pub(super) fn remove(&mut self, to: NodeId) {
-        self.by.remove(&to);
+    /// Nothing is to go there any more: how much was.
+    pub(super) fn remove(&mut self, to: NodeId) -> u32 {
+        self.by.remove(&to).map_or(0, |one| one.permille)
     }
 
     /// Who has not said for long that it wants it does not.

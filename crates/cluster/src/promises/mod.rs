@@ -43,6 +43,7 @@ use crate::limits::{
 };
 use crate::{NodeId, Time};
 use answers::{Answers, Question};
+pub use ledger::Redemption;
 use ledger::{Held, Owed, Promised};
 use view::View;
 pub use wire::{Heard, MalformedWord, Promise, Word, read_samples};
@@ -71,13 +72,13 @@ pub enum Output {
         /// What.
         word: Word,
     },
-    /// That node is to be asked, over a link, for what it has promised. If it cannot be reached: say so ([`Promises::kept`]) or nothing,
+    /// That node is to be asked, over a link, for what it has promised. If it cannot be reached: say so ([`Promises::unreachable`]) or nothing,
     /// then it is asked again.
     Redeem {
         /// Who has promised.
         maker: NodeId,
-        /// How much is still to come, in thousandths of a process.
-        permille: u32,
+        /// How much of it.
+        redemption: Redemption,
     },
     /// Over a link: a node that redeems gets these promises of others instead of as much of this one's own.
     Instead {
@@ -314,9 +315,9 @@ impl Promises {
 
     /// Redeems what is at rest; and what cores wait for that have nothing to do, wherever the rest may go.
     fn redeem(&mut self, now: Time, own: &Own, out: &mut Vec<Output>) {
+        // Who has still to give as much has, in truth, more than others: what it holds goes to who redeems from it.
+        let gives = self.promised.permille() + self.owed.permille();
         if now.since(self.passed_at) >= REST {
-            // Who has still to give as much has, in truth, more than others: what it holds goes to who redeems from it.
-            let gives = self.promised.permille() + self.owed.permille();
             self.held.redeem_resting(now, self.held.permille().saturating_sub(gives));
         }
         self.held.redeem(now, self.idle_permille(own));
@@ -326,7 +327,7 @@ impl Promises {
     /// Tells makers how much is to come, if that has changed or was long ago.
     fn tell_makers(&mut self, now: Time, out: &mut Vec<Output>) {
         let due = self.held.take_due(now, REDEEM_AGAIN).into_iter();
-        out.extend(due.map(|(maker, permille)| Output::Redeem { maker, permille }));
+        out.extend(due.map(|(maker, redemption)| Output::Redeem { maker, redemption }));
     }
 
     /// A maker gives promises of others instead of what was redeemed from it.
@@ -350,8 +351,8 @@ impl Promises {
 
     /// There is a link to that node: what it has promised can be redeemed now.
     pub fn reached(&mut self, now: Time, own: &Own, maker: NodeId, out: &mut Vec<Output>) {
-        if let Some(permille) = self.held.reached(now, maker).filter(|_| own.balancing) {
-            out.push(Output::Redeem { maker, permille });
+        if let Some(redemption) = self.held.reached(now, maker).filter(|_| own.balancing) {
+            out.push(Output::Redeem { maker, redemption });
         }
     }
 
@@ -360,22 +361,27 @@ impl Promises {
         self.held.came(now, maker, permille);
     }
 
-    /// A maker has nothing more to give here, or cannot be reached.
-    pub fn kept(&mut self, maker: NodeId) {
-        self.held.kept(maker);
+    /// A maker says that so much of what was redeemed from it does not come.
+    pub fn kept(&mut self, maker: NodeId, permille: u32) {
+        self.held.kept(maker, permille);
+    }
+
+    /// A maker cannot be reached.
+    pub fn unreachable(&mut self, maker: NodeId) {
+        self.held.gone(maker);
     }
 
     /// That OS process of a node is gone: nothing can be redeemed there.
     pub fn gone(&mut self, node: NodeId) {
-        self.held.kept(node);
+        self.held.gone(node);
         self.owed.remove(node);
         self.view.forget(node);
         self.answers.forget(node);
         self.asked = self.asked.filter(|asked| asked.to != node);
     }
 
-    /// A holder, which is in truth so loaded, redeems what this node has promised: so much is still to go there, all together. If it
-    /// is less than before, somebody else holds the rest now. `false`: nothing is.
+    /// A holder, which is in truth so loaded, redeems what this node has promised. If it is less than before, somebody else holds the
+    /// rest now. How much of it does not come, in thousandths of a process: the holder is to be told.
     ///
     /// What this node holds itself of others' promises goes there first: else those who have promised each other would wait for each
     /// other.
@@ -385,20 +391,29 @@ impl Promises {
         now: Time,
         by: NodeId,
         load: Load,
-        permille: u32,
+        redemption: Redemption,
         out: &mut Vec<Output>,
-    ) -> bool {
-        let before = self.owed.of(by);
-        let more = u64::from(permille.saturating_sub(before)).min(self.promised.permille()) as u32;
-        self.promised.take(more);
-        self.promised.add(now, before.saturating_sub(permille));
-        let owed = permille.min(before) + more;
+    ) -> u32 {
+        let Redemption { permille, before } = redemption;
+        let (owed, gone) = (self.owed.of(by), self.owed.gone_lately(now, by));
+        let (more, less) = match before {
+            Some(before) => (permille.saturating_sub(before), before.saturating_sub(permille)),
+            // What is on its way there it may have counted.
+            None if gone > 0 => (0, owed.saturating_sub(permille)),
+            None => (permille.saturating_sub(owed), owed.saturating_sub(permille)),
+        };
+        let redeemed = u64::from(more).min(self.promised.permille()) as u32;
+        self.promised.take(redeemed);
+        // Somebody else holds that now, also if it has gone to this one meanwhile; no more than that can have been passed on.
+        self.promised.add(now, less.min(owed.saturating_add(gone)));
+        let owed = owed.saturating_add(redeemed).saturating_sub(less);
         let promises = self.held.part_loose(now, Some(by), owed, PROMISES_PASSED_MAX);
         let instead: u32 = promises.iter().map(|promise| promise.permille).sum();
         if instead > 0 {
             out.push(Output::Instead { to: by, promises });
         }
-        self.owed.set(now, by, load, owed - instead) || instead > 0
+        let owed = owed - instead;
+        more - redeemed + owed - self.owed.set(now, by, load, owed)
     }
 
     /// To whom processes are to go next, how loaded it is, and how much. Each is named in turn.
@@ -407,12 +422,12 @@ impl Promises {
     }
 
     /// A process of so much demand goes to one that has redeemed a promise.
-    pub fn goes(&mut self, to: NodeId, permille: u32) {
-        self.owed.goes(to, permille);
+    pub fn goes(&mut self, now: Time, to: NodeId, permille: u32) {
+        self.owed.goes(now, to, permille);
     }
 
-    /// There is nothing (more) that could go there.
-    pub fn gives_nothing(&mut self, to: NodeId) {
-        self.owed.remove(to);
+    /// There is nothing (more) that could go there: so much of what was redeemed does not come.
+    pub fn gives_nothing(&mut self, to: NodeId) -> u32 {
+        self.owed.remove(to)
     }
 }

@@ -1,6 +1,6 @@
 //! The scheme that ships, in this world: what a node's thread does around the state machine.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use peripatos_balancer::{
@@ -11,7 +11,7 @@ use peripatos_cluster::limits::{
     AWAY_PATIENCE, CALL_AWAY, DRAWN_MAX, GOSSIP_BYTES_MAX, LEAVING_MAX, ROUND, SEAL_BYTES,
 };
 use peripatos_cluster::membership::Timing;
-use peripatos_cluster::promises::{Output, Own, Promise, Promises, Word, read_samples};
+use peripatos_cluster::promises::{Output, Own, Promise, Promises, Redemption, Word, read_samples};
 
 use super::Workload;
 use super::machine::{Place, ProcessIndex};
@@ -33,8 +33,8 @@ pub(super) struct Mind {
     pub(super) prices: Prices,
     /// What could leave, and when that was counted.
     spare: Option<(Duration, u32)>,
-    /// Nodes with which it has a link.
-    linked: BTreeSet<usize>,
+    /// Nodes to which it has a link, and when what was sent last arrives there: a link keeps the order.
+    links: BTreeMap<usize, Duration>,
     wakes_at: Duration,
 }
 
@@ -46,7 +46,7 @@ impl World {
             promises: Promises::new(id_of(at), Time(self.now), seed),
             prices: Prices::default(),
             spare: None,
-            linked: BTreeSet::new(),
+            links: BTreeMap::new(),
             wakes_at: Duration::MAX,
         });
         let period = Timing::of(UNREACHABLE_AFTER).probe_every.as_nanos() as u64;
@@ -217,37 +217,51 @@ impl World {
                     let wait = self.latency();
                     self.after(wait, What::Word { from: at, to, word });
                 }
-                Output::Redeem { maker, permille } => {
+                Output::Redeem { maker, redemption } => {
                     let to = self.index_of(maker);
-                    let first = self.minds[at].linked.insert(to);
-                    let link = if first { LINK_TAKES } else { Duration::ZERO };
-                    let wait = link + self.latency();
-                    self.after(wait, What::Redeem { from: at, to, permille });
+                    self.send(at, to, What::Redeem { from: at, to, redemption });
                 }
                 Output::Instead { to, promises } => {
                     let to = self.index_of(to);
-                    let wait = self.latency();
-                    self.after(wait, What::Instead { from: at, to, promises });
+                    self.send(at, to, What::Instead { from: at, to, promises });
                 }
             }
         }
     }
 
+    /// By link: after all that was sent there before.
+    fn send(&mut self, from: usize, to: usize, what: What) {
+        let is_linked = self.minds[from].links.contains_key(&to);
+        let link = if is_linked { Duration::ZERO } else { LINK_TAKES };
+        let arrives = self.now + link + self.latency();
+        for (own, other) in [(from, to), (to, from)] {
+            let last = self.minds[own].links.entry(other).or_default();
+            if own == from {
+                *last = arrives.max(*last);
+            }
+        }
+        let arrives = self.minds[from].links[&to];
+        self.after(arrives - self.now, what);
+    }
+
     /// A holder redeems what this node has promised.
-    pub(super) fn redeemed(&mut self, from: usize, to: usize, permille: u32) {
+    pub(super) fn redeemed(&mut self, from: usize, to: usize, redemption: Redemption) {
         if !self.machines[to].alive {
             return;
         }
         let asking = self.own(from).load;
         let (by, mut out) = (id_of(from), Vec::new());
         let promises = &mut self.minds[to].promises;
-        let owes = promises.redeemed(Time(self.now), by, asking, permille, &mut out);
+        let kept = promises.redeemed(Time(self.now), by, asking, redemption, &mut out);
         self.act(to, out);
-        if owes {
-            self.serve(to);
-        } else {
-            let wait = self.latency();
-            self.after(wait, What::Kept { from: to, to: from });
+        self.keeps(to, from, kept);
+        self.serve(to);
+    }
+
+    /// A holder is told how much of what it has redeemed does not come.
+    fn keeps(&mut self, from: usize, to: usize, permille: u32) {
+        if permille > 0 {
+            self.send(from, to, What::Kept { from, to, permille });
         }
     }
 
@@ -257,8 +271,8 @@ impl World {
         self.act(to, out);
     }
 
-    pub(super) fn kept(&mut self, from: usize, to: usize) {
-        self.minds[to].promises.kept(id_of(from));
+    pub(super) fn kept(&mut self, from: usize, to: usize, permille: u32) {
+        self.minds[to].promises.kept(id_of(from), permille);
     }
 
     /// Processes go to those who have redeemed promises.
@@ -282,9 +296,8 @@ impl World {
                     }
                 }
                 Err(_) => {
-                    self.minds[at].promises.gives_nothing(to);
-                    let wait = self.latency();
-                    self.after(wait, What::Kept { from: at, to: holder });
+                    let kept = self.minds[at].promises.gives_nothing(to);
+                    self.keeps(at, holder, kept);
                 }
             }
         }
@@ -292,7 +305,7 @@ impl World {
 
     /// A process is on its way.
     pub(super) fn goes(&mut self, from: usize, to: usize, permille: u32) {
-        self.minds[from].promises.goes(id_of(to), permille);
+        self.minds[from].promises.goes(Time(self.now), id_of(to), permille);
         self.minds[to].promises.comes(Time(self.now), id_of(from), permille);
     }
 

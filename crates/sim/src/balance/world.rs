@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use peripatos_cluster::NodeId;
-use peripatos_cluster::promises::{Promise, Word};
+use peripatos_cluster::promises::{Promise, Redemption, Word};
 
 use super::machine::{Machine, Place, Process, ProcessIndex};
 use super::promised::Mind;
@@ -91,7 +91,7 @@ pub(super) enum What {
     Redeem {
         from: usize,
         to: usize,
-        permille: u32,
+        redemption: Redemption,
     },
     Instead {
         from: usize,
@@ -101,6 +101,7 @@ pub(super) enum What {
     Kept {
         from: usize,
         to: usize,
+        permille: u32,
     },
     /// A machine looks whom its processes call.
     Follow(usize),
@@ -208,9 +209,9 @@ impl World {
             What::Samples { from, to, bytes, question } => self.samples(from, to, &bytes, question),
             What::Wake(at) => self.wake(at),
             What::Word { from, to, word } => self.word(from, to, word),
-            What::Redeem { from, to, permille } => self.redeemed(from, to, permille),
+            What::Redeem { from, to, redemption } => self.redeemed(from, to, redemption),
             What::Instead { from, to, promises } => self.instead(from, to, &promises),
-            What::Kept { from, to } => self.kept(from, to),
+            What::Kept { from, to, permille } => self.kept(from, to, permille),
             What::Follow(at) => self.follow(at),
         }
     }
