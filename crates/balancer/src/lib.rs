@@ -19,7 +19,7 @@ mod price;
 mod share;
 
 pub use demand::{Crowd, Demand};
-pub use load::{Load, MEMORY_KEPT_BYTES, level};
+pub use load::{Load, MEMORY_KEPT_BYTES, level, median};
 pub use policy::{
     Bounds, Candidate, MARGIN, MARGIN_PROMISED, Nearest, PREFERENCE, Terms, Why, weigh,
     what_to_give, where_to_send, whom_to_ask,

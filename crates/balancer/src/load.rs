@@ -84,6 +84,12 @@ impl Load {
         demand * (demand / cores).max(1.0) / self.speed()
     }
 
+    /// How much less it has than so many processes for each reference core, in thousandths of a process.
+    #[must_use]
+    pub fn less_than(self, level: f64) -> u32 {
+        ((level * self.capacity() - self.demand()).max(0.0) * 1e3) as u32
+    }
+
     /// What all its cores do in a second, in reference cores.
     fn capacity(self) -> f64 {
         f64::from(self.cores.max(1)) * self.speed()
@@ -117,6 +123,18 @@ pub fn level(loads: impl IntoIterator<Item = Load>) -> f64 {
     if capacity > 0.0 { demand / capacity } else { 0.0 }
 }
 
+/// Processes for each reference core that half of these nodes have, or more, and half of them, or less. `0` of none.
+#[must_use]
+pub fn median(loads: impl IntoIterator<Item = Load>) -> f64 {
+    let open = loads.into_iter().filter(|load| !load.closed);
+    let mut crowding: Vec<f64> = open.map(|load| load.demand() / load.capacity()).collect();
+    let middle = crowding.len() / 2;
+    if crowding.is_empty() {
+        return 0.0;
+    }
+    *crowding.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +160,27 @@ mod tests {
         // One for each core is never too much.
         assert!(open(2, 1).has_room(1.0, 0.1) && !open(2, 2).has_room(1.0, 0.1));
         assert!(open(2, 2).has_room(1.0, 2.5) && !open(2, 3).has_room(1.0, 2.5));
+    }
+
+    #[test]
+    fn the_median_is_what_half_of_them_have() {
+        let load = |cores, processes: u32, closed| Load {
+            cores,
+            speed_permille: 500,
+            demand_permille: processes * 1_000,
+            memory_free_bytes: u64::MAX,
+            draining: false,
+            closed,
+        };
+        let check = |loads: &[Load], expected: f64| {
+            assert!((median(loads.iter().copied()) - expected).abs() < 1e-9, "{loads:?}");
+        };
+        check(&[], 0.0);
+        check(&[load(1, 9, true)], 0.0);
+        check(&[load(1, 0, false), load(1, 900, false), load(2, 4, false)], 4.0);
+        check(&[load(1, 900, false), load(1, 1, false), load(4, 4, false), load(1, 0, true)], 2.0);
+        assert_eq!(load(4, 5, false).less_than(4.0), 3_000);
+        assert_eq!(load(4, 9, false).less_than(4.0), 0);
     }
 
     #[test]

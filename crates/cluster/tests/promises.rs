@@ -293,6 +293,36 @@ fn what_nobody_has_asked_for_is_not_taken() {
     assert_eq!((kept, world.effective(0)), (0, 1_000));
 }
 
+/// One that has one for its core hears of those with so many, is promised this by the first of them, and redeems.
+fn redeemed_at_once(processes: &[u32], promised: u32) -> u32 {
+    let mut world = World::new(1, &[1]);
+    let (own, mut out) = (own(load(1)), Vec::new());
+    for _ in 0..20 {
+        world.now = world.now + Duration::from_millis(100);
+        for (at, processes) in processes.iter().enumerate() {
+            let heard = Heard { node: None, load: load(*processes), age: Duration::ZERO };
+            world.nodes[0].0.heard(world.now, id(1 + at), &[heard], |_| true);
+        }
+        world.nodes[0].0.handle(world.now, &own, &mut out);
+    }
+    let [Output::Say { to, word: Word::Ask { number, .. } }, ..] = out[..] else { panic!() };
+    let mut out = Vec::new();
+    let promises = vec![Promise { maker: to, permille: promised, left: PROMISE_LIFE }];
+    let answer = Word::Answer { number, load: load(9), promises };
+    world.nodes[0].0.word(world.now, &own, to, answer, &mut out);
+    let [Output::Redeem { redemption, .. }] = out[..] else { return 0 };
+    redemption.permille
+}
+
+#[test]
+fn what_half_of_the_nodes_have_at_least_is_redeemed_at_once() {
+    // It may be asked for it, as far as it has heard.
+    assert_eq!(redeemed_at_once(&[100; 5], 8_000), 0);
+    assert_eq!(redeemed_at_once(&[100, 100, 1, 1, 1, 1, 1, 0, 0, 0], 8_000), 0);
+    assert_eq!(redeemed_at_once(&[100, 100, 5, 5, 5, 5, 5, 5, 4, 4], 8_000), 4_000);
+    assert_eq!(redeemed_at_once(&[9; 10], 3_000), 3_000);
+}
+
 #[test]
 fn what_is_given_instead_counts_though_a_process_has_come_for_it() {
     let mut world = World::new(1, &[0, 9]);

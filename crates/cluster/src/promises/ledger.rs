@@ -1,6 +1,6 @@
 //! Who has promised what to whom, as one node knows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use peripatos_balancer::Load;
@@ -14,6 +14,9 @@ use crate::{NodeId, Time};
 const LEAST_PERMILLE: u32 = 500;
 /// Promises of one maker that end so soon one after the other are one.
 const ALIKE: Duration = Duration::from_secs(1);
+
+/// So exactly it is remembered when something was passed on, in parts of [`REST`].
+const PASSED_PARTS: u32 = 8;
 
 /// What others have promised and this node holds.
 #[derive(Debug, Default)]
@@ -253,6 +256,27 @@ pub struct Redemption {
     /// So much of what the maker was told before had not come when this was said, so that the maker can tell what has changed from what is
     /// on its way. `None`: it is not to go by what it was told before.
     pub before: Option<u32>,
+}
+
+/// What was passed on of late.
+#[derive(Debug, Default)]
+pub(super) struct Passed(VecDeque<(Time, u64)>);
+
+impl Passed {
+    pub(super) fn add(&mut self, now: Time, permille: u32) {
+        self.0.retain(|(at, _)| now.since(*at) < REST);
+        match self.0.back_mut() {
+            Some((at, sum)) if now.since(*at) < REST / PASSED_PARTS => *sum += u64::from(permille),
+            _ if permille == 0 => {}
+            _ => self.0.push_back((now, permille.into())),
+        }
+    }
+
+    /// In the last moments ([`REST`]).
+    pub(super) fn permille(&self, now: Time) -> u64 {
+        let late = self.0.iter().filter(|(at, _)| now.since(*at) < REST);
+        late.map(|(_, permille)| permille).sum()
+    }
 }
 
 /// What this node has promised and nobody has redeemed: how much, by when it ends.

@@ -33,18 +33,18 @@ mod wire;
 
 use std::time::Duration;
 
-use peripatos_balancer::{Load, MARGIN_PROMISED, share, whom_to_ask};
+use peripatos_balancer::{Load, MARGIN_PROMISED, median, share, whom_to_ask};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::limits::{
-    ASK_AGAIN, ASK_GIVEN_UP, PROMISE_LIFE, PROMISES_PASSED_MAX, REDEEM_AGAIN, REST, ROUND,
+    ASK_AGAIN, ASK_GIVEN_UP, PROMISE_LIFE, PROMISES_PASSED_MAX, REDEEM_AGAIN, ROUND,
     SAMPLED_A_SECOND, SAMPLED_AT_ONCE, SAMPLES_TOLD, SAMPLES_WEIGHED,
 };
 use crate::{NodeId, Time};
 use answers::{Answers, Question};
 pub use ledger::Redemption;
-use ledger::{Held, Owed, Promised};
+use ledger::{Held, Owed, Passed, Promised};
 use view::View;
 pub use wire::{Heard, MalformedWord, Promise, Word, read_samples};
 
@@ -110,8 +110,8 @@ pub struct Promises {
     next_ask: Time,
     /// Samples have gone out as if at an even pace until then.
     sampled_until: Time,
-    /// When something was passed on last: what is held is not at rest.
-    passed_at: Time,
+    /// What was passed on of late: so much of what is held is not at rest.
+    passed: Passed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ impl Promises {
             answers: Answers::default(),
             next_ask,
             sampled_until: now,
-            passed_at: Time::default(),
+            passed: Passed::default(),
         }
     }
 
@@ -270,9 +270,7 @@ impl Promises {
         let amount = if own.balancing { share(self.effective(own.load), asking) } else { 0 };
         let mut given = self.held.part(now, to, amount, PROMISES_PASSED_MAX - 1);
         let passed: u32 = given.iter().map(|promise| promise.permille).sum();
-        if passed > 0 {
-            self.passed_at = now;
-        }
+        self.passed.add(now, passed);
         let gone = self.promised.permille() + self.owed.permille();
         let spare = u64::from(own.spare_permille).saturating_sub(gone);
         let permille = u64::from(amount - passed).min(spare) as u32;
@@ -300,8 +298,10 @@ impl Promises {
         }
         if promises.is_empty() {
             self.view.had_nothing(now, from);
-        } else if self.idle_permille(own) > 0 {
-            self.next_ask = now + ROUND / SOON;
+        } else {
+            if self.idle_permille(own) > 0 {
+                self.next_ask = now + ROUND / SOON;
+            }
             self.redeem(now, own, out);
         }
     }
@@ -313,14 +313,24 @@ impl Promises {
         u64::from(cores).saturating_sub(busy) as u32
     }
 
+    /// What a node has less, in truth, than half of those that it has heard of have if all promises are kept: it will not be asked for that.
+    fn settled_permille(&self, now: Time, own: &Own) -> u64 {
+        let heard: Vec<Load> = self.view.fresh(now).map(|(_, load)| load).collect();
+        if heard.len() < SAMPLES_WEIGHED {
+            return 0;
+        }
+        own.load.less_than(median(heard)).into()
+    }
+
     /// Redeems what is at rest; and what cores wait for that have nothing to do, wherever the rest may go.
     fn redeem(&mut self, now: Time, own: &Own, out: &mut Vec<Output>) {
         // Who has still to give as much has, in truth, more than others: what it holds goes to who redeems from it.
         let gives = self.promised.permille() + self.owed.permille();
-        if now.since(self.passed_at) >= REST {
-            self.held.redeem_resting(now, self.held.permille().saturating_sub(gives));
-        }
-        self.held.redeem(now, self.idle_permille(own));
+        let stays = self.held.permille().saturating_sub(gives);
+        self.held.redeem_resting(now, stays.saturating_sub(self.passed.permille(now)));
+        let settled = self.settled_permille(now, own).min(stays);
+        let settled = settled.saturating_sub(self.held.redeemed_permille()) as u32;
+        self.held.redeem(now, self.idle_permille(own).max(settled));
         self.tell_makers(now, out);
     }
 

@@ -51,8 +51,8 @@ fn what_is_all_on_one_node_is_spread_and_few_move_twice() {
     let spread = counts(&mut world);
     assert!(spread.iter().all(|count| (9..=11).contains(count)), "{spread:?}");
     let moves: usize = world.offers.values().sum();
-    // Fifty have to; with so few nodes some move before all is settled.
-    assert!((49..=75).contains(&moves), "{moves} moves");
+    // Fifty have to; with so few nodes one or the other moves before all is settled.
+    assert!((49..=55).contains(&moves), "{moves} moves");
     live(&mut world, 100);
     assert_eq!(counts(&mut world), spread, "nothing more is moved");
 }
