@@ -56,9 +56,31 @@ pub struct Terms {
     pub goes_on: Duration,
     /// What the move takes of everybody's time.
     pub price: Duration,
+    /// How much the process wants a core, in thousandths.
+    pub demand_permille: u32,
 }
 
 impl Terms {
+    /// How much may want a core at the node that takes, before the process comes, in thousandths, for the move to gain as much as it has to.
+    #[must_use]
+    pub fn demand_permille_max(&self, margin: f64) -> u32 {
+        let demand = f64::from(self.demand_permille) / 1e3;
+        let burden = |taking: Load| taking.plus(demand).strain() - taking.strain();
+        let relief = self.giving.strain() - self.giving.plus(-demand).strain();
+        let most = burden(self.taking) + self.gain - margin * relief.max(self.talk.abs());
+        let (mut enough, mut too_much) = (self.taking.demand_permille, u32::MAX);
+        while too_much - enough > 1 {
+            let middle = enough + (too_much - enough) / 2;
+            let load = Load { demand_permille: middle, ..self.taking };
+            if burden(load) < most {
+                enough = middle;
+            } else {
+                too_much = middle;
+            }
+        }
+        enough
+    }
+
     fn pay(&self) -> bool {
         self.gain * self.goes_on.as_secs_f64() > WORTH * self.price.as_secs_f64()
     }
@@ -121,6 +143,7 @@ pub fn weigh<P>(
         preference: candidate.preference,
         goes_on: prices.goes_on(candidate.cpu),
         price: prices.of_move(candidate.memory_bytes),
+        demand_permille: candidate.demand_permille,
     };
     if terms.gain <= margin * relief.max(candidate.parting.abs()) {
         return Err(Why::Balanced(terms));
@@ -359,6 +382,22 @@ mod tests {
         // Half of what it prefers is worth half as much.
         check(load(1, 1), of_speed(800, load(1, 0)), PREFERENCE / 2.0, true);
         check(load(1, 1), of_speed(600, load(1, 0)), PREFERENCE / 2.0, false);
+    }
+
+    #[test]
+    fn it_is_known_up_to_which_load_a_move_gains_enough() {
+        let check = |own: Load, taking: Load, preference: f64| {
+            let candidate = Candidate { preference, ..one(1, 9, 0) };
+            let weighed = |taking| weigh(own, taking, &candidate, &Prices::default(), MARGIN);
+            let most = weighed(taking).expect("it gains").demand_permille_max(MARGIN);
+            let with = |demand_permille| Load { demand_permille, ..taking };
+            assert!(weighed(with(most - 2)).is_ok(), "{own:?} {taking:?}: {most}");
+            assert!(weighed(with(most + 2)).is_err(), "{own:?} {taking:?}: {most}");
+        };
+        check(load(1, 1), load(1, 0), PREFERENCE);
+        check(load(1, 4), load(1, 0), 0.0);
+        check(load(1, 4), load(8, 3), PREFERENCE);
+        check(load(1, 9), of_speed(700, load(2, 3)), -PREFERENCE);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::node::Node;
 use crate::peers::load;
 use crate::placement::Placement;
 use crate::processes::Process;
+use crate::source::Conditions;
 use crate::together::Together;
 
 impl Node {
@@ -161,7 +162,9 @@ impl Node {
         for (members, terms, _) in given {
             let reason = Reason::Balance(terms.into());
             for pid in members {
-                moved += u32::from(self.begin_move(pid, from, reason, None, None, out).is_ok());
+                moved += u32::from(
+                    self.begin_move(pid, from, reason, Conditions::default(), out).is_ok(),
+                );
             }
         }
         if moved == 0 {
@@ -233,7 +236,7 @@ impl Node {
                     left -= 1;
                     let reason = Reason::Balance(weighed);
                     // What is in the way now, as that the process has just come, is not at one of the next looks.
-                    let _ = self.begin_move(pid, to, reason, None, None, out);
+                    let _ = self.begin_move(pid, to, reason, Conditions::default(), out);
                 }
                 Err(why) => self.journal.kept(self.now, pid, to, why),
             }
@@ -273,7 +276,7 @@ impl Node {
             // Who has least to do is another one, each time one has gone there.
             let to = self.processes.0.get(&pid).and_then(|process| self.who_takes(process));
             let reason = if self.draining { Reason::Emptied } else { Reason::Unsuited };
-            let moved = to.map(|to| self.begin_move(pid, to, reason, None, None, out));
+            let moved = to.map(|to| self.begin_move(pid, to, reason, Conditions::default(), out));
             if moved.is_some() {
                 self.sent_away.insert(pid);
             }

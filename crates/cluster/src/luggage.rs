@@ -21,6 +21,9 @@ pub struct Luggage {
     pub demand_permille: u32,
     /// It is to stay where it comes: for so long, or until it is released.
     pub hold: Option<Hold>,
+    /// It is not to come if more than so much wants a core there by now, in thousandths of a process, with what is on its way: others have come
+    /// first.
+    pub demand_permille_max: Option<u32>,
     /// Its origin is gone for good. Where it comes nobody may ever have met that one's node.
     pub orphaned: bool,
 }

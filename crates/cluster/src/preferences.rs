@@ -16,6 +16,7 @@ use crate::limits::{DRAWN_MAX, LEAVING_MAX, PREFERRING_MAX};
 use crate::node::Node;
 use crate::placement::Placement;
 use crate::processes::Process;
+use crate::source::Conditions;
 
 /// Of a program that has just begun, which has nothing to carry: it counts as one that goes on for so long.
 const BEGUN_GOES_ON: Duration = Duration::from_secs(3_600);
@@ -74,8 +75,11 @@ impl Node {
             let own_load = *own.get_or_insert_with(|| self.own_load());
             let Some((to, terms)) = self.preferred(pid, own_load, goes_on) else { continue };
             let reason = Reason::Balance(terms.into());
+            // Others may have chosen the same node, and not know of each other: that one sees.
+            let demand_permille_max = Some(terms.demand_permille_max(MARGIN));
+            let conditions = Conditions { demand_permille_max, ..Conditions::default() };
             // What is in the way now, as that the process has just come, is not at one of the next looks.
-            if self.begin_move(pid, to, reason, None, None, out).is_ok() {
+            if self.begin_move(pid, to, reason, conditions, out).is_ok() {
                 (left, own) = (left - 1, None);
             }
         }

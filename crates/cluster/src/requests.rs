@@ -10,7 +10,7 @@ use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LABEL_BYTES_MAX, LISTED_B
 use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode, RowState};
 use crate::node::{Asker, Node};
 use crate::reach::Word;
-use crate::source::Outgoing;
+use crate::source::{Conditions, Outgoing};
 use crate::survey;
 use crate::{NodeId, Time};
 
@@ -200,7 +200,9 @@ impl Node {
                 return self.call_first(asker, to, command, out);
             }
             Command::Migrate { pid, to, hold } => {
-                match self.begin_move(pid, to, Reason::ByHand, Some(hold), Some(asker), out) {
+                let (hold, asker) = (Some(hold), Some(asker));
+                let conditions = Conditions { hold, asker, ..Conditions::default() };
+                match self.begin_move(pid, to, Reason::ByHand, conditions, out) {
                     // Answered when it has moved.
                     Ok(()) => return,
                     Err(reason) => Err(reason),

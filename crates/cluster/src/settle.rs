@@ -11,6 +11,7 @@ use crate::message::{LoadSample, Message};
 use crate::node::Node;
 use crate::peers::load;
 use crate::promises::{Heard, Output, Own, Promise, Redemption, Word};
+use crate::source::Conditions;
 use crate::{NodeId, Time};
 
 /// What could leave a node, and when that was counted.
@@ -173,7 +174,8 @@ impl Node {
             let mut moved = 0;
             for (members, terms, demand_permille) in given {
                 let reason = Reason::Balance(terms.into());
-                let begins = |pid: Pid| self.begin_move(pid, to, reason, None, None, out).is_ok();
+                let begins =
+                    |pid: Pid| self.begin_move(pid, to, reason, Conditions::default(), out).is_ok();
                 let began = members.into_iter().map(begins).filter(|began| *began).count();
                 if began > 0 {
                     self.promises.goes(self.now, to, demand_permille);

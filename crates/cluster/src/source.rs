@@ -91,6 +91,17 @@ impl Outgoing {
     }
 }
 
+/// What goes with an order to move a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Conditions {
+    /// It is to stay where it comes.
+    pub(crate) hold: Option<Hold>,
+    /// Who wants to know what came of it.
+    pub(crate) asker: Option<Asker>,
+    /// See [`Luggage::demand_permille_max`].
+    pub(crate) demand_permille_max: Option<u32>,
+}
+
 impl Node {
     /// Memory of a process that can be carried in the time that it may take, at this node's rate.
     pub(crate) fn carried_bytes_max(&self) -> u64 {
@@ -104,10 +115,10 @@ impl Node {
         pid: Pid,
         to: NodeId,
         reason: Reason,
-        hold: Option<Hold>,
-        asker: Option<Asker>,
+        conditions: Conditions,
         out: &mut Vec<Action>,
     ) -> Result<(), String> {
+        let Conditions { hold, asker, demand_permille_max } = conditions;
         if to == self.config.node {
             return Err(format!("{pid:#} runs there already"));
         }
@@ -158,6 +169,7 @@ impl Node {
             memory_bytes: process.memory_bytes,
             demand_permille: process.demand_permille(self.now),
             hold,
+            demand_permille_max,
             orphaned: process.orphaned,
         };
         let memory_bytes = process.memory_bytes;

@@ -106,6 +106,9 @@ impl Node {
             let mb = |bytes: u64| bytes / 1_000_000;
             return Err(format!("{pid:#} needs {} MB, and it has {} MB left", mb(bytes), mb(free)));
         }
+        if luggage.demand_permille_max.is_some_and(|max| self.own_sample().demand_permille > max) {
+            return Err("others have come first".to_owned());
+        }
         if self.incoming.len() >= MIGRATIONS_MAX {
             return Err(format!("{MIGRATIONS_MAX} processes are on their way to it already"));
         }

@@ -210,6 +210,7 @@ impl Fake {
             memory_bytes: 0,
             demand_permille: 1_000,
             hold: None,
+            demand_permille_max: None,
             orphaned: false,
         })
     }

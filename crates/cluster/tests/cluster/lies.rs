@@ -60,6 +60,7 @@ fn an_offer_that_is_taken_back_leaves_nothing_to_wait_for() {
             memory_bytes: 0,
             demand_permille: 1_000,
             hold: None,
+            demand_permille_max: None,
             orphaned: false,
         };
         let offer = Message::Offer { migration, luggage };

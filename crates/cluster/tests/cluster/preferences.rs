@@ -66,6 +66,22 @@ fn a_program_begins_where_it_prefers_to_be_though_nothing_is_balanced_and_not_wh
 }
 
 #[test]
+fn of_several_nodes_that_prefer_one_at_once_one_gets_it_and_nobody_goes_to_and_fro() {
+    let mut world = world(&["", "", "", "", "", "", "gpu=yes"]);
+    world.live(2);
+    let pids: Vec<Pid> =
+        (0..6).map(|at| preferring(&mut world, at, 1 + at as u64, "gpu=yes")).collect();
+    let mut most = 0;
+    for _ in 0..60 {
+        world.live(1);
+        most = most.max(world.host(6).running.len());
+    }
+    assert_eq!(most, 1, "there is one core");
+    let here = |at: &usize| world.place(pids[*at]) == Some(*at);
+    assert_eq!((0..6).filter(here).count(), 5);
+}
+
+#[test]
 fn who_had_to_be_elsewhere_goes_where_it_prefers_to_be_when_there_is_room_and_stays() {
     let mut world = world(&["", "gpu=yes"]);
     world.live(2);
