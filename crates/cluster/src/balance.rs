@@ -100,7 +100,7 @@ impl Node {
         u64::try_from(u128::from(self.memory_free_bytes).saturating_sub(kept)).unwrap_or(u64::MAX)
     }
 
-    /// Counts the processes whose labels suit no node that takes any, if this one is being emptied and it is time to.
+    /// Counts the processes that no node takes of those that take any, if this one is being emptied and it is time to.
     fn count_stuck(&mut self) {
         let is_fresh = |(at, _)| self.now.since(at) < STUCK_EVERY;
         if !self.draining {
@@ -111,15 +111,23 @@ impl Node {
     }
 
     fn stuck_now(&self) -> u32 {
-        let takers: Vec<NodeId> = self.takers().map(|(node, _)| node).collect();
-        let suits = |asked| takers.iter().any(|node| self.peers.suits(*node, asked));
+        let takers: Vec<(NodeId, Load)> = self.takers().collect();
+        let roomiest = |asked: Option<&Placement>| {
+            let suits = |node| asked.is_none_or(|asked| self.peers.suits(node, asked));
+            let suited = takers.iter().filter(|(node, _)| suits(*node));
+            suited.max_by_key(|(_, load)| load.memory_free_bytes).map(|(_, load)| *load)
+        };
         // Those of a family ask the same, and mostly stand together: what was found is found once.
-        let mut last: Option<(&Placement, bool)> = None;
-        let asked = self.processes.0.values().filter_map(|process| process.description.placement());
-        let stuck = asked.filter(|asked| {
-            let known = last.filter(|(before, _)| before == asked);
-            let (_, suits) = *last.insert(known.unwrap_or_else(|| (*asked, suits(*asked))));
-            !suits
+        let mut last: Option<(Option<&Placement>, Option<Load>)> = None;
+        let most = self.carried_bytes_max();
+        let stuck = self.processes.0.values().filter(|process| {
+            let asked = process.description.placement();
+            let known = last.filter(|(before, _)| *before == asked);
+            let (_, taker) = *last.insert(known.unwrap_or_else(|| (asked, roomiest(asked))));
+            let bytes = process.memory_bytes_needed();
+            // Who is on its way has found a place.
+            let fits = taker.is_some_and(|taker| taker.has_memory_for(bytes));
+            process.can_leave() && !(fits && process.memory_bytes <= most)
         });
         stuck.count() as u32
     }

@@ -219,7 +219,8 @@ pub struct LoadSample {
     pub cordoned: bool,
     /// Bytes of processes that may leave it each second. `None`: as many as can be.
     pub move_bytes_per_s: Option<u64>,
-    /// If it is being emptied: for so many of its processes no node that takes any has the labels, as it was about a second ago.
+    /// If it is being emptied: for so many of its processes no node that takes any has the labels and the memory, as it was about
+    /// a second ago; or they have more than it carries in the time that a move may take.
     pub stuck: u32,
 }
 

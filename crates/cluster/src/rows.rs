@@ -95,7 +95,8 @@ pub struct RowOfNode {
     pub processes: u32,
     /// Bytes of processes that may leave it each second. `None`: as many as can be, or it has not said.
     pub move_bytes_per_s: Option<u64>,
-    /// If it is being emptied: those of them for which no node that takes any has the labels.
+    /// If it is being emptied: those of them for which no node that takes any has the labels and the memory, or that have more than the
+    /// node carries.
     pub stuck: u32,
     /// Nodes that it has known and that have left in order: they may be back. Known of the node that was asked alone.
     pub left: u32,

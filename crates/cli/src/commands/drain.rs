@@ -269,12 +269,14 @@ fn look(nodes: &[RowOfNode], node: NodeId) -> std::result::Result<Look, NotEmpty
     }
 }
 
-/// What the processes of a node ask of the nodes that run them: each thing once.
+/// What the processes of a node ask of the nodes that run them: each thing once. All ask for memory.
 fn asked(client: &mut NodeClient, node: NodeId) -> String {
     let rows = client.processes().map(|listing| listing.processes).unwrap_or_default();
     let kin = rows.into_iter().filter(|row| row.node == node).filter_map(|row| row.process.kin);
     let asked: BTreeSet<String> = kin.map(|kin| kin.placement.to_string()).collect();
-    Vec::from_iter(asked).join(", ")
+    let mut asked: Vec<String> = asked.into_iter().filter(|asked| !asked.is_empty()).collect();
+    asked.push("the memory that they have or need".to_owned());
+    asked.join(", ")
 }
 
 #[cfg(test)]

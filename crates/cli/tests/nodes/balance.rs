@@ -179,7 +179,7 @@ fn a_program_runs_where_the_labels_are_that_it_asks_for() {
     );
     let stuck = cluster.output(["drain", "b"]);
     assert_eq!(stuck.status.code(), Some(77));
-    let why = "suits 3 processes (--on gpu=yes)";
+    let why = "suits 3 processes (--on gpu=yes, ";
     assert!(text(&stuck.stderr).contains(why), "{}", text(&stuck.stderr));
     cluster.done(["drain", "--off", "b"]);
     let wrong = cluster.output(["run", "--on", "gpu", &endless[0]]);

@@ -137,8 +137,8 @@ fn a_node_that_is_being_emptied_forgets_who_was_misplaced_there() {
     }
 }
 
-/// How many processes of a node suit no other, as node 0 says.
-fn stuck(world: &mut World, index: usize) -> u32 {
+/// How many processes of a node no other one takes, as node 0 says.
+pub(crate) fn stuck(world: &mut World, index: usize) -> u32 {
     let asked = world.ask(0, Request::Nodes);
     let Some(Response::Nodes(nodes)) = world.host(0).responses.remove(&asked) else {
         panic!("it says which nodes there are");

@@ -4,6 +4,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::message::{Answer, Command, Description, End};
 use peripatos_cluster::{Event, Placement, Request};
 
+use crate::drains::stuck;
 use crate::moves::{answer, migrate};
 use crate::world::{World, description, id};
 
@@ -28,6 +29,10 @@ fn has_left(world: &mut World, index: usize, mib: u64) {
 fn needing(world: &mut World, at: usize, number: u64, mib: u64) -> Pid {
     let plain = description(number, id(at));
     world.begin(at, Description { memory_bytes_needed: mib * MIB, ..plain })
+}
+
+fn command(world: &mut World, index: usize, command: Command) {
+    world.ask(index, Request::Command { node: id(index), command });
 }
 
 fn may(world: &mut World, index: usize, mib: u64) -> Result<(), String> {
@@ -84,6 +89,37 @@ fn a_program_goes_to_where_the_memory_is_and_stays() {
     has_left(&mut world, 0, 210);
     world.live(20);
     assert_eq!(world.place(pid), Some(0));
+}
+
+#[test]
+fn who_finds_no_memory_keeps_a_drain_from_ending_and_it_says_so() {
+    let mut world = world([1_000, 100]);
+    let pids = [needing(&mut world, 0, 1, 400), world.spawn(0, 2)];
+    world.live(1);
+    command(&mut world, 0, Command::Drain { on: true });
+    world.live(15);
+    assert_eq!(pids.map(|pid| world.place(pid)), [Some(0), Some(1)]);
+    assert_eq!(stuck(&mut world, 0), 1);
+    has_left(&mut world, 1, 500);
+    world.live(15);
+    assert_eq!((world.place(pids[0]), stuck(&mut world, 0)), (Some(1), 0));
+}
+
+#[test]
+fn who_has_more_than_the_rate_carries_is_stuck_too() {
+    let mut world = World::new(2);
+    world.move_bytes_per_s = Some(4_000_000);
+    (0..2).for_each(|index| {
+        world.kill(index);
+        world.start(index);
+    });
+    world.link_all();
+    world.memory_bytes = 240_000_001;
+    world.spawn(0, 1);
+    world.live(2);
+    command(&mut world, 0, Command::Drain { on: true });
+    world.live(2);
+    assert_eq!(stuck(&mut world, 0), 1);
 }
 
 #[test]
