@@ -15,12 +15,12 @@ fn of(report: &Report, scheme: Scheme) -> &Outcome {
 
 #[test]
 fn what_begins_on_few_nodes_is_even_and_each_moves_once() {
-    // On the slowest node of `Unequal` there are about two.
-    for (workload, gap) in [(Workload::Skewed, 0.1), (Workload::Unequal, 0.25)] {
+    // On the slowest node of `Unequal` there are about two, and more move twice.
+    for (workload, gap, moves) in [(Workload::Skewed, 0.1, 1.3), (Workload::Unequal, 0.25, 1.5)] {
         let report = run(workload, 40);
         let own = report.own();
         assert!(own.gap() <= gap, "{workload:?}: {}", own.gap());
-        assert!(own.moves_ratio() <= 1.3, "{workload:?}: {}", own.moves_ratio());
+        assert!(own.moves_ratio() <= moves, "{workload:?}: {}", own.moves_ratio());
         assert!(own.last_moves_a_second() <= 1.0, "{workload:?}");
         let stealing = of(&report, Scheme::Stealing);
         assert!(own.gap() < stealing.gap(), "{workload:?}: {}", stealing.gap());
@@ -43,7 +43,7 @@ fn what_comes_and_goes_is_more_even_than_where_it_began() {
         assert!(own < other, "{workload:?}: {own}, {other}");
     }
     let report = run(Workload::Wandering, 20);
-    assert!(report.own().strain() < 20.0, "of a hundred: {}", report.own().strain());
+    assert!(report.own().strain() < 15.0, "of a hundred: {}", report.own().strain());
 }
 
 #[test]
@@ -55,10 +55,11 @@ fn those_who_call_each_other_come_together() {
 }
 
 #[test]
-fn an_adversary_makes_no_more_moves_than_there_are_turns() {
+fn an_adversary_is_met_by_moving_each_about_once() {
     let report = run(Workload::Oscillating, 20);
-    // Of a thousand processes that want a core at a time half may move, each time it turns: thirteen times.
-    assert!(report.own().moves() <= 13 * 500, "{}", report.own().moves());
+    // A thousand have to move for each node to have as many of those that want a core now as of the others.
+    assert!(report.own().moves() <= 2 * 1_000, "{}", report.own().moves());
+    assert!(report.own().strain() < of(&report, Scheme::Stealing).strain());
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub struct Point {
     pub gap: f64,
     /// The same, if all promises were kept.
     pub promised_gap: f64,
-    /// The potential, in parts of what it is where all is spread evenly: how long processes take, on average.
+    /// The potential, in parts of what it is where all is spread evenly: how long processes take, on average. What is on its way counts
+    /// where it comes from: else whoever orders a move has made it, however long the network takes for it.
     pub strain: f64,
     /// Of those whom processes call, the share that is on other nodes.
     pub apart: f64,

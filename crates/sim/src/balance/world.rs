@@ -360,8 +360,9 @@ impl World {
             if self.scheme == Scheme::Peripatos {
                 settled = settled.max(away(self.effective(at) / capacity));
             }
-            // What is on its way will be there.
-            let (has, cores) = (self.crowding(at) * capacity, f64::from(self.machines[at].cores));
+            // What is on its way waits as what it has left does, until it is there.
+            let has = (self.machines[at].wanting.len() + self.leaving[at]) as f64;
+            let cores = f64::from(self.machines[at].cores);
             let speed = f64::from(self.machines[at].speed_permille) / 1e3;
             strain += has * (has / cores).max(1.0) / speed;
         }
