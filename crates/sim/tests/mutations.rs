@@ -51,7 +51,7 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         NodeMutation::LossUnnoticed => &["origins", "tables", "families"],
         NodeMutation::UnmetIgnored => &["truth", "ends"],
         // A packet may go round until there is no room for more.
-        NodeMutation::NothingKept => &["truth", "ends", "limits"],
+        NodeMutation::NothingKept => &["truth", "ends", "families", "limits"],
         NodeMutation::NeverDoubtful => &["truth", "ends"],
         NodeMutation::SoughtIgnored => &["truth", "ends", "told"],
         // Who lives is called ended.
