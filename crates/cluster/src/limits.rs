@@ -100,7 +100,7 @@ pub const NODES_NAMED_MAX: usize = 8;
 pub const KNOWS_ALL_MAX: usize = 64;
 /// A round of the balance where no node knows all: about as often a node asks another one for promises, if it would gain.
 pub const ROUND: Duration = Duration::from_millis(600);
-/// A promise that was held for so long, while its holder passed nothing on, is redeemed.
+/// A promise that was held for so long is redeemed, but for as much as its holder has passed on in that time.
 pub const REST: Duration = Duration::from_millis(600);
 /// A promise that nobody has redeemed ends after so long. Settling takes some ten rounds.
 pub const PROMISE_LIFE: Duration = Duration::from_secs(30);
