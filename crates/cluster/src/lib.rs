@@ -13,6 +13,7 @@ mod identity;
 mod issuers;
 pub mod journal;
 mod kept;
+mod lane;
 pub mod limits;
 pub mod membership;
 pub mod message;

@@ -21,11 +21,7 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
         Promise { maker: NodeId(2), permille: 1_000, left: Duration::from_secs(2) },
         Promise { maker: NodeId(3), permille: 250, left: Duration::from_secs(20) },
     ];
-    let words = [
-        Word::Ask { number: 1, load },
-        Word::Answer { number: 1, load, promises: promises.clone() },
-        Word::Instead { promises },
-    ];
+    let words = [Word::Ask { number: 1, load }, Word::Answer { number: 1, load, promises }];
     let mut all: Vec<Vec<u8>> = words.iter().map(Datagram::of_word).collect();
     for bytes in said() {
         all.push(Datagram::of_membership(&samples, &bytes));

@@ -10,6 +10,7 @@ use peripatos_cluster::message::{
     Answer, Command, Content, Description, End, Entry, FailureKind, Hold, Kin, Lane, LaneCipher,
     LoadSample, Luggage, Member, Message, MigrationId, MoveCost, MoveCosts, Sighting, Sought, Wire,
 };
+use peripatos_cluster::promises::{Promise, Redemption};
 use peripatos_cluster::{
     Action, Config, Event, Identity, Incarnation, Labels, Node, NodeId, Peer, Placement, Request,
     RequestId, Time,
@@ -116,6 +117,7 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
         cpu_ms: 10_000,
         memory_bytes: 5 << 20,
         demand_permille: 1_000,
+        demand_permille_max: Some(2_000),
         hold: Some(Hold::For(500)),
         orphaned: false,
     };
@@ -125,6 +127,7 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
     let failed = End::Failed { kind: FailureKind::Trap, message: "trap".to_owned() };
     let member = Member { node: NodeId(4), address: "10.0.0.4:7000".to_owned() };
     let command = Command::Migrate { pid: pid(2), to: PEER, hold: Hold::UntilReleased };
+    let promises = vec![Promise { maker: PEER, permille: 250, left: Duration::from_secs(20) }];
     let messages = vec![
         Message::Load(sample),
         Message::Members(vec![member]),
@@ -134,8 +137,9 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
         Message::Happened { request: 1, told: Vec::new(), standing: None },
         Message::Ask(sample),
         Message::Nothing,
-        Message::Redeem { sample, permille: 1_000 },
-        Message::NothingMore,
+        Message::Redeem { sample, redemption: Redemption { permille: 1_000, before: Some(500) } },
+        Message::Instead { promises },
+        Message::Kept { permille: 250 },
         Message::Offer { migration, luggage },
         Message::Refused { migration: own, reason: "no".to_owned() },
         Message::WantCode { code: [7; 32] },
