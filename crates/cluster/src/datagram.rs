@@ -1,14 +1,16 @@
 //! What is in a datagram between members, once it has been opened.
 //!
 //! ```text
-//! datagram = 0 samples membership | 1 word
+//! datagram = 0 samples membership | 1 word | 2 lookup
 //! ```
-//! See `promises::wire` and `membership::codec` for what these are.
+//! See `promises::wire`, `membership::codec` and `lookup` for what these are.
 
+use crate::lookup::Lookup;
 use crate::promises::{Heard, MalformedWord, Word, read_samples};
 
 const MEMBERSHIP: u8 = 0;
 const WORD: u8 = 1;
+const LOOKUP: u8 = 2;
 
 /// A datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Datagram<'a> {
     },
     /// About promises.
     Word(Word),
+    /// Where processes are.
+    Lookup(Lookup),
 }
 
 impl Datagram<'_> {
@@ -36,6 +40,7 @@ impl Datagram<'_> {
                 Ok(Datagram::Membership { heard, bytes })
             }
             Some((&WORD, rest)) => Ok(Datagram::Word(Word::read(rest)?)),
+            Some((&LOOKUP, rest)) => Ok(Datagram::Lookup(Lookup::read(rest)?)),
             Some(_) => Err(MalformedWord::Unknown("kind of datagram")),
             None => Err(MalformedWord::Cut),
         }
@@ -51,6 +56,12 @@ impl Datagram<'_> {
     #[must_use]
     pub fn of_word(word: &Word) -> Vec<u8> {
         [&[WORD], word.to_bytes().as_slice()].concat()
+    }
+
+    /// One about where processes are.
+    #[must_use]
+    pub fn of_lookup(lookup: &Lookup) -> Vec<u8> {
+        [&[LOOKUP], lookup.to_bytes().as_slice()].concat()
     }
 }
 
@@ -75,8 +86,11 @@ mod tests {
         };
         let word = Word::Ask { number: 7, load };
         assert_eq!(Datagram::read(&Datagram::of_word(&word)), Ok(Datagram::Word(word)));
+        let lookup = Lookup::Entries(Vec::new());
+        let bytes = Datagram::of_lookup(&lookup);
+        assert_eq!(Datagram::read(&bytes), Ok(Datagram::Lookup(lookup)));
         assert_eq!(Datagram::read(&[]), Err(MalformedWord::Cut));
-        assert_eq!(Datagram::read(&[2]), Err(MalformedWord::Unknown("kind of datagram")));
+        assert_eq!(Datagram::read(&[3]), Err(MalformedWord::Unknown("kind of datagram")));
         assert_eq!(Datagram::read(&[0]), Err(MalformedWord::Cut));
     }
 }

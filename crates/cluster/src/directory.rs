@@ -14,7 +14,9 @@ use peripatos_abi::Pid;
 
 use crate::NodeId;
 use crate::event::Action;
-use crate::limits::{DIRECTORY_MAX, ENTRIES_AT_ONCE_MAX, ENTRIES_MAX};
+use crate::limits::{
+    DIRECTORY_MAX, ENTRIES_AT_ONCE_MAX, ENTRIES_MAX, ENTRIES_SAID_MAX, KEEPERS_SAID_MAX,
+};
 use crate::message::{Entry, Message, Sighting};
 use crate::mutation::Mutation;
 use crate::node::Node;
@@ -24,7 +26,7 @@ use crate::processes::Process;
 #[derive(Debug)]
 pub(crate) struct Directory {
     own: NodeId,
-    /// Nodes with a link.
+    /// Members that live, and nodes with a link that gossip does not know.
     others: BTreeSet<NodeId>,
     /// Processes of others, as those have said.
     table: HashMap<Pid, Known>,
@@ -54,14 +56,19 @@ impl Directory {
         }
     }
 
-    /// A link to this node stands: what it is the keeper of from now on others will tell it.
-    fn linked(&mut self, node: NodeId) {
+    /// That node is among them: what it is the keeper of from now on others will tell it.
+    fn comes(&mut self, node: NodeId) {
         self.others.insert(node);
         let own = self.own;
         self.forget(|pid, _| takes_from(pid, node, own));
     }
 
-    fn unlinked(&mut self, node: NodeId) {
+    /// Whether a node is among those that keepers are chosen from.
+    pub(crate) fn has(&self, node: NodeId) -> bool {
+        self.others.contains(&node)
+    }
+
+    fn goes(&mut self, node: NodeId) {
         self.others.remove(&node);
         self.untold.remove(&node);
         self.forget(|_, known| known.node == node);
@@ -135,9 +142,25 @@ impl Directory {
         self.table.get(&pid).map(|known| known.node)
     }
 
-    /// What may be told now: of a flood the rest waits, for a link carries other things, too.
-    fn take_untold(&mut self, out: &mut Vec<Action>) {
+    /// What may be told now: of a flood the rest waits, for a link carries other things, too. Who has no link is told in a datagram, if
+    /// it is little; for more a link is to be made with those that this returns.
+    fn take_untold(
+        &mut self,
+        linked: impl Fn(NodeId) -> bool,
+        out: &mut Vec<Action>,
+    ) -> Vec<NodeId> {
+        let (mut said, mut calls) = (0, Vec::new());
         for (node, untold) in &mut self.untold {
+            if !linked(*node) {
+                if untold.len() > ENTRIES_SAID_MAX {
+                    calls.push(*node);
+                } else if said < KEEPERS_SAID_MAX {
+                    said += 1;
+                    let entries = std::mem::take(untold).into_values().collect();
+                    out.push(Action::Hint { to: *node, entries });
+                }
+                continue;
+            }
             for _ in 0..ENTRIES_AT_ONCE_MAX.div_ceil(ENTRIES_MAX) {
                 let next = std::iter::from_fn(|| untold.pop_first().map(|(_, entry)| entry));
                 let entries: Vec<Entry> = next.take(ENTRIES_MAX).collect();
@@ -148,6 +171,7 @@ impl Directory {
             }
         }
         self.untold.retain(|_, untold| !untold.is_empty());
+        calls
     }
 }
 
@@ -168,7 +192,8 @@ impl Node {
     }
 
     /// What is said to another node that looks for a process. `here`: whether it is, if that can be said. `None`: nothing.
-    /// Who may come yet is not denied: who asks takes silence for doubt, and asks again.
+    /// Who may come yet is not denied: who asks takes silence for doubt, and asks again. Nor is one that has just ended on a core, before
+    /// this was told here: its kernel knows what it had answered.
     #[must_use]
     pub fn sighting(&self, pid: Pid, here: Option<bool>) -> Option<Sighting> {
         if here? {
@@ -210,20 +235,22 @@ impl Node {
         }
     }
 
-    /// A link stands: that node is the keeper of some from now on.
+    /// A member has come, or a link to it stands: it is the keeper of some from now on. Of what it was the keeper of already something
+    /// may be lost with the link before: it is told all of it.
     pub(crate) fn keeper_comes(&mut self, node: NodeId) {
-        self.directory.linked(node);
+        self.directory.comes(node);
         for (pid, process) in &mut self.processes.0 {
-            if process.keeper.is_none_or(|keeper| takes_from(*pid, node, keeper)) {
+            let takes = |keeper| keeper == node || takes_from(*pid, node, keeper);
+            if process.keeper.is_none_or(takes) {
                 process.keeper = Some(node);
                 self.directory.tell(node, Entry { pid: *pid, moves: process.moves, here: true });
             }
         }
     }
 
-    /// A link broke: others are the keepers of what was that node's.
+    /// A node lives no more, or a link broke to one that gossip does not know: others are the keepers of what was its.
     pub(crate) fn keeper_goes(&mut self, node: NodeId) {
-        self.directory.unlinked(node);
+        self.directory.goes(node);
         for (pid, process) in &mut self.processes.0 {
             if process.keeper == Some(node) {
                 let keeper = self.directory.keeper(*pid);
@@ -235,7 +262,10 @@ impl Node {
 
     /// Time has passed: keepers are told what has gathered.
     pub(crate) fn tell_keepers(&mut self, out: &mut Vec<Action>) {
-        self.directory.take_untold(out);
+        let peers = &self.peers;
+        for node in self.directory.take_untold(|node| peers.is_linked(node), out) {
+            self.call(node, out);
+        }
     }
 
     /// Another node tells. Whether this one is the keeper is not asked: they need not agree on that.
@@ -289,7 +319,7 @@ mod tests {
 
     fn directory(others: u128) -> Directory {
         let mut directory = Directory::new(NodeId(0));
-        (1..=others).for_each(|node| directory.linked(NodeId(node)));
+        (1..=others).for_each(|node| directory.comes(NodeId(node)));
         directory
     }
 
@@ -319,13 +349,13 @@ mod tests {
         let mut directory = directory(49);
         let before: Vec<NodeId> = pids().map(|pid| directory.keeper(pid)).collect();
         let newcomer = NodeId(99);
-        directory.linked(newcomer);
+        directory.comes(newcomer);
         let after: Vec<NodeId> = pids().map(|pid| directory.keeper(pid)).collect();
         let changed = before.iter().zip(&after).filter(|(before, after)| before != after);
         let changed: Vec<_> = changed.collect();
         assert!(changed.iter().all(|(_, after)| **after == newcomer));
         assert!(changed.len().abs_diff(20_000 / 51) < 119, "{}", changed.len());
-        directory.unlinked(newcomer);
+        directory.goes(newcomer);
         assert!(pids().zip(before).all(|(pid, before)| directory.keeper(pid) == before));
     }
 
@@ -351,7 +381,7 @@ mod tests {
         let mut directory = directory(2);
         directory.enter(ONE, entry(1, 0, true));
         directory.enter(TWO, entry(2, 0, true));
-        directory.unlinked(ONE);
+        directory.goes(ONE);
         let known = [1, 2].map(|number| directory.entered(Pid::new(number, 0)));
         assert_eq!(known, [None, Some(TWO)]);
         assert_eq!(directory.ages.len(), 1);
@@ -380,7 +410,7 @@ mod tests {
         let mut told = Vec::new();
         for _ in 0..3 {
             let mut out = Vec::new();
-            directory.take_untold(&mut out);
+            assert_eq!(directory.take_untold(|_| true, &mut out), []);
             let len = |action: &Action| match action {
                 Action::Send { to: ONE, message: Message::Entries(entries) } => entries.len(),
                 other => panic!("{other:?}"),

@@ -8,8 +8,8 @@ use peripatos_abi::Pid;
 use crate::journal::{Standing, Told};
 use crate::membership::Member;
 use crate::message::{
-    Answer, CodeHash, Command, Description, Doing, End, Luggage, Message, MigrationId, ProcessRow,
-    RowOfNode,
+    Answer, CodeHash, Command, Description, Doing, End, Entry, Luggage, Message, MigrationId,
+    ProcessRow, RowOfNode,
 };
 use crate::placement::Labels;
 use crate::precopy::PreCopied;
@@ -39,6 +39,12 @@ pub struct Config {
     /// In a cluster of at most so many nodes each tells all others how loaded it is; in a larger one a few hear of it at a time:
     /// [`KNOWS_ALL_MAX`](crate::limits::KNOWS_ALL_MAX), unless somebody wants to try the other way with few nodes.
     pub knows_all_max: usize,
+    /// In a cluster of at most so many members each keeps a link with each other one; in a larger one links are made on need:
+    /// [`LINKS_KEPT`](crate::limits::LINKS_KEPT), unless somebody wants to try the other way with few nodes, or this one hears no gossip,
+    /// without which it has to keep all.
+    pub links_kept: usize,
+    /// Then one that nobody needs is closed after so long: [`LINK_IDLE`](crate::limits::LINK_IDLE).
+    pub link_idle: Duration,
     /// A node to which there has been no link for so long counts as silent, unless gossip says that it lives.
     pub silent_after: Duration,
     /// Nodes that were removed from the cluster, as far as it knew when it ended: at most
@@ -59,6 +65,8 @@ pub struct Peer {
     pub address: String,
     /// What it is labelled with.
     pub labels: Labels,
+    /// Whether its release knows that links are closed when nobody needs them.
+    pub parts: bool,
 }
 
 /// A local client's question, numbered by the host.
@@ -134,8 +142,19 @@ pub enum Event {
     Tick,
     /// A link stands. The node had none to this peer before.
     LinkUp(Peer),
-    /// The link is gone.
+    /// The link is gone: it broke.
     LinkDown(NodeId),
+    /// The link was closed, as [`Action::HangUp`] wants.
+    LinkParted(NodeId),
+    /// Links with these have carried something else than this node's own messages.
+    Used(Vec<NodeId>),
+    /// The host has something to say to everybody, and has said it to those that are linked: what it says on each link that is made.
+    News {
+        /// Newcomers are to hear it, too.
+        tells: bool,
+    },
+    /// The host needs links with these.
+    Keep(BTreeSet<NodeId>),
     /// Gossip says that a member lives.
     MemberUp(Member),
     /// Gossip says that it does not, or has left. It is not known to have ended.
@@ -255,7 +274,7 @@ pub enum Event {
 /// What a node wants done.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Send a message. Where there is no link (any more), it is dropped.
+    /// Send a message. Where there is no link (any more), it is dropped; a member that lives is called, and what is owed to it is said anew.
     Send {
         /// To whom.
         to: NodeId,
@@ -272,6 +291,15 @@ pub enum Action {
         /// What.
         word: Word,
     },
+    /// Tell a keeper in a datagram: at most [`ENTRIES_SAID_MAX`](crate::limits::ENTRIES_SAID_MAX). It may be lost.
+    Hint {
+        /// Whom.
+        to: NodeId,
+        /// What.
+        entries: Vec<Entry>,
+    },
+    /// Close the link when what is to be sent has been; neither end needs it. Answered by `LinkParted`.
+    HangUp(NodeId),
     /// Make links to these, unless they are there.
     Connect(Vec<String>),
     /// Have a program ready: answered by `CodeReady`, `CodeMissing` or `CodeFailed`.

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use peripatos_abi::Pid;
 
+use crate::event::Action;
 use crate::limits::{HOMES_MAX, LOST_AFTER, OVER_KEPT};
-use crate::message::{Description, MoveCosts, ProcessRow, RowState};
+use crate::message::{Description, Message, MoveCosts, ProcessRow, RowState};
+use crate::node::Node;
 use crate::{NodeId, Time};
 
 /// Where such a process is.
@@ -54,6 +56,8 @@ pub(crate) struct Homes {
     all: BTreeMap<Pid, Home>,
     /// Those that are looked for: they have a time at which they are lost, or had one.
     looked_for: BTreeSet<Pid>,
+    /// Some may be astray, and not all nodes were reached since.
+    may_be_astray: bool,
     /// Those that are over, for a while: a word of their births may come late.
     over: BTreeMap<Pid, Over>,
     /// Oldest first.
@@ -218,14 +222,31 @@ impl Homes {
     pub(crate) fn is_not_at(&mut self, pid: Pid, node: NodeId) {
         if let Some(home) = self.all.get_mut(&pid).filter(|home| home.at == node) {
             home.astray = true;
+            self.may_be_astray = true;
         }
     }
 
-    /// There is no node that cannot be reached, and could have those that are astray: unless they show up, they are lost.
-    pub(crate) fn lose_astray(&mut self, now: Time) {
+    /// Whether somebody is looked for whom any node that is not reached may have.
+    pub(crate) fn may_be_astray(&self) -> bool {
+        self.may_be_astray
+    }
+
+    /// There is no node that cannot be reached, and could have those that are astray: unless they show up by then, they are lost.
+    pub(crate) fn lose_astray(&mut self, at: Time) {
+        self.may_be_astray = false;
         for (pid, home) in self.all.iter_mut().filter(|(_, home)| home.astray) {
-            home.lost_at.get_or_insert(now + LOST_AFTER);
+            home.lost_at.get_or_insert(at);
             self.looked_for.insert(*pid);
+        }
+    }
+
+    /// A link broke, and what was to be said of them on it may be lost.
+    pub(crate) fn keep_astray(&mut self) {
+        for pid in &self.looked_for {
+            if let Some(home) = self.all.get_mut(pid).filter(|home| home.astray) {
+                home.lost_at = None;
+                self.may_be_astray = true;
+            }
         }
     }
 
@@ -242,5 +263,29 @@ impl Homes {
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.looked_for.iter().filter_map(|pid| self.all.get(pid)?.lost_at).min()
+    }
+}
+
+/// Those of them that may have been lost.
+impl Node {
+    /// Whether those processes of origins here that are said to run there do.
+    pub(crate) fn ask_for_homes(&self, node: NodeId, out: &mut Vec<Action>) {
+        let homes = self.homes.at(node);
+        out.extend(homes.map(|pid| Action::Send { to: node, message: Message::HaveYou { pid } }));
+    }
+
+    pub(crate) fn lose_astray(&mut self) {
+        if self.peers.are_reached(&self.heard) {
+            // A link that has broken already is seen to have by then.
+            let wait = LOST_AFTER.max(8 * self.config.silent_after);
+            self.homes.lose_astray(self.now + wait);
+        }
+    }
+
+    pub(crate) fn asked_for(&self, from: NodeId, pid: Pid, out: &mut Vec<Action>) {
+        let coming = self.committed.values().any(|one| *one == pid);
+        if !self.processes.0.contains_key(&pid) && !coming {
+            out.push(Action::Send { to: from, message: Message::HaveNot { pid } });
+        }
     }
 }

@@ -31,7 +31,10 @@ mod families;
 mod farewell;
 mod heard;
 mod homes;
+mod links;
+mod lookup;
 mod luggage;
+mod origins;
 mod peers;
 mod placement;
 mod precopy;
@@ -56,6 +59,7 @@ pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sampl
 pub use identity::{Incarnation, NodeId};
 pub use issuers::{IssuerStep, issuer_step};
 pub use kept::Kept;
+pub use lookup::Lookup;
 pub use message::RowOfNode;
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;

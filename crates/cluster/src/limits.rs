@@ -23,7 +23,7 @@ pub const ANNOUNCE_AGAIN_MIN: Duration = Duration::from_millis(500);
 /// See there.
 pub const ANNOUNCE_AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Members that are told of us again at a time; more wait for gossip.
-pub const ANNOUNCING_MAX: usize = PEERS_MAX;
+pub const ANNOUNCING_MAX: usize = 1_000;
 /// A node that gossip tells of, and to which there is no link, is called after so long; twice as long by the greater of two.
 pub const CALL_HEARD_AFTER: Duration = Duration::from_secs(1);
 /// A node to which there is no link, though something is for it, is called at most so often.
@@ -41,7 +41,20 @@ pub const CALL_DOWN_TOGETHER: usize = 50;
 /// Processes on a node; more are refused.
 pub const PROCESSES_MAX: usize = 1_000_000;
 /// Other nodes that a node knows; more are refused.
-pub const PEERS_MAX: usize = 1_000;
+pub const PEERS_MAX: usize = MEMBERS_MAX;
+/// Members of a cluster in which each keeps a link with each other one. In a larger one links are made on need.
+pub const LINKS_KEPT: usize = 64;
+/// Between two looks at the links that are needed.
+pub const LINKS_LOOK: Duration = Duration::from_millis(500);
+/// A link that nobody needs, and that has carried nothing but loads and hints for so long, is closed, unless somebody wants to see it
+/// sooner.
+pub const LINK_IDLE: Duration = Duration::from_secs(60);
+/// The same, of one that was made only to say what everybody is to hear.
+pub const NEWS_IDLE: Duration = Duration::from_secs(2);
+/// Whoever is asked whether a link may be closed has used it no later than so long before.
+pub const PART_QUIET: Duration = Duration::from_secs(1);
+/// Members that are called at a look, because they are to hear what everybody is to hear.
+pub const NEWS_AT_ONCE: usize = 16;
 /// So many nodes have the cluster's token, and sign for the others.
 pub const ISSUERS: usize = 3;
 /// Bytes of a certificate on the wire, or in a node's directory.
@@ -187,6 +200,13 @@ pub const DIRECTORY_MAX: usize = PROCESSES_MAX;
 pub const ENTRIES_MAX: usize = 1_024;
 /// Processes of which a node tells a keeper at a tick: the others wait for the next one.
 pub const ENTRIES_AT_ONCE_MAX: usize = 8 * ENTRIES_MAX;
+/// Processes of which a keeper without a link is told in a datagram. For more there is a link.
+pub const ENTRIES_SAID_MAX: usize = 48;
+/// Datagrams to keepers at a tick: the others wait for the next one.
+pub const KEEPERS_SAID_MAX: usize = 64;
+/// Of those that are asked where a process is, so many at a tick. All of the largest cluster are asked within the time for which who
+/// has left a node is still said to be there (twice [`SEEK_WAIT_MAX`]).
+pub const ASKED_AT_ONCE_MAX: usize = 128;
 /// How long a node that is asked alone has to say where a process is, before all are asked.
 pub const LEAD_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Nodes that are asked alone, one after the other, before all are.

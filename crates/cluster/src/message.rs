@@ -488,6 +488,13 @@ pub enum Message {
         /// How many.
         requests: u64,
     },
+
+    /// The speaker does not need this link: may it be closed? From link version 9 on, as the two that follow.
+    Part,
+    /// To that: yes. Nothing comes any more.
+    Parted,
+    /// To that: no.
+    Stay,
 }
 
 impl Message {
@@ -495,7 +502,11 @@ impl Message {
     #[must_use]
     pub fn since_version(&self) -> u16 {
         match self {
-            Message::Left(_) | Message::Unserved { .. } => 9,
+            Message::Left(_)
+            | Message::Unserved { .. }
+            | Message::Part
+            | Message::Parted
+            | Message::Stay => 9,
             _ => 8,
         }
     }

@@ -49,6 +49,10 @@ pub enum Mutation {
     NotKnownBelieved,
     /// The names of a node that neither gossip nor a link says lives count on.
     NamesOutlive,
+    /// Only nodes with a link are asked where a process is, as if they were all.
+    LinkedAreAll,
+    /// That a node without a link does not live any more is not told to who waits for it.
+    PartedUnheard,
     /// The directory names another node than was entered. Harmless: it is a hint.
     DirectoryWrong,
 }
@@ -56,7 +60,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Those that do harm.
-    pub const ALL: [Mutation; 20] = [
+    pub const ALL: [Mutation; 22] = [
         Mutation::RunsUncommitted,
         Mutation::DroppedAtCommit,
         Mutation::DoubtGoesOn,
@@ -77,6 +81,8 @@ impl Mutation {
         Mutation::HintBelieved,
         Mutation::NotKnownBelieved,
         Mutation::NamesOutlive,
+        Mutation::LinkedAreAll,
+        Mutation::PartedUnheard,
     ];
 
     /// Those that must not.

@@ -14,9 +14,10 @@ use crate::directory::Directory;
 use crate::event::{Action, Config, Event, Peer, RequestId};
 use crate::farewell::Left;
 use crate::heard::Heard;
-use crate::homes::{Home, Homes, Lost};
+use crate::homes::Homes;
 use crate::journal::Journal;
 use crate::limits::{PROCESSES_MAX, SPEED_PERMILLE_UNKNOWN};
+use crate::links::{Links, is_upkeep};
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
 use crate::mutation::Mutation;
 use crate::peers::Peers;
@@ -40,6 +41,7 @@ pub struct Node {
     pub(crate) peers: Peers,
     pub(crate) heard: Heard,
     pub(crate) reaching: Reaching,
+    pub(crate) links: Links,
     /// What those were called that operators have given up: word of what they ran is still to come. At most as many as peers.
     pub(crate) given_up: BTreeMap<NodeId, String>,
     pub(crate) left: Left,
@@ -112,6 +114,7 @@ impl Node {
             peers: Peers::default(),
             heard: Heard::default(),
             reaching: Reaching::default(),
+            links: Links::default(),
             given_up: BTreeMap::new(),
             left: Left::default(),
             homes: Homes::default(),
@@ -147,10 +150,15 @@ impl Node {
     /// Takes an event in, and appends what is to be done, in order.
     pub fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         self.now = self.now.max(now);
+        let from = out.len();
         match event {
             Event::Tick => self.tell_keepers(out),
             Event::LinkUp(peer) => self.link_up(peer, out),
             Event::LinkDown(node) => self.link_down(node, out),
+            Event::LinkParted(node) => self.link_parted(node, out),
+            Event::Used(nodes) => nodes.into_iter().for_each(|node| self.used(node)),
+            Event::News { tells } => self.news(tells),
+            Event::Keep(nodes) => self.keep_links(nodes),
             Event::MemberUp(member) => self.member_up(&member, out),
             Event::MemberDown(member) => self.member_down(&member, out),
             Event::Wanted(node) => self.call(node, out),
@@ -180,6 +188,7 @@ impl Node {
             Event::Request { id, request } => self.request(id, request, out),
         }
         self.due(out);
+        self.route(from, out);
     }
 
     /// When the node wants to be told the time at the latest.
@@ -193,7 +202,7 @@ impl Node {
         let deadlines = outgoing.chain(incoming).chain(waiting).chain(surveys).chain(lost);
         let silent = self.peers.next_silent(&self.heard);
         let first = self.next_balance.min(silent).min(self.heard.next_call());
-        let first = first.min(self.reaching.next_deadline());
+        let first = first.min(self.reaching.next_deadline()).min(self.next_look());
         deadlines.fold(first, Time::min)
     }
 
@@ -242,10 +251,15 @@ impl Node {
         self.reach_no_longer(out);
         self.end_late_surveys(out);
         self.answer_late(out);
-        let calls = self.heard.take_calls(self.now, |node| self.peers.is_linked(node));
-        if !calls.is_empty() {
-            out.push(Action::Connect(calls));
+        if self.heard.next_call() <= self.now {
+            let needed = self.needed();
+            let wanted = |node| needed.has(node) && !self.peers.is_linked(node);
+            let calls = self.heard.take_calls(self.now, wanted);
+            if !calls.is_empty() {
+                out.push(Action::Connect(calls));
+            }
         }
+        self.look_at_links(out);
         for node in self.peers.take_silent(self.now, &self.heard) {
             let name = self.peers.name(node);
             out.push(Action::Log(format!("node {name} is silent: who waits for it is told")));
@@ -265,8 +279,13 @@ impl Node {
         if !matches!(message, Message::Left(_)) {
             self.is_there(from);
         }
+        if !is_upkeep(&message) {
+            self.used(from);
+        }
         match message {
             Message::Load(sample) => self.heard_load(from, sample),
+            // Whom a larger cluster has gossip tells.
+            Message::Members(members) if !self.are_few(members.len().max(self.heard.len())) => {}
             Message::Members(members) => {
                 let unknown = |node| {
                     let removed = self.removed().contains(&node);
@@ -335,6 +354,9 @@ impl Node {
                 }
             }
             Message::Entries(entries) => self.heard_entries(from, entries, out),
+            Message::Part => self.asked_to_part(from, out),
+            Message::Parted => self.has_parted(from, out),
+            Message::Stay => self.stays(from, out),
             Message::Deadlock { circle, len } => self.heard_of_deadlock(from, &circle, len, out),
             Message::List { request } => self.survey(survey::Asker::Peer(from, request), out),
             Message::Listed { request, processes } => self.listed(from, request, processes, out),
@@ -357,8 +379,13 @@ impl Node {
         }
     }
 
+    /// Whether there is a link to a node, or one can be made.
+    pub(crate) fn is_reached(&self, node: NodeId) -> bool {
+        self.peers.is_linked(node) || self.heard.address(node).is_some()
+    }
+
     /// Whether a process runs here for certain. Whoever else says that it does, or did to its end, lies.
-    fn runs_here(&self, pid: Pid) -> bool {
+    pub(crate) fn runs_here(&self, pid: Pid) -> bool {
         self.processes.0.get(&pid).is_some_and(|process| process.state == State::Running)
     }
 
@@ -376,10 +403,11 @@ impl Node {
             return;
         }
         let before = self.peers.0.get(&node).map(|known| known.peer.incarnation);
-        if !self.peers.linked(peer) {
+        if !self.peers.linked(self.now, peer) {
             out.push(Action::Log(format!("too many nodes: {node:#} is not taken")));
             return;
         }
+        self.heard.found(node);
         self.keeper_comes(node);
         self.given_up.remove(&node);
         self.is_there(node);
@@ -390,8 +418,11 @@ impl Node {
         self.source_is(node, Some(incarnation));
         self.tell_removed(node, out);
         self.tell_left(node, out);
-        let members = self.peers.members();
-        out.push(Action::Send { to: node, message: Message::Members(members) });
+        if self.keeps_all() || !self.heard.is_up(node, incarnation) {
+            let unmet = (!self.keeps_all()).then_some(&self.heard);
+            let members = self.peers.members(unmet);
+            out.push(Action::Send { to: node, message: Message::Members(members) });
+        }
         for (pid, moves) in self.processes.of_origin(node) {
             self.tell_birth(pid, out);
             out.push(Action::Send { to: node, message: Message::Arrived { pid, moves } });
@@ -407,20 +438,37 @@ impl Node {
         }
         // The newcomer hears of our load at once, and we look at the balance when we hear of its.
         out.push(Action::Send { to: node, message: Message::Load(self.own_sample()) });
-        self.reached(node, out);
+        self.say_held(node, out);
         self.reached_maker(node, out);
     }
 
     fn link_down(&mut self, node: NodeId, out: &mut Vec<Action>) {
         let silent_at = self.now + self.config.silent_after;
+        self.unlinked(node, Some(silent_at), out);
         if let Some(known) = self.peers.0.get_mut(&node) {
-            (known.linked, known.load, known.silent_at) = (false, None, Some(silent_at));
+            known.load = None;
         }
+        self.links.lost(node);
+        self.homes.keep_astray();
         self.heard.unlinked(self.now, self.config.node, node);
-        self.keeper_goes(node);
+        self.node_silent(node, out);
+    }
+
+    /// There is no link any more. `silent_at`: when those are told who wait for something there, unless gossip says that it lives.
+    pub(crate) fn unlinked(
+        &mut self,
+        node: NodeId,
+        silent_at: Option<Time>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(known) = self.peers.0.get_mut(&node) {
+            (known.linked, known.silent_at) = (false, silent_at);
+        }
+        if self.heard.address(node).is_none() {
+            self.keeper_goes(node);
+        }
         self.target_cut(node, out);
         self.source_cut(node, out);
-        self.node_silent(node, out);
         self.names_end_with(node, out);
         if self.removed().contains(&node) {
             self.gone_for_good(node, out);
@@ -432,6 +480,7 @@ impl Node {
     pub(crate) fn gone(&mut self, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
         self.peers.gone(node, incarnation);
         self.heard.down(node, incarnation);
+        self.heard.found(node);
         self.not_heard(node, out);
         self.promises.gone(node);
         self.target_gone(node, incarnation, out);
@@ -441,31 +490,12 @@ impl Node {
         if !self.does_wrong(Mutation::LossUnnoticed) {
             self.homes.node_gone(node, self.now);
             // What it had may have come to it without that we heard of it.
-            for other in self.peers.all_linked() {
+            for other in self.peers.0.keys().copied().collect::<Vec<_>>() {
                 self.ask_for_homes(other, out);
             }
             self.lose_astray();
         }
         self.unheard.retain(|_, (origin, _)| *origin != node);
-    }
-
-    /// Whether those processes of origins here that are said to run there do.
-    fn ask_for_homes(&self, node: NodeId, out: &mut Vec<Action>) {
-        let homes = self.homes.at(node);
-        out.extend(homes.map(|pid| Action::Send { to: node, message: Message::HaveYou { pid } }));
-    }
-
-    fn lose_astray(&mut self) {
-        if self.peers.are_reached() {
-            self.homes.lose_astray(self.now);
-        }
-    }
-
-    fn asked_for(&self, from: NodeId, pid: Pid, out: &mut Vec<Action>) {
-        let coming = self.committed.values().any(|one| *one == pid);
-        if !self.processes.0.contains_key(&pid) && !coming {
-            out.push(Action::Send { to: from, message: Message::HaveNot { pid } });
-        }
     }
 
     fn started(&mut self, description: Description) {
@@ -500,56 +530,6 @@ impl Node {
         }
     }
 
-    fn tell_origin(&mut self, pid: Pid, end: End, out: &mut Vec<Action>) {
-        if let Some(home) = self.homes.remove(pid, self.now) {
-            self.is_over_for_origin(pid, &home, end, out);
-        }
-    }
-
-    fn is_over_for_origin(&mut self, pid: Pid, home: &Home, end: End, out: &mut Vec<Action>) {
-        // Who has gone hears nothing, and of one that was taken for lost it was told before.
-        if !home.orphaned {
-            out.push(Action::TellOrigin { pid, end });
-        }
-        self.end_family_of(pid, home, out);
-    }
-
-    /// A process of an origin here runs there. Where the origin is gone, its node is told.
-    pub(crate) fn origin_hears_of(
-        &mut self,
-        pid: Pid,
-        at: NodeId,
-        moves: u32,
-        out: &mut Vec<Action>,
-    ) {
-        if let Some(home) = self.homes.runs_at(pid, at, moves) {
-            let (now_at, orphaned) = (home.at, home.orphaned);
-            if home.killed {
-                self.kill_at(pid, now_at, out);
-            }
-            if !orphaned {
-                return;
-            }
-        } else if self.homes.lost(pid) == Some(Lost { killed: true }) {
-            self.kill_at(pid, at, out);
-        }
-        out.push(if at == self.config.node {
-            Action::OriginGone(pid)
-        } else {
-            Action::Send { to: at, message: Message::OriginGone { pid } }
-        });
-    }
-
-    fn origin_kills(&mut self, pid: Pid, out: &mut Vec<Action>) {
-        if let Some(at) = self.homes.kill(pid) {
-            self.kill_at(pid, at, out);
-            if at != self.config.node && !self.peers.is_linked(at) {
-                // Who knows when it ends: what belongs to it does not wait for that.
-                self.end_family(pid, out);
-            }
-        }
-    }
-
     /// Ends a process here; one that stands still, on its way out, as soon as that is over.
     pub(crate) fn kill(&mut self, pid: Pid, out: &mut Vec<Action>) -> Result<(), String> {
         let process = self.processes.0.get_mut(&pid);
@@ -564,23 +544,6 @@ impl Node {
             }
         }
         Ok(())
-    }
-
-    fn origin_left(&mut self, pid: Pid, out: &mut Vec<Action>) {
-        let Some(at) = self.homes.orphan(pid) else { return };
-        if self.processes.0.contains_key(&pid) {
-            self.orphan(pid, out);
-        } else {
-            out.push(Action::Send { to: at, message: Message::OriginGone { pid } });
-        }
-    }
-
-    /// The origin of a process that runs here is gone for good.
-    pub(crate) fn orphan(&mut self, pid: Pid, out: &mut Vec<Action>) {
-        if let Some(process) = self.processes.0.get_mut(&pid) {
-            process.orphaned = true;
-        }
-        out.push(Action::OriginGone(pid));
     }
 
     pub(crate) fn next_number(&mut self) -> u64 {

@@ -27,6 +27,10 @@ pub(crate) struct Known {
     pub(crate) refused_at: Option<Time>,
     /// When it last had no process to give.
     pub(crate) nothing_at: Option<Time>,
+    /// When its link last carried something that is not there for its own sake.
+    pub(crate) used_at: Time,
+    /// It has carried only what everybody hears.
+    pub(crate) told: bool,
 }
 
 /// All of them. A node that is not linked any more stays known: silence is not death.
@@ -35,7 +39,7 @@ pub(crate) struct Peers(pub(crate) BTreeMap<NodeId, Known>);
 
 impl Peers {
     /// A link stands. `false`: there are too many.
-    pub(crate) fn linked(&mut self, peer: Peer) -> bool {
+    pub(crate) fn linked(&mut self, now: Time, peer: Peer) -> bool {
         if self.0.len() >= PEERS_MAX && !self.0.contains_key(&peer.node) {
             return false;
         }
@@ -48,6 +52,8 @@ impl Peers {
             load: None,
             refused_at: None,
             nothing_at: None,
+            used_at: now,
+            told: true,
         };
         self.0.insert(node, known);
         true
@@ -85,9 +91,10 @@ impl Peers {
         silent.min().unwrap_or(Time::NEVER)
     }
 
-    /// Whether there is a link to each that is not known to have ended.
-    pub(crate) fn are_reached(&self) -> bool {
-        self.0.values().all(|known| known.linked || known.gone)
+    /// Whether there is a link to each that is not known to have ended, those that were never met included.
+    pub(crate) fn are_reached(&self, heard: &Heard) -> bool {
+        let met = self.0.values().all(|known| known.linked || known.gone);
+        met && !heard.misses() && heard.all().all(|node| self.is_linked(node))
     }
 
     pub(crate) fn is_linked(&self, node: NodeId) -> bool {
@@ -165,16 +172,25 @@ impl Peers {
         }
     }
 
-    /// Those that may run something: with an address, if they can be reached there.
-    pub(crate) fn members(&self) -> Vec<Member> {
+    /// Those that may run something, with an address, if they can be reached there: all that were met, and of those that gossip tells of
+    /// the others.
+    pub(crate) fn members(&self, unmet: Option<&Heard>) -> Vec<Member> {
         let member = |known: &Known| {
             let address = if known.linked { known.peer.address.clone() } else { String::new() };
             Member { node: known.peer.node, address }
         };
-        self.0.values().filter(|known| !known.gone).map(member).collect()
+        let met = self.0.values().filter(|known| !known.gone).map(member);
+        let unmet = unmet.into_iter().flat_map(|heard| {
+            let unmet = heard.all().filter(|node| !self.0.contains_key(node));
+            unmet.map(|node| {
+                let address = heard.address(node).unwrap_or_default().to_owned();
+                Member { node, address }
+            })
+        });
+        met.chain(unmet).collect()
     }
 
-    pub(crate) fn rows(&self) -> impl Iterator<Item = RowOfNode> {
+    pub(crate) fn rows(&self, heard: &Heard) -> impl Iterator<Item = RowOfNode> {
         self.0.values().map(|known| {
             let load = known.load.map(|(_, sample)| sample);
             RowOfNode {
@@ -182,7 +198,7 @@ impl Peers {
                 name: known.peer.name.clone(),
                 address: known.peer.address.clone(),
                 own: false,
-                reachable: known.linked,
+                reachable: known.linked || heard.is_up(known.peer.node, known.peer.incarnation),
                 draining: load.is_some_and(|load| load.draining),
                 cordoned: load.is_some_and(|load| load.cordoned),
                 labels: known.peer.labels.clone(),

@@ -56,6 +56,11 @@ impl Reaching {
         taken
     }
 
+    /// Those for which something waits.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.words.keys().copied()
+    }
+
     /// When the first one has waited for too long.
     pub(crate) fn next_deadline(&self) -> Time {
         let deadlines = self.words.values().flatten().map(|waits| waits.deadline);
@@ -81,7 +86,8 @@ impl Node {
 
     /// The same, and this waits for the link. `false`: it does not, for the node cannot be called, or too much waits.
     pub(crate) fn call_for(&mut self, node: NodeId, word: Word, out: &mut Vec<Action>) -> bool {
-        if !self.can_be_called(node) || self.reaching.len >= REACHING_MAX {
+        let comes = self.can_be_called(node) || self.is_parting(node);
+        if !comes || self.reaching.len >= REACHING_MAX {
             return false;
         }
         self.call(node, out);
@@ -89,7 +95,7 @@ impl Node {
         true
     }
 
-    /// A link stands: what has waited for it.
+    /// A link stands, and is not about to be closed: what has waited for it.
     pub(crate) fn reached(&mut self, node: NodeId, out: &mut Vec<Action>) {
         for word in self.reaching.take(node, |_| true) {
             match word {

@@ -93,6 +93,7 @@ impl Node {
 
     /// An operator has said that a node to which there is no link is gone.
     pub(crate) fn gone_for_good(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        self.heard.found(node);
         if let Some(known) = self.peers.0.remove(&node) {
             self.gone(node, known.peer.incarnation, out);
             if self.given_up.len() >= PEERS_MAX {

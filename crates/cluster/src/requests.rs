@@ -9,6 +9,7 @@ use crate::journal::{Reason, Standing, Told};
 use crate::limits::{ANSWER_WAIT_MAX, COMMAND_WAIT_MAX, LABEL_BYTES_MAX, LISTED_BYTES_MAX};
 use crate::message::{Answer, Command, Message, ProcessRow, RowOfNode, RowState};
 use crate::node::{Asker, Node};
+use crate::placement::Labels;
 use crate::reach::Word;
 use crate::source::{Conditions, Outgoing};
 use crate::survey;
@@ -43,7 +44,10 @@ impl Node {
     pub(crate) fn request(&mut self, id: RequestId, request: Request, out: &mut Vec<Action>) {
         match request {
             Request::Nodes => {
-                let nodes = std::iter::once(self.own_row()).chain(self.peers.rows()).collect();
+                let met = self.peers.rows(&self.heard);
+                let unmet = self.heard.all().filter(|node| !self.peers.0.contains_key(node));
+                let unmet = unmet.map(|node| self.row_of_unmet(node));
+                let nodes = std::iter::once(self.own_row()).chain(met).chain(unmet).collect();
                 out.push(Action::Respond { id, response: Response::Nodes(nodes) });
             }
             Request::Processes => self.list_all(id, out),
@@ -73,6 +77,27 @@ impl Node {
             move_bytes_per_s: load.move_bytes_per_s,
             stuck: load.stuck,
             left: self.left.len(),
+        }
+    }
+
+    /// A member with which there was no link yet: nothing more is known of it.
+    fn row_of_unmet(&self, node: NodeId) -> RowOfNode {
+        RowOfNode {
+            node,
+            name: self.name_of(node),
+            address: self.heard.address(node).unwrap_or_default().to_owned(),
+            own: false,
+            reachable: true,
+            draining: false,
+            cordoned: false,
+            labels: Labels::default(),
+            cores: 0,
+            speed_permille: 0,
+            runnable: 0,
+            processes: 0,
+            move_bytes_per_s: None,
+            stuck: 0,
+            left: 0,
         }
     }
 
@@ -196,7 +221,7 @@ impl Node {
     /// A command for this node.
     pub(crate) fn command(&mut self, asker: Asker, command: Command, out: &mut Vec<Action>) {
         let done = match command {
-            Command::Migrate { to, .. } if self.can_be_called(to) => {
+            Command::Migrate { to, .. } if self.can_be_called(to) || self.is_parting(to) => {
                 return self.call_first(asker, to, command, out);
             }
             Command::Migrate { pid, to, hold } => {
@@ -261,8 +286,12 @@ impl Node {
 
     fn forget(&mut self, node: NodeId, out: &mut Vec<Action>) -> Result<(), String> {
         match self.peers.0.get(&node) {
-            // All are told, and some have never met it.
-            None => Ok(()),
+            // All are told, and some have never met it. It may have been where nobody knew what is looked for.
+            None => {
+                self.heard.found(node);
+                out.push(Action::NodeGone(node));
+                Ok(())
+            }
             Some(known) if known.linked => {
                 let name = self.peers.name(node);
                 Err(format!("node {name} is there; end it with `peri down`"))

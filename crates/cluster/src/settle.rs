@@ -22,9 +22,10 @@ pub(crate) struct Spare {
 }
 
 impl Node {
-    /// Whether there are so few nodes that each tells its load to all, ten times a second.
+    /// Whether there are so few nodes that each tells its load to all, ten times a second: with all it has links.
     pub(crate) fn knows_all(&self) -> bool {
-        self.heard.len().max(self.peers.0.len()) < self.config.knows_all_max
+        let few = self.heard.len().max(self.peers.0.len()) < self.config.knows_all_max;
+        few && self.keeps_all()
     }
 
     /// Samples that are to be sent along with a datagram of membership; `room`: bytes that they may take, of which there is one at least.

@@ -122,7 +122,8 @@ impl Node {
         if to == self.config.node {
             return Err(format!("{pid:#} runs there already"));
         }
-        let peer = self.peers.0.get(&to).filter(|known| known.linked);
+        // What begins on a link that is about to be closed would end with it.
+        let peer = self.peers.0.get(&to).filter(|known| known.linked && !self.is_parting(to));
         let to_incarnation = match peer {
             Some(known) => known.peer.incarnation,
             None => return Err(format!("node {} cannot be reached", self.peers.name(to))),
@@ -344,6 +345,13 @@ impl Node {
     }
 
     /// The link to a target is cut.
+    /// With whom moves are under way, or not known to be over.
+    pub(crate) fn moves_with(&self) -> Vec<NodeId> {
+        let targets = self.outgoing.values().map(|outgoing| outgoing.to);
+        let sources = self.incoming.keys().chain(self.committed.keys()).map(|id| id.source);
+        targets.chain(sources).collect()
+    }
+
     pub(crate) fn target_cut(&mut self, node: NodeId, out: &mut Vec<Action>) {
         for id in self.outgoing_of(node, None) {
             let Some(outgoing) = self.outgoing.get_mut(&id) else { continue };

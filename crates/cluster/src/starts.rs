@@ -36,7 +36,7 @@ impl Node {
     /// No node has what it asks for, or those that have take nothing now: which. Or these do not have the memory: how much they
     /// have.
     pub fn may_place(&self, placement: &Placement, memory_bytes_needed: u64) -> Result<(), String> {
-        let others = self.peers.all_linked().into_iter();
+        let others = self.peers.0.keys().copied().filter(|node| self.is_reached(*node));
         let suited: Vec<NodeId> =
             others.filter(|node| self.peers.suits(*node, placement)).collect();
         let own = placement.suits(&self.config.labels);
@@ -44,6 +44,10 @@ impl Node {
             suited.iter().copied().filter(|node| !self.peers.is_closed(*node)).collect();
         if own || !takers.is_empty() {
             return self.has_memory(own, &takers, memory_bytes_needed);
+        }
+        if self.heard.all().any(|node| !self.peers.0.contains_key(&node)) {
+            // Nobody here has met that one yet: what it is labelled with is seen then.
+            return Ok(());
         }
         if suited.is_empty() {
             return Err(format!("no node suits {placement} (peri nodes shows their labels)"));

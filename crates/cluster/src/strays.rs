@@ -2,7 +2,7 @@
 //!
 //! What stands still here on its way out keeps its packets until it is over. Whoever has left is known for a while. For all
 //! others nodes are asked, once for all packets: alone the one that should know, and whom that one names; if that comes to
-//! nothing, all that are linked. Only who says that it has a process gets its packets, and only of what all deny, each to the
+//! nothing, all that can be asked: over links, and in datagrams those without one that gossip says live. Only who says that it has a process gets its packets, and only of what all deny, each to the
 //! same question, nobody has it. A node that cannot be asked may have it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use peripatos_abi::Pid;
 
 use crate::limits::{
-    ANSWERS_MAX, GONE_MAX, LEAD_WAIT_MAX, LEADS_MAX, PEERS_MAX, SEEK_WAIT_MAX, STRAY_AGE_MAX,
-    STRAYS_MAX, UNMET_WAIT_MAX,
+    ANSWERS_MAX, ASKED_AT_ONCE_MAX, GONE_MAX, LEAD_WAIT_MAX, LEADS_MAX, PEERS_MAX, REACH_WAIT_MAX,
+    SEEK_WAIT_MAX, STRAY_AGE_MAX, STRAYS_MAX, UNMET_WAIT_MAX,
 };
 use crate::message::{Sighting, Sought};
 use crate::mutation::Mutation;
@@ -26,7 +26,9 @@ pub enum Step<P> {
     SendOn(NodeId, P),
     /// Nobody has the process: its sender is told.
     Nobody(P),
-    /// That node is asked about this process, with this question's number
+    /// Something waits for a link to that node.
+    Call(NodeId),
+    /// That node is asked about this process, over its link or in a datagram, with this question's number
     /// ([`Message::Seek`](crate::message::Message::Seek)).
     Ask(NodeId, Pid, u64),
     /// More packets wait than are kept: this one is lost. Kernels send again.
@@ -47,7 +49,11 @@ pub struct Strays<P> {
     left: VecDeque<(Pid, Time)>,
     packets: usize,
     linked: BTreeSet<NodeId>,
-    /// Nodes whose link broke, and which are not known to be gone.
+    /// Nodes that gossip says live.
+    members: BTreeSet<NodeId>,
+    /// Packets for processes that are there, until there is a link to these nodes; since when.
+    parked: BTreeMap<NodeId, Vec<(Time, P)>>,
+    /// Nodes that cannot be asked, and are not known to be gone.
     cut: BTreeSet<NodeId>,
     /// Nodes that others know, and to which there was no link yet; since when.
     unmet: BTreeMap<NodeId, Time>,
@@ -63,9 +69,20 @@ struct Seek<P> {
     question: u64,
     /// Nodes that have not answered.
     open: BTreeSet<NodeId>,
+    /// Of those, the ones that are still to be asked.
+    unasked: Vec<NodeId>,
     /// A node that is not reached may have it.
     doubtful: bool,
     deadline: Time,
+}
+
+impl<P> Seek<P> {
+    /// Asks as many as may be at a time.
+    fn ask_some(&mut self, pid: Pid, out: &mut Vec<Step<P>>) {
+        let some = self.unasked.len().min(ASKED_AT_ONCE_MAX);
+        let question = self.question;
+        out.extend(self.unasked.drain(..some).map(|node| Step::Ask(node, pid, question)));
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +102,8 @@ impl<P> Default for Strays<P> {
             left: VecDeque::new(),
             packets: 0,
             linked: BTreeSet::new(),
+            members: BTreeSet::new(),
+            parked: BTreeMap::new(),
             cut: BTreeSet::new(),
             unmet: BTreeMap::new(),
             #[cfg(feature = "mutations")]
@@ -95,18 +114,43 @@ impl<P> Default for Strays<P> {
 
 /// Where nodes are, and processes that come and go.
 impl<P> Strays<P> {
-    /// A link to a node stands.
-    pub fn linked(&mut self, node: NodeId) {
+    /// A link to a node stands. What has waited for it is to be sent there.
+    #[must_use]
+    pub fn linked(&mut self, node: NodeId) -> Vec<P> {
         self.linked.insert(node);
         self.cut.remove(&node);
         self.unmet.remove(&node);
+        let parked = self.parked.remove(&node).unwrap_or_default();
+        self.packets -= parked.len();
+        parked.into_iter().map(|(_, packet)| packet).collect()
+    }
+
+    /// Gossip says that a node lives: it can be asked without a link.
+    pub fn lives(&mut self, node: NodeId) {
+        self.members.insert(node);
+        self.cut.remove(&node);
+        self.unmet.remove(&node);
+    }
+
+    /// It does not say so any more. `here`: whether a process is on this node's cores.
+    pub fn lives_no_more(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        here: impl Fn(Pid) -> bool,
+        out: &mut Vec<Step<P>>,
+    ) {
+        if self.members.remove(&node) && !self.linked.contains(&node) {
+            self.cut.insert(node);
+            self.search_without(now, node, here, out);
+        }
     }
 
     /// Another node knows this one. Until there is a link to it, it may have what is looked for; but not for ever. It may have been
     /// known here, too, and have started again since.
     pub fn heard_of(&mut self, now: Time, node: NodeId) {
         let ignores = self.does_wrong(Mutation::UnmetIgnored);
-        if !ignores && !self.linked.contains(&node) && self.unmet.len() < PEERS_MAX {
+        if !ignores && !self.can_be_asked(node) && self.unmet.len() < PEERS_MAX {
             let since = self.unmet.entry(node).or_insert(now);
             if now.since(*since) >= UNMET_WAIT_MAX {
                 *since = now;
@@ -114,7 +158,7 @@ impl<P> Strays<P> {
         }
     }
 
-    /// It does not any more: the node answers nothing, and may have what is looked for. `here`: whether a process is on
+    /// It does not any more: what the node was asked it does not answer, and may have. `here`: whether a process is on
     /// this node's cores.
     pub fn unlinked(
         &mut self,
@@ -123,12 +167,23 @@ impl<P> Strays<P> {
         here: impl Fn(Pid) -> bool,
         out: &mut Vec<Step<P>>,
     ) {
-        if self.linked.remove(&node) {
+        if self.linked.remove(&node) && !self.members.contains(&node) {
             self.cut.insert(node);
         }
+        self.search_without(now, node, here, out);
+    }
+
+    fn search_without(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        here: impl Fn(Pid) -> bool,
+        out: &mut Vec<Step<P>>,
+    ) {
         for pid in self.sought.keys().copied().collect::<Vec<_>>() {
             let Some(seek) = self.sought.get_mut(&pid) else { continue };
             if seek.open.remove(&node) {
+                seek.unasked.retain(|one| *one != node);
                 seek.doubtful = true;
                 self.is_answered(now, pid, &here, out);
             }
@@ -210,6 +265,16 @@ impl<P> Strays<P> {
         !self.cut.is_empty() || !self.unmet.is_empty()
     }
 
+    fn can_be_asked(&self, node: NodeId) -> bool {
+        self.linked.contains(&node) || self.members.contains(&node)
+    }
+
+    /// Whether a node can be asked, or is known to be gone: nothing is in doubt because of it.
+    #[must_use]
+    pub fn is_known(&self, node: NodeId) -> bool {
+        !self.cut.contains(&node) && !self.unmet.contains_key(&node)
+    }
+
     /// Packets that wait here.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -279,6 +344,7 @@ impl<P> Strays<P> {
             asked: Asked::Alone(0),
             question: 0,
             open: BTreeSet::new(),
+            unasked: Vec::new(),
             doubtful: false,
             deadline: now,
         };
@@ -302,7 +368,7 @@ impl<P> Strays<P> {
             Some(Asked::Alone(before)) if before < LEADS_MAX => Asked::Alone(before + 1),
             _ => return self.is_answered(now, pid, here, out),
         };
-        if self.linked.contains(&lead) {
+        if self.can_be_asked(lead) {
             self.ask(pid, asked, BTreeSet::from([lead]), now + LEAD_WAIT_MAX, out);
         } else {
             self.is_answered(now, pid, here, out);
@@ -311,7 +377,10 @@ impl<P> Strays<P> {
 
     fn ask_all(&mut self, now: Time, pid: Pid, here: impl Fn(Pid) -> bool, out: &mut Vec<Step<P>>) {
         let doubtful = self.is_doubtful(now);
-        self.ask(pid, Asked::All, self.linked.clone(), now + SEEK_WAIT_MAX, out);
+        let unlinked =
+            if self.does_wrong(Mutation::LinkedAreAll) { None } else { Some(&self.members) };
+        let all = self.linked.iter().chain(unlinked.into_iter().flatten()).copied().collect();
+        self.ask(pid, Asked::All, all, now + SEEK_WAIT_MAX, out);
         if let Some(seek) = self.sought.get_mut(&pid) {
             seek.doubtful = doubtful;
         }
@@ -327,11 +396,11 @@ impl<P> Strays<P> {
         out: &mut Vec<Step<P>>,
     ) {
         self.questions += 1;
-        let question = self.questions;
-        out.extend(open.iter().map(|node| Step::Ask(*node, pid, question)));
         if let Some(seek) = self.sought.get_mut(&pid) {
-            (seek.asked, seek.question) = (asked, question);
-            (seek.open, seek.deadline) = (open, deadline);
+            (seek.asked, seek.question) = (asked, self.questions);
+            (seek.unasked, seek.deadline) = (open.iter().copied().collect(), deadline);
+            seek.open = open;
+            seek.ask_some(pid, out);
         }
     }
 
@@ -354,22 +423,38 @@ impl<P> Strays<P> {
         }
         let alone = seek.asked != Asked::All;
         match sighting {
-            Sighting::Here => self.send_on(pid, from, out),
+            Sighting::Here => self.send_on(now, pid, from, out),
             Sighting::Perhaps(node) if alone && self.does_wrong(Mutation::HintBelieved) => {
-                self.send_on(pid, node, out);
+                self.send_on(now, pid, node, out);
             }
             Sighting::Perhaps(node) if alone => self.follow(now, pid, node, here, out),
             _ => self.is_answered(now, pid, here, out),
         }
     }
 
-    fn send_on(&mut self, pid: Pid, to: NodeId, out: &mut Vec<Step<P>>) {
+    /// It is there. Without a link its packets wait for one, but not for long: kernels send again.
+    fn send_on(&mut self, now: Time, pid: Pid, to: NodeId, out: &mut Vec<Step<P>>) {
         let packets = self.take_sought(pid);
-        out.extend(packets.into_iter().map(|packet| Step::SendOn(to, packet)));
+        if self.linked.contains(&to) {
+            return out.extend(packets.into_iter().map(|packet| Step::SendOn(to, packet)));
+        }
+        self.packets += packets.len();
+        self.parked.entry(to).or_default().extend(packets.into_iter().map(|one| (now, one)));
+        out.push(Step::Call(to));
     }
 
-    /// Time has passed: nodes that have not answered by now are left out, and may have what is looked for.
+    /// Time has passed: nodes that have not answered by now are left out, and may have what is looked for; more are asked.
     pub fn tick(&mut self, now: Time, here: impl Fn(Pid) -> bool, out: &mut Vec<Step<P>>) {
+        for parked in self.parked.values_mut() {
+            let before = parked.len();
+            parked.retain(|(since, _)| now.since(*since) < REACH_WAIT_MAX);
+            self.packets -= before - parked.len();
+        }
+        self.parked.retain(|_, parked| !parked.is_empty());
+        for (pid, seek) in self.sought.iter_mut().filter(|(_, seek)| !seek.unasked.is_empty()) {
+            seek.deadline = now + SEEK_WAIT_MAX;
+            seek.ask_some(*pid, out);
+        }
         let late = self.sought.iter().filter(|(_, seek)| seek.deadline <= now);
         for pid in late.map(|(pid, _)| *pid).collect::<Vec<_>>() {
             if let Some(seek) = self.sought.get_mut(&pid) {

@@ -55,6 +55,12 @@ impl Names {
         self.owners.iter().map(|(name, pid)| (name.clone(), Some(*pid))).collect()
     }
 
+    /// Whether own processes have any.
+    #[must_use]
+    pub fn has_own(&self) -> bool {
+        !self.owners.is_empty()
+    }
+
     /// Those of one own process, which moves; those that it has lost and was not told of, too.
     #[must_use]
     pub fn of(&self, pid: Pid) -> Vec<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! What a run is like: everything follows from its seed and its size.
 
+use crate::nodes::sparse;
 use crate::random::Random;
 
 /// Nanoseconds.
@@ -122,7 +123,8 @@ impl Config {
 
     /// What is different, and what there is more.
     fn of_nodes(&mut self, random: &mut Random) {
-        while self.cores.len() < 2 {
+        let least = if sparse::is(self.seed) { sparse::NODES_MIN } else { 2 };
+        while self.cores.len() < least {
             self.cores.push(1 + random.below(3));
         }
         self.directory_lag = 0;

@@ -36,12 +36,19 @@ impl World {
                     self.cut(one, other);
                 }
             }
+            if self.is_sparse() {
+                self.gossip_of_parted();
+            }
         }
     }
 
     pub(crate) fn heal(&mut self) {
+        let healed = self.parted.take().is_some();
+        if self.is_sparse() {
+            self.gossip_of_healed();
+        }
         // Nodes have to find each other again.
-        if self.parted.take().is_some() && self.cluster.is_none() {
+        if healed && self.cluster.is_none() {
             self.ledger.trouble = Some(self.now);
         }
     }

@@ -1,7 +1,7 @@
 //! Random numbers from a seed: splitmix64 (Steele, Lea and Flood, 2014).
 
 /// A stream of random numbers. The same seed gives the same stream, everywhere and for ever.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -291,6 +291,10 @@ impl World {
         for one in 0..self.nodes.len() {
             let at = self.random.within(0..100 * MS);
             self.events.plan(at, Event::HostTick(one));
+            if self.is_sparse() {
+                self.gossip_of_newcomer(one);
+                continue;
+            }
             for other in one + 1..self.nodes.len() {
                 let at = self.random.within(0..100 * MS);
                 self.events.plan(at, Event::Dial(one, other));

@@ -59,6 +59,9 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         // Or packets wait for ever where it is not.
         NodeMutation::HintBelieved => &["truth", "ends", "told", "tables"],
         NodeMutation::NamesOutlive => &["names"],
+        // Who lives where there is no link is called ended.
+        NodeMutation::LinkedAreAll => &["truth", "ends"],
+        NodeMutation::PartedUnheard => &["told"],
         // See below.
         NodeMutation::DirectoryWrong => &[],
     }

@@ -5,7 +5,7 @@ use crate::commands::migrate::time;
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::size::Rate;
 use crate::{output, place, signals};
-use peripatos_cluster::limits::{KNOWS_ALL_MAX, UNREACHABLE_AFTER_MIN};
+use peripatos_cluster::limits::{KNOWS_ALL_MAX, LINK_IDLE, LINKS_KEPT, UNREACHABLE_AFTER_MIN};
 use peripatos_cluster::{Label, Labels};
 use peripatos_engine::Backend;
 use peripatos_host::control::RuntimeDirectory;
@@ -72,6 +72,12 @@ pub(crate) struct Up {
     /// The largest cluster in which each node tells all others how loaded it is; to try with few nodes what many do
     #[arg(long, value_name = "NODES", hide = true, default_value_t = KNOWS_ALL_MAX)]
     knows_all_max: usize,
+    /// The largest cluster in which each node keeps links with all others; to try with few nodes what many do
+    #[arg(long, value_name = "NODES", hide = true, default_value_t = LINKS_KEPT)]
+    links_kept: usize,
+    /// In a larger one: after how long a link that nobody needs is closed
+    #[arg(long, value_name = "TIME", value_parser = time, hide = true)]
+    link_idle: Option<Duration>,
     /// End when the command that started this one does
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -141,6 +147,8 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         unreachable_after: options.unreachable_after,
         balancing: !options.no_balance,
         knows_all_max: options.knows_all_max,
+        links_kept: options.links_kept,
+        link_idle: options.link_idle.unwrap_or(LINK_IDLE),
     };
     let make_runtime = Box::new(|canonical| place::engine(Backend::Native, canonical));
     let server = NodeServer::start(options, &directory, make_runtime).map_err(failed)?;

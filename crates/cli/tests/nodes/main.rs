@@ -16,6 +16,7 @@ mod farewell;
 mod issuers;
 mod joining;
 mod liars;
+mod links;
 mod moves;
 mod names;
 mod origins;

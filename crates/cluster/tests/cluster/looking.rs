@@ -20,7 +20,12 @@ impl World {
         let running = host.running.contains(&pid).then_some(true);
         let here = running.or_else(|| host.strays.has(now, id(from), pid));
         if let Some(sighting) = host.node.sighting(pid, here) {
-            self.send(index, id(from), Message::Sought(Sought { pid, question, sighting }));
+            let sought = Sought { pid, question, sighting };
+            if self.linked(index).contains(&from) {
+                return self.send(index, id(from), Message::Sought(sought));
+            }
+            self.seek_messages += 1;
+            self.found(from, index, sought);
         }
     }
 
@@ -68,8 +73,18 @@ impl World {
                 // On its way nothing happens.
                 Step::SendOn(node, packet) => self.packet(node.0 as usize, packet, true),
                 Step::Nobody(packet) => self.host(index).refused.push(packet),
-                Step::Ask(node, pid, question) => {
+                Step::Call(node) => self.tell(index, Event::Wanted(node)),
+                Step::Ask(node, pid, question)
+                    if self.linked(index).contains(&(node.0 as usize)) =>
+                {
                     self.send(index, node, Message::Seek { pid, question });
+                }
+                // Without a link it is a datagram.
+                Step::Ask(node, pid, question) => {
+                    self.seek_messages += 1;
+                    if self.hosts[node.0 as usize].is_some() {
+                        self.sought(node.0 as usize, index, pid, question);
+                    }
                 }
                 Step::Lost(packet) => panic!("n{index} has no room for {packet}"),
             }

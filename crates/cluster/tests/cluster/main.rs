@@ -8,6 +8,7 @@ mod families;
 mod farewell;
 mod heard;
 mod lies;
+mod links;
 mod looking;
 mod membership;
 mod memory;

@@ -24,8 +24,9 @@ fn nowhere(_: Pid) -> bool {
 /// Linked with both.
 fn strays() -> Strays<u32> {
     let mut strays = Strays::default();
-    strays.linked(ONE);
-    strays.linked(TWO);
+    for node in [ONE, TWO] {
+        assert!(strays.linked(node).is_empty());
+    }
     strays
 }
 

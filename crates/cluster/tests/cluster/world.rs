@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::limits::KNOWS_ALL_MAX;
+use peripatos_cluster::limits::{KNOWS_ALL_MAX, LINK_IDLE, LINKS_KEPT};
 use peripatos_cluster::message::{Content, Description, Doing, End, Message, MigrationId};
 use peripatos_cluster::{
     Action, Config, Event, Incarnation, Labels, Node, NodeId, Peer, PreCopied, Request, RequestId,
@@ -93,6 +93,12 @@ pub(crate) struct World {
     pub(crate) talks: BTreeMap<Pid, Talks>,
     /// In a larger world each node hears of few others at a time.
     knows_all_max: usize,
+    /// In a larger world links are made on need.
+    pub(crate) links_kept: usize,
+    /// Who is called is linked at once.
+    pub(crate) connects: bool,
+    /// Ends of links that the other end has closed.
+    half_closed: BTreeSet<(Index, Index)>,
     incarnations: u64,
     requests: u64,
 }
@@ -129,6 +135,9 @@ impl World {
             move_bytes_per_s: None,
             talks: BTreeMap::new(),
             knows_all_max,
+            links_kept: LINKS_KEPT,
+            connects: false,
+            half_closed: BTreeSet::new(),
             incarnations: 0,
             requests: 0,
         };
@@ -161,6 +170,8 @@ impl World {
             labels: self.labels.get(index).cloned().unwrap_or_default(),
             balancing: true,
             knows_all_max: self.knows_all_max,
+            links_kept: self.links_kept,
+            link_idle: LINK_IDLE,
             silent_after: SILENT_AFTER,
             move_bytes_per_s: self.move_bytes_per_s,
             removed: self.kept_removed.get(&index).cloned().unwrap_or_default(),
@@ -201,6 +212,11 @@ impl World {
         }
     }
 
+    /// Those with which a node has links.
+    pub(crate) fn linked(&self, index: Index) -> BTreeSet<Index> {
+        self.links.keys().filter(|(own, _)| *own == index).map(|(_, other)| *other).collect()
+    }
+
     pub(crate) fn link_all(&mut self) {
         for a in 0..self.hosts.len() {
             for b in a + 1..self.hosts.len() {
@@ -224,9 +240,11 @@ impl World {
                 name: name(other),
                 address: format!("10.0.0.{other}:1"),
                 labels: self.labels.get(other).cloned().unwrap_or_default(),
+                parts: true,
             };
-            self.host(own).strays.linked(id(other));
+            let parked = self.host(own).strays.linked(id(other));
             self.tell(own, Event::LinkUp(peer));
+            parked.into_iter().for_each(|packet| self.packet(other, packet, true));
         }
     }
 
@@ -236,6 +254,26 @@ impl World {
                 self.seek_without(own, other);
                 self.tell(own, Event::LinkDown(id(other)));
             }
+        }
+    }
+
+    /// A link is closed from here: nothing is heard any more, and the other end hears all that was said.
+    fn hang_up(&mut self, own: Index, other: Index) {
+        if self.half_closed.remove(&(own, other)) {
+            self.seek_without(own, other);
+            return self.tell(own, Event::LinkParted(id(other)));
+        }
+        let Some(said) = self.links.remove(&(own, other)) else { return };
+        self.links.remove(&(other, own));
+        self.half_closed.insert((other, own));
+        self.seek_without(own, other);
+        self.tell(own, Event::LinkParted(id(other)));
+        for message in said {
+            self.hears(own, other, message);
+        }
+        if self.half_closed.remove(&(other, own)) {
+            self.seek_without(other, own);
+            self.tell(other, Event::LinkDown(id(own)));
         }
     }
 
@@ -296,7 +334,22 @@ impl World {
                     host.reports.push_back(Event::Word { from: id(index), word });
                 }
             }
-            Action::Connect(addresses) => host.called.extend(addresses),
+            Action::Connect(addresses) => {
+                host.called.extend(addresses.iter().cloned());
+                let at = |other: &Index| addresses.contains(&format!("10.0.0.{other}:1"));
+                let others: Vec<Index> = (0..self.hosts.len()).filter(at).collect();
+                if self.connects {
+                    others.into_iter().for_each(|other| self.link(index, other));
+                }
+            }
+            Action::Hint { to, entries } => {
+                let message = Message::Entries(entries);
+                let event = Event::Message { from: id(index), message };
+                if let Some(other) = self.hosts[to.0 as usize].as_mut() {
+                    other.reports.push_back(event);
+                }
+            }
+            Action::HangUp(node) => self.hang_up(index, node.0 as usize),
             Action::ForgetNames(node) => host.nameless.push(node),
             Action::WantCode(code) => host.reports.push_back(match host.codes.contains(&code) {
                 true => Event::CodeReady(code),
@@ -404,6 +457,11 @@ impl World {
     pub(crate) fn deliver(&mut self, from: Index, to: Index) -> bool {
         let message = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front);
         let Some(message) = message else { return false };
+        self.hears(from, to, message);
+        true
+    }
+
+    fn hears(&mut self, from: Index, to: Index, message: Message) {
         match message {
             Message::Bulk { content: Content::Code(code), .. } => {
                 if self.host(to).awaited.remove(&code) {
@@ -420,7 +478,6 @@ impl World {
             Message::Sought(sought) => self.found(to, from, sought),
             message => self.tell(to, Event::Message { from: id(from), message }),
         }
-        true
     }
 
     /// Lets a host report the next thing it has done. `false`: there is none.

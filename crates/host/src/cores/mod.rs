@@ -59,6 +59,7 @@ mod tag;
 mod talks;
 mod ticker;
 mod turns;
+mod used;
 mod watch;
 mod wires;
 
@@ -73,6 +74,7 @@ use peripatos_engine::{Handler, PreCopy, Process, ProcessError};
 pub use letterbox::Letterbox;
 pub use outside::Outside;
 pub use sleep::IDLE_MAX;
+pub(crate) use used::Used;
 pub(crate) use wires::Wire;
 
 pub use crate::crowd::awake_max;

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use super::board::Board;
 use super::inbox::{Inbox, SPIN};
 use super::ticker::WATCH_NS;
+use super::used::Used;
 use crate::link::wire::{Receiving, Sending, WireError};
 use crate::talk;
 
@@ -63,6 +64,8 @@ pub(crate) struct Wire {
     stream: Arc<TcpStream>,
     sending: Sending,
     receiving: Receiving,
+    /// The link's beside which it is.
+    used: Used,
     /// Is told why it was closed.
     closed: oneshot::Sender<String>,
     number: u64,
@@ -79,10 +82,11 @@ impl Wire {
         to: Place,
         stream: Arc<TcpStream>,
         [sending, receiving]: [&Lane; 2],
+        used: Used,
         closed: oneshot::Sender<String>,
     ) -> io::Result<Wire> {
         let (sending, receiving) = (Sending::new(sending)?, Receiving::new(receiving)?);
-        Ok(Wire { to, stream, sending, receiving, closed, number: BELL, blocked: None })
+        Ok(Wire { to, stream, sending, receiving, used, closed, number: BELL, blocked: None })
     }
 
     fn close(self, why: &str) {
@@ -212,7 +216,7 @@ impl Wires {
     fn send(&mut self, packet: Packet) -> Option<Packet> {
         let Some(at) = packet.target.and_then(|to| self.way(to)) else { return Some(packet) };
         match self.all[at].sending.put(&packet) {
-            Ok(true) => {}
+            Ok(true) => self.all[at].used.note(),
             Ok(false) => return Some(packet),
             Err(error) => {
                 self.close(at, &error);
@@ -301,8 +305,11 @@ impl Wires {
         }
         let mut packets = mem::take(&mut self.packets);
         for at in (0..self.all.len()).rev() {
-            if let Err(error) = self.all[at].receiving.take(&mut packets) {
-                self.close(at, &error);
+            let before = packets.len();
+            match self.all[at].receiving.take(&mut packets) {
+                Ok(_) if packets.len() > before => self.all[at].used.note(),
+                Ok(_) => {}
+                Err(error) => self.close(at, &error),
             }
         }
         Some(packets)

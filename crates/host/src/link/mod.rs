@@ -45,7 +45,8 @@ pub use lane::LaneReader;
 pub use refusal::Refusal;
 pub use token::{Token, TokenError};
 pub use versions::{
-    LINK_VERSION, LINK_VERSION_OLDEST, Versions, VersionsApart, WRITES_BEHIND_VERSION,
+    LINK_VERSION, LINK_VERSION_OLDEST, PARTING_VERSION, Versions, VersionsApart,
+    WRITES_BEHIND_VERSION,
 };
 
 use frame::{FrameReader, FrameWriter};

@@ -14,6 +14,10 @@ pub const WRITES_BEHIND_VERSION: u16 = 9;
 /// The oldest. (Version 8 is the first one that has a rule; those before it spoke no other.)
 pub const LINK_VERSION_OLDEST: u16 = 8;
 
+/// From this version on links are closed when nobody needs them (`Part`, `Parted`, `Stay`), and each end says all names that it has
+/// first of all, even if there are none.
+pub const PARTING_VERSION: u16 = 9;
+
 /// The versions that one end of a link speaks: all from the oldest to the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {

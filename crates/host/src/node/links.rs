@@ -20,7 +20,7 @@ use super::clients;
 use super::host::{Input, Inputs};
 use super::lanes::Lanes;
 use super::roads;
-use crate::cores::Letterbox;
+use crate::cores::{Letterbox, Used};
 use crate::link::lane::LANE_MAGIC;
 use crate::link::{self, Credentials, Frame, Hello, Link, LinkError, LinkReader, LinkWriter};
 
@@ -45,6 +45,7 @@ const ACCEPTING_MAX: usize = 64;
 pub(super) struct Sender {
     messages: mpsc::Sender<Vec<u8>>,
     pub(super) pieces: mpsc::Sender<Outgoing>,
+    pub(super) used: Used,
 }
 
 impl Sender {
@@ -225,10 +226,10 @@ pub(super) fn start(
     let (messages, to_send) = mpsc::channel(MESSAGES_MAX);
     let (pieces, bulk) = mpsc::channel(PIECES_MAX);
     let mut writing = tokio::spawn(write(writer, to_send, bulk));
-    let ear = Ear::default();
-    let listens = ear.clone();
+    let (ear, used) = (Ear::default(), Used::default());
+    let (listens, uses) = (ear.clone(), used.clone());
     tokio::spawn(async move {
-        let ends = Ends { inbox, letterbox: &letterbox, inputs: &inputs };
+        let ends = Ends { inbox, letterbox: &letterbox, inputs: &inputs, used: &uses };
         let mut reading = pin!(read(reader, node, ends, &listens, silence_max));
         let why = tokio::select! {
             why = &mut reading => why,
@@ -241,7 +242,7 @@ pub(super) fn start(
         writing.abort();
         inputs.send(Input::LinkEnded { node, number, why });
     });
-    (Sender { messages, pieces }, ear)
+    (Sender { messages, pieces, used }, ear)
 }
 
 /// Writes until all senders are gone, the link fails or the peer takes nothing. Messages go before bulk.
@@ -288,6 +289,7 @@ struct Ends<'a> {
     inbox: Inbox,
     letterbox: &'a Letterbox,
     inputs: &'a Inputs,
+    used: &'a Used,
 }
 
 async fn read(
@@ -297,7 +299,7 @@ async fn read(
     ear: &Ear,
     silence_max: Duration,
 ) -> String {
-    let Ends { mut inbox, letterbox, inputs } = ends;
+    let Ends { mut inbox, letterbox, inputs, used } = ends;
     loop {
         let frame = match timeout(silence_max, reader.next()).await {
             Err(_) => return format!("it has been silent for {:.1} s", silence_max.as_secs_f64()),
@@ -307,13 +309,22 @@ async fn read(
         };
         let taken = match frame {
             Frame::Hello(_) => Err("it said hello twice".to_owned()),
-            Frame::Bulk { stream, last, bytes } => inbox.piece(stream, last, bytes).await,
+            Frame::Bulk { stream, last, bytes } => {
+                used.note();
+                inbox.piece(stream, last, bytes).await
+            }
             Frame::Message(bytes) => match postcard::from_bytes(&bytes) {
                 Ok(Message::Bulk { stream, content, lane }) => {
                     inbox.announce(stream, content, lane)
                 }
                 Ok(Message::Talk(bytes)) => {
+                    used.note();
                     roads::read(&bytes).map(|packet| letterbox.bring(packet))
+                }
+                // Behind it the link ends, which is told past all that waits.
+                Ok(message @ Message::Parted) => {
+                    inputs.send(Input::Message { from: node, message: Box::new(message) });
+                    Ok(())
                 }
                 Ok(message) => {
                     let message = Box::new(message);

@@ -79,6 +79,11 @@ pub struct Options {
     pub balancing: bool,
     /// In a cluster of at most so many nodes each tells all others how loaded it is.
     pub knows_all_max: usize,
+    /// In a cluster of at most so many nodes each keeps a link with each other one
+    /// ([`LINKS_KEPT`](peripatos_cluster::limits::LINKS_KEPT), unless somebody wants to try the other way with few nodes).
+    pub links_kept: usize,
+    /// Then one that nobody needs is closed after so long ([`LINK_IDLE`](peripatos_cluster::limits::LINK_IDLE)).
+    pub link_idle: Duration,
 }
 
 /// A node that is ready to run.
@@ -197,6 +202,8 @@ impl NodeServer {
             unreachable_after: options.unreachable_after,
             balancing: options.balancing,
             knows_all_max: options.knows_all_max,
+            links_kept: options.links_kept,
+            link_idle: options.link_idle,
             make_runtime,
         };
         Ok(NodeServer { runtime, parts, _lock: lock })

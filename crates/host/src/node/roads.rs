@@ -37,6 +37,7 @@ impl Roads {
         let Some(sender) = sender else { return Some(packet) };
         // There is nothing in it that has no form.
         let bytes = postcard::to_stdvec(&packet).unwrap_or_default();
+        sender.used.note();
         let _ = sender.send(&Message::Talk(bytes));
         None
     }

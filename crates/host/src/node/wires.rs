@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::host::{Input, Inputs};
 use super::lanes::{Awaited, Lanes};
 use super::links::Sender;
-use crate::cores::{self, Letterbox};
+use crate::cores::{self, Letterbox, Used};
 use crate::link::lane;
 
 /// Wires beside a link. Between nodes that have more pairs of cores, some cores have none.
@@ -47,6 +47,8 @@ pub(super) struct Wires {
     cores: [u32; 2],
     letterbox: Letterbox,
     inputs: Inputs,
+    /// The link's.
+    used: Used,
     tasks: Vec<AbortHandle>,
     opens: bool,
 }
@@ -58,8 +60,9 @@ impl Wires {
         cores: [u32; 2],
         letterbox: Letterbox,
         inputs: Inputs,
+        used: Used,
     ) -> Wires {
-        Wires { node, cores, letterbox, inputs, tasks: Vec::new(), opens: false }
+        Wires { node, cores, letterbox, inputs, used, tasks: Vec::new(), opens: false }
     }
 
     /// Opens all of them, at the address that was called for the link.
@@ -96,7 +99,7 @@ impl Wires {
 
     fn end(&self) -> End {
         let (letterbox, inputs) = (self.letterbox.clone(), self.inputs.clone());
-        End { node: self.node, letterbox, inputs }
+        End { node: self.node, letterbox, inputs, used: self.used.clone() }
     }
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
@@ -124,6 +127,7 @@ struct End {
     node: NodeId,
     letterbox: Letterbox,
     inputs: Inputs,
+    used: Used,
 }
 
 /// Keeps a wire open.
@@ -187,7 +191,8 @@ impl End {
         // However this ends, the wire does.
         let _open = Open(Arc::clone(&stream));
         let (closed, why) = oneshot::channel();
-        let wire = prepare(&stream).and_then(|()| cores::Wire::new(to, stream, lanes, closed));
+        let wire = prepare(&stream)
+            .and_then(|()| cores::Wire::new(to, stream, lanes, self.used.clone(), closed));
         match wire {
             Ok(wire) => {
                 self.letterbox.wire(own_core as usize, wire);

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use peripatos_abi::Pid;
 use peripatos_cluster::limits::GOSSIP_BYTES_MAX;
 use peripatos_cluster::membership::{Member, Membership, Output, Timing};
+use peripatos_cluster::message::{Entry, Sighting, Sought};
 use peripatos_cluster::promises::{Promise, Word};
-use peripatos_cluster::{Action, Datagram, Event, Incarnation, Node, NodeId, Time};
+use peripatos_cluster::{Action, Datagram, Event, Incarnation, Lookup, Node, NodeId, Time};
 use peripatos_host::link::{DatagramOpener, DatagramSealer, Token, gossip_secret};
 
 const EPOCH: u32 = 500_000;
@@ -22,7 +24,14 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
         Promise { maker: NodeId(3), permille: 250, left: Duration::from_secs(20) },
     ];
     let words = [Word::Ask { number: 1, load }, Word::Answer { number: 1, load, promises }];
+    let pid = Pid::new(5, 5);
+    let lookups = [
+        Lookup::Seek { pid, question: 1 },
+        Lookup::Sought(Sought { pid, question: 1, sighting: Sighting::Here }),
+        Lookup::Entries(vec![Entry { pid, moves: 1, here: true }]),
+    ];
     let mut all: Vec<Vec<u8>> = words.iter().map(Datagram::of_word).collect();
+    all.extend(lookups.iter().map(Datagram::of_lookup));
     for bytes in said() {
         all.push(Datagram::of_membership(&samples, &bytes));
         all.push(Datagram::of_membership(&[0], &bytes));
@@ -65,6 +74,10 @@ pub(crate) fn check(bytes: &[u8]) {
             let again = Datagram::of_word(&word);
             assert_eq!(Datagram::read(&again), Ok(Datagram::Word(word.clone())));
             node_hears(|from| Event::Word { from, word: word.clone() });
+        }
+        Ok(Datagram::Lookup(lookup)) => {
+            let again = Datagram::of_lookup(&lookup);
+            assert_eq!(Datagram::read(&again), Ok(Datagram::Lookup(lookup)));
         }
         Err(_) => {}
     }

@@ -36,6 +36,8 @@ pub(crate) fn node() -> Node {
         labels: Labels::default(),
         balancing: true,
         knows_all_max: 0,
+        links_kept: 2,
+        link_idle: Duration::from_secs(1),
         silent_after: Duration::from_secs(1),
         removed: BTreeSet::new(),
     });
@@ -45,6 +47,7 @@ pub(crate) fn node() -> Node {
         name: "peer".to_owned(),
         address: "10.0.0.2:7000".to_owned(),
         labels: Labels::default(),
+        parts: true,
     };
     let address = "10.0.0.3:7000".parse().expect("an address");
     let other = Known::new(NodeId(3), Incarnation(3), address, "other").expect("a member");
@@ -132,6 +135,11 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
         Message::Load(sample),
         Message::Members(vec![member]),
         Message::Removed(vec![NodeId(5)]),
+        Message::Left(vec![(NodeId(6), Incarnation(1))]),
+        Message::Unserved { pid: pid(1), requests: 2 },
+        Message::Part,
+        Message::Parted,
+        Message::Stay,
         Message::Identity(Identity::Issuer { issues: true, generation: 1 }),
         Message::Events { request: 1, of: Some(pid(2).bits()) },
         Message::Happened { request: 1, told: Vec::new(), standing: None },

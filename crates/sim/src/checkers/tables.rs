@@ -21,7 +21,9 @@ pub(crate) fn at_end(world: &mut World) {
             wrong = Some(format!("n{node} keeps packets: {:?}", host.strays));
         }
         if world.nodes[node].alive && !host.is_idle() {
-            wrong = Some(format!("n{node} was told of moves or questions that have no end"));
+            let open = host.open();
+            wrong =
+                Some(format!("n{node} was told of moves or questions that have no end: {open:?}"));
         }
     }
     if let Some(wrong) = wrong {

@@ -1,7 +1,7 @@
 //! What a node wants done.
 
 use peripatos_cluster::message::{Command, Hold, Message};
-use peripatos_cluster::{Action, Event as Told, NodeId, Request, RequestId};
+use peripatos_cluster::{Action, Event as Told, Lookup, NodeId, Request, RequestId};
 
 use super::{Input, Item, address, id_of, index_of};
 use crate::actor::Id;
@@ -39,6 +39,10 @@ impl World {
                     self.events.plan(at, Event::Call(node, other));
                 }
             }
+            Action::Hint { to, entries } => {
+                self.send_lookup(node, index_of(to), &Lookup::Entries(entries));
+            }
+            Action::HangUp(peer) => self.hang_up(node, index_of(peer)),
             Action::Say { to, word } => self.say_in_datagram(node, index_of(to), &word),
             Action::WantCode(code) => {
                 let there = self.cluster().hosts[node].codes.contains(&code);
@@ -90,9 +94,13 @@ impl World {
             }
             Action::NodeGone(gone) => {
                 self.cluster().hosts[node].strays.node_gone(gone);
+                self.is_silenced(node, gone);
                 self.unreachable(node, gone);
             }
-            Action::NodeSilent(silent) => self.unreachable(node, silent),
+            Action::NodeSilent(silent) => {
+                self.is_silenced(node, silent);
+                self.unreachable(node, silent);
+            }
             Action::Adopt { pid, .. } => {
                 let id = self.by_pid[&pid];
                 if !self.ledger.adopted.insert(id) {

@@ -49,10 +49,11 @@ impl World {
         if !self.nodes[to].alive {
             return;
         }
-        let from = id_of(from);
+        let (sender, from) = (from, id_of(from));
         match Datagram::read(bytes) {
             Ok(Datagram::Membership { heard, .. }) => self.tell(to, Told::Loads { from, heard }),
             Ok(Datagram::Word(word)) => self.tell(to, Told::Word { from, word }),
+            Ok(Datagram::Lookup(lookup)) => self.lookup_comes(sender, to, lookup),
             Err(error) => panic!("what a node has written cannot be read: {error}"),
         }
     }

@@ -23,6 +23,7 @@ impl World {
         let incarnation = host.incarnation;
         host.standing.clear();
         host.lost.clear();
+        host.parted.clear();
         host.asked.clear();
         let still = std::mem::take(&mut host.still).into_keys();
         let arrived = std::mem::take(&mut host.arrived).into_values().map(|one| one.pid);
@@ -93,6 +94,9 @@ impl World {
         let host = cluster.host(node, cores);
         cluster.hosts[node] = host;
         self.nodes[node].alive = true;
+        if self.is_sparse() {
+            self.gossip_of_newcomer(node);
+        }
         for kernel in 0..self.kernels.len() {
             if self.node_of[kernel] == node {
                 self.start_kernel(kernel);

@@ -5,7 +5,7 @@
 use peripatos_cluster::membership::Member;
 use peripatos_cluster::{Event as Told, Incarnation};
 
-use super::{address, id_of, time};
+use super::{address, id_of, sparse, time};
 use crate::config::{MS, SECOND};
 use crate::event::Event;
 use crate::random::Random;
@@ -13,7 +13,8 @@ use crate::world::World;
 
 /// Chance and times of what is heard. It has numbers of its own: runs without gossip are as they were.
 pub(super) fn of(seed: u64) -> Option<Random> {
-    seed.is_multiple_of(2).then(|| Random::new(seed ^ 0x6055_1b00))
+    let hears = seed.is_multiple_of(2) || sparse::is(seed);
+    hears.then(|| Random::new(seed ^ 0x6055_1b00))
 }
 
 impl World {
@@ -27,7 +28,9 @@ impl World {
         let random = self.cluster().gossip.as_mut();
         if random.is_some_and(|random| random.permille(500)) {
             self.gossip(at, node, false, MS..4 * SECOND);
-            self.gossip(at, node, true, 2 * SECOND..8 * SECOND);
+            // Where links are made again by themselves it is heard of again, whatever comes last.
+            let first = if self.is_sparse() { 4 } else { 2 };
+            self.gossip(at, node, true, first * SECOND..8 * SECOND);
         }
     }
 
@@ -38,7 +41,7 @@ impl World {
         }
     }
 
-    fn gossip(&mut self, at: usize, node: usize, up: bool, after: std::ops::Range<u64>) {
+    pub(super) fn gossip(&mut self, at: usize, node: usize, up: bool, after: std::ops::Range<u64>) {
         let now = self.now;
         let cluster = self.cluster();
         let incarnation = cluster.hosts[node].incarnation;
@@ -62,9 +65,39 @@ impl World {
         let at_address = address(node).parse().expect("an address");
         let member = Member::new(id_of(node), of, at_address, &format!("node{node}"));
         let member = member.expect("a good name and address");
+        let host = &mut self.cluster().hosts[at];
+        // Word of one that was before may come late.
+        let last = host.heard_last.entry(node).or_insert(of);
+        *last = of.max(*last);
         if up {
-            self.cluster().hosts[at].strays.heard_of(time(now), id_of(node));
+            host.up.insert(node, of);
+            host.silenced.remove(&node);
+            host.strays.lives(id_of(node));
+            let anew = host.buried.remove(&node);
+            self.tell(at, Told::MemberUp(member));
+            if anew {
+                // It has been told that it counted as dead.
+                self.tell_news(node);
+            }
+            return self.look_at_trouble();
         }
-        self.tell(at, if up { Told::MemberUp(member) } else { Told::MemberDown(member) });
+        if host.up.get(&node) != Some(&of) {
+            // Of another OS process.
+            return self.tell(at, Told::MemberDown(member));
+        }
+        host.up.remove(&node);
+        self.tell(at, Told::MemberDown(member));
+        self.strays(at, |strays, here, out| {
+            strays.lives_no_more(time(now), id_of(node), here, out)
+        });
+        if lives {
+            let host = &mut self.cluster().hosts[at];
+            host.buried.insert(node);
+            if !host.standing.contains_key(&node) {
+                self.ledger.trouble = Some(u64::MAX);
+            }
+        } else {
+            self.silence_is_told(at, node, of);
+        }
     }
 }

@@ -127,6 +127,7 @@ impl World {
         if !samples.is_empty() {
             self.tell(node, Told::Samples(samples));
         }
+        self.tell_used(node);
         self.tell(node, Told::Tick);
         self.tell_samples(node);
         self.look_at_trouble();

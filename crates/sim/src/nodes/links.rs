@@ -1,7 +1,7 @@
 //! Links: made again and again, until they break.
 
-use peripatos_cluster::Event as Told;
 use peripatos_cluster::message::{Content, Message, Sought};
+use peripatos_cluster::{Event as Told, Lookup};
 use peripatos_kernel::limits::PACKET_NS_MAX;
 use peripatos_kernel::{NameLost, Packet};
 
@@ -14,6 +14,9 @@ impl World {
     /// Two nodes call each other, if they have no link; and try again later.
     pub(crate) fn dial(&mut self, one: usize, other: usize) {
         let again = self.random.within(200 * MS..2 * SECOND);
+        if self.is_sparse() && self.live_link(one, other).is_some() {
+            return;
+        }
         self.events.plan(self.now + again, Event::Dial(one, other));
         self.call_node(one, other);
     }
@@ -33,7 +36,8 @@ impl World {
         let ends = [one, other];
         let incarnations = ends.map(|end| cluster.hosts[end].incarnation);
         let last = [now; 2];
-        let mut link = Link { ends, incarnations, broken: None, drains: false, last };
+        let mut link =
+            Link { ends, incarnations, broken: None, drains: false, closing: false, last };
         link.last[usize::from(link.ends[1] == second)] = now + later;
         cluster.links.insert(number, link);
         self.events.plan(now + later, Event::LinkUp(second, number));
@@ -44,7 +48,8 @@ impl World {
     fn live_link(&self, one: usize, other: usize) -> Option<u64> {
         let links = self.cluster.as_ref()?.links.iter();
         let between = |link: &Link| link.ends.contains(&one) && link.ends.contains(&other);
-        let mut live = links.filter(|(_, link)| link.broken.is_none() && between(link));
+        let mut live =
+            links.filter(|(_, link)| link.broken.is_none() && !link.closing && between(link));
         live.next().map(|(number, _)| *number)
     }
 
@@ -63,18 +68,28 @@ impl World {
         self.trace.note(now, &[30, end as u64, peer as u64, number], || {
             format!("n{end} is linked with n{peer}")
         });
+        let sparse = self.is_sparse();
         let cluster = self.cluster();
         let known = cluster.peer(peer);
         let host = &mut cluster.hosts[end];
         host.standing.insert(peer, number);
         host.lost.remove(&peer);
+        host.parted.remove(&peer);
         host.met.insert(peer);
-        host.strays.linked(id_of(peer));
+        host.silenced.remove(&peer);
+        if sparse {
+            host.names_due.insert(peer);
+        } else {
+            host.names.forget_node(id_of(peer).0);
+        }
+        let parked = host.strays.linked(id_of(peer));
         // What others have not been told of the changes, this one is told with all the rest.
         let own = host.names.own();
-        host.names.forget_node(id_of(peer).0);
-        if !own.is_empty() {
+        if sparse || !own.is_empty() {
             self.say(end, peer, Item::message(Message::Names(super::names::on_wire(own))));
+        }
+        for packet in parked {
+            self.talk(end, peer, &packet);
         }
         self.tell(end, Told::LinkUp(known));
         self.gossip_of_linked(end, peer);
@@ -108,12 +123,17 @@ impl World {
         if let Some(peer) = peer.map(|(peer, _)| *peer) {
             self.drop_link(end, peer);
         }
+        self.forget_link(number);
+        self.look_at_trouble();
+    }
+
+    /// A link that stands at no end is over.
+    pub(super) fn forget_link(&mut self, number: u64) {
         let cluster = self.cluster();
         let stands = cluster.hosts.iter().any(|host| host.standing.values().any(|n| *n == number));
         if !stands {
             cluster.links.remove(&number);
         }
-        self.look_at_trouble();
     }
 
     fn drop_link(&mut self, end: usize, peer: usize) {
@@ -123,10 +143,27 @@ impl World {
         });
         let cluster = self.cluster();
         let host = &mut cluster.hosts[end];
-        let Some(number) = host.standing.remove(&peer) else { return };
+        let Some(number) = host.standing.get(&peer).copied() else { return };
+        let (mut dialled, mut broke) = (false, true);
         if let Some(link) = cluster.links.get(&number) {
+            (dialled, broke) = (link.ends[0] == end, !link.closing);
             host.lost.insert(peer, link.incarnations[usize::from(link.ends[1] == peer)]);
         }
+        self.take_link(end, peer);
+        self.tell(end, Told::LinkDown(id_of(peer)));
+        if broke {
+            self.gossip_of_unlinked(end, peer);
+        }
+        if dialled && self.is_sparse() {
+            self.dial(end, peer);
+        }
+    }
+
+    /// An end has no link any more, for whatever reason.
+    pub(super) fn take_link(&mut self, end: usize, peer: usize) {
+        let now = self.now;
+        let host = &mut self.cluster().hosts[end];
+        host.standing.remove(&peer);
         host.awaited.retain(|_, from| *from != peer);
         // Images that have not come whole.
         let cut = host.expected.extract_if(.., |id, _| id.source == id_of(peer));
@@ -135,8 +172,6 @@ impl World {
             self.input(end, Input::Thawed(id, false));
         }
         self.strays(end, |strays, here, out| strays.unlinked(time(now), id_of(peer), here, out));
-        self.tell(end, Told::LinkDown(id_of(peer)));
-        self.gossip_of_unlinked(end, peer);
     }
 
     /// A node says something to another one; nobody hears it, if there is no link.
@@ -195,9 +230,13 @@ impl World {
                         format!("n{to} hears of n{from}: {message:?}")
                     });
                 }
+                if matches!(*message, Message::Seek { .. } | Message::Sought(_)) {
+                    self.cluster().hosts[to].used.insert(from);
+                }
                 self.hears(to, from, *message);
             }
             Item::Talk(bytes) => {
+                self.cluster().hosts[to].used.insert(from);
                 let packet: Packet = postcard::from_bytes(&bytes).expect("it was made here");
                 match packet.check() {
                     Ok(()) => self.bring_here(to, packet),
@@ -213,7 +252,7 @@ impl World {
         }
     }
 
-    fn hears(&mut self, to: usize, from: usize, message: Message) {
+    pub(super) fn hears(&mut self, to: usize, from: usize, message: Message) {
         let now = self.now;
         let id = id_of(from);
         match message {
@@ -223,7 +262,11 @@ impl World {
                 let here = on_core.or_else(|| strays.has(time(now), id, pid));
                 if let Some(sighting) = self.cluster().hosts[to].node.sighting(pid, here) {
                     let sought = Sought { pid, question, sighting };
-                    self.say(to, from, Item::message(Message::Sought(sought)));
+                    if self.cluster().hosts[to].standing.contains_key(&from) {
+                        self.say(to, from, Item::message(Message::Sought(sought)));
+                    } else {
+                        self.send_lookup(to, from, &Lookup::Sought(sought));
+                    }
                 }
             }
             Message::Sought(sought) => {
@@ -235,7 +278,11 @@ impl World {
                 let names = names.into_iter();
                 let changes =
                     names.map(|(name, pid)| (name, pid.map(peripatos_abi::Pid::from_bits)));
-                self.cluster().hosts[to].names.heard(id.0, changes.collect());
+                let host = &mut self.cluster().hosts[to];
+                if host.names_due.remove(&from) {
+                    host.names.forget_node(id.0);
+                }
+                host.names.heard(id.0, changes.collect());
                 self.named(to);
             }
             Message::NameLost { name, owner, loser } => {
@@ -261,6 +308,7 @@ impl World {
         if !self.cluster().hosts[from].standing.contains_key(&to) {
             return false;
         }
+        self.cluster().hosts[from].used.insert(to);
         let faults = self.config.faults;
         if !self.calm && self.random.permille(faults.loss) {
             return true;
@@ -295,11 +343,16 @@ impl World {
         let Some(cluster) = self.cluster.as_ref().filter(|_| !doubts) else { return };
         let whole = alive.iter().all(|one| {
             let host = &cluster.hosts[*one];
+            let known = |other: &usize| {
+                let incarnation = cluster.hosts[*other].incarnation;
+                self.is_sparse() && host.up.get(other) == Some(&incarnation)
+            };
             let linked = |other: &usize| {
                 let link = host.standing.get(other).and_then(|number| cluster.links.get(number));
                 link.is_some_and(|link| link.broken.is_none())
             };
-            host.lost.is_empty() && alive.iter().all(|other| one == other || linked(other))
+            host.lost.is_empty()
+                && alive.iter().all(|other| one == other || linked(other) || known(other))
         });
         if whole {
             self.ledger.trouble = Some(self.now);
@@ -313,13 +366,22 @@ impl World {
         node: usize,
         incarnation: peripatos_cluster::Incarnation,
     ) {
+        let sparse = self.is_sparse() && self.nodes[at].alive;
         let host = &mut self.cluster().hosts[at];
         if host.standing.contains_key(&node) {
             // It believes that there is a link: it is not asked for.
             return self.events.plan(self.now + SECOND, Event::Gone(at, node, incarnation));
         }
-        if host.lost.get(&node) == Some(&incarnation) {
+        let was = host.lost.get(&node).or(host.parted.get(&node)).copied();
+        let heard = host.heard_last.get(&node).is_none_or(|last| *last == incarnation);
+        let unmet = at != node && was.is_none() && heard && sparse;
+        if unmet && host.up.get(&node) == Some(&incarnation) {
+            // It has not heard yet that it is dead.
+            return self.events.plan(self.now + SECOND, Event::Gone(at, node, incarnation));
+        }
+        if was == Some(incarnation) || unmet {
             host.lost.remove(&node);
+            host.parted.remove(&node);
             let now = self.now;
             self.trace.note(now, &[34, at as u64, node as u64], || {
                 format!("n{at} hears that n{node} is gone")

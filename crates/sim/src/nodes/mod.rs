@@ -14,6 +14,7 @@ mod links;
 mod moves;
 pub(crate) mod names;
 mod packets;
+pub(crate) mod sparse;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -48,6 +49,9 @@ pub(crate) struct Cluster {
     gossip: Option<Random>,
     /// What is random about datagrams between those that know too few to know all. `None`: they know all.
     pub(crate) datagrams: Option<Random>,
+    /// What is random about datagrams of where processes are.
+    sparse: Random,
+    seed: u64,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
     #[cfg(feature = "mutations")]
@@ -65,6 +69,20 @@ pub(crate) struct Host {
     pub(crate) standing: BTreeMap<usize, u64>,
     /// Nodes whose link broke, and which are not known to be gone.
     pub(crate) lost: BTreeMap<usize, Incarnation>,
+    /// Nodes with which links were closed, and who they were.
+    parted: sparse::Heard,
+    /// Those that gossip says live.
+    up: sparse::Heard,
+    /// Who they were when gossip last said something of them.
+    heard_last: sparse::Heard,
+    /// Of those, whom who waits for them was told of.
+    silenced: sparse::Heard,
+    /// Those that gossip had called dead, and that are to tell everything anew.
+    buried: BTreeSet<usize>,
+    /// Nodes whose links have carried something for somebody.
+    used: BTreeSet<usize>,
+    /// Nodes whose next names are all that they have.
+    names_due: BTreeSet<usize>,
     /// Nodes that it has ever been linked with.
     pub(crate) met: BTreeSet<usize>,
     codes: BTreeSet<CodeHash>,
@@ -111,6 +129,8 @@ struct Link {
     broken: Option<u64>,
     /// What was under way then arrives yet.
     drains: bool,
+    /// An end has closed it.
+    closing: bool,
     /// When what was said last to each end arrives.
     last: [u64; 2],
 }
@@ -164,6 +184,7 @@ impl Cluster {
     fn host(&mut self, index: usize, cores: usize) -> Host {
         self.incarnations += 1;
         let incarnation = Incarnation(self.incarnations);
+        let (links_kept, link_idle) = sparse::limits(self.seed);
         let config = Config {
             node: id_of(index),
             incarnation,
@@ -173,6 +194,8 @@ impl Cluster {
             labels: Labels::default(),
             balancing: true,
             knows_all_max: if self.datagrams.is_some() { 0 } else { KNOWS_ALL_MAX },
+            links_kept,
+            link_idle,
             silent_after: Duration::from_secs(1),
             move_bytes_per_s: None,
             removed: BTreeSet::new(),
@@ -194,6 +217,13 @@ impl Cluster {
             names,
             standing: BTreeMap::new(),
             lost: BTreeMap::new(),
+            parted: BTreeMap::new(),
+            up: BTreeMap::new(),
+            heard_last: BTreeMap::new(),
+            silenced: BTreeMap::new(),
+            buried: BTreeSet::new(),
+            used: BTreeSet::new(),
+            names_due: BTreeSet::new(),
             met: BTreeSet::new(),
             codes: BTreeSet::new(),
             awaited: BTreeMap::new(),
@@ -209,7 +239,8 @@ impl Cluster {
     /// All start.
     pub(crate) fn start(cores: &[usize], seed: u64) -> Cluster {
         let (gossip, datagrams) = (gossip::of(seed), datagrams::of(seed));
-        let mut cluster = Cluster { gossip, datagrams, ..Cluster::default() };
+        let mut cluster =
+            Cluster { gossip, datagrams, sparse: sparse::of(seed), seed, ..Cluster::default() };
         for (index, cores) in cores.iter().enumerate() {
             let host = cluster.host(index, *cores);
             cluster.hosts.push(host);
@@ -238,15 +269,28 @@ impl Cluster {
     fn peer(&self, index: usize) -> Peer {
         let incarnation = self.hosts[index].incarnation;
         let (name, address) = (format!("node{index}"), address(index));
-        Peer { node: id_of(index), incarnation, name, address, labels: Labels::default() }
+        Peer {
+            node: id_of(index),
+            incarnation,
+            name,
+            address,
+            labels: Labels::default(),
+            parts: sparse::is(self.seed),
+        }
     }
 }
 
 impl Host {
+    /// What is under way here: programs that are awaited, processes that leave, that may come, stand still, have come, and questions.
+    pub(crate) fn open(&self) -> [usize; 6] {
+        let moves = [self.leaving.len(), self.expected.len(), self.still.len(), self.arrived.len()];
+        let [leaving, expected, still, arrived] = moves;
+        [self.awaited.len(), leaving, expected, still, arrived, self.asked.len()]
+    }
+
     /// Whether nothing is under way here.
     pub(crate) fn is_idle(&self) -> bool {
-        let none = self.awaited.is_empty() && self.leaving.is_empty() && self.expected.is_empty();
-        none && self.still.is_empty() && self.arrived.is_empty() && self.asked.is_empty()
+        self.open() == [0; 6]
     }
 }
 

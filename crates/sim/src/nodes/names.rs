@@ -1,8 +1,8 @@
 //! Names of processes, as nodes' threads tell of them.
 
 use peripatos_abi::Pid;
-use peripatos_cluster::NodeId;
 use peripatos_cluster::message::Message;
+use peripatos_cluster::{Event as Told, NodeId};
 use peripatos_kernel::{NameChange, NameLost};
 
 use super::{Input, Item, index_of};
@@ -38,13 +38,21 @@ impl World {
             for peer in peers {
                 self.say(node, peer, Item::message(Message::Names(names.clone())));
             }
+            self.tell_news(node);
         }
         let here: Vec<Pid> = self.here(node);
         let runs = |pid: Pid| here.binary_search(&pid).is_ok();
         for (to, lost) in self.cluster().hosts[node].names.take_disputes(runs) {
             let NameLost { name, owner, loser } = lost;
             let message = Message::NameLost { name, owner, loser };
-            self.say(node, index_of(NodeId(to)), Item::message(message));
+            let to = index_of(NodeId(to));
+            if self.cluster().hosts[node].standing.contains_key(&to) {
+                self.cluster().hosts[node].used.insert(to);
+                self.say(node, to, Item::message(message));
+            } else {
+                // It hears of it again when there is a link.
+                self.tell(node, Told::Wanted(NodeId(to as u128 + 1)));
+            }
         }
     }
 

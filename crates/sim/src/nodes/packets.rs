@@ -2,7 +2,7 @@
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::Message;
-use peripatos_cluster::{Event as Told, Step, Strays};
+use peripatos_cluster::{Event as Told, Lookup, Step, Strays};
 use peripatos_kernel::{Packet, principal};
 
 use super::{Input, Item, id_of, index_of, time};
@@ -90,8 +90,15 @@ impl World {
                         self.want_link(node, index_of(to));
                     }
                 }
+                Step::Call(to) => self.want_link(node, index_of(to)),
                 Step::Nobody(packet) => self.nobody_here(node, packet, 0),
                 Step::Ask(to, pid, question) => {
+                    if !self.cluster().hosts[node].standing.contains_key(&index_of(to)) {
+                        let lookup = Lookup::Seek { pid, question };
+                        self.send_lookup(node, index_of(to), &lookup);
+                        continue;
+                    }
+                    self.cluster().hosts[node].used.insert(index_of(to));
                     let message = Message::Seek { pid, question };
                     self.say(node, index_of(to), Item::message(message));
                 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use peripatos_cluster::limits::GOSSIP_BYTES_MAX;
 use peripatos_cluster::membership::{Member, Membership, Output};
+use peripatos_cluster::message::Message;
 use peripatos_cluster::promises::Word;
-use peripatos_cluster::{Datagram, Event, NodeId, Peer, Time};
+use peripatos_cluster::{Datagram, Event, Lookup, NodeId, Peer, Time};
 use tokio::time::Instant;
 
 use super::Host;
@@ -38,16 +39,38 @@ impl Host {
                 }
             }
             Ok(Datagram::Word(word)) => self.tell(Event::Word { from: by, word }),
+            Ok(Datagram::Lookup(lookup)) => self.heard_lookup(by, lookup),
             Err(_) => {}
         }
     }
 
-    /// To a member that lives, if it is one.
+    fn heard_lookup(&mut self, by: NodeId, lookup: Lookup) {
+        if self.node.removed().contains(&by) {
+            return;
+        }
+        match lookup {
+            Lookup::Seek { pid, question } => self.sought(by, pid, question),
+            Lookup::Sought(sought) => self.found(by, sought),
+            Lookup::Entries(entries) => {
+                self.tell(Event::Message { from: by, message: Message::Entries(entries) });
+            }
+        }
+    }
+
+    pub(super) fn say_lookup(&mut self, to: NodeId, lookup: &Lookup) {
+        self.send_datagram(to, &Datagram::of_lookup(lookup));
+    }
+
     pub(super) fn say_in_datagram(&mut self, to: NodeId, word: &Word) {
+        self.send_datagram(to, &Datagram::of_word(word));
+    }
+
+    /// To a member that lives, if it is one.
+    fn send_datagram(&mut self, to: NodeId, bytes: &[u8]) {
         let Some(gossip) = &mut self.gossip else { return };
         let member = gossip.membership.alive().find(|member| member.node() == to);
         if let Some(address) = member.map(Member::address) {
-            gossip.send(address, &Datagram::of_word(word));
+            gossip.send(address, bytes);
         }
     }
 
@@ -86,16 +109,19 @@ impl Host {
                     }
                 }
                 Output::Up { member, .. } => {
-                    // Until it was asked it may have what is looked for.
-                    self.strays.heard_of(now, member.node());
+                    self.strays.lives(member.node());
                     self.tell(Event::MemberUp(member));
                 }
                 Output::Down(member) => {
                     (self.log)(&format!("node {} answers nobody, or has left", member.name()));
+                    let node = member.node();
                     self.tell(Event::MemberDown(member));
+                    self.seek_without_member(node);
                 }
                 Output::Rejoined => {
                     (self.log)("others had given this node up; it has told them that it lives");
+                    // What they had heard of it they may have forgotten.
+                    self.tell_news();
                 }
             }
         }

@@ -18,7 +18,7 @@ use super::super::lanes::Way;
 use super::super::links::{self, Ear, Sender};
 use super::super::wires::Wires;
 use super::{Host, Input};
-use crate::link::{HostIdentity, Link, LinkError, PublicKey, Refusal, is_address};
+use crate::link::{HostIdentity, Link, LinkError, PARTING_VERSION, PublicKey, Refusal, is_address};
 
 /// A task that calls an address.
 pub(super) struct Dialling {
@@ -42,6 +42,10 @@ pub(super) struct Standing {
     /// Whether it has the token, as it says.
     pub(super) issues: bool,
     pub(super) incarnation: Incarnation,
+    /// Whether it knows that links are closed when nobody needs them, and says its names first on each.
+    pub(super) parts: bool,
+    /// What it says next of names is all that it has.
+    pub(super) names_due: bool,
     pub(super) host: HostIdentity,
     /// Where others reach it.
     pub(super) address: String,
@@ -126,6 +130,7 @@ impl Host {
         }
         let (node, hello) = (link.peer.id, &link.peer.hello);
         let (incarnation, version) = (hello.incarnation, link.peer.version);
+        let parts = version >= PARTING_VERSION;
         if let Some(old) = self.links.get(&node) {
             // Both have called: both keep the link that the lesser one has made.
             let by_lesser = dialled.is_some() == (self.us.id < node);
@@ -143,6 +148,7 @@ impl Host {
             name: hello.name.clone(),
             address: reachable(&hello.address, link.remote),
             labels: hello.labels.clone(),
+            parts,
         };
         (self.log)(&format!("node {} ({}) is linked", peer.name, peer.address));
         let (host, peer_cores, public_key) = (hello.host.clone(), hello.cores, link.public_key);
@@ -154,7 +160,8 @@ impl Host {
             links::start(link, number, inbox, letterbox, self.inputs.clone(), self.us.silence_max);
         self.roads.open(node, sender.clone());
         let cores = [self.us.hello.cores, peer_cores];
-        let mut wires = Wires::new(node, cores, self.letterbox.clone(), self.inputs.clone());
+        let (letterbox, inputs) = (self.letterbox.clone(), self.inputs.clone());
+        let mut wires = Wires::new(node, cores, letterbox, inputs, sender.used.clone());
         if let Some(address) = &dialled {
             wires.open(address, &sender);
         }
@@ -166,13 +173,17 @@ impl Host {
             public_key,
             issues: false,
             incarnation,
+            parts,
+            names_due: false,
             host,
             address: peer.address.clone(),
             dialled,
             wires,
         };
         self.links.insert(node, standing);
-        self.strays.linked(node);
+        for packet in self.strays.linked(node) {
+            let _ = self.roads.send_to(node.0, packet);
+        }
         self.announce_to(&peer);
         self.tell_names(node);
         // Before the ends of those that it is about.
@@ -196,18 +207,45 @@ impl Host {
     }
 
     pub(super) fn unlink(&mut self, node: NodeId) {
-        let Some(standing) = self.links.remove(&node) else { return };
-        self.lost.insert(node, (standing.incarnation, standing.host));
-        self.expected.forget_from(node);
-        self.roads.close(node);
-        self.seek_without(node);
-        self.announce_no_more(node);
+        let Some(standing) = self.take_link(node) else { return };
         self.tell(Event::LinkDown(node));
         if self.node.removed().contains(&node) {
             self.lost.remove(&node);
         } else if let Some(address) = standing.dialled {
             // A peer that still holds a dead link to us drops each new one until it has noticed.
             self.dial_after(links::RETRY_MIN, address, Some(node));
+        }
+    }
+
+    fn take_link(&mut self, node: NodeId) -> Option<Standing> {
+        let standing = self.links.remove(&node)?;
+        self.lost.insert(node, (standing.incarnation, standing.host.clone()));
+        self.expected.forget_from(node);
+        self.roads.close(node);
+        self.seek_without(node);
+        self.announce_no_more(node);
+        Some(standing)
+    }
+
+    /// Neither end needs this link: it is closed when what is to be sent has been, and not made again before somebody needs it.
+    pub(super) fn hang_up_link(&mut self, node: NodeId) {
+        let name = self.node.name_of(node);
+        let Some(standing) = self.take_link(node) else { return };
+        (self.log)(&format!("the link to node {name} is closed: nobody needs it"));
+        standing.ear.shut();
+        self.tell(Event::LinkParted(node));
+        if standing.sender.used.take() {
+            // Something was said too late.
+            self.tell(Event::Wanted(node));
+        }
+    }
+
+    /// Links have carried something that is not there for their own sake.
+    pub(super) fn tell_used(&mut self) {
+        let used = self.links.iter().filter(|(_, standing)| standing.sender.used.take());
+        let used: Vec<NodeId> = used.map(|(node, _)| *node).collect();
+        if !used.is_empty() {
+            self.tell(Event::Used(used));
         }
     }
 
@@ -224,6 +262,7 @@ impl Host {
             dialling.task.abort();
         }
         for node in nodes {
+            self.issuing.others.remove(node);
             self.lost.remove(node);
             self.links.get(node).into_iter().for_each(|standing| standing.ear.shut());
             self.unlink(*node);
@@ -250,9 +289,16 @@ impl Host {
         }
     }
 
+    /// What is for a node without a link is lost; it is called, and what is owed to it is said anew when there is one.
     pub(super) fn send(&mut self, to: NodeId, message: &Message) {
-        let standing = self.links.get(&to).filter(|one| one.version >= message.since_version());
-        let taken = standing.is_none_or(|standing| standing.sender.send(message));
+        let Some(standing) = self.links.get(&to) else {
+            return self.want_link(Some(to));
+        };
+        if is_use(message) {
+            standing.sender.used.note();
+        }
+        let knows = standing.version >= message.since_version();
+        let taken = !knows || standing.sender.send(message);
         if !taken {
             // A link that takes nothing is as good as cut; what was lost is made good when it is back.
             self.log_once(&format!("the link to {to:#} is stuck"));
@@ -268,6 +314,9 @@ impl Host {
         // Something of it may still have been in the queue.
         if self.node.removed().contains(&from) {
             return;
+        }
+        if let (true, Some(standing)) = (is_use(&message), self.links.get(&from)) {
+            standing.sender.used.note();
         }
         match message {
             Message::Request { pid, sequence, ahead, request } => {
@@ -308,6 +357,12 @@ impl Host {
             }
         }
     }
+}
+
+/// Whether a link carries this for somebody: of what the host says and hears itself.
+fn is_use(message: &Message) -> bool {
+    use Message::{NameLost, Reply, Request, Seek, Sought};
+    matches!(message, Request { .. } | Reply { .. } | Seek { .. } | Sought(_) | NameLost { .. })
 }
 
 /// Clocks are set, and a token reaches those that were away.

@@ -22,7 +22,9 @@ use peripatos_abi::Pid;
 use peripatos_abi::device::Ahead;
 use peripatos_abi::message::Status;
 use peripatos_cluster::message::{Answer, Content, End, Message, MigrationId};
-use peripatos_cluster::{Action, Certified, Config, Event, Incarnation, Node, NodeId, Strays};
+use peripatos_cluster::{
+    Action, Certified, Config, Event, Incarnation, Lookup, Node, NodeId, Strays,
+};
 use peripatos_engine::Code;
 use peripatos_kernel::Packet;
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
@@ -90,6 +92,8 @@ pub(super) struct Parts {
     pub(super) unreachable_after: Duration,
     pub(super) balancing: bool,
     pub(super) knows_all_max: usize,
+    pub(super) links_kept: usize,
+    pub(super) link_idle: Duration,
     pub(super) make_runtime: MakeRuntime,
 }
 
@@ -210,7 +214,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
 
     // The rest of the time is for making the link again, and for whoever is told to go on.
     let silence_max = parts.unreachable_after * 2 / 3;
-    let config = Config {
+    let mut config = Config {
         node: parts.credentials.id,
         incarnation: parts.hello.incarnation,
         name: parts.hello.name.clone(),
@@ -220,6 +224,8 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         labels: parts.hello.labels.clone(),
         balancing: parts.balancing,
         knows_all_max: parts.knows_all_max,
+        links_kept: parts.links_kept,
+        link_idle: parts.link_idle,
         removed: BTreeSet::clone(&parts.credentials.removed),
         silent_after: (parts.unreachable_after - silence_max).saturating_sub(2 * TICK),
     };
@@ -240,6 +246,10 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
     let gossip = gossip.map_err(|cause| {
         log(&format!("no datagrams at {} ({cause}): links alone tell who lives", us.hello.address));
     });
+    if gossip.is_err() {
+        // Nobody else tells it of members: it keeps links with all that it meets.
+        config.links_kept = usize::MAX;
+    }
     let discovery = parts.discovers.map(|at| {
         let started = Discovery::start(at, &parts.certified.gossip, &inputs);
         started.map_err(|cause| log(&format!("nodes are not looked for on this network: {cause}")))
@@ -295,6 +305,7 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
     };
     // Before anybody can ask for it.
     host.look_at_memory();
+    host.tell_news();
     parts.join.into_iter().for_each(|address| host.dial(address));
     let mut ticker = tokio::time::interval(TICK);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -438,6 +449,8 @@ impl Host {
             }
             Action::ForgetNames(node) => self.letterbox.names().forget_node(node.0),
             Action::Say { to, word } => self.say_in_datagram(to, &word),
+            Action::Hint { to, entries } => self.say_lookup(to, &Lookup::Entries(entries)),
+            Action::HangUp(node) => self.hang_up_link(node),
             Action::Connect(addresses) => addresses.into_iter().for_each(|one| self.dial(one)),
             Action::WantCode(code) => {
                 let there = self.programs.get(code).is_some();
@@ -467,21 +480,7 @@ impl Host {
                     }
                 }
             }
-            Action::Discard { pid, to } => {
-                self.exchanges.remove(&pid);
-                self.cpu_before.remove(&pid);
-                self.arguments.remove(&pid);
-                if self.letterbox.names().forget(pid) {
-                    self.named();
-                }
-                let now = self.now();
-                for packet in self.strays.went(now, pid, to) {
-                    self.stray(packet);
-                }
-                if let Some(frozen) = self.frozen.remove(&pid) {
-                    frozen.still.take().into_iter().for_each(stills::drop_aside);
-                }
-            }
+            Action::Discard { pid, to } => self.discard(pid, to),
             Action::Expect { migration, luggage, .. } => self.expect(migration, luggage),
             Action::Activate { migration, pid } => self.activate(migration, pid),
             Action::Drop(migration) => {
@@ -544,6 +543,7 @@ impl Host {
         if self.ticks.is_multiple_of(MEMORY_EVERY) {
             self.look_at_memory();
         }
+        self.tell_used();
         self.tell(Event::Tick);
         self.seek_no_longer();
         self.hang_up();

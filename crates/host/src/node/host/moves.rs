@@ -22,6 +22,23 @@ use crate::link::WRITES_BEHIND_VERSION;
 use crate::talk::{Leaving, Line, Member};
 
 impl Host {
+    /// A process has left, and runs there.
+    pub(super) fn discard(&mut self, pid: Pid, to: NodeId) {
+        self.exchanges.remove(&pid);
+        self.cpu_before.remove(&pid);
+        self.arguments.remove(&pid);
+        if self.letterbox.names().forget(pid) {
+            self.named();
+        }
+        let now = self.now();
+        for packet in self.strays.went(now, pid, to) {
+            self.stray(packet);
+        }
+        if let Some(frozen) = self.frozen.remove(&pid) {
+            frozen.still.take().into_iter().for_each(stills::drop_aside);
+        }
+    }
+
     pub(super) fn core(&mut self, report: CoreEvent) {
         match report {
             CoreEvent::Stopped { process, talking, cpu } => {

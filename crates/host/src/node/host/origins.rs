@@ -22,7 +22,10 @@ impl Host {
         match self.node.origin_of(pid) {
             Some(origin) if origin == own => self.ask_origin(pid, own, sequence, ahead, request),
             // It has come, or asks for the first time, since the node fell silent.
-            Some(origin) if self.silent.contains(&origin) => self.silence(pid),
+            Some(origin) if self.silent.contains(&origin) => {
+                self.silence(pid);
+                self.want_link(Some(origin));
+            }
             Some(origin) => self.send(origin, &Message::Request { pid, sequence, ahead, request }),
             None => {}
         }

@@ -2,7 +2,7 @@
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Message, Sought};
-use peripatos_cluster::{Event, NodeId, Step, Strays, Time};
+use peripatos_cluster::{Event, Lookup, NodeId, Step, Strays, Time};
 use peripatos_kernel::{NameLost, Packet, principal};
 
 use super::Host;
@@ -21,7 +21,7 @@ impl Host {
     }
 
     /// Something is for a node: if there is no link it is called. What it was is said again.
-    fn want_link(&mut self, node: Option<NodeId>) {
+    pub(super) fn want_link(&mut self, node: Option<NodeId>) {
         let unlinked = node.filter(|node| *node != self.us.id && !self.links.contains_key(node));
         unlinked.into_iter().for_each(|node| self.tell(Event::Wanted(node)));
     }
@@ -31,7 +31,12 @@ impl Host {
         let on_core = self.letterbox.has(pid).then_some(true);
         let here = on_core.or_else(|| self.strays.has(self.now(), from, pid));
         if let Some(sighting) = self.node.sighting(pid, here) {
-            self.send(from, &Message::Sought(Sought { pid, question, sighting }));
+            let sought = Sought { pid, question, sighting };
+            if self.links.contains_key(&from) {
+                self.send(from, &Message::Sought(sought));
+            } else {
+                self.say_lookup(from, &Lookup::Sought(sought));
+            }
         }
     }
 
@@ -45,6 +50,17 @@ impl Host {
     pub(super) fn seek_without(&mut self, node: NodeId) {
         let now = self.now();
         self.strays(|strays, here, out| strays.unlinked(now, node, here, out));
+    }
+
+    /// Gossip does not say any more that a node lives: unless it does of another OS process of it.
+    pub(super) fn seek_without_member(&mut self, node: NodeId) {
+        let gossip = self.gossip.as_ref();
+        let lives =
+            gossip.is_some_and(|gossip| gossip.membership.alive().any(|one| one.node() == node));
+        if !lives {
+            let now = self.now();
+            self.strays(|strays, here, out| strays.lives_no_more(now, node, here, out));
+        }
     }
 
     /// Nodes that have not answered in time are left out.
@@ -71,8 +87,13 @@ impl Host {
                     }
                 }
                 Step::Nobody(packet) => self.letterbox.nobody(packet),
+                Step::Call(node) => self.want_link(Some(node)),
                 Step::Ask(node, pid, question) => {
-                    self.send(node, &Message::Seek { pid, question });
+                    if self.links.contains_key(&node) {
+                        self.send(node, &Message::Seek { pid, question });
+                    } else {
+                        self.say_lookup(node, &Lookup::Seek { pid, question });
+                    }
                 }
                 Step::Lost(_) => self.log_once("more packets have no known way than are kept"),
             }
@@ -107,21 +128,41 @@ impl Host {
         for node in nodes {
             self.send(node, &message);
         }
+        self.tell_news();
+    }
+
+    /// Those without a link are to hear, too, what everybody hears: names, and who has the token.
+    pub(super) fn tell_news(&mut self) {
+        let tells = self.issuing.keyring.is_some() || self.letterbox.names().has_own();
+        self.tell(Event::News { tells });
     }
 
     /// A link stands: the peer is told all names.
     pub(super) fn tell_names(&mut self, node: NodeId) {
         // What others have not been told of the changes, this one is told with all the rest.
         let own = self.letterbox.names().own();
-        self.letterbox.names().forget_node(node.0);
-        if !own.is_empty() {
+        let Some(standing) = self.links.get_mut(&node) else { return };
+        if standing.parts {
+            // Its own come first of all names, and then take the place of those that it had told.
+            standing.names_due = true;
+        } else {
+            self.letterbox.names().forget_node(node.0);
+        }
+        if standing.parts || !own.is_empty() {
             self.send(node, &Message::Names(on_wire(own)));
         }
     }
 
     pub(super) fn heard_names(&mut self, from: NodeId, names: Vec<(Vec<u8>, Option<u128>)>) {
         let changes = names.into_iter().map(|(name, pid)| (name, pid.map(Pid::from_bits)));
-        self.letterbox.names().heard(from.0, changes.collect());
+        let due = self.links.get_mut(&from).is_some_and(|one| std::mem::take(&mut one.names_due));
+        {
+            let mut names = self.letterbox.names();
+            if due {
+                names.forget_node(from.0);
+            }
+            names.heard(from.0, changes.collect());
+        }
         self.named();
     }
 

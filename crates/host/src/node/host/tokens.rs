@@ -3,11 +3,13 @@
 //! A node either has the token, and signs for itself and for others; or it has a certificate that one has signed that does, and asks
 //! such a one for the next. What it has is on disk before it is used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use peripatos_cluster::message::{Answer, Message};
-use peripatos_cluster::{Certified, Identity, IssuerStep, NodeId, Secret, Tokens, issuer_step};
+use peripatos_cluster::{
+    Certified, Event, Identity, IssuerStep, NodeId, Secret, Tokens, issuer_step,
+};
 
 use super::super::NodeError;
 use super::super::protocol::FromNode;
@@ -33,11 +35,16 @@ pub(super) struct Issuing {
     wish: Option<(IssuerStep, Instant)>,
     /// Who was given the token not long ago: whoever does not take it must not be the only one that is offered it.
     given: BTreeMap<NodeId, Instant>,
+    /// Nodes that have said last that they have the token, linked or not.
+    pub(super) others: BTreeSet<NodeId>,
+    /// Of those, whom the state machine was told that links are needed with.
+    kept: BTreeSet<NodeId>,
 }
 
 impl Issuing {
     pub(super) fn new(keyring: Option<Keyring>, certified: Certified) -> Issuing {
-        Issuing { keyring, certified, asked: None, wish: None, given: BTreeMap::new() }
+        let (given, others, kept) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Issuing { keyring, certified, asked: None, wish: None, given, others, kept }
     }
 }
 
@@ -52,9 +59,10 @@ impl Host {
     }
 
     fn no_token(&self) -> String {
-        let names: Vec<String> = self.issuers().map(|node| self.node.name_of(node)).collect();
+        let others = self.issuing.others.iter();
+        let names: Vec<String> = others.map(|node| self.node.name_of(*node)).collect();
         format!(
-            "this node does not have the token; of those that it sees have it: {}",
+            "this node does not have the token; these have said that they have it: {}",
             names.join(", ")
         )
     }
@@ -128,6 +136,11 @@ impl Host {
         if let Some(standing) = self.links.get_mut(&from) {
             standing.issues = issues;
         }
+        if issues {
+            self.issuing.others.insert(from);
+        } else {
+            self.issuing.others.remove(&from);
+        }
         match &self.issuing.keyring {
             Some(keyring) if issues && keyring.was_rotated() => {
                 let tokens = keyring.tokens();
@@ -179,6 +192,7 @@ impl Host {
         self.issuing.keyring = Some(keyring);
         self.take_certified(credentials, certified);
         self.tell_issuing();
+        self.tell_news();
         // Those that do not have it hear it when they ask; nobody gives it to them by the way.
         let others: Vec<NodeId> = self.issuers().collect();
         for node in others {
@@ -223,12 +237,15 @@ impl Host {
         let previous = self.us.papers.get().accept_previous(SystemTime::now());
         let secrets = if previous { all } else { &all[..all.len().min(1)] };
         if let Some(gossip) = &mut self.gossip {
-            gossip.use_secrets(secrets);
+            // As long as both are accepted, by the one that all have: not all have heard of the new one.
+            let sealing: Vec<Secret> = secrets.iter().rev().copied().collect();
+            gossip.use_secrets(&sealing);
         }
         let announced = self.discovery.as_mut().map_or(Ok(()), |one| one.use_secrets(secrets));
         if let Err(error) = announced {
             self.log_once(&format!("others do not find this node on the network: {error}"));
         }
+        self.keep_issuers();
         if let Err(error) = self.renew() {
             self.log_once(&format!("this node's certificate is not renewed: {error}"));
         }
@@ -236,6 +253,18 @@ impl Host {
             && let Err(error) = self.step()
         {
             self.log_once(&format!("this node does not give up the token: {error}"));
+        }
+    }
+
+    /// Who has the token gives it up, or gives it on, by what those say that have it: it keeps links with them. So does, until it is
+    /// done, who needs a certificate.
+    fn keep_issuers(&mut self) {
+        let needs = self.issuing.keyring.is_some()
+            || self.us.papers.get().are_to_be_renewed(SystemTime::now());
+        let kept = if needs { self.issuing.others.clone() } else { BTreeSet::new() };
+        if kept != self.issuing.kept {
+            self.issuing.kept.clone_from(&kept);
+            self.tell(Event::Keep(kept));
         }
     }
 
@@ -295,6 +324,7 @@ impl Host {
                 self.issuing.keyring = None;
                 (self.log)("enough other nodes have the token: this one keeps it no longer");
                 self.tell_issuing();
+                self.tell_news();
             }
             _ => {}
         }
