@@ -60,7 +60,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Those that do harm.
-    pub const ALL: [Mutation; 22] = [
+    pub const ALL: [Mutation; 21] = [
         Mutation::RunsUncommitted,
         Mutation::DroppedAtCommit,
         Mutation::DoubtGoesOn,
@@ -75,7 +75,6 @@ impl Mutation {
         Mutation::EndNotRepeated,
         Mutation::LossUnnoticed,
         Mutation::UnmetIgnored,
-        Mutation::NothingKept,
         Mutation::SoughtIgnored,
         Mutation::NeverDoubtful,
         Mutation::HintBelieved,
@@ -86,7 +85,7 @@ impl Mutation {
     ];
 
     /// Those that must not.
-    pub const HARMLESS: [Mutation; 1] = [Mutation::DirectoryWrong];
+    pub const HARMLESS: [Mutation; 2] = [Mutation::DirectoryWrong, Mutation::NothingKept];
 }
 
 impl Node {
