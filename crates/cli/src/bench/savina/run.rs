@@ -55,11 +55,14 @@ impl Programs {
         let mut size = 1;
         loop {
             let time = self.run(workload, before, size)?.time;
-            if time >= TELLING || size == SIZE_MAX {
-                let scaled = f64::from(size) * TARGET.as_secs_f64() / time.as_secs_f64();
-                return Ok((scaled as u32).clamp(1, SIZE_MAX));
+            let scaled = f64::from(size) * TARGET.as_secs_f64() / time.as_secs_f64();
+            let scaled = (scaled as u32).clamp(1, SIZE_MAX);
+            // What does not grow with the size, as the first meal of thousands, is not to be taken for what does.
+            if time >= TARGET / 2 || scaled <= size {
+                return Ok(scaled);
             }
-            size = size.saturating_mul(GROWTH).min(SIZE_MAX);
+            let growth = if time >= TELLING { scaled } else { size.saturating_mul(GROWTH) };
+            size = growth.min(SIZE_MAX);
         }
     }
 
