@@ -9,11 +9,12 @@ use std::fmt;
 
 /// The newest version of what goes over a link that this release speaks.
 pub const LINK_VERSION: u16 = 9;
+/// The oldest. (What goes with a process, and the words of promises, have been changed since version 8 was first spoken: it is refused.
+/// The rule holds from version 9 on.)
+pub const LINK_VERSION_OLDEST: u16 = 9;
+
 /// From this version on a node takes in what a process has written and its origin has not heard, when it comes.
 pub const WRITES_BEHIND_VERSION: u16 = 9;
-/// The oldest. (Version 8 is the first one that has a rule; those before it spoke no other.)
-pub const LINK_VERSION_OLDEST: u16 = 8;
-
 /// From this version on links are closed when nobody needs them (`Part`, `Parted`, `Stay`), and each end says all names that it has
 /// first of all, even if there are none.
 pub const PARTING_VERSION: u16 = 9;
