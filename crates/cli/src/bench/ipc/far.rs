@@ -33,12 +33,18 @@ pub(super) fn round_trips(batches: usize, calls: usize) -> Result<Vec<f64>> {
 /// Calls a second of so many callers at once.
 pub(super) fn calls_per_second(callers: usize, batches: usize, calls: usize) -> Result<f64> {
     let (laps, since) = talk(callers, batches, calls)?;
-    let until = laps.iter().filter_map(|laps| laps.last().copied()).min().unwrap_or_default();
-    let count = laps.concat().into_iter().filter(|at| (since..until).contains(at)).count();
-    if count < 2 * callers {
-        return Err(failed("too few batches"));
-    }
-    Ok((count * calls) as f64 * 1e9 / (until - since) as f64)
+    let per_second = rate(&laps, since).ok_or_else(|| failed("too few batches"))?;
+    Ok(per_second * calls as f64)
+}
+
+/// Batches a second while all callers were at it, and none before this time. `None`: too few.
+fn rate(laps: &[Laps], since: u64) -> Option<f64> {
+    // Each begins when it has paused: the first laps are their beginnings.
+    let since = laps.iter().map(|laps| laps.first().copied()).max()??.max(since);
+    let until = laps.iter().map(|laps| laps.last().copied()).min()??;
+    let within = |at: &&u64| (since + 1..=until).contains(*at);
+    let count = laps.iter().flatten().filter(within).count();
+    (count >= 2 * laps.len()).then(|| count as f64 * 1e9 / (until - since) as f64)
 }
 
 /// Lets callers talk: their laps, and since when all of them have moved.
@@ -81,4 +87,23 @@ fn laps_of(caller: Running) -> Result<Laps> {
 /// As `ping.wat` takes it.
 pub(in crate::bench) fn in_hexadecimal(pid: Pid) -> String {
     pid.bits().to_le_bytes().map(|byte| format!("{byte:02x}")).concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_while_all_are_at_it() {
+        let second = 1_000_000_000;
+        let every = |from: u64, to: u64| (from..=to).map(|at| at * second / 10).collect::<Laps>();
+        // One batch each tenth of a second, from two callers, of whom one begins and ends later.
+        let laps = [every(50, 150), every(100, 200)];
+        assert_eq!(rate(&laps, 0), Some(20.0));
+        assert_eq!(rate(&laps, 12 * second), Some(20.0));
+        // Nor what lies before: a pause is not slow.
+        assert_eq!(rate(&laps, 149 * second / 10), None);
+        assert_eq!(rate(&[], 0), None);
+        assert_eq!(rate(&[vec![]], 0), None);
+    }
 }
