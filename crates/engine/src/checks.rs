@@ -56,7 +56,7 @@ pub(crate) async fn continuation(
         Wait::Failed(message) => Poll::Ready(Err(Unavailable(message).into())),
         Wait::Pending => {
             shared.set_waits_for_code(true);
-            shared.register(cx.waker());
+            shared.register(cx.waker(), &mut None);
             if shared.freeze_wanted() { Poll::Ready(Ok(None)) } else { Poll::Pending }
         }
     })

@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     memory_bytes: AtomicU64,
     waits_for_code: AtomicBool,
     asleep: AtomicBool,
+    /// There is a waker.
+    armed: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -96,6 +98,7 @@ impl Default for Shared {
             memory_bytes: AtomicU64::new(0),
             waits_for_code: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
+            armed: AtomicBool::new(false),
             inner: Mutex::default(),
         }
     }
@@ -163,12 +166,23 @@ impl Shared {
         self.memory_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Requests wake this waker from now on. Look at the requests after the call, not before.
-    pub(crate) fn register(&self, waker: &Waker) {
-        let mut inner = self.lock();
-        if !inner.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
-            inner.waker = Some(waker.clone());
+    /// Requests wake this waker from now on. Look at the requests after the call, not before. `known`: the process's own
+    /// note of the waker, which spares the lock while it is still there. (A request that takes it out at this moment
+    /// wakes it, and the process looks again.)
+    #[inline]
+    pub(crate) fn register(&self, waker: &Waker, known: &mut Option<Waker>) {
+        let same = known.as_ref().is_some_and(|known| known.will_wake(waker));
+        if !same || !self.armed.load(Ordering::Acquire) {
+            self.arm(waker);
+            *known = Some(waker.clone());
         }
+    }
+
+    #[cold]
+    fn arm(&self, waker: &Waker) {
+        let mut inner = self.lock();
+        inner.waker = Some(waker.clone());
+        self.armed.store(true, Ordering::Release);
     }
 
     fn ask(&self, note: &AtomicBool) {
@@ -178,6 +192,7 @@ impl Shared {
             bytes.write(1);
         }
         let waker = inner.waker.take();
+        self.armed.store(false, Ordering::Release);
         drop(inner);
         if let Some(waker) = waker {
             waker.wake();

@@ -129,7 +129,7 @@ async fn ask(caller: &mut Caller<'_, State>, request: &Request) -> Answer {
         if let Poll::Ready(reply) = reply {
             return Poll::Ready(Answer::Reply(reply));
         }
-        state.shared.register(cx.waker());
+        state.shared.register(cx.waker(), &mut state.known_waker);
         if state.hot.is_some() && state.shared.freeze_wanted() {
             return Poll::Ready(Answer::Interrupted);
         }

@@ -354,7 +354,7 @@ async fn wait(mut caller: Caller<'_, State>, import: u32) -> wasmtime::Result<i3
             return Poll::Ready(Some(answer));
         }
         let state = caller.data_mut();
-        state.shared.register(cx.waker());
+        state.shared.register(cx.waker(), &mut state.known_waker);
         if state.hot.is_some() && state.shared.freeze_wanted() {
             return Poll::Ready(None);
         }

@@ -83,11 +83,20 @@ pub struct Process {
     pub(crate) store: Store<State>,
     pub(crate) status: Status,
     pub(crate) stage: Stage,
+    /// Of a plain program, once it runs: a hot one's is in its state.
+    plain: Option<Instance>,
     /// Of a handler: where in its memory messages are put, and how many bytes.
     pub(crate) buffer: (u32, u32),
     pub(crate) freeze_timings: FreezeTimings,
     pub(crate) thaw_timings: ThawTimings,
     _awake: Awake,
+}
+
+/// What comes next in a run.
+enum Next {
+    /// The guest runs: an entry, or the continuation of its innermost frame.
+    Call(Func),
+    Over(Outcome),
 }
 
 /// What `run` has to do.
@@ -150,6 +159,7 @@ impl Process {
             store,
             status: Status::New,
             stage: Stage::Start,
+            plain: None,
             buffer: (0, 0),
             freeze_timings: FreezeTimings::default(),
             thaw_timings: ThawTimings::default(),
@@ -190,57 +200,85 @@ impl Process {
     /// # Errors
     /// See [`ProcessError`]; the process has ended.
     pub async fn run(&mut self) -> Result<Outcome, ProcessError> {
-        let before = std::mem::replace(&mut self.status, Status::Running);
-        let result = match before {
-            Status::New => self.run_stages().await,
+        let mut next = match std::mem::replace(&mut self.status, Status::Running) {
+            Status::New => self.begin().await,
             Status::Frozen => self.resume().await,
             Status::Running | Status::Ended => Err(ProcessError::Ended),
+        };
+        // The guest runs in this await, and in no function below it: whenever it waits, each function between whoever polls
+        // and its fiber costs a return that the processor predicts wrongly, some 5 ns, for it remembers the fiber's.
+        let result = loop {
+            let function = match next {
+                Ok(Next::Call(function)) => function,
+                Ok(Next::Over(outcome)) => break Ok(outcome),
+                Err(error) => break Err(error),
+            };
+            let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+            let place = self.store.data().place.clone();
+            let call = function.call_async(&mut self.store, &[], &mut results);
+            next = match pool::on_its_stack(place, call).await {
+                Err(error) => self.classify(error).map(Next::Over),
+                Ok(()) => Ok(self.returned()),
+            };
         };
         self.status =
             if matches!(result, Ok(Outcome::Frozen)) { Status::Frozen } else { Status::Ended };
         result
     }
 
-    /// Calls the entries from the current stage on.
-    async fn run_stages(&mut self) -> Result<Outcome, ProcessError> {
-        let instance = match self.instance().await {
-            Ok(instance) => instance,
-            Err(error) => return classify(error),
-        };
+    /// The first entry.
+    async fn begin(&mut self) -> Result<Next, ProcessError> {
+        if self.store.data().hot.is_none() {
+            let pre = self.store.data().code.inner().instance.clone();
+            let instance = match pre.instantiate_async(&mut self.store).await {
+                Ok(instance) => instance,
+                Err(error) => return classify(error).map(Next::Over),
+            };
+            self.store.data_mut().memory =
+                instance.get_memory(&mut self.store, wasi::MEMORY_EXPORT);
+            self.plain = Some(instance);
+        }
+        Ok(self.entry())
+    }
+
+    /// The guest has returned: it is frozen, or the next entry is due.
+    fn returned(&mut self) -> Next {
+        if self.stopped() {
+            return Next::Over(Outcome::Frozen);
+        }
+        match self.stage.next() {
+            Some(next) => {
+                self.stage = next;
+                self.entry()
+            }
+            None => Next::Over(Outcome::Exited(0)),
+        }
+    }
+
+    /// The entry of the current stage, or of the next one that the program has.
+    fn entry(&mut self) -> Next {
+        let instance = self.store.data().hot.map(|hot| hot.instance).or(self.plain);
         loop {
             let name = match self.stage {
                 Stage::Start | Stage::StartSpawned => START,
                 Stage::Main => ENTRY,
                 Stage::Spawned => SPAWNED,
             };
-            if let Some(entry) = instance.get_func(&mut self.store, name) {
-                let outcome = self.call(entry).await?;
-                if let Some(outcome) = outcome {
-                    return Ok(outcome);
-                }
+            if let Some(entry) = instance.and_then(|one| one.get_func(&mut self.store, name)) {
+                return Next::Call(entry);
             }
             match self.stage.next() {
                 Some(next) => self.stage = next,
-                None => return Ok(Outcome::Exited(0)),
+                None => return Next::Over(Outcome::Exited(0)),
             }
         }
     }
 
-    async fn instance(&mut self) -> wasmtime::Result<Instance> {
-        if let Some(hot) = self.store.data().hot {
-            return Ok(hot.instance);
-        }
-        let pre = self.store.data().code.inner().instance.clone();
-        let instance = pre.instantiate_async(&mut self.store).await?;
-        self.store.data_mut().memory = instance.get_memory(&mut self.store, wasi::MEMORY_EXPORT);
-        Ok(instance)
-    }
-
     /// Continues a frozen process.
-    async fn resume(&mut self) -> Result<Outcome, ProcessError> {
+    async fn resume(&mut self) -> Result<Next, ProcessError> {
         let Some(hot) = self.store.data().hot else { return Err(ProcessError::Ended) };
         if !self.fill_slots(hot).await? {
-            return Ok(Outcome::Frozen);
+            return Ok(Next::Over(Outcome::Frozen));
         }
         let site = hot.save.top_site(&self.store);
         let slot = site.and_then(|site| hot.slots.get(&mut self.store, u64::from(site)));
@@ -250,16 +288,7 @@ impl Process {
         let count = self.store.data().count();
         hot.save.set_counter(&mut self.store, count);
         hot.flags.set_unwinding(&mut self.store, false);
-        match self.call(continuation).await? {
-            Some(outcome) => Ok(outcome),
-            None => match self.stage.next() {
-                None => Ok(Outcome::Exited(0)),
-                Some(next) => {
-                    self.stage = next;
-                    self.run_stages().await
-                }
-            },
-        }
+        Ok(Next::Call(continuation))
     }
 
     /// Sees that every frame's slot is filled. `false`: a freeze is wanted and won.
@@ -293,18 +322,6 @@ impl Process {
         let count = self.store.data().count();
         hot.save.set_counter(&mut self.store, count);
         hot.flags.set_unwinding(&mut self.store, false);
-    }
-
-    /// Calls a function of the guest. `None`: it returned.
-    async fn call(&mut self, function: Func) -> Result<Option<Outcome>, ProcessError> {
-        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
-        let place = self.store.data().place.clone();
-        let call = function.call_async(&mut self.store, &[], &mut results);
-        let result = pool::on_its_stack(place, call).await;
-        match result {
-            Err(error) => self.classify(error).map(Some),
-            Ok(()) => Ok(self.stopped().then_some(Outcome::Frozen)),
-        }
     }
 
     /// What a failed call means. A stack overflow while frames lie in the save memory is told apart:
@@ -439,6 +456,7 @@ pub(crate) fn new_state(
         externs: Default::default(),
         freeze_every: freeze_every.and_then(NonZeroU32::new),
         waker: Waker::noop().clone(),
+        known_waker: None,
         parked: false,
         again: false,
     }

@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) freeze_every: Option<NonZeroU32>,
     /// Whom to wake when a parked handler can go on.
     pub(crate) waker: Waker,
+    /// Whom requests wake: what [`Shared::register`] was told last.
+    pub(crate) known_waker: Option<Waker>,
     /// The handler unwinds because it has to wait, not because of a freeze.
     pub(crate) parked: bool,
     /// The next host call is one that a freeze interrupted.

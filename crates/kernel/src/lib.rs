@@ -48,6 +48,7 @@ mod moving_wire;
 mod mutation;
 mod names;
 mod packet;
+mod pass;
 mod probe;
 mod process;
 mod receive;

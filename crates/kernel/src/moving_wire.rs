@@ -154,6 +154,7 @@ fn check_call(process: &Process, memory_len: usize) -> Result<(), DecodeError> {
             agrees(envelope.len as usize == answer, "a message of another length")?;
             check_receive(receive, memory_len)
         }
+        Call::Passed(..) => Err(DecodeError::Contradiction("a message without its bytes")),
     }
 }
 

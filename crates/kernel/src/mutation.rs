@@ -47,6 +47,8 @@ pub enum Mutation {
     ServedForgotten,
     /// Who watches is not looked after.
     WatchOnce,
+    /// What was passed to a process that did not take it is not kept for it.
+    PassedNotKept,
     /// Of names that two have nobody loses any.
     NameKept,
     /// Who has lost a name is not told.
@@ -58,7 +60,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Those of kernels.
-    pub const ALL: [Mutation; 19] = [
+    pub const ALL: [Mutation; 20] = [
         Mutation::NoDuplicateFilter,
         Mutation::NoForwarder,
         Mutation::NoResend,
@@ -78,6 +80,7 @@ impl Mutation {
         Mutation::DebtsForgotten,
         Mutation::ServedForgotten,
         Mutation::WatchOnce,
+        Mutation::PassedNotKept,
     ];
 
     /// Those of the names, which nodes tell each other.

@@ -116,6 +116,9 @@ pub(crate) enum Call {
     /// An operation on a lease is done, with so many bytes.
     Done(u32),
     Failed(Status),
+    /// A message is there: in the memory of its sender, on whose stack the process is to run. See `pass.rs`.
+    #[serde(skip)]
+    Passed(Receive, Envelope, Span),
 }
 
 /// How far a send has come, as far as the sender's kernel knows.
@@ -252,6 +255,7 @@ impl Process {
             Call::None
             | Call::Message(..)
             | Call::NoRoom(..)
+            | Call::Passed(..)
             | Call::Reply(_)
             | Call::Done(_)
             | Call::Failed(_) => State::Ready,

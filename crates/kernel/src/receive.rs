@@ -108,7 +108,7 @@ impl Kernel {
         self.serve_access(me, memory);
         let Some(process) = self.table.get_mut(me) else { return Some(Err(Status::NoProcess)) };
         let answered = match process.call {
-            Call::Send { .. } | Call::Gather | Call::Receive(_) => return None,
+            Call::Send { .. } | Call::Gather | Call::Receive(_) | Call::Passed(..) => return None,
             _ if process.asks => return Some(Err(Status::NotNow)),
             Call::None => return Some(Err(Status::NotNow)),
             Call::Failed(status) => Err(status),

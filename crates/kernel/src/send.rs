@@ -21,6 +21,9 @@ pub enum Sent {
     Waits,
     /// Call the receiver, which is there, with it: [`Kernel::end_call`] says what came of it.
     Call(Slot),
+    /// Let the receiver run on the sender's stack, with the sender's memory at hand: it waits on its fiber for this
+    /// message. Or keep the message for it: [`Kernel::end_pass`], in either case. Only of [`Kernel::send_or_pass`].
+    Pass(Slot),
 }
 
 impl Kernel {
@@ -37,7 +40,27 @@ impl Kernel {
         message: (u32, u32),
         reply: (u32, u32),
     ) -> Result<Sent, Status> {
-        let sent = self.send_now(from, memory, to, message, reply);
+        let sent = self.send_now(from, memory, to, message, reply, false);
+        if sent.is_err() {
+            self.lend_nothing(from);
+        }
+        sent
+    }
+
+    /// The same, and a receiver that waits for it on its fiber is not woken, but to run at once ([`Sent::Pass`]).
+    ///
+    /// # Errors
+    /// See [`Status`]; the sender goes on.
+    #[inline]
+    pub fn send_or_pass(
+        &mut self,
+        from: Slot,
+        memory: &[u8],
+        to: u32,
+        message: (u32, u32),
+        reply: (u32, u32),
+    ) -> Result<Sent, Status> {
+        let sent = self.send_now(from, memory, to, message, reply, true);
         if sent.is_err() {
             self.lend_nothing(from);
         }
@@ -52,6 +75,7 @@ impl Kernel {
         to: u32,
         message: (u32, u32),
         reply: (u32, u32),
+        passes: bool,
     ) -> Result<Sent, Status> {
         let to = read_pid(memory, to)?;
         let message = Span::message(message.0, message.1, memory.len())?;
@@ -73,6 +97,9 @@ impl Kernel {
         {
             self.begin_call(from, receiver, reply);
             return Ok(Sent::Call(receiver));
+        }
+        if passes && self.begin_pass(from, receiver, message, reply) {
+            return Ok(Sent::Pass(receiver));
         }
         self.deliver_from(from, receiver, &memory[message.range()], reply)?;
         Ok(Sent::Waits)
@@ -124,8 +151,7 @@ impl Kernel {
         let mut taken = false;
         if let (true, Call::Receive(receive)) = (server.waits_for(from), server.call) {
             let len = message.len() as u32;
-            let (from, transaction) = shown(from, transaction);
-            let envelope = Envelope { from, transaction, len, kind: Kind::Message };
+            let envelope = envelope(from, transaction, len);
             taken = receive.buffer.holds(message.len());
             if taken {
                 server.answer.set(message);
@@ -261,6 +287,13 @@ impl Kernel {
             self.woken.push_back(Woken::Process(slot));
         }
     }
+}
+
+/// Of a message, as its receiver sees it.
+#[inline]
+pub(crate) fn envelope(from: Pid, transaction: u64, len: u32) -> Envelope {
+    let (from, transaction) = shown(from, transaction);
+    Envelope { from, transaction, len, kind: Kind::Message }
 }
 
 /// A reply reaches the process that waits for it.

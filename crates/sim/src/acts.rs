@@ -2,7 +2,7 @@
 
 use peripatos_abi::EndReason;
 use peripatos_abi::message::Status;
-use peripatos_kernel::Sent;
+use peripatos_kernel::{Lender, Sent, Slot};
 
 use crate::actor::{Actor, Doing, ENVELOPE, Id, MESSAGE, REPLY, ROOM, Role, Serving, TO};
 use crate::checkers;
@@ -151,11 +151,30 @@ impl World {
         actor.put(TO, &pid.bits().to_le_bytes());
         actor.put(MESSAGE, &message);
         let len = message.len() as u32;
-        let sent = kernel.send(slot, &actor.memory, TO, (MESSAGE, len), (REPLY, ROOM));
+        let sent = kernel.send_or_pass(slot, &actor.memory, TO, (MESSAGE, len), (REPLY, ROOM));
         match sent {
             Ok(Sent::Waits) => {}
             Ok(Sent::Call(called)) => self.call(id, number, called, &message),
+            Ok(Sent::Pass(to)) => self.pass(id, number, to),
             Err(status) => self.told(id, number, Err(status)),
+        }
+    }
+
+    /// Every other receiver takes a message that is passed to it at once; the rest find it kept for them.
+    fn pass(&mut self, id: Id, number: usize, to: Slot) {
+        let Actor { pid, place, .. } = self.actors[id];
+        let mut memory = self.actors[id].memory.clone();
+        let receiver = place.and_then(|(kernel, _)| self.who(kernel, to));
+        let Some(receiver) = receiver else { return };
+        let Some((kernel, slot, actor)) = self.parts(receiver) else { return };
+        let mut taken = None;
+        if number.is_multiple_of(2) {
+            let sender = Lender { pid, memory: &mut memory };
+            taken = kernel.take_passed(slot, &mut actor.memory, &sender);
+        }
+        kernel.end_pass(to, &memory);
+        if let Some(taken) = taken {
+            self.received(receiver, taken);
         }
     }
 

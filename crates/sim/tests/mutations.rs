@@ -26,6 +26,7 @@ fn found_by(mutation: Mutation) -> &'static [&'static str] {
         Mutation::DebtsForgotten => &["told", "truth"],
         Mutation::AnyReply => &["replies", "truth", "once", "limits"],
         Mutation::WatchOnce => &["ends"],
+        Mutation::PassedNotKept => &["told", "truth"],
         // It replies to the next one instead.
         Mutation::ServedForgotten => &["told", "truth", "replies"],
         Mutation::NameKept | Mutation::LoserUntold | Mutation::NamesNotCompared => &["names"],

@@ -84,13 +84,10 @@ pub(crate) async fn on_its_stack<T>(place: Option<Arc<Place>>, call: impl Future
         }
     }
     let (mut place, mut call) = (place, pin!(call));
-    poll_fn(|cx| match place.take() {
+    poll_fn(|cx| {
         // It is made when the call is polled for the first time.
-        Some(place) => {
-            let _before = Before(STACK.replace(Some(place)));
-            call.as_mut().poll(cx)
-        }
-        None => call.as_mut().poll(cx),
+        let _before = place.take().map(|place| Before(STACK.replace(Some(place))));
+        call.as_mut().poll(cx)
     })
     .await
 }

@@ -14,11 +14,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
-use peripatos_engine::{Control, Outcome};
+use peripatos_engine::Control;
 
 use super::SLICE;
 use super::board::Board;
-use super::execution::{Execution, RunEnd};
+use super::execution::{Execution, RunEnd, is_frozen};
 use super::habits::Habits;
 use super::held::Held;
 use super::nested::Nested;
@@ -337,13 +337,13 @@ impl Core {
         execution: Execution,
         polled: Poll<RunEnd>,
     ) -> Option<Departure> {
+        let wanted = self.table.get(seat).tag.wish() != Wish::None;
         match polled {
             // Nobody wants it to stand still: a test freezes it at every so many checks.
-            Poll::Ready(Ok((process, Outcome::Frozen)))
-                if self.table.get(seat).tag.wish() == Wish::None =>
-            {
+            Poll::Ready(end) if !wanted && is_frozen(&end) => {
                 let tag = Arc::clone(&self.table.get(seat).tag);
-                let execution = Execution::new(*process, &tag, Arc::downgrade(&self.board));
+                let Ok((process, _)) = *end else { unreachable!("it is frozen") };
+                let execution = Execution::new(process, &tag, Arc::downgrade(&self.board));
                 self.table.get_mut(seat).stand = Stand::Waiting(execution);
                 self.make_ready(seat);
                 None

@@ -14,11 +14,20 @@ use super::tag::Tag;
 
 /// How a run ended: with the process, unless it is beyond use. (In a box, for each slice hands over the room
 /// for it, mostly empty.)
-pub(super) type RunEnd = Result<(Box<Process>, Outcome), ProcessError>;
+pub(super) type RunEnd = Box<Result<(Process, Outcome), ProcessError>>;
+
+/// Whether it ended because it was to stand still, or a test has it do so.
+pub(super) fn is_frozen(end: &RunEnd) -> bool {
+    matches!(**end, Ok((_, Outcome::Frozen)))
+}
 
 /// A run that is under way: the process, its store and its stack. Dropping it ends the process where it
 /// is.
-pub(super) struct Execution {
+///
+/// In a box: each turn takes it out of its seat and puts it back.
+pub(super) struct Execution(Box<Running>);
+
+struct Running {
     body: Body,
     waker: Waker,
 }
@@ -34,7 +43,11 @@ type Run = Pin<Box<dyn Future<Output = RunEnd> + Send>>;
 impl Execution {
     /// Begins a run; its core is told when it can go on after a wait.
     pub(super) fn new(process: Process, tag: &Arc<Tag>, board: Weak<Board>) -> Execution {
-        Execution { body: Body::Awake(run(process)), waker: waker(tag, board) }
+        Execution::of(Body::Awake(run(process)), waker(tag, board))
+    }
+
+    fn of(body: Body, waker: Waker) -> Execution {
+        Execution(Box::new(Running { body, waker }))
     }
 
     /// Puts a frozen process to sleep. If it has no image, it stays awake.
@@ -43,22 +56,23 @@ impl Execution {
             Ok(sleeping) => Body::Asleep(Box::new(sleeping)),
             Err((process, _)) => Body::Awake(run(*process)),
         };
-        Execution { body, waker: waker(tag, board) }
+        Execution::of(body, waker(tag, board))
     }
 
     pub(super) fn is_asleep(&self) -> bool {
-        matches!(self.body, Body::Asleep(_))
+        matches!(self.0.body, Body::Asleep(_))
     }
 
     /// Runs the process on this thread until it waits, gives way or is over. A panic (of its devices,
     /// or of the engine) ends only the process. Not to be called again after it is over.
     pub(super) fn poll(&mut self) -> Poll<RunEnd> {
-        let mut context = Context::from_waker(&self.waker);
+        let Running { body, waker } = &mut *self.0;
+        let mut context = Context::from_waker(waker);
         // Nothing of the run is looked at after a panic: it is dropped.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.body.poll(&mut context)));
+        let polled = catch_unwind(AssertUnwindSafe(|| body.poll(&mut context)));
         polled.unwrap_or_else(|_| {
             let message = "its devices or the engine panicked".to_owned();
-            Poll::Ready(Err(ProcessError::Internal(message)))
+            Poll::Ready(Box::new(Err(ProcessError::Internal(message))))
         })
     }
 }
@@ -70,7 +84,7 @@ impl Body {
                 Ok(process) => *self = Body::Awake(run(process)),
                 Err(error) => {
                     let message = format!("it could not be woken: {error}");
-                    return Poll::Ready(Err(ProcessError::Internal(message)));
+                    return Poll::Ready(Box::new(Err(ProcessError::Internal(message))));
                 }
             }
         }
@@ -83,8 +97,8 @@ impl Body {
 
 fn run(mut process: Process) -> Run {
     Box::pin(async move {
-        let outcome = process.run().await?;
-        Ok((Box::new(process), outcome))
+        let outcome = process.run().await;
+        Box::new(outcome.map(|outcome| (process, outcome)))
     })
 }
 

@@ -60,9 +60,9 @@ pub(super) fn take(board: &Board, parcel: Parcel) {
     board.pressed_by(number, true);
 }
 
-/// Lets a process of this thread run nested. `false`: it could not, and has not.
-pub(super) fn turn(pid: Pid) -> bool {
-    let begun = CORE.with_borrow_mut(|core| core.as_mut()?.begin_nested(pid));
+/// Lets a process of this thread run nested. `seat`: where it was the last time. `false`: it could not, and has not.
+pub(super) fn turn(pid: Pid, seat: &mut usize) -> bool {
+    let begun = CORE.with_borrow_mut(|core| core.as_mut()?.begin_nested(pid, seat));
     let Some((mut turn, outer)) = begun else { return false };
     let polled = turn.run();
     let After { pressed, preempt } = with(|core| core.end_nested(turn, outer, polled));

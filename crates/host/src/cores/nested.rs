@@ -42,13 +42,16 @@ pub(super) struct After {
 
 impl Core {
     /// Takes a process that waits out of its seat, to run it now; also says within whose slice. `None`: it does not
-    /// wait here, or somebody wants something else.
-    pub(super) fn begin_nested(&mut self, pid: Pid) -> Option<(Turn, usize)> {
+    /// wait here, or somebody wants something else. `at`: the seat where it may be, then where it is.
+    pub(super) fn begin_nested(&mut self, pid: Pid, at: &mut usize) -> Option<(Turn, usize)> {
         let outer = self.running?;
         if self.nested.depth >= DEPTH_MAX || self.closing {
             return None;
         }
-        let seat = self.table.seat_of(pid)?;
+        if !self.table.is_at(pid, *at) {
+            *at = self.table.seat_of(pid)?;
+        }
+        let seat = *at;
         let process = self.table.get(seat);
         let awake = matches!(&process.stand, Stand::Waiting(execution) if !execution.is_asleep());
         if !awake || process.tag.wish() != Wish::None {

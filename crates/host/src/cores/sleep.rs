@@ -12,11 +12,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use peripatos_engine::Outcome;
-
 use super::board::Board;
 use super::core::Nap;
-use super::execution::Execution;
+use super::execution::{Execution, is_frozen};
 use super::tag::Wish;
 use super::{here, turns};
 use crate::crowd;
@@ -180,8 +178,9 @@ fn put_to_sleep(board: &Arc<Board>, mut nap: Nap, may: impl Fn() -> bool) -> boo
     nap.control.freeze();
     match nap.execution.poll() {
         // A wish is noted before the freeze is asked for: if there is none yet, its freeze is still to come.
-        Poll::Ready(Ok((process, Outcome::Frozen))) if nap.tag.wish() == Wish::None && may() => {
-            nap.execution = Execution::asleep(*process, &nap.tag, Arc::downgrade(board));
+        Poll::Ready(end) if is_frozen(&end) && nap.tag.wish() == Wish::None && may() => {
+            let Ok((process, _)) = *end else { unreachable!("it is frozen") };
+            nap.execution = Execution::asleep(process, &nap.tag, Arc::downgrade(board));
             let fell = nap.execution.is_asleep();
             if fell {
                 board.registry.fell_asleep(pid);

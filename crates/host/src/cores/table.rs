@@ -162,6 +162,11 @@ impl Table {
         self.by_pid.get(&pid).copied()
     }
 
+    /// Whether the process of this pid is there.
+    pub(super) fn is_at(&self, pid: Pid, at: usize) -> bool {
+        matches!(self.seats.get(at), Some(Some(seat)) if seat.tag.pid() == pid)
+    }
+
     /// Where the process of this tag is; not one of the same pid that came after it.
     pub(super) fn find(&self, tag: &Arc<Tag>) -> Option<usize> {
         let at = *self.by_pid.get(&tag.pid())?;

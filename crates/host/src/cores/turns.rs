@@ -254,15 +254,19 @@ pub(super) fn leave(board: &Board, departure: Departure) -> CoreEvent {
     let killed = board.registry.leave(&tag) == Wish::Kill;
     drop(execution);
     let (pid, cpu) = (tag.pid(), tag.used());
-    let end = match polled {
-        Poll::Ready(Ok((process, Outcome::Frozen))) if !killed => {
+    let ran = match polled {
+        Poll::Ready(end) => Some(*end),
+        Poll::Pending => None,
+    };
+    let end = match ran {
+        Some(Ok((process, Outcome::Frozen))) if !killed => {
             let talking = talk::extract(pid, board.elsewhere()).map(Box::new);
-            return CoreEvent::Stopped { process: *process, talking, cpu };
+            return CoreEvent::Stopped { process, talking, cpu };
         }
-        Poll::Ready(Ok((_, Outcome::Frozen))) | Poll::Pending => ProcessEnd::Killed,
-        Poll::Ready(Ok((_, Outcome::Exited(code)))) => ProcessEnd::Exited(code),
-        Poll::Ready(Ok((_, Outcome::Raised(signal)))) => ProcessEnd::Raised(signal),
-        Poll::Ready(Err(error)) => ProcessEnd::Failed(error),
+        Some(Ok((_, Outcome::Frozen))) | None => ProcessEnd::Killed,
+        Some(Ok((_, Outcome::Exited(code)))) => ProcessEnd::Exited(code),
+        Some(Ok((_, Outcome::Raised(signal)))) => ProcessEnd::Raised(signal),
+        Some(Err(error)) => ProcessEnd::Failed(error),
     };
     talk::ended(pid, end.reason());
     CoreEvent::Ended { pid, end, cpu }

@@ -114,7 +114,7 @@ mod tests {
             kill: Box::new(|_| {}),
             settle: Rc::new(|_| Ok(())),
             calls: Arc::default(),
-            turn: |_| false,
+            turn: |_, _| false,
             again: Rc::new(|_| {}),
         });
         let before = Instant::now();

@@ -106,6 +106,21 @@ impl Line {
         })
     }
 
+    /// Replies, if that is to who waits beneath and looks for it when this process has had its turn.
+    #[inline]
+    fn reply_beneath(&mut self, memory: &[u8], envelope: u32, message: Span) -> bool {
+        let done = beneath::with(|pid, memory_beneath| {
+            let done = with(|talk| {
+                let me = self.slot(talk).ok()?;
+                let client = talk.kernel.find(pid).filter(|client| talk.seat(*client).looks)?;
+                let lender = (client, Lender { pid, memory: memory_beneath });
+                talk.kernel.reply_beneath(me, memory, envelope, message, lender)
+            });
+            done.flatten()
+        });
+        done.is_some()
+    }
+
     /// Makes a call of the kernel that is waited for.
     fn begin(&mut self, act: impl FnOnce(&mut Kernel, Slot) -> Result<(), Status>) -> Answer {
         self.call(|talk, me| act(&mut talk.kernel, me).and(Err(Status::Wait)))
@@ -117,8 +132,14 @@ impl Messages for Line {
         let (mut begun, mut turn) = (None, None);
         let sent = with(|talk| {
             let slot = self.slot(talk)?;
-            match talk.kernel.send(slot, memory, to, message, reply)? {
-                Sent::Waits => turn = talk.turn(slot),
+            match talk.kernel.send_or_pass(slot, memory, to, message, reply)? {
+                Sent::Waits => {}
+                Sent::Pass(to) => {
+                    turn = talk.turn(slot, to);
+                    if turn.is_none() {
+                        talk.kernel.end_pass(to, memory);
+                    }
+                }
                 Sent::Call(to) => {
                     talk.note_call(slot, to);
                     // It is there: the kernel has looked.
@@ -141,7 +162,7 @@ impl Messages for Line {
             return handlers::call((self.pid, me), begun, memory, message);
         }
         if let Some(turn) = turn {
-            return turn::take(self.pid, &turn, memory).unwrap_or(Err(Status::Wait));
+            return turn::take(self.pid, turn, memory).unwrap_or(Err(Status::Wait));
         }
         deliver();
         Err(Status::Wait)
@@ -175,6 +196,9 @@ impl Messages for Line {
     }
 
     fn reply(&mut self, memory: &mut [u8], envelope: u32, message: Span) -> Answer {
+        if self.reply_beneath(memory, envelope, message) {
+            return Ok(0);
+        }
         self.call(|talk, me| talk.kernel.reply(me, memory, envelope, message).map(|()| 0))
     }
 
@@ -358,7 +382,12 @@ impl Messages for Line {
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer> {
         let found = with(|talk| {
             let slot = self.slot(talk).ok()?;
-            let answer = talk.kernel.wait(slot, memory);
+            let answer = talk.kernel.wait(slot, memory).or_else(|| {
+                beneath::with(|pid, memory_beneath| {
+                    let sender = Lender { pid, memory: memory_beneath };
+                    talk.kernel.take_passed(slot, memory, &sender)
+                })
+            });
             if answer.is_some() {
                 talk.deadlines.clear(slot);
             } else {

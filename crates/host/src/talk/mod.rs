@@ -89,8 +89,9 @@ pub struct Surroundings {
     /// Shows others which handler runs.
     pub calls: Arc<Calls>,
     /// Lets a process that can go on run at once, within the slice of the one that runs, until it waits again or gives
-    /// way. `false`: it cannot be, and has not run.
-    pub turn: fn(Pid) -> bool,
+    /// way. `false`: it cannot be, and has not run. Is handed what it has left there for that process the last time, or
+    /// zero.
+    pub turn: fn(Pid, &mut usize) -> bool,
     /// Brings [`DeviceWord::Retry`] about for this device process, on this thread, when others have had their turn. Must not
     /// call back.
     pub again: Rc<dyn Fn(Pid)>,
@@ -136,6 +137,8 @@ struct Seat {
     asleep: Option<Box<SleepingHandler>>,
     /// When the handler was taken last.
     since_ns: u64,
+    /// [`Surroundings::turn`]'s, of this process.
+    core_seat: usize,
     /// Whom it called last within this kernel, two of them.
     partners: [Option<Slot>; 2],
 }

@@ -3,12 +3,13 @@
 //!
 //! Or it wants to read or write what the sender lends: that is done here, and it runs on.
 //!
-//! So a round trip between two fibers of a core is one change of stacks there and back, without a turn of the core's loop.
-//! The receiver's time is charged to the sender, as a handler's is.
+//! So a round trip between two fibers of a core is one change of stacks there and back, without a turn of the core's loop,
+//! and message and reply are copied once each, from memory to memory. The receiver's time is charged to the sender, as a
+//! handler's is.
 
 use peripatos_abi::Pid;
 use peripatos_engine::{Answer, beneath};
-use peripatos_kernel::{Form, Slot, Woken};
+use peripatos_kernel::{Slot, Woken};
 
 use super::{Talk, deliver, with};
 
@@ -16,24 +17,27 @@ use super::{Talk, deliver, with};
 pub(super) struct Turn {
     sender: Slot,
     receiver: Slot,
-    run: fn(Pid) -> bool,
+    run: fn(Pid, &mut usize) -> bool,
     pid: Pid,
+    /// Where the core found the receiver last.
+    seat: usize,
 }
 
 impl Talk {
-    /// The receiver, if this send has reached one that waited on its fiber, and nothing else is to be done.
-    pub(super) fn turn(&mut self, sender: Slot) -> Option<Turn> {
-        let Woken::Process(receiver) = self.kernel.only_woken()? else { return None };
-        if self.kernel.form(receiver) != Some(Form::Fiber) {
+    /// A message was passed to the receiver: its turn, if nothing else is to be done before.
+    #[inline]
+    pub(super) fn turn(&mut self, sender: Slot, receiver: Slot) -> Option<Turn> {
+        let pid = self.kernel.pid(receiver)?;
+        let quiet = self.kernel.is_quiet();
+        let seat = self.seat(receiver);
+        // If it has not come to wait for what it was to receive, it runs, or will.
+        if !quiet || seat.waker.is_none() {
             return None;
         }
-        let pid = self.kernel.pid(receiver)?;
-        // If it has not come to wait for what it was to receive, it runs, or will.
-        self.seat(receiver).waker.as_ref()?;
-        self.kernel.next_woken();
+        let core_seat = seat.core_seat;
         self.seat(sender).looks = true;
         self.note_call(sender, receiver);
-        Some(Turn { sender, receiver, run: self.surroundings.turn, pid })
+        Some(Turn { sender, receiver, run: self.surroundings.turn, pid, seat: core_seat })
     }
 
     /// Whether the receiver has got what it wanted of the sender's memory, and nothing else is to be done.
@@ -50,30 +54,33 @@ impl Talk {
 }
 
 /// Lets it run, for the sender of this pid. Its answer, if it is there then.
-pub(super) fn take(pid: Pid, turn: &Turn, memory: &mut [u8]) -> Option<Answer> {
+pub(super) fn take(pid: Pid, mut turn: Turn, memory: &mut [u8]) -> Option<Answer> {
     let (answer, waker, quiet) = loop {
         let beneath = beneath::note(pid, memory);
-        let ran = (turn.run)(turn.pid);
+        let ran = (turn.run)(turn.pid, &mut turn.seat);
         drop(beneath);
         let after = with(|talk| {
+            talk.kernel.end_pass(turn.receiver, memory);
             talk.seat(turn.sender).looks = false;
-            let waker = if ran { None } else { talk.seat(turn.receiver).waker.take() };
-            let answer = if ran { talk.kernel.wait(turn.sender, memory) } else { None };
-            if ran && answer.is_none() && talk.goes_on(turn) {
+            if !ran {
+                talk.kernel.next_woken();
+                return Some((None, talk.seat(turn.receiver).waker.take(), true));
+            }
+            talk.seat(turn.receiver).core_seat = turn.seat;
+            let answer = talk.kernel.wait(turn.sender, memory);
+            if answer.is_none() && talk.goes_on(&turn) {
                 return None;
             }
-            Some((answer, waker, talk.kernel.is_quiet()))
+            Some((answer, None, talk.kernel.is_quiet()))
         })?;
         if let Some(after) = after {
             break after;
         }
     };
-    let wakes = waker.is_some();
     if let Some(waker) = waker {
         waker.wake();
     }
-    // Who has no program does its work within the wake.
-    if !quiet || wakes {
+    if !quiet {
         deliver();
     }
     answer

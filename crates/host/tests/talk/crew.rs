@@ -79,7 +79,7 @@ impl Crew {
             kill: Box::new(|_| {}),
             settle: Rc::new(|_| Err(Status::NotPermitted)),
             calls: Arc::default(),
-            turn: |_| false,
+            turn: |_, _| false,
             again: Rc::new(|_| {}),
         });
         Crew {

@@ -8,6 +8,7 @@ mod eras;
 mod group;
 mod lease;
 mod names;
+mod pass;
 mod random;
 mod serve;
 mod talk;

@@ -147,8 +147,9 @@ impl Play {
         let to = self.random.below(self.forms.len());
         let number = self.sent + 1;
         let pid = self.world.pid(to);
-        match self.world.send(id, pid, &number.to_le_bytes()) {
+        match self.world.send_or_pass(id, pid, &number.to_le_bytes(), 100) {
             Ok(Sent::Waits) => self.doing[id] = Doing::Sent(number, to),
+            Ok(Sent::Pass(_)) => self.pass(id, to, number),
             Ok(Sent::Call(called)) => {
                 let answer = answer(number);
                 let (core, _) = self.seat(to);
@@ -188,6 +189,22 @@ impl Play {
             }
         }
         self.sent += 1;
+    }
+
+    /// The receiver takes the message at once and perhaps replies at once, or finds it later.
+    fn pass(&mut self, id: Id, to: Id, number: u64) {
+        self.doing[id] = Doing::Sent(number, to);
+        if self.random.below(4) > 0 {
+            let taken = self.world.take_passed(to, id).expect("it was passed to it");
+            self.took(to, taken.expect("it has room"));
+            if self.random.below(2) == 0 {
+                let replied = self.world.reply_beneath(to, id, &answer(number));
+                assert!(replied.is_some(), "{id} waits for it");
+                self.doing[to] = Doing::Free;
+            }
+        }
+        self.world.end_pass(to, id);
+        self.wait(id);
     }
 
     /// The answer, or the word that the receiver has ended, if it has.

@@ -107,6 +107,51 @@ impl World {
         kernel.send(slot, memory, TO, (MESSAGE, message.len() as u32), (REPLY, room))
     }
 
+    /// The same, and one that waits for it could run at once.
+    pub(crate) fn send_or_pass(
+        &mut self,
+        id: Id,
+        to: Pid,
+        message: &[u8],
+        room: u32,
+    ) -> Result<Sent, Status> {
+        let (kernel, slot, memory) = self.parts(id);
+        memory[TO as usize..][..PID_BYTES].copy_from_slice(&to.bits().to_le_bytes());
+        memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
+        kernel.send_or_pass(slot, memory, TO, (MESSAGE, message.len() as u32), (REPLY, room))
+    }
+
+    /// Takes what that one, beneath it, has passed to it.
+    pub(crate) fn take_passed(&mut self, id: Id, beneath: Id) -> Option<Result<u32, Status>> {
+        let pid = self.pid(beneath);
+        let mut sent = std::mem::take(&mut self.body(beneath).memory);
+        let (kernel, slot, memory) = self.parts(id);
+        let taken = kernel.take_passed(slot, memory, &Lender { pid, memory: &mut sent });
+        self.body(beneath).memory = sent;
+        taken
+    }
+
+    /// Replies to that one, beneath it, at once.
+    pub(crate) fn reply_beneath(&mut self, id: Id, beneath: Id, message: &[u8]) -> Option<()> {
+        let (pid, client) = (self.pid(beneath), self.body(beneath).slot);
+        let mut memory_beneath = std::mem::take(&mut self.body(beneath).memory);
+        let (kernel, slot, memory) = self.parts(id);
+        memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
+        let lender = (client, Lender { pid, memory: &mut memory_beneath });
+        let part = (MESSAGE, message.len() as u32);
+        let done = kernel.reply_beneath(slot, memory, ENVELOPE, part, lender);
+        self.body(beneath).memory = memory_beneath;
+        done
+    }
+
+    /// Its turn, for what that one has passed to it, is over.
+    pub(crate) fn end_pass(&mut self, id: Id, beneath: Id) {
+        let sent = std::mem::take(&mut self.body(beneath).memory);
+        let (kernel, slot, _) = self.parts(id);
+        kernel.end_pass(slot, &sent);
+        self.body(beneath).memory = sent;
+    }
+
     pub(crate) fn receive(&mut self, id: Id, from: Option<Pid>, room: u32) -> Result<u32, Status> {
         let (kernel, slot, memory) = self.parts(id);
         if let Some(from) = from {
