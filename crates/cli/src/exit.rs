@@ -19,6 +19,7 @@ pub(crate) enum Code {
     Frozen,
     Lost,
     Refused,
+    Fenced,
     NotProgram,
     UnknownImport,
     Trap,
@@ -26,7 +27,7 @@ pub(crate) enum Code {
     StackOverflow,
 }
 
-const CODES: [(Code, u8, &str); 16] = [
+const CODES: [(Code, u8, &str); 17] = [
     (Code::Usage, 2, "the command line is wrong"),
     (Code::DamagedImage, 65, "the image is damaged, cut short, or of another version"),
     (Code::Unreadable, 66, "a file or directory that was named cannot be read or opened"),
@@ -46,6 +47,11 @@ const CODES: [(Code, u8, &str); 16] = [
         "the node that ran the process is gone, or what became of the process is not known",
     ),
     (Code::Refused, 77, "the node said no"),
+    (
+        Code::Fenced,
+        78,
+        "`peri up`: the node could not renew its lease in etcd, and has ended with all that ran on it",
+    ),
     (Code::NotProgram, 126, "not a WebAssembly program, or one that cannot be made freezable"),
     (Code::UnknownImport, 127, "the program imports what nobody offers"),
     (Code::Trap, 134, "the program trapped"),

@@ -168,6 +168,13 @@ pub enum Event {
         /// Which OS process of it.
         incarnation: Incarnation,
     },
+    /// The lease in etcd of that OS process has expired, so that it has ended; there is no link to it.
+    LeaseExpired {
+        /// Which node.
+        node: NodeId,
+        /// Which OS process of it.
+        incarnation: Incarnation,
+    },
     /// Samples of loads came along with a datagram of that member.
     Loads {
         /// Whose datagram it was.

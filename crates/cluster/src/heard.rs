@@ -154,6 +154,9 @@ impl Node {
     /// Gossip says that a member lives.
     pub(crate) fn member_up(&mut self, member: &Member, out: &mut Vec<Action>) {
         let node = member.node();
+        if self.is_expired(node, member.incarnation()) {
+            return;
+        }
         if self.heard.up(self.now, self.config.node, member) {
             self.newcomer(node);
         }

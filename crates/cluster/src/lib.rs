@@ -14,6 +14,7 @@ mod issuers;
 pub mod journal;
 mod kept;
 mod lane;
+mod lease;
 pub mod limits;
 pub mod membership;
 pub mod message;
@@ -59,6 +60,7 @@ pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sampl
 pub use identity::{Incarnation, NodeId};
 pub use issuers::{IssuerStep, issuer_step};
 pub use kept::Kept;
+pub use lease::{Fenced, LeaseState, LeaseStep, LeaseTerms, NodeLease};
 pub use lookup::Lookup;
 pub use message::RowOfNode;
 #[cfg(feature = "mutations")]

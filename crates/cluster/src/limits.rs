@@ -61,6 +61,17 @@ pub const ISSUERS: usize = 3;
 pub const CERTIFICATE_BYTES_MAX: usize = 1_024;
 /// Nodes that were removed for good: each node keeps all of them, and tells them to each that it is linked with.
 pub const REMOVED_MAX: usize = 4_096;
+/// A node's lease in etcd is good for so long at least: two attempts to renew it have to have time before the node ends.
+pub const LEASE_TTL_MIN: Duration = Duration::from_secs(6);
+/// And for so long at most.
+pub const LEASE_TTL_MAX: Duration = Duration::from_secs(3_600);
+/// A node ends so much earlier at least than its lease may: a leader of etcd that was deposed can answer for its election timeout,
+/// which is a second unless somebody says otherwise; and clocks do not go at the same rate.
+pub const LEASE_MARGIN_MIN: Duration = Duration::from_secs(2);
+/// Between two attempts to renew a lease: a twentieth of its time to live, but so much at least.
+pub const LEASE_RETRY_MIN: Duration = Duration::from_millis(250);
+/// And at most.
+pub const LEASE_RETRY_MAX: Duration = Duration::from_secs(1);
 /// OS processes of nodes that have left in order: each node keeps so many, and tells them to each that it is linked with.
 pub const LEFT_MAX: usize = 1_024;
 /// Migrations under way from a node, and as many to it.

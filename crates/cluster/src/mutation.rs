@@ -53,6 +53,11 @@ pub enum Mutation {
     LinkedAreAll,
     /// That a node without a link does not live any more is not told to who waits for it.
     PartedUnheard,
+    /// A node whose lease is over goes on.
+    #[cfg(feature = "mutations")]
+    NotFenced,
+    /// A node whose lease has expired is taken in again. Harmless where it has ended, as it should.
+    ExpiredHeard,
     /// The directory names another node than was entered. Harmless: it is a hint.
     DirectoryWrong,
 }

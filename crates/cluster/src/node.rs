@@ -16,6 +16,7 @@ use crate::farewell::Left;
 use crate::heard::Heard;
 use crate::homes::Homes;
 use crate::journal::Journal;
+use crate::lease::Expired;
 use crate::limits::{PROCESSES_MAX, SPEED_PERMILLE_UNKNOWN};
 use crate::links::{Links, is_upkeep};
 use crate::message::{CodeHash, Description, End, Message, MigrationId};
@@ -45,6 +46,7 @@ pub struct Node {
     /// What those were called that operators have given up: word of what they ran is still to come. At most as many as peers.
     pub(crate) given_up: BTreeMap<NodeId, String>,
     pub(crate) left: Left,
+    pub(crate) expired: Expired,
     pub(crate) homes: Homes,
     pub(crate) directory: Directory,
     pub(crate) outgoing: BTreeMap<MigrationId, Outgoing>,
@@ -117,6 +119,7 @@ impl Node {
             links: Links::default(),
             given_up: BTreeMap::new(),
             left: Left::default(),
+            expired: Expired::default(),
             homes: Homes::default(),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -163,6 +166,7 @@ impl Node {
             Event::MemberDown(member) => self.member_down(&member, out),
             Event::Wanted(node) => self.call(node, out),
             Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
+            Event::LeaseExpired { node, incarnation } => self.lease_expired(node, incarnation, out),
             Event::Loads { from, heard } => self.heard_samples(from, &heard),
             Event::Word { from, word } => self.heard_word(from, word, out),
             Event::Message { from, message } => self.message(from, message, out),

@@ -4,6 +4,8 @@
 pub mod control;
 pub mod cores;
 mod crowd;
+pub mod etcd;
+mod fence;
 pub mod link;
 pub mod node;
 pub mod origin;

@@ -5,14 +5,18 @@ use crate::commands::migrate::time;
 use crate::exit::{Code, End, Failure, Result, say};
 use crate::size::Rate;
 use crate::{output, place, signals};
-use peripatos_cluster::limits::{KNOWS_ALL_MAX, LINK_IDLE, LINKS_KEPT, UNREACHABLE_AFTER_MIN};
-use peripatos_cluster::{Label, Labels};
+use peripatos_cluster::limits::{
+    KNOWS_ALL_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN, LINK_IDLE, LINKS_KEPT, UNREACHABLE_AFTER_MIN,
+};
+use peripatos_cluster::{Fenced, Label, Labels, LeaseTerms};
 use peripatos_engine::Backend;
 use peripatos_host::control::RuntimeDirectory;
+use peripatos_host::etcd::{EtcdError, EtcdOptions};
 use peripatos_host::link::{Token, is_address, is_name};
-use peripatos_host::node::{NodeDirectory, NodeError, NodeServer, Options};
+use peripatos_host::node::{LeaseOptions, NodeDirectory, NodeError, NodeServer, Options};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::SIGTERM;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -27,6 +31,8 @@ const AUTO: &str = "auto";
 
 /// So long a node that is to end may take to answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// So long a node whose lease is over may take to say so.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 
 /// Runs a node: processes that are started here or elsewhere run on its cores.
 #[derive(Debug, clap::Args)]
@@ -66,6 +72,26 @@ pub(crate) struct Up {
     /// When another node says nothing: how long until those are told who wait for its processes; 500ms at least
     #[arg(long, value_name = "TIME", value_parser = unreachable_after, default_value = "3s")]
     unreachable_after: Duration,
+    /// Have a lease in etcd, so that others know when this node is gone: its addresses, http://HOST:PORT, with commas between
+    ///
+    /// When the lease cannot be renewed in time the node ends, with all that runs on it. A node that starts needs an etcd that answers.
+    #[arg(long, value_name = "URL", value_delimiter = ',', env = "PERI_ETCD")]
+    etcd: Vec<String>,
+    /// How long the lease is good: 6s to 1h. Without an answer of etcd the node ends a quarter earlier, and 2s at least
+    #[arg(long, value_name = "TIME", value_parser = lease_terms, default_value = "10s", env = "PERI_ETCD_TTL")]
+    etcd_ttl: LeaseTerms,
+    /// Who signs for etcd: certificates in PEM, for https://…
+    #[arg(long, value_name = "FILE", env = "PERI_ETCD_CA", requires = "etcd")]
+    etcd_ca: Option<PathBuf>,
+    /// The certificate that this node shows etcd, in PEM
+    #[arg(long, value_name = "FILE", env = "PERI_ETCD_CERT", requires_all = ["etcd", "etcd_key"])]
+    etcd_cert: Option<PathBuf>,
+    /// Its key, in PEM
+    #[arg(long, value_name = "FILE", env = "PERI_ETCD_KEY", requires_all = ["etcd", "etcd_cert"])]
+    etcd_key: Option<PathBuf>,
+    /// What its keys in etcd begin with; the same for all nodes
+    #[arg(long, value_name = "PREFIX", env = "PERI_ETCD_PREFIX", default_value = "/peripatos")]
+    etcd_prefix: String,
     /// Give and take no processes for the sake of the balance, until `peri balance on`
     #[arg(long)]
     no_balance: bool,
@@ -90,6 +116,9 @@ pub(crate) fn run(options: &Up) -> Result<End> {
             NodeError::Running(_) | NodeError::Listen { .. } => Code::NoNode,
             NodeError::Identity(_) => Code::Unreadable,
             NodeError::Engine(_) => Code::Resources,
+            NodeError::Etcd(EtcdError::Options(_)) => Code::Usage,
+            NodeError::Etcd(EtcdError::File { .. }) => Code::Unreadable,
+            NodeError::Etcd(_) => Code::Resources,
             NodeError::Removed { .. } | NodeError::Expired => Code::Refused,
             NodeError::Io(_) => Code::NoNode,
         };
@@ -111,6 +140,11 @@ pub(crate) fn run(options: &Up) -> Result<End> {
     if let Some(address) = join.iter().find(|address| !is_address(address)) {
         let cause = "not an address; a node's is HOST:PORT";
         return Err(Failure::new(Code::Usage, address, cause));
+    }
+    let may_be_silent = options.etcd_ttl.fenced_after();
+    if !options.etcd.is_empty() && options.unreachable_after > may_be_silent {
+        let cause = format!("with this --etcd-ttl at most {} ms", may_be_silent.as_millis());
+        return Err(Failure::new(Code::Usage, "--unreachable-after", cause));
     }
     let labels = Labels::new(options.label.iter().cloned())
         .map_err(|error| Failure::new(Code::Usage, "--label", error))?;
@@ -149,6 +183,7 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         knows_all_max: options.knows_all_max,
         links_kept: options.links_kept,
         link_idle: options.link_idle.unwrap_or(LINK_IDLE),
+        lease: lease(options),
     };
     let make_runtime = Box::new(|canonical| place::engine(Backend::Native, canonical));
     let server = NodeServer::start(options, &directory, make_runtime).map_err(failed)?;
@@ -186,6 +221,40 @@ pub(crate) fn run(options: &Up) -> Result<End> {
         thread::park();
     }
     ended.map(|()| End::SUCCESS)
+}
+
+/// What follows from the options that are about etcd.
+fn lease(options: &Up) -> Option<LeaseOptions> {
+    if options.etcd.is_empty() {
+        return None;
+    }
+    let etcd = EtcdOptions {
+        urls: options.etcd.clone(),
+        ca: options.etcd_ca.clone(),
+        certificate: options.etcd_cert.clone().zip(options.etcd_key.clone()),
+        prefix: options.etcd_prefix.clone(),
+    };
+    Some(LeaseOptions { etcd, terms: options.etcd_ttl, fenced })
+}
+
+/// The node's lease is over. Standard error may take nothing, and must not keep it alive.
+fn fenced(why: &Fenced) -> ! {
+    let line = format!("up: the node ends, with all that runs on it: {why}");
+    let (said, done) = mpsc::channel();
+    let says = move || {
+        say(line);
+        let _ = said.send(());
+    };
+    if thread::Builder::new().name("last-words".into()).spawn(says).is_ok() {
+        let _ = done.recv_timeout(LAST_WORDS_MAX);
+    }
+    std::process::exit(Code::Fenced.number().into())
+}
+
+fn lease_terms(text: &str) -> std::result::Result<LeaseTerms, String> {
+    let (least, most) = (LEASE_TTL_MIN.as_secs(), LEASE_TTL_MAX.as_secs());
+    let terms = LeaseTerms::new(time(text)?);
+    terms.ok_or_else(|| format!("whole seconds, from {least} to {most}"))
 }
 
 fn unreachable_after(text: &str) -> std::result::Result<Duration, String> {

@@ -14,7 +14,7 @@ for line in io.lines() do
 end
 ";
 
-fn counting(cluster: &Cluster, restart: &str) -> Program {
+pub(crate) fn counting(cluster: &Cluster, restart: &str) -> Program {
     let words = ["run", "--at", "a", "--restart", restart, &guest("lua"), "-e", COUNTS];
     let program = Program::start(cluster, "a", cluster.peri(words));
     cluster.migrate("a", &program.pid(), "b");
@@ -23,7 +23,7 @@ fn counting(cluster: &Cluster, restart: &str) -> Program {
 
 /// Writes a line; it must be answered so.
 #[track_caller]
-fn answers(cluster: &Cluster, program: &mut Program, line: &str, expected: &str) {
+pub(crate) fn answers(cluster: &Cluster, program: &mut Program, line: &str, expected: &str) {
     program.write(line);
     let (said, errors) = (program.said.clone(), program.errors.clone());
     let seen = || format!("{}{}{}", said.text(), errors.text(), cluster.logs());
@@ -31,7 +31,7 @@ fn answers(cluster: &Cluster, program: &mut Program, line: &str, expected: &str)
 }
 
 #[track_caller]
-fn until_restarted(cluster: &Cluster, program: &Program, times: usize) {
+pub(crate) fn until_restarted(cluster: &Cluster, program: &Program, times: usize) {
     let errors = program.errors.clone();
     let seen = || format!("{}{}", errors.text(), cluster.logs());
     let line = format!(" is lost: started again as {}-", program.pid());
@@ -39,7 +39,7 @@ fn until_restarted(cluster: &Cluster, program: &Program, times: usize) {
 }
 
 #[track_caller]
-fn ends_well(mut program: Program) {
+pub(crate) fn ends_well(mut program: Program) {
     drop(program.child.stdin.take());
     assert_eq!(program.ended().code(), Some(0), "{}", program.errors.text());
 }

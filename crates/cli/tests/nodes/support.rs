@@ -132,6 +132,7 @@ impl Cluster {
             .env("XDG_STATE_HOME", self.directory.path().join("state"))
             .env("PERI_CACHE_DIR", cache())
             .env_remove("PERI_AT")
+            .env_remove("PERI_ETCD")
             .env_remove("PERI_TOKEN");
         command
     }

@@ -7,6 +7,7 @@ mod drains;
 mod families;
 mod farewell;
 mod heard;
+mod leases;
 mod lies;
 mod links;
 mod looking;

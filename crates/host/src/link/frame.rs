@@ -13,6 +13,8 @@ use peripatos_abi::limits::DEVICE_BYTES_MAX;
 use std::io::{self, ErrorKind, IoSlice};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use crate::fence;
+
 /// Longest bytes of one message, or of one piece of bulk: a device request and its address fit.
 pub const PAYLOAD_BYTES_MAX: usize = DEVICE_BYTES_MAX + (32 << 10);
 /// The piece in which bulk should be sent. Longer ones are hardly faster, and messages between two pieces would wait
@@ -240,6 +242,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Sends everything that waits, down to the socket.
     pub(crate) async fn flush(&mut self) -> Result<(), FrameError> {
         self.write_out(&[]).await?;
+        fence::pass();
         Ok(self.to.flush().await?)
     }
 
@@ -278,6 +281,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         IoSlice::advance_slices(&mut rest, 0);
         self.unfinished = true;
         while !rest.is_empty() {
+            fence::pass();
             let count = self.to.write_vectored(rest).await?;
             if count == 0 {
                 return Err(FrameError::Io(ErrorKind::WriteZero.into()));

@@ -32,6 +32,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::BULK_CHUNK_BYTES;
 use super::credentials::has_aes;
 
+use crate::fence;
+
 /// Images with fewer bytes go over the link: a connection would take longer than it saves.
 pub(crate) const LANE_BYTES_MIN: u64 = 4 << 20;
 /// What a lane begins with. TLS begins with another byte.
@@ -101,6 +103,7 @@ impl LaneWriter {
         let mut parts = [IoSlice::new(&head), IoSlice::new(bytes), IoSlice::new(tag.as_ref())];
         let mut rest = &mut parts[..];
         while !rest.is_empty() {
+            fence::pass();
             match self.to.write_vectored(rest)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => IoSlice::advance_slices(&mut rest, count),

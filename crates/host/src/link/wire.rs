@@ -26,6 +26,8 @@ use peripatos_kernel::Packet;
 
 use super::lane::{Sealer, TAG_BYTES};
 
+use crate::fence;
+
 /// Bytes of a record's packets: what may be gathered, and one more of the longest.
 pub(crate) const RECORD_BYTES_MAX: usize = GATHERED_BYTES_MAX + (68 << 10);
 /// With so many bytes of packets a record is complete.
@@ -107,6 +109,7 @@ impl Sending {
     pub(crate) fn flush(&mut self, mut to: &TcpStream) -> Result<bool, WireError> {
         self.seal()?;
         while self.waiting() > 0 {
+            fence::pass();
             match to.write(&self.bytes[self.sent..]) {
                 Ok(0) => return Err(WireError::Closed),
                 Ok(count) => self.sent += count,

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use super::host::{Input, Inputs, now_unix_seconds};
 use super::links::Own;
 use super::random;
+use crate::fence;
 use crate::link::{DatagramError, DatagramOpener, DatagramSealer, epoch_of, sealed_by};
 
 /// After the operating system has refused to receive, for whatever reason.
@@ -72,6 +73,7 @@ impl Gossip {
 
     pub(super) fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
         if let Some(sealed) = self.sealer.seal(epoch_of(now_unix_seconds()), bytes) {
+            fence::pass();
             let _ = self.socket.try_send_to(&sealed, to);
         }
     }

@@ -22,6 +22,7 @@ pub mod exchange;
 mod gossip;
 mod host;
 mod lanes;
+mod lease;
 mod links;
 mod memory;
 mod pace;
@@ -47,9 +48,13 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use client::{ClientError, NodeClient};
 pub use directory::{NodeDirectory, NodeLock};
+pub use lease::LeaseOptions;
+
+use lease::Lease;
 
 use crate::control::{ControlError, RuntimeDirectory};
 use crate::cores::CORES_MAX;
+use crate::etcd::EtcdError;
 use crate::link::{
     Credentials, Hello, HostIdentity, IdentityError, Keyring, NodeKey, Token, Versions,
 };
@@ -84,12 +89,15 @@ pub struct Options {
     pub links_kept: usize,
     /// Then one that nobody needs is closed after so long ([`LINK_IDLE`](peripatos_cluster::limits::LINK_IDLE)).
     pub link_idle: Duration,
+    /// Its lease in etcd, if it is to have one.
+    pub lease: Option<LeaseOptions>,
 }
 
 /// A node that is ready to run.
 pub struct NodeServer {
     runtime: tokio::runtime::Runtime,
     parts: host::Parts,
+    lease: Option<Lease>,
     _lock: NodeLock,
 }
 
@@ -132,6 +140,9 @@ pub enum NodeError {
         "this node's certificate has expired; give it the token, which `peri token show` prints on a node that has it"
     )]
     Expired,
+    /// It is to have a lease in etcd, and cannot have one.
+    #[error("no lease: {0}")]
+    Etcd(#[from] EtcdError),
     /// Another node says that this one was removed from the cluster.
     #[error(
         "this node was removed from the cluster; it can join as a new node, without its key: {}",
@@ -185,6 +196,10 @@ impl NodeServer {
             labels: options.labels,
             host: HostIdentity::own()?,
         };
+        let lease = options
+            .lease
+            .map(|lease| Lease::take(&lease, credentials.id, hello.incarnation, &hello.name));
+        let lease = lease.transpose()?;
         let parts = host::Parts {
             credentials,
             key,
@@ -206,7 +221,7 @@ impl NodeServer {
             link_idle: options.link_idle,
             make_runtime,
         };
-        Ok(NodeServer { runtime, parts, _lock: lock })
+        Ok(NodeServer { runtime, parts, lease, _lock: lock })
     }
 
     /// Where commands reach it.
@@ -232,12 +247,14 @@ impl NodeServer {
     /// # Errors
     /// The cores or the engine cannot be started; a node to be joined refuses or cannot be reached.
     pub fn run(self, log: impl Fn(&str) + 'static) -> Result<(), NodeError> {
-        let NodeServer { runtime, parts, _lock } = self;
+        let NodeServer { runtime, parts, lease, _lock } = self;
         let socket = parts.place.socket();
-        let ended = runtime.block_on(host::run(parts, Box::new(log)));
+        let ended = runtime.block_on(host::run(parts, lease.as_ref(), Box::new(log)));
         // Threads that still compile for somebody are not waited for.
         runtime.shutdown_background();
         let _ = std::fs::remove_file(socket);
+        // The cores have ended.
+        lease.into_iter().for_each(Lease::give_back);
         ended
     }
 }

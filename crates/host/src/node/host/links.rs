@@ -130,6 +130,10 @@ impl Host {
         }
         let (node, hello) = (link.peer.id, &link.peer.hello);
         let (incarnation, version) = (hello.incarnation, link.peer.version);
+        if self.node.is_expired(node, incarnation) {
+            let text = format!("node {} is not taken: its lease has expired", hello.name);
+            return self.log_once(&text);
+        }
         let parts = version >= PARTING_VERSION;
         if let Some(old) = self.links.get(&node) {
             // Both have called: both keep the link that the lesser one has made.
@@ -272,21 +276,6 @@ impl Host {
     /// Others let this node in no more.
     pub(super) fn was_removed(&mut self) {
         self.ending = Some(Err(NodeError::Removed { key: self.place.key() }));
-    }
-
-    /// Asks the operating system about nodes of this machine that cannot be reached any more.
-    pub(super) fn look_for_gone(&mut self) {
-        let gone = |host: &HostIdentity| host.is_gone() == Some(true);
-        let found: Vec<(NodeId, Incarnation)> = self
-            .lost
-            .iter()
-            .filter(|(_, (_, host))| gone(host))
-            .map(|(node, (incarnation, _))| (*node, *incarnation))
-            .collect();
-        for (node, incarnation) in found {
-            self.lost.remove(&node);
-            self.tell(Event::Gone { node, incarnation });
-        }
     }
 
     /// What is for a node without a link is lost; it is called, and what is owed to it is said anew when there is one.

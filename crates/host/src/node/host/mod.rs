@@ -10,6 +10,7 @@ mod links;
 mod moves;
 mod origins;
 mod talk;
+mod ticks;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -23,7 +24,7 @@ use peripatos_abi::device::Ahead;
 use peripatos_abi::message::Status;
 use peripatos_cluster::message::{Answer, Content, End, Message, MigrationId};
 use peripatos_cluster::{
-    Action, Certified, Config, Event, Incarnation, Lookup, Node, NodeId, Strays,
+    Action, Certified, Config, Event, Incarnation, LeaseState, Lookup, Node, NodeId, Strays,
 };
 use peripatos_engine::Code;
 use peripatos_kernel::Packet;
@@ -37,6 +38,7 @@ use super::discovery::Discovery;
 use super::exchange::Exchange;
 use super::gossip::Gossip;
 use super::lanes::Lanes;
+use super::lease::{Asked, Asker, Lease};
 use super::links::{Own, Papers};
 use super::pace::Pace;
 use super::precopy::{Copied, Copying};
@@ -44,7 +46,7 @@ use super::programs::{ProgramError, Programs};
 use super::protocol::FromNode;
 use super::roads::{Roads, Surroundings};
 use super::stills::{self, Arrived, Frozen, Rooms};
-use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert, memory};
+use super::{MakeRuntime, NodeDirectory, NodeError, clients, convert};
 use crate::cores::{CoreEvent, Cores, Letterbox};
 use crate::link::{Credentials, Hello, HostIdentity, Keyring, Link, LinkError, NodeKey};
 use crate::origin::Ask;
@@ -59,14 +61,8 @@ use tokens::Issuing;
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(50);
-/// Between two looks whether a node that cannot be reached is known to be gone.
-const GONE_EVERY: u32 = 10;
-/// Ticks between two looks at all processes, those that sleep included.
-const SAMPLE_ALL_EVERY: u32 = 600;
 /// Inputs from peers and commands that wait; whoever sends more waits.
 const INPUTS_MAX: usize = 4_096;
-/// Ticks between two looks at how much memory there is.
-const MEMORY_EVERY: u32 = 4;
 /// Lines that are logged once only.
 const LOGGED_MAX: usize = 1_000;
 /// How long the last messages may take to leave when the node ends.
@@ -175,6 +171,12 @@ pub(super) enum Input {
         thawed: Result<Box<Arrived>, String>,
     },
     Client(u64, FromClient),
+    /// What etcd says of a node's lease.
+    LeaseState {
+        node: NodeId,
+        incarnation: Incarnation,
+        state: Result<LeaseState, String>,
+    },
 }
 
 /// Where inputs are sent.
@@ -198,7 +200,11 @@ impl Inputs {
 }
 
 /// Runs a node until it is told to end.
-pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), NodeError> {
+pub(super) async fn run(
+    parts: Parts,
+    lease: Option<&Lease>,
+    log: Box<dyn Fn(&str)>,
+) -> Result<(), NodeError> {
     let (own, mut from_own) = mpsc::unbounded_channel();
     let (foreign, mut from_foreign) = mpsc::channel(INPUTS_MAX);
     let inputs = Inputs { own, foreign };
@@ -255,6 +261,8 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         started.map_err(|cause| log(&format!("nodes are not looked for on this network: {cause}")))
     });
 
+    let leases = lease.map(|lease| lease.asker(inputs.clone())).transpose()?;
+
     let mut host = Host {
         node: Node::new(config),
         started: Instant::now(),
@@ -281,6 +289,8 @@ pub(super) async fn run(parts: Parts, log: Box<dyn Fn(&str)>) -> Result<(), Node
         dialling: HashMap::new(),
         lost: BTreeMap::new(),
         silent: BTreeSet::new(),
+        leases,
+        asked: Asked::default(),
         joining: parts.join.clone(),
         expected: Expected::default(),
         streams: 0,
@@ -355,6 +365,9 @@ struct Host {
     lost: BTreeMap<NodeId, (Incarnation, HostIdentity)>,
     /// Nodes that were silent for so long that who waits for them was told, and are not back.
     silent: BTreeSet<NodeId>,
+    /// Where leases of silent nodes are asked for. `None`: this node has none itself.
+    leases: Option<Asker>,
+    asked: Asked,
     /// The nodes of which one is to be joined, without those that are of no use; until one is.
     joining: Vec<String>,
     expected: Expected,
@@ -427,6 +440,9 @@ impl Host {
             Input::RoomMade(migration) => self.tell(Event::RoomMade(migration)),
             Input::Thawed { migration, thawed } => self.thawed(migration, thawed),
             Input::Client(number, said) => self.client(number, said),
+            Input::LeaseState { node, incarnation, state } => {
+                self.lease_state(node, incarnation, &state);
+            }
         }
     }
 
@@ -524,41 +540,6 @@ impl Host {
             Action::TellDeadlock { pid, text } => self.clients.notice(pid, text),
             Action::Respond { id, response } => self.respond(id, response),
             Action::Log(line) => (self.log)(&line),
-        }
-    }
-
-    fn tick(&mut self) {
-        self.ticks = self.ticks.wrapping_add(1);
-        let before = |pid: &Pid| self.cpu_before.get(pid).copied().unwrap_or_default();
-        // Who only waits is as it was. That the state machine knows of all of them is not left to a chain of changes alone.
-        let all = self.ticks.is_multiple_of(SAMPLE_ALL_EVERY);
-        let samples = if all { self.cores.sample() } else { self.cores.sample_changed() };
-        let samples =
-            samples.into_iter().map(|one| convert::sample(one, before(&one.pid))).collect();
-        self.tell(Event::Samples(samples));
-        let speed_permille = self.cores.speed_permille();
-        if std::mem::replace(&mut self.speed_permille, speed_permille) != speed_permille {
-            self.tell(Event::Speed(speed_permille));
-        }
-        if self.ticks.is_multiple_of(MEMORY_EVERY) {
-            self.look_at_memory();
-        }
-        self.tell_used();
-        self.tell(Event::Tick);
-        self.seek_no_longer();
-        self.hang_up();
-        if self.ticks.is_multiple_of(GONE_EVERY) {
-            self.look_for_gone();
-            self.look_at_identity();
-        }
-        if !self.clients.down.is_empty() && self.may_end() {
-            self.ending = Some(Ok(()));
-        }
-    }
-
-    fn look_at_memory(&mut self) {
-        if let Some(bytes) = memory::available_bytes() {
-            self.tell(Event::MemoryFree(bytes));
         }
     }
 
