@@ -65,7 +65,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Those that do harm.
-    pub const ALL: [Mutation; 21] = [
+    pub const ALL: [Mutation; 22] = [
         Mutation::RunsUncommitted,
         Mutation::DroppedAtCommit,
         Mutation::DoubtGoesOn,
@@ -87,10 +87,12 @@ impl Mutation {
         Mutation::NamesOutlive,
         Mutation::LinkedAreAll,
         Mutation::PartedUnheard,
+        Mutation::NotFenced,
     ];
 
     /// Those that must not.
-    pub const HARMLESS: [Mutation; 2] = [Mutation::DirectoryWrong, Mutation::NothingKept];
+    pub const HARMLESS: [Mutation; 3] =
+        [Mutation::DirectoryWrong, Mutation::NothingKept, Mutation::ExpiredHeard];
 }
 
 impl Node {

@@ -63,6 +63,8 @@ pub(crate) enum Event {
     Nobody(usize, Box<Packet>, usize),
     /// A node hears that an OS process of another one has ended.
     Gone(usize, usize, Incarnation),
+    /// The answer to the renewal of a lease that this OS process of a node has sent at that time.
+    Renewed(usize, Incarnation, u64),
     /// A node hears by gossip that this OS process of another one lives, or does not.
     Gossip(usize, usize, Incarnation, bool),
     /// A datagram of the first of these nodes reaches the other one.

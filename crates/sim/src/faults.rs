@@ -58,6 +58,11 @@ impl World {
         if self.calm || living < 2 || !self.nodes[node].alive {
             return;
         }
+        self.dies(node);
+    }
+
+    /// A node ends, with all that it has.
+    pub(crate) fn dies(&mut self, node: usize) {
         let now = self.now;
         self.trace.note(now, &[13, node as u64], || format!("node {node} crashes"));
         self.nodes[node].alive = false;

@@ -266,6 +266,7 @@ impl World {
                 self.hears_nobody(kernel, *packet, asked);
             }
             Event::Gone(at, node, of) => self.told_gone(at, node, of),
+            Event::Renewed(node, of, sent) if self.is(node, of) => self.renewed(node, sent),
             Event::Datagram(from, to, bytes) => self.datagram_comes(from, to, &bytes),
             Event::Gossip(at, node, of, up) => self.gossip_heard(at, node, of, up),
             Event::Restart(node) => self.restart(node),
@@ -291,6 +292,7 @@ impl World {
         for one in 0..self.nodes.len() {
             let at = self.random.within(0..100 * MS);
             self.events.plan(at, Event::HostTick(one));
+            self.take_lease(one);
             if self.is_sparse() {
                 self.gossip_of_newcomer(one);
                 continue;

@@ -62,8 +62,12 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         // Who lives where there is no link is called ended.
         NodeMutation::LinkedAreAll => &["truth", "ends"],
         NodeMutation::PartedUnheard => &["told"],
+        // Two copies, or what only one of two could have done.
+        NodeMutation::NotFenced => &["copies", "told", "names", "truth", "families"],
         // See below.
-        NodeMutation::DirectoryWrong | NodeMutation::NothingKept => &[],
+        NodeMutation::DirectoryWrong | NodeMutation::NothingKept | NodeMutation::ExpiredHeard => {
+            &[]
+        }
     }
 }
 

@@ -40,6 +40,9 @@ impl World {
             let after = self.random.within(SECOND / 10..20 * SECOND);
             self.events.plan(now + after, Event::Restart(node));
         }
+        if self.has_leases() {
+            return;
+        }
         // Its machine's other nodes see it, or an operator says so.
         for other in 0..self.nodes.len() {
             let after = self.random.within(SECOND / 2..20 * SECOND);
@@ -87,6 +90,10 @@ impl World {
         if self.nodes[node].alive {
             return;
         }
+        if self.has_leases() && !self.reaches_etcd(node) {
+            // It does not start without.
+            return self.events.plan(self.now + SECOND, Event::Restart(node));
+        }
         let now = self.now;
         self.trace.note(now, &[39, node as u64], || format!("n{node} starts again"));
         let cores = self.config.cores[node];
@@ -94,6 +101,7 @@ impl World {
         let host = cluster.host(node, cores);
         cluster.hosts[node] = host;
         self.nodes[node].alive = true;
+        self.take_lease(node);
         if self.is_sparse() {
             self.gossip_of_newcomer(node);
         }
@@ -127,6 +135,7 @@ impl World {
 
     /// Something goes wrong just when a process changes hands.
     pub(crate) fn disturb(&mut self, one: usize, other: usize) {
+        self.part_for_long(other);
         if self.calm || self.config.break_every == 0 || !self.random.permille(20) {
             return;
         }

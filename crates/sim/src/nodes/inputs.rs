@@ -132,6 +132,7 @@ impl World {
         self.tell_samples(node);
         self.look_at_trouble();
         self.strays(node, |strays, here, out| strays.tick(now, here, out));
+        self.look_at_leases(node);
     }
 
     /// How some of the processes do: when nothing more is to happen, nobody wants a core.

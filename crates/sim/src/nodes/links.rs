@@ -27,6 +27,9 @@ impl World {
         if !alive || !self.reaches(one, other) || self.live_link(one, other).is_some() {
             return;
         }
+        if self.is_refused(one, other) || self.is_refused(other, one) {
+            return;
+        }
         let now = self.now;
         let (later, delay) = (self.random.within(MS / 10..20 * MS), self.random.below(2));
         let (first, second) = if delay == 0 { (one, other) } else { (other, one) };
@@ -42,6 +45,12 @@ impl World {
         cluster.links.insert(number, link);
         self.events.plan(now + later, Event::LinkUp(second, number));
         self.link_up(first, number);
+    }
+
+    /// Whether a node does not take another one, since its lease has expired.
+    fn is_refused(&mut self, by: usize, node: usize) -> bool {
+        let hosts = &self.cluster().hosts;
+        hosts[by].node.is_expired(id_of(node), hosts[node].incarnation)
     }
 
     /// The link between two nodes that has not broken.

@@ -10,6 +10,7 @@ mod datagrams;
 mod deaths;
 mod gossip;
 mod inputs;
+mod leases;
 mod links;
 mod moves;
 pub(crate) mod names;
@@ -49,6 +50,8 @@ pub(crate) struct Cluster {
     gossip: Option<Random>,
     /// What is random about datagrams between those that know too few to know all. `None`: they know all.
     pub(crate) datagrams: Option<Random>,
+    /// `None`: nodes have no leases.
+    etcd: Option<leases::Etcd>,
     /// What is random about datagrams of where processes are.
     sparse: Random,
     seed: u64,
@@ -239,8 +242,14 @@ impl Cluster {
     /// All start.
     pub(crate) fn start(cores: &[usize], seed: u64) -> Cluster {
         let (gossip, datagrams) = (gossip::of(seed), datagrams::of(seed));
-        let mut cluster =
-            Cluster { gossip, datagrams, sparse: sparse::of(seed), seed, ..Cluster::default() };
+        let mut cluster = Cluster {
+            gossip,
+            datagrams,
+            etcd: leases::of(seed),
+            sparse: sparse::of(seed),
+            seed,
+            ..Cluster::default()
+        };
         for (index, cores) in cores.iter().enumerate() {
             let host = cluster.host(index, *cores);
             cluster.hosts.push(host);

@@ -45,7 +45,7 @@ impl World {
     pub(crate) fn run_again(&mut self, node: usize, pid: Pid) {
         let still = self.cluster().hosts[node].still.remove(&pid);
         let id = self.by_pid[&pid];
-        let crashes = self.config.faults.crashes > 0;
+        let crashes = self.config.faults.crashes > 0 || self.has_leases();
         if still.is_some() && self.actors[id].end.is_some() && crashes {
             // It has run at its target, which was lost before anybody here heard of it, and has ended there or with it. What goes on is as it was
             // before the commit (docs/adr/0004): it knows nothing of what it has done there. That is not simulated further.
