@@ -59,7 +59,8 @@ pub enum Command {
         /// Which node.
         node: NodeId,
     },
-    /// An operator's word: that node is to be let in no more, and what runs there is gone.
+    /// An operator's word: that node is to be let in no more, and what runs there is gone. Only of the node that the operator's command
+    /// speaks to, and only if that has the token.
     Remove {
         /// Which.
         node: NodeId,

@@ -1,6 +1,6 @@
 //! What a node is told, and what it wants done. Plain data: a host carries it out, or a simulation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use peripatos_abi::Pid;
@@ -14,6 +14,7 @@ use crate::message::{
 use crate::placement::Labels;
 use crate::precopy::PreCopied;
 use crate::promises::{Heard, Word};
+use crate::removed::{Proof, Removal};
 use crate::traffic::Talks;
 use crate::{Incarnation, NodeId};
 
@@ -49,7 +50,7 @@ pub struct Config {
     pub silent_after: Duration,
     /// Nodes that were removed from the cluster, as far as it knew when it ended: at most
     /// [`REMOVED_MAX`](crate::limits::REMOVED_MAX).
-    pub removed: BTreeSet<NodeId>,
+    pub removed: BTreeMap<NodeId, Proof>,
 }
 
 /// Another node, as its link shows it.
@@ -82,6 +83,8 @@ pub enum Request {
     Nodes,
     /// What has become of moves, of this process or of all.
     Events(Option<Pid>),
+    /// A node is to be let in no more: this one, which has the token, has signed for that. Answered as a command is.
+    Remove(Removal),
     /// Something of one node.
     Command {
         /// Which.
@@ -175,6 +178,8 @@ pub enum Event {
         /// Which OS process of it.
         incarnation: Incarnation,
     },
+    /// The token was rotated, and this node, which has it, has signed by it for all that were removed.
+    SignedAnew(Vec<Removal>),
     /// Samples of loads came along with a datagram of that member.
     Loads {
         /// Whose datagram it was.
@@ -189,7 +194,7 @@ pub enum Event {
         /// What.
         word: Word,
     },
-    /// A message came over a link.
+    /// A message came over a link. Of what it says of removed nodes ([`Message::Removed`]) the host has looked at the proofs.
     Message {
         /// From whom.
         from: NodeId,
@@ -382,7 +387,7 @@ pub enum Action {
     /// That node cannot be reached, and may be gone or go on: who waits for what it runs is told that nobody knows.
     NodeSilent(NodeId),
     /// These were removed from the cluster for good: keep all of [`Node::removed`](crate::Node::removed), make no link with them
-    /// any more, and cut those that stand, when what is to be sent has been.
+    /// any more, and cut those that stand, when what is to be sent has been. None: only proofs are others.
     Remove(Vec<NodeId>),
     /// This node was removed from the cluster, says that one: it is to end.
     WasRemoved {

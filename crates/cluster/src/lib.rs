@@ -68,6 +68,7 @@ pub use mutation::Mutation;
 pub use node::Node;
 pub use placement::{Label, Labels, Placement};
 pub use precopy::{PreCopied, Round};
+pub use removed::{Proof, Removal, Signature};
 pub use strays::{Step, Strays};
 pub use time::Time;
 pub use tokens::{Certified, Identity, Secret, Tokens};

@@ -13,6 +13,7 @@ pub use crate::lane::{Lane, LaneCipher, Wire};
 pub use crate::luggage::Luggage;
 use crate::placement::{Labels, Placement};
 use crate::promises::{Promise, Redemption};
+use crate::removed::Removal;
 pub use crate::rows::{Doing, ProcessRow, RowOfNode, RowState};
 use crate::{Identity, Incarnation, NodeId};
 
@@ -231,7 +232,7 @@ pub enum Message {
     Members(Vec<Member>),
     /// Nodes that were removed for good: after a link was made, all that the sender knows. At most
     /// [`REMOVED_MAX`](crate::limits::REMOVED_MAX).
-    Removed(Vec<NodeId>),
+    Removed(Vec<Removal>),
     /// About who belongs to the cluster.
     Identity(Identity),
 

@@ -26,6 +26,7 @@ use crate::preferences::Preferring;
 use crate::processes::{Process, Processes, State};
 use crate::promises::Promises;
 use crate::reach::Reaching;
+use crate::removed::Removal;
 use crate::requests::Waiting;
 use crate::settle::Spare;
 use crate::source::Outgoing;
@@ -167,6 +168,7 @@ impl Node {
             Event::Wanted(node) => self.call(node, out),
             Event::Gone { node, incarnation } => self.gone(node, incarnation, out),
             Event::LeaseExpired { node, incarnation } => self.lease_expired(node, incarnation, out),
+            Event::SignedAnew(removed) => self.signed_anew(&removed, out),
             Event::Loads { from, heard } => self.heard_samples(from, &heard),
             Event::Word { from, word } => self.heard_word(from, word, out),
             Event::Message { from, message } => self.message(from, message, out),
@@ -277,7 +279,7 @@ impl Node {
     }
 
     fn message(&mut self, from: NodeId, message: Message, out: &mut Vec<Action>) {
-        if self.removed().contains(&from) {
+        if self.is_removed(from) {
             return;
         }
         if !matches!(message, Message::Left(_)) {
@@ -292,7 +294,7 @@ impl Node {
             Message::Members(members) if !self.are_few(members.len().max(self.heard.len())) => {}
             Message::Members(members) => {
                 let unknown = |node| {
-                    let removed = self.removed().contains(&node);
+                    let removed = self.is_removed(node);
                     node != self.config.node && !self.peers.is_linked(node) && !removed
                 };
                 let others = members.into_iter().filter(|member| unknown(member.node));
@@ -400,9 +402,10 @@ impl Node {
 
     fn link_up(&mut self, peer: Peer, out: &mut Vec<Action>) {
         let (node, incarnation) = (peer.node, peer.incarnation);
-        if self.removed().contains(&node) {
+        if self.is_removed(node) {
             // The link was made while word of it was on its way.
-            let message = Message::Removed(vec![node]);
+            let proof = self.removed()[&node];
+            let message = Message::Removed(vec![Removal { node, proof }]);
             out.extend([Action::Send { to: node, message }, Action::Remove(vec![node])]);
             return;
         }
@@ -474,7 +477,7 @@ impl Node {
         self.target_cut(node, out);
         self.source_cut(node, out);
         self.names_end_with(node, out);
-        if self.removed().contains(&node) {
+        if self.is_removed(node) {
             self.gone_for_good(node, out);
         }
         self.perhaps_left(node, out);

@@ -71,7 +71,7 @@ impl Reaching {
 impl Node {
     /// Whether there is no link to a node, and one may be made.
     pub(crate) fn can_be_called(&self, node: NodeId) -> bool {
-        let removed = self.removed().contains(&node);
+        let removed = self.is_removed(node);
         !removed && !self.peers.is_linked(node) && self.heard.address(node).is_some()
     }
 

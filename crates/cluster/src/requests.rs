@@ -55,6 +55,11 @@ impl Node {
             Request::Command { node, command } if node == self.config.node => {
                 self.command(Asker::Local(id), command, out);
             }
+            Request::Remove(removal) => {
+                let done = self.remove(removal, out);
+                let answer = done.map_or_else(Answer::Refused, |()| Answer::Done);
+                out.push(Action::Respond { id, response: Response::Command(answer) });
+            }
             Request::Command { node, command } => self.pass_on(id, node, command, out),
         }
     }
@@ -134,7 +139,7 @@ impl Node {
             self.peers.0.keys().copied().chain(self.heard.all()).collect();
         let mut silent = Vec::new();
         let linked = open.clone();
-        let calls = others.difference(&linked).filter(|node| !self.removed().contains(node));
+        let calls = others.difference(&linked).filter(|node| !self.is_removed(**node));
         for node in calls.copied().collect::<Vec<_>>() {
             if self.call_for(node, Word::Ask(number, Box::new(message.clone())), out) {
                 open.insert(node);
@@ -271,7 +276,11 @@ impl Node {
                 Ok(())
             }
             Command::Forget { node } => self.forget(node, out),
-            Command::Remove { node } => self.remove(node, out),
+            // The host signs for those of its operator; others sign for nothing.
+            Command::Remove { .. } => {
+                Err("only an operator's command at a node that has the token removes a node"
+                    .to_owned())
+            }
         };
         self.tell(Some(asker), done.map_or_else(Answer::Refused, |()| Answer::Done), out);
     }

@@ -46,7 +46,7 @@ impl Node {
     /// Samples have come along with a datagram.
     pub(crate) fn heard_samples(&mut self, from: NodeId, heard: &[Heard]) {
         let (alive, removed) = (&self.heard, &self.config.removed);
-        let counts = |node| alive.address(node).is_some() && !removed.contains(&node);
+        let counts = |node| alive.address(node).is_some() && !removed.contains_key(&node);
         if counts(from) {
             self.promises.heard(self.now, from, heard, counts);
         }
@@ -54,7 +54,7 @@ impl Node {
 
     /// A word of another node has come.
     pub(crate) fn heard_word(&mut self, from: NodeId, word: Word, out: &mut Vec<Action>) {
-        if self.removed().contains(&from) {
+        if self.is_removed(from) {
             return;
         }
         if matches!(word, Word::Ask { .. }) {

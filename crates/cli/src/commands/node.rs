@@ -21,6 +21,8 @@ enum Action {
 
 /// Removes a node for good: all nodes cut their links with it and take it no more; it ends when it hears of it.
 ///
+/// Ask a node that has the cluster's token: it signs for that, and others believe nobody else. One that does not have it says which do.
+///
 /// What runs there counts as gone, as with `peri forget`. The cluster gets a new token, for that node may have the old one, and
 /// could join with it as another node.
 #[derive(Debug, clap::Args)]

@@ -46,6 +46,12 @@ fn three_nodes_have_the_token_and_are_replaced_when_they_go() {
     let line = text(&refused.stderr);
     assert!(line.contains("does not have the token") && line.contains(first[0]), "{line}");
 
+    // Nor does it remove anybody; who could says the same line.
+    let refused = cluster.output(["node", "remove", "--at", one, other]);
+    assert_eq!(refused.status.code(), Some(77));
+    let line = text(&refused.stderr);
+    assert!(line.contains("does not have the token") && line.contains(first[0]), "{line}");
+
     // A node without it is a node, after a new start, too; anybody joins by it who has the token.
     up_without(&mut cluster, other, one);
     cluster.migrate(first[0], &program.pid(), other);

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::SystemTime;
 
-use peripatos_cluster::message::Message;
+use peripatos_cluster::message::{Answer, Command, Message};
+use peripatos_cluster::{NodeId, Proof, Removal};
+use peripatos_host::link::{Keyring, Token};
 
 use crate::fake::{Fake, Step};
 use crate::program::Program;
@@ -101,32 +104,111 @@ fn a_node_that_nobody_reaches_is_removed_by_its_id_and_what_was_in_doubt_goes_on
     program.finish(&cluster);
 }
 
+fn told(message: Message) -> Option<Vec<Removal>> {
+    match message {
+        Message::Removed(removed) => Some(removed),
+        _ => None,
+    }
+}
+
+fn ids(removed: &[Removal]) -> Vec<NodeId> {
+    removed.iter().map(|removal| removal.node).collect()
+}
+
 #[test]
 fn a_link_that_stands_is_cut_when_its_end_is_removed() {
-    let mut cluster = Cluster::of(&["a"]);
+    let cluster = Cluster::of(&["a"]);
     let (mut one, mut other) = (Fake::join(&cluster, "one"), Fake::join(&cluster, "other"));
     cluster.done(["node", "remove", "--keep-token", "--at", "a", "one"]);
-    let told = |message| match message {
-        Message::Removed(nodes) => Some(nodes),
-        _ => None,
-    };
-    assert_eq!(one.hears(told), [one.id()]);
+    assert_eq!(ids(&one.hears(told)), [one.id()]);
     one.is_cut();
-    assert_eq!(other.hears(told), [one.id()]);
+    let removed = other.hears(told);
+    assert_eq!(ids(&removed), [one.id()]);
     other.is_heard();
     until_listed(&cluster, "a", &["a", "other"]);
-    // Another one is told when it comes.
+    // Another one is told when it comes, and can look at what proves it.
     let mut third = Fake::join(&cluster, "third");
-    assert_eq!(third.hears(told), [one.id()]);
+    assert_eq!(third.hears(told), removed);
+    let Removal { node, proof } = removed[0];
+    assert!(third.credentials.prove_removal(node, &proof, SystemTime::now()));
+}
 
-    // A node believes whom it is linked with.
-    third.say(&Message::Removed(vec![other.id()]));
+/// A node that was stolen, and that does not have the token.
+#[test]
+fn who_does_not_have_the_token_removes_nobody() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let mut liar = Fake::join(&cluster, "liar");
+    let mut other = Fake::join(&cluster, "other");
+    let id = |name: &str| -> NodeId {
+        let rows = cluster.nodes_at("a").into_iter();
+        rows.filter(|row| row.node == name).map(|row| row.id.parse().unwrap()).next().unwrap()
+    };
+    let (a, b) = (id("a"), id("b"));
+    let stranger = Keyring::from(Token::generate().unwrap());
+    let signed = |node| Removal { node, proof: stranger.sign_removal(node).unwrap() };
+    for node in [a, b, other.id()] {
+        liar.say(&Message::Removed(vec![Removal { node, proof: Proof::default() }]));
+        liar.say(&Message::Removed(vec![signed(node)]));
+        // Nor has it others do it.
+        liar.say(&Message::Command { request: 9, command: Command::Remove { node } });
+        let refused = liar.hears(|message| match message {
+            Message::Answer { request: 9, answer } => Some(answer),
+            _ => None,
+        });
+        assert!(matches!(refused, Answer::Refused(why) if why.contains("has the token")));
+    }
+    // A proof that is good for one node is not for another one.
+    cluster.done(["node", "remove", "--keep-token", "--at", "a", &NodeId(99).to_string()]);
+    let [Removal { proof, .. }] = liar.hears(told)[..] else { panic!("one was removed") };
+    liar.say(&Message::Removed(vec![Removal { node: b, proof }]));
+    liar.is_heard();
+    other.is_heard();
+    cluster.until_linked();
+    let listed = names(&cluster.nodes_at("a")).len();
+    assert_eq!(listed, 4, "{}", cluster.logs());
+    assert!(!cluster.node("a").has_ended() && !cluster.node("b").has_ended());
+    cluster.node("a").until_said(
+        "node liar says that nodes were removed, and does not prove it: it is not believed",
+    );
+
+    // Who has it is believed, whoever brings what he has signed.
+    let keyring = Keyring::from(cluster.join[4].parse::<Token>().unwrap());
+    let removal = |node| Removal { node, proof: keyring.sign_removal(node).unwrap() };
+    liar.say(&Message::Removed(vec![removal(other.id())]));
     other.is_cut();
-    until_listed(&cluster, "a", &["a", "third"]);
-    let own = cluster.nodes_at("a").into_iter().find(|row| row.asked).unwrap().id;
-    third.say(&Message::Removed(vec![own.parse().unwrap()]));
+    liar.say(&Message::Removed(vec![removal(a)]));
     assert_eq!(cluster.node("a").ended().code(), Some(77));
-    cluster.node("a").until_said("node third says that this node was removed");
+    cluster.node("a").until_said("node liar says that this node was removed");
+}
+
+/// Behind a rotation it is signed anew, so that who is told later believes it.
+#[test]
+fn who_was_removed_before_a_rotation_stays_so() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let mut fake = Fake::join(&cluster, "fake");
+    // The token is rotated with it, and once more.
+    cluster.done(["node", "remove", "--at", "a", "fake"]);
+    fake.is_cut();
+    let token_at = |at: &str| cluster.done(["token", "show", "--at", at]).trim().to_owned();
+    until(&|| cluster.logs(), |_| token_at("a") == token_at("b"));
+    cluster.done(["token", "rotate", "--at", "b", "--grace", "1h"]);
+    until(&|| cluster.logs(), |_| token_at("a") == token_at("b"));
+    let token = token_at("b");
+    let proof_at = |at: &str| -> String {
+        let kept = fs::read_to_string(path_of(&cluster, at, "removed")).unwrap_or_default();
+        kept.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    until(&|| cluster.logs(), |_| proof_at("a") == proof_at("b"));
+    cluster.node("b").kill();
+    cluster.join[4] = token;
+    cluster.up_again("b", "a");
+    cluster.up("c");
+    cluster.until_linked();
+    until_listed(&cluster, "c", &["a", "b", "c"]);
+    until(&|| cluster.logs(), |_| {
+        let kept = fs::read_to_string(path_of(&cluster, "c", "removed")).unwrap_or_default();
+        kept.starts_with(&fake.id().to_string())
+    });
 }
 
 #[test]

@@ -2,20 +2,24 @@
 
 use peripatos_cluster::limits::REMOVED_MAX;
 use peripatos_cluster::message::{Answer, Command, End, Message};
-use peripatos_cluster::{Event, NodeId, Request, Response};
+use peripatos_cluster::{Event, NodeId, Proof, Removal, Request, Response};
 
 use crate::moves::{answer, migrate};
 use crate::world::{World, id, name};
 
+/// By the token of this number. Hosts look at proofs; here they are only told apart.
+fn removal(node: NodeId, token: u8) -> Removal {
+    Removal { node, proof: Proof { authority: [token; 32], ..Proof::default() } }
+}
+
 fn remove(world: &mut World, asked: usize, node: NodeId) -> Answer {
-    let command = Command::Remove { node };
-    let request = world.ask(asked, Request::Command { node: id(asked), command });
+    let request = world.ask(asked, Request::Remove(removal(node, 1)));
     world.settle();
     answer(world, asked, request).expect("it answers at once")
 }
 
 fn knows(world: &mut World, index: usize) -> Vec<NodeId> {
-    world.host(index).node.removed().iter().copied().collect()
+    world.host(index).node.removed().keys().copied().collect()
 }
 
 /// The other nodes that it lists.
@@ -113,8 +117,10 @@ fn what_cannot_be_is_refused() {
     assert_eq!(remove(&mut world, 0, NodeId(99)), Answer::Done);
     assert_eq!(knows(&mut world, 1), [NodeId(99)]);
 
-    let many =
-        |count: usize| Message::Removed((0..count).map(|n| NodeId(1_000 + n as u128)).collect());
+    let many = |count: usize| {
+        let nodes = (0..count).map(|n| NodeId(1_000 + n as u128));
+        Message::Removed(nodes.map(|node| removal(node, 1)).collect())
+    };
     world.tell(0, Event::Message { from: id(1), message: many(REMOVED_MAX + 1) });
     assert_eq!(knows(&mut world, 0), [NodeId(99)], "nothing of too long a word is believed");
     world.tell(0, Event::Message { from: id(1), message: many(REMOVED_MAX) });
@@ -122,4 +128,38 @@ fn what_cannot_be_is_refused() {
     let answer = remove(&mut world, 0, id(1));
     assert!(matches!(answer, Answer::Refused(why) if why.contains("no more can be")));
     assert_eq!(remove(&mut world, 0, NodeId(99)), Answer::Done, "it was before");
+}
+
+/// Nobody but the operator's own node signs; what another one asks for is not done.
+#[test]
+fn no_node_has_another_one_remove_a_third() {
+    let mut world = World::new(3);
+    for (asked, at) in [(0, 1), (1, 1)] {
+        let command = Command::Remove { node: id(2) };
+        let request = world.ask(asked, Request::Command { node: id(at), command });
+        world.settle();
+        let answer = answer(&mut world, asked, request).expect("it answers");
+        assert!(matches!(answer, Answer::Refused(why) if why.contains("has the token")));
+    }
+    world.tell(
+        0,
+        Event::Message {
+            from: id(1),
+            message: Message::Command { request: 7, command: Command::Remove { node: id(2) } },
+        },
+    );
+    assert_eq!(knows(&mut world, 0), []);
+}
+
+#[test]
+fn what_is_signed_by_a_new_token_takes_the_place_of_what_was_before() {
+    let mut world = World::new(3);
+    assert_eq!(remove(&mut world, 0, NodeId(99)), Answer::Done);
+    let proof = |world: &mut World, at| world.host(at).node.removed()[&NodeId(99)].authority[0];
+    world.tell(0, Event::SignedAnew(vec![removal(NodeId(99), 2)]));
+    world.settle();
+    for at in 0..3 {
+        assert_eq!(proof(&mut world, at), 2);
+        assert_eq!(world.kept_removed[&at][&NodeId(99)].authority[0], 2, "it is on disk");
+    }
 }

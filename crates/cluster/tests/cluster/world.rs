@@ -8,8 +8,8 @@ use peripatos_abi::Pid;
 use peripatos_cluster::limits::{KNOWS_ALL_MAX, LINK_IDLE, LINKS_KEPT};
 use peripatos_cluster::message::{Content, Description, Doing, End, Message, MigrationId};
 use peripatos_cluster::{
-    Action, Config, Event, Incarnation, Labels, Node, NodeId, Peer, PreCopied, Request, RequestId,
-    Response, Sample, Strays, Talks, Time,
+    Action, Config, Event, Incarnation, Labels, Node, NodeId, Peer, PreCopied, Proof, Request,
+    RequestId, Response, Sample, Strays, Talks, Time,
 };
 
 /// Without a link for so long a node counts as silent.
@@ -84,7 +84,7 @@ pub(crate) struct World {
     /// Of each node.
     labels: Vec<Labels>,
     /// What each has on disk of those that were removed.
-    pub(crate) kept_removed: BTreeMap<Index, BTreeSet<NodeId>>,
+    pub(crate) kept_removed: BTreeMap<Index, BTreeMap<NodeId, Proof>>,
     /// What each process has, as the cores report it.
     pub(crate) memory_bytes: u64,
     /// What leaves a node that starts from now on.

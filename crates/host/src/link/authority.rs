@@ -87,6 +87,10 @@ impl PublicKey {
         let key = public_key_info.strip_prefix(&SPKI_ED25519)?;
         key.try_into().ok().map(PublicKey)
     }
+
+    pub(super) fn bytes(self) -> [u8; 32] {
+        self.0
+    }
 }
 
 impl PublicKeyData for PublicKey {
@@ -99,9 +103,13 @@ impl PublicKeyData for PublicKey {
     }
 }
 
+/// What the authority's key is made of.
+pub(super) fn seed(token: &Token) -> [u8; 32] {
+    blake3::derive_key(CONTEXT, token.secret())
+}
+
 fn key(token: &Token) -> Result<KeyPair, rcgen::Error> {
-    let seed = blake3::derive_key(CONTEXT, token.secret());
-    let pkcs8 = [PKCS8_ED25519.as_slice(), &seed].concat();
+    let pkcs8 = [PKCS8_ED25519.as_slice(), &seed(token)].concat();
     KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.into(), &PKCS_ED25519)
 }
 

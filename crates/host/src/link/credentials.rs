@@ -11,11 +11,11 @@
 //!
 //! What this does not do: keep out who has the token in force. He makes himself a new key.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use peripatos_cluster::{Certified, NodeId};
+use peripatos_cluster::{Certified, NodeId, Proof};
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -28,6 +28,7 @@ use super::authority::{SERVER_NAME, Validity};
 use super::identity::{IdentityError, NodeKey, node_id};
 use super::keyring::{Keyring, unix_seconds};
 use super::refusal::Refusal;
+use super::removal::Believed;
 
 /// What a node needs to link with others of its cluster; cheap to clone.
 #[derive(Clone)]
@@ -39,13 +40,15 @@ pub struct Credentials {
     /// For links to others.
     pub client: Arc<ClientConfig>,
     /// Nodes that it makes no link with, whatever they prove.
-    pub removed: Arc<BTreeSet<NodeId>>,
+    pub removed: Arc<BTreeMap<NodeId, Proof>>,
     validity: Validity,
     /// Believes nobody but the authority of the token in force.
     current: Arc<WebPkiServerVerifier>,
     /// Until when the token before is accepted, in seconds since 1970. Its authority is believed in the handshake, and then it
     /// depends.
     previous_until: Option<u64>,
+    /// Whose word counts that a node was removed.
+    believed: Believed,
 }
 
 impl Credentials {
@@ -76,6 +79,8 @@ impl Credentials {
             roots.add(previous.clone().into())?;
         }
         let roots = Arc::new(roots);
+        let previous = certified.previous.as_ref().map(|(certificate, _)| certificate.as_slice());
+        let believed = Believed::of(&certified.authority, previous)?;
         let validity = Validity::of(certified.made);
         let previous_until = certified.previous.as_ref().map(|(_, until)| *until);
         let private_key = || PrivatePkcs8KeyDer::from(key.pair.serialize_der()).into();
@@ -110,12 +115,13 @@ impl Credentials {
             validity,
             current,
             previous_until,
+            believed,
         })
     }
 
     /// The same, and no link with these nodes.
     #[must_use]
-    pub fn refusing(self, removed: impl Into<Arc<BTreeSet<NodeId>>>) -> Credentials {
+    pub fn refusing(self, removed: impl Into<Arc<BTreeMap<NodeId, Proof>>>) -> Credentials {
         Credentials { removed: removed.into(), ..self }
     }
 
@@ -131,7 +137,7 @@ impl Credentials {
         certificates: &[CertificateDer<'_>],
         now: SystemTime,
     ) -> Option<Refusal> {
-        if self.removed.contains(&peer) {
+        if self.removed.contains_key(&peer) {
             return Some(Refusal::Removed);
         }
         (!self.accept_previous(now) && !self.are_of_current(certificates))
@@ -141,6 +147,16 @@ impl Credentials {
     /// Whether the token before is accepted, or there is none.
     pub(crate) fn accept_previous(&self, now: SystemTime) -> bool {
         self.previous_until.is_none_or(|until| unix_seconds(now) < until)
+    }
+
+    /// Whether this proves that a node was removed.
+    pub fn prove_removal(&self, node: NodeId, proof: &Proof, now: SystemTime) -> bool {
+        self.believed.prove(node, proof, self.previous_until.is_some() && self.accept_previous(now))
+    }
+
+    /// Whether the token in force has signed this.
+    pub(crate) fn are_of_authority(&self, proof: &Proof) -> bool {
+        self.believed.current == proof.authority
     }
 
     /// Whether these have expired.

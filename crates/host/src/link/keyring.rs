@@ -10,11 +10,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
-use peripatos_cluster::{Certified, Secret, Tokens};
+use peripatos_cluster::{Certified, NodeId, Proof, Secret, Tokens};
 
 use super::authority::{Authority, PublicKey, Validity};
 use super::datagram::gossip_secret;
 use super::identity::IdentityError;
+use super::removal;
 use super::token::{Token, TokenError};
 
 /// Nobody was away for so many rotations, and could still make a link. Whoever says so must not use the numbers up.
@@ -127,6 +128,14 @@ impl Keyring {
             made: validity.made_unix_seconds(),
             gossip,
         })
+    }
+
+    /// Signs for that a node was removed.
+    ///
+    /// # Errors
+    /// The token makes no key.
+    pub fn sign_removal(&self, node: NodeId) -> Result<Proof, IdentityError> {
+        removal::sign(node, &self.token, self.previous.as_ref().map(|one| &one.token))
     }
 
     /// Whether the authority of the token in force is the one that has certified this.

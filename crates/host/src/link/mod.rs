@@ -21,6 +21,7 @@ mod identity;
 mod keyring;
 pub(crate) mod lane;
 mod refusal;
+mod removal;
 mod token;
 mod versions;
 pub(crate) mod wire;
@@ -50,7 +51,7 @@ pub use versions::{
 };
 
 use frame::{FrameReader, FrameWriter};
-use peripatos_cluster::NodeId;
+use peripatos_cluster::{NodeId, Proof};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use std::io;
@@ -257,7 +258,7 @@ async fn greet(
     let mut reader = LinkReader { frames: FrameReader::new(read_half) };
     let mut writer = LinkWriter { frames: FrameWriter::new(write_half) };
     if let Some(refusal) = refusal {
-        let said = writer.send(&Frame::Hello(refusal.encode())).await;
+        let said = writer.send(&Frame::Hello(refusal.encode(credentials.removed.get(&id)))).await;
         if said.is_ok() && writer.close().await.is_ok() {
             // Closed with something unread the connection would be reset, and the refusal perhaps not be read.
             let _ = reader.next().await;
@@ -268,7 +269,9 @@ async fn greet(
     writer.flush().await.map_err(broken)?;
     match reader.next().await.map_err(broken)? {
         Frame::Hello(bytes) => {
-            if let Some(refusal) = Refusal::decode(&bytes) {
+            let is_proved =
+                |proof: &Proof| credentials.prove_removal(credentials.id, proof, SystemTime::now());
+            if let Some(refusal) = Refusal::decode(&bytes, is_proved) {
                 return Err(LinkError::RefusedBy(refusal));
             }
             let (hello, version) = Hello::decode(&bytes)?;

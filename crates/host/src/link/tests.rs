@@ -2,8 +2,9 @@
 
 use super::*;
 use careless::Careless;
-use peripatos_cluster::{Certified, Incarnation, Labels};
+use peripatos_cluster::{Certified, Incarnation, Labels, Proof};
 use rustls::ClientConfig;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -221,7 +222,8 @@ async fn who_has_no_token_is_signed_for() {
 async fn a_removed_node_hears_so_and_nothing_else() {
     let token = Token::generate().unwrap();
     let (one, removed) = (node(&token), node(&token));
-    let one = one.refusing(std::collections::BTreeSet::from([removed.id]));
+    let proof = Keyring::from(token.clone()).sign_removal(removed.id).unwrap();
+    let one = one.refusing(BTreeMap::from([(removed.id, proof)]));
     let check = |(refusing, refused_one)| {
         refused(refusing, "that node was removed from the cluster");
         refused(refused_one, "this node was removed from the cluster");
@@ -231,6 +233,16 @@ async fn a_removed_node_hears_so_and_nothing_else() {
     check(meet(&one, &removed).await);
     let (other, one) = meet(&node(&token), &one).await;
     assert!(other.is_ok() && one.is_ok());
+
+    // Who only says so is not believed: whoever does not have the token could end all nodes.
+    let stranger = Keyring::from(Token::generate().unwrap());
+    for proof in [Proof::default(), stranger.sign_removal(removed.id).unwrap()] {
+        let liar = node(&token).refusing(BTreeMap::from([(removed.id, proof)]));
+        let (link, _) = meet(&removed, &liar).await;
+        let error = link.err().expect("there is no link");
+        assert!(!error.is_removal());
+        assert!(error.to_string().contains("does not prove it"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -8,10 +8,10 @@
 use std::fmt;
 
 /// The newest version of what goes over a link that this release speaks.
-pub const LINK_VERSION: u16 = 9;
-/// The oldest. (What goes with a process, and the words of promises, have been changed since version 8 was first spoken: it is refused.
-/// The rule holds from version 9 on.)
-pub const LINK_VERSION_OLDEST: u16 = 9;
+pub const LINK_VERSION: u16 = 10;
+/// The oldest. (Up to version 9 nobody signed for that a node was removed: it is refused. No release has spoken it. The rule holds from
+/// version 10 on.)
+pub const LINK_VERSION_OLDEST: u16 = 10;
 
 /// From this version on a node takes in what a process has written and its origin has not heard, when it comes.
 pub const WRITES_BEHIND_VERSION: u16 = 9;

@@ -6,18 +6,18 @@
 //! | `key` | the node's key pair, so that its identity outlives the OS process |
 //! | `token` | the cluster's token, and the one before it, if the node has them |
 //! | `certificate` | what the node is in the cluster by, until it expires |
-//! | `removed` | nodes that were removed from the cluster: their ids, one a line |
+//! | `removed` | nodes that were removed from the cluster: a line each with its id, and what proves it |
 //! | `control.sock` | where this user's commands reach it |
 //! | `logs/PID.log` | what detached programs write |
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use peripatos_cluster::limits::{CERTIFICATE_BYTES_MAX, REMOVED_MAX};
-use peripatos_cluster::{Certified, NodeId};
+use peripatos_cluster::{Certified, NodeId, Proof, Signature};
 use rustix::fs::{FlockOperation, flock};
 
 use super::NodeError;
@@ -29,8 +29,8 @@ use crate::private_file::store;
 const TOKEN_FILE_BYTES_MAX: u64 = 1024;
 /// More than four certificates take with what stands beside them.
 const CERTIFIED_BYTES_MAX: u64 = 5 * CERTIFICATE_BYTES_MAX as u64;
-/// Longer is no line of the list of removed nodes, with its end.
-const ID_LINE_BYTES_MAX: usize = 34;
+/// Longer is no line of the list of removed nodes, with its end: an id, a key and two signatures.
+const REMOVED_LINE_BYTES_MAX: usize = 33 + 65 + 2 * 129 + 1;
 
 /// The directory of one node.
 #[derive(Debug)]
@@ -189,20 +189,20 @@ impl NodeDirectory {
     /// The nodes that were removed from the cluster that the node was last in.
     ///
     /// # Errors
-    /// The file is there and is not a list of them.
-    pub fn removed(&self) -> Result<BTreeSet<NodeId>, NodeError> {
+    /// The file is there and holds something else.
+    pub fn removed(&self) -> Result<BTreeMap<NodeId, Proof>, NodeError> {
         let path = self.path.join("removed");
         let failed = |cause| NodeError::file(&path, cause);
         let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             file => file.map_err(failed)?,
         };
-        let bytes_max = REMOVED_MAX * ID_LINE_BYTES_MAX;
+        let bytes_max = REMOVED_MAX * REMOVED_LINE_BYTES_MAX;
         let mut text = String::new();
         file.take(bytes_max as u64 + 1).read_to_string(&mut text).map_err(failed)?;
-        let read = match text.len() > bytes_max {
+        let read = match text.len() > bytes_max || text.lines().count() > REMOVED_MAX {
             true => Err(format!("more than {REMOVED_MAX} nodes")),
-            false => text.lines().map(str::parse).collect(),
+            false => text.lines().map(removed_of).collect(),
         };
         read.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
@@ -211,10 +211,46 @@ impl NodeDirectory {
     ///
     /// # Errors
     /// They cannot be written.
-    pub fn keep_removed(&self, nodes: &BTreeSet<NodeId>) -> Result<(), NodeError> {
+    pub fn keep_removed(&self, nodes: &BTreeMap<NodeId, Proof>) -> Result<(), NodeError> {
         let path = self.path.join("removed");
-        let text: String = nodes.iter().map(|node| format!("{node}\n")).collect();
+        let text: String = nodes.iter().map(|(node, proof)| removed_line(*node, proof)).collect();
         store(&path, text.as_bytes()).map_err(|cause| NodeError::file(&path, cause))
+    }
+}
+
+/// `ID AUTHORITY SIGNATURE [VOUCHED]`, all but the id in hexadecimal digits.
+fn removed_line(node: NodeId, proof: &Proof) -> String {
+    let Proof { authority, signature, vouched } = proof;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (authority, signature) = (hex(authority), hex(signature.as_flattened()));
+    let vouched = vouched.map_or_else(String::new, |one| format!(" {}", hex(one.as_flattened())));
+    format!("{node} {authority} {signature}{vouched}\n")
+}
+
+fn removed_of(line: &str) -> Result<(NodeId, Proof), String> {
+    let mut words = line.split(' ');
+    let node = words.next().unwrap_or_default().parse()?;
+    let bytes = |word: Option<&str>, count: usize| {
+        let is_hex = |word: &&str| word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = word.filter(|word| word.len() == 2 * count).filter(is_hex);
+        let pairs = digits.unwrap_or_default().as_bytes().chunks(2);
+        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = pairs.map(byte).collect();
+        let bytes = bytes.filter(|bytes| bytes.len() == count);
+        bytes.ok_or_else(|| "behind a node's id comes what proves that it was removed".to_owned())
+    };
+    let signature = |word| {
+        let (mut halves, bytes) = (Signature::default(), bytes(word, 64)?);
+        halves.as_flattened_mut().copy_from_slice(&bytes);
+        Ok::<_, String>(halves)
+    };
+    let mut authority = [0; 32];
+    authority.copy_from_slice(&bytes(words.next(), 32)?);
+    let signed = signature(words.next())?;
+    let vouched = words.next().map(|word| signature(Some(word))).transpose()?;
+    match words.next() {
+        None => Ok((node, Proof { authority, signature: signed, vouched })),
+        Some(_) => Err("there is more in a line than a proof".to_owned()),
     }
 }
 
@@ -231,9 +267,14 @@ mod tests {
     fn those_that_were_removed_are_kept_and_checked() {
         let temporary = tempfile::tempdir().unwrap();
         let place = NodeDirectory { path: temporary.path().to_owned() };
-        assert_eq!(place.removed().unwrap(), BTreeSet::new());
-        let all: BTreeSet<NodeId> = (0..REMOVED_MAX as u128).map(NodeId).collect();
-        for nodes in [all, BTreeSet::from([NodeId(u128::MAX), NodeId(7)]), BTreeSet::new()] {
+        assert_eq!(place.removed().unwrap(), BTreeMap::new());
+        let proof = |byte: u8| {
+            let vouched = byte.is_multiple_of(2).then_some([[byte; 32], [byte + 1; 32]]);
+            Proof { authority: [byte; 32], signature: [[byte; 32], [255; 32]], vouched }
+        };
+        let all = (0..REMOVED_MAX as u128).map(|node| (NodeId(node), proof(node as u8 / 2)));
+        let two = BTreeMap::from([(NodeId(u128::MAX), proof(8)), (NodeId(7), proof(9))]);
+        for nodes in [all.collect(), two, BTreeMap::new()] {
             place.keep_removed(&nodes).unwrap();
             assert_eq!(place.removed().unwrap(), nodes);
         }
@@ -244,8 +285,16 @@ mod tests {
             let error = place.removed().expect_err("no list").to_string();
             assert!(error.contains(expected), "{error} does not say {expected}");
         };
+        let (id, key, signature) = (NodeId(1), "ab".repeat(32), "cd".repeat(64));
         check("n12\n", "32 hexadecimal digits");
         check("\n", "32 hexadecimal digits");
-        check(&format!("{}\n", NodeId(1)).repeat(REMOVED_MAX + 1), "more than 4096 nodes");
+        for short in ["", &key, &format!("{key} {key}"), &format!("{key} {signature} {key}")] {
+            check(&format!("{id} {short}\n"), "what proves that it was removed");
+        }
+        check(&format!("{id} {} {signature}\n", "+1".repeat(32)), "what proves");
+        check(&format!("{id}\n"), "what proves that it was removed");
+        let line = format!("{id} {key} {signature}");
+        check(&format!("{line} {signature} {signature}\n"), "more in a line");
+        check(&format!("{line}\n").repeat(REMOVED_MAX + 1), "more than 4096 nodes");
     }
 }

@@ -36,13 +36,13 @@ mod wires;
 
 pub mod client;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use peripatos_cluster::{Certified, Incarnation, Labels, NodeId};
+use peripatos_cluster::{Certified, Incarnation, Labels, NodeId, Proof};
 use peripatos_engine::{Runtime, RuntimeError};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -263,7 +263,7 @@ impl NodeServer {
 struct Membership {
     keyring: Option<Keyring>,
     certified: Certified,
-    removed: BTreeSet<NodeId>,
+    removed: BTreeMap<NodeId, Proof>,
 }
 
 /// The cluster of the token that was given; or the one that the node was in last; or a new one. All of it is on disk then.
@@ -294,7 +294,7 @@ fn membership(
         }
     };
     // With another token it is another cluster, which has removed whom it has removed.
-    let removed = if same { place.removed()? } else { BTreeSet::new() };
+    let removed = if same { place.removed()? } else { BTreeMap::new() };
     place.keep_removed(&removed)?;
     place.keep_certified(&certified)?;
     if let Some(keyring) = &keyring {

@@ -1,6 +1,6 @@
 //! Messages of nodes, as they lie in the frames of a link: what a node makes of them, whoever has said them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
@@ -12,8 +12,8 @@ use peripatos_cluster::message::{
 };
 use peripatos_cluster::promises::{Promise, Redemption};
 use peripatos_cluster::{
-    Action, Config, Event, Identity, Incarnation, Labels, Node, NodeId, Peer, Placement, Request,
-    RequestId, Time,
+    Action, Config, Event, Identity, Incarnation, Labels, Node, NodeId, Peer, Placement, Proof,
+    Removal, Request, RequestId, Time,
 };
 
 const OWN: NodeId = NodeId(1);
@@ -39,7 +39,7 @@ pub(crate) fn node() -> Node {
         links_kept: 2,
         link_idle: Duration::from_secs(1),
         silent_after: Duration::from_secs(1),
-        removed: BTreeSet::new(),
+        removed: BTreeMap::new(),
     });
     let peer = Peer {
         node: PEER,
@@ -134,7 +134,7 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
     let messages = vec![
         Message::Load(sample),
         Message::Members(vec![member]),
-        Message::Removed(vec![NodeId(5)]),
+        Message::Removed(vec![Removal { node: NodeId(5), proof: Proof::default() }]),
         Message::Left(vec![(NodeId(6), Incarnation(1))]),
         Message::Unserved { pid: pid(1), requests: 2 },
         Message::Part,

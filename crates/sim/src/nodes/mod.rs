@@ -201,7 +201,7 @@ impl Cluster {
             link_idle,
             silent_after: Duration::from_secs(1),
             move_bytes_per_s: None,
-            removed: BTreeSet::new(),
+            removed: BTreeMap::new(),
         };
         #[cfg_attr(not(feature = "mutations"), expect(unused_mut, reason = "with it they are"))]
         let (mut node, mut strays, mut names) =

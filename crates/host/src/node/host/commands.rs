@@ -60,6 +60,11 @@ impl Host {
             ToNode::Nodes => self.ask(number, Request::Nodes),
             ToNode::Processes => self.ask(number, Request::Processes),
             ToNode::Events(of) => self.ask(number, Request::Events(of.map(Pid::from_bits))),
+            ToNode::Command { node, command: Command::Remove { node: removed } }
+                if node == self.us.id =>
+            {
+                self.remove_node(number, removed);
+            }
             ToNode::Command { node, command } => {
                 self.ask(number, Request::Command { node, command });
             }

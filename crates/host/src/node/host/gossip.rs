@@ -45,7 +45,7 @@ impl Host {
     }
 
     fn heard_lookup(&mut self, by: NodeId, lookup: Lookup) {
-        if self.node.removed().contains(&by) {
+        if self.node.is_removed(by) {
             return;
         }
         match lookup {

@@ -213,7 +213,7 @@ impl Host {
     pub(super) fn unlink(&mut self, node: NodeId) {
         let Some(standing) = self.take_link(node) else { return };
         self.tell(Event::LinkDown(node));
-        if self.node.removed().contains(&node) {
+        if self.node.is_removed(node) {
             self.lost.remove(&node);
         } else if let Some(address) = standing.dialled {
             // A peer that still holds a dead link to us drops each new one until it has noticed.
@@ -253,31 +253,6 @@ impl Host {
         }
     }
 
-    /// Nodes were removed from the cluster: they are let in no more, not even when this node is started again.
-    pub(super) fn remove(&mut self, nodes: &[NodeId]) {
-        let removed = self.node.removed().clone();
-        if let Err(error) = self.place.keep_removed(&removed) {
-            (self.log)(&format!("it is not kept that nodes were removed: {error}"));
-        }
-        let papers = &self.us.papers;
-        papers.set(papers.get().refusing(removed));
-        let to_removed = |one: &Dialling| one.node.is_some_and(|node| nodes.contains(&node));
-        for (_, dialling) in self.dialling.extract_if(|_, one| to_removed(one)) {
-            dialling.task.abort();
-        }
-        for node in nodes {
-            self.issuing.others.remove(node);
-            self.lost.remove(node);
-            self.links.get(node).into_iter().for_each(|standing| standing.ear.shut());
-            self.unlink(*node);
-        }
-    }
-
-    /// Others let this node in no more.
-    pub(super) fn was_removed(&mut self) {
-        self.ending = Some(Err(NodeError::Removed { key: self.place.key() }));
-    }
-
     /// What is for a node without a link is lost; it is called, and what is owed to it is said anew when there is one.
     pub(super) fn send(&mut self, to: NodeId, message: &Message) {
         let Some(standing) = self.links.get(&to) else {
@@ -301,7 +276,7 @@ impl Host {
 
     pub(super) fn message(&mut self, from: NodeId, message: Message) {
         // Something of it may still have been in the queue.
-        if self.node.removed().contains(&from) {
+        if self.node.is_removed(from) {
             return;
         }
         if let (true, Some(standing)) = (is_use(&message), self.links.get(&from)) {
@@ -333,6 +308,7 @@ impl Host {
                 self.heard_name_lost(from, NameLost { name, owner, loser });
             }
             Message::Identity(said) => self.heard_identity(from, said),
+            Message::Removed(removed) => self.heard_removed(from, removed),
             message => {
                 if let Message::Members(members) = &message {
                     let now = self.now();
@@ -357,7 +333,8 @@ fn is_use(message: &Message) -> bool {
 /// Clocks are set, and a token reaches those that were away.
 fn may_change(error: &LinkError) -> bool {
     use LinkError::{NotInTime, Refused, RefusedBy};
-    matches!(error, NotInTime(_) | Refused(Refusal::OldToken) | RefusedBy(Refusal::OldToken))
+    matches!(error, NotInTime(_) | Refused(Refusal::OldToken))
+        || matches!(error, RefusedBy(Refusal::OldToken | Refusal::Unproved))
 }
 
 /// Where others reach a node that listens at all of its addresses: at the one that it has shown.

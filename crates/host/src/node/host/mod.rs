@@ -9,6 +9,7 @@ mod gossip;
 mod links;
 mod moves;
 mod origins;
+mod removals;
 mod talk;
 mod ticks;
 mod tokens;
@@ -232,7 +233,7 @@ pub(super) async fn run(
         knows_all_max: parts.knows_all_max,
         links_kept: parts.links_kept,
         link_idle: parts.link_idle,
-        removed: BTreeSet::clone(&parts.credentials.removed),
+        removed: BTreeMap::clone(&parts.credentials.removed),
         silent_after: (parts.unreachable_after - silence_max).saturating_sub(2 * TICK),
     };
     let (evict, evicted) = watch::channel(0);

@@ -58,7 +58,7 @@ impl Host {
         self.clients.say(number, answer);
     }
 
-    fn no_token(&self) -> String {
+    pub(super) fn no_token(&self) -> String {
         let others = self.issuing.others.iter();
         let names: Vec<String> = others.map(|node| self.node.name_of(*node)).collect();
         format!(
@@ -158,6 +158,7 @@ impl Host {
         if let (Some(keyring), Some(standing)) = (&self.issuing.keyring, self.links.get(&node)) {
             let certified = keyring.certify(&standing.public_key, SystemTime::now())?;
             self.say_identity(node, Identity::Certified(certified));
+            self.tell_removals(node);
         }
         Ok(())
     }
@@ -193,6 +194,7 @@ impl Host {
         self.take_certified(credentials, certified);
         self.tell_issuing();
         self.tell_news();
+        self.sign_removals()?;
         // Those that do not have it hear it when they ask; nobody gives it to them by the way.
         let others: Vec<NodeId> = self.issuers().collect();
         for node in others {

@@ -1,0 +1,162 @@
+//! That a node was removed, signed by somebody who has the cluster's token.
+//!
+//! Signed is by the authority's key, which follows from the token; certificates are signed by the same one, over other bytes. Who knows
+//! an authority, as every node does, can look at it.
+//!
+//! Invariants:
+//! * Believed is what the authority of the token in force has signed, or the one before as long as that token is accepted; and what
+//!   an authority has signed for which one of those has vouched: the token was rotated, and this node has not heard it yet.
+//! * Who has a token that is accepted no more can remove nobody, but for those that believe in it still.
+
+use peripatos_cluster::{NodeId, Proof, Signature};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use rustls::pki_types::CertificateDer;
+use rustls::server::ParsedCertificate;
+
+use super::authority::{self, PublicKey};
+use super::identity::IdentityError;
+use super::token::Token;
+
+/// Signed with a node's id behind it: that node was removed.
+const REMOVAL: &[u8] = b"peripatos 2026-11 removal of a node\0";
+/// Signed with a public key behind it: that is the authority from now on.
+const VOUCHED: &[u8] = b"peripatos 2026-11 authority after a rotation\0";
+
+/// By these tokens: the one in force, and the one before if there is one.
+pub(super) fn sign(
+    node: NodeId,
+    token: &Token,
+    before: Option<&Token>,
+) -> Result<Proof, IdentityError> {
+    let own = key(token)?;
+    let authority = public(&own)?;
+    let vouched = before
+        .map(|before| key(before).map(|before| halves(&before, &[VOUCHED, &authority].concat())));
+    let signature = halves(&own, &removal_of(node));
+    Ok(Proof { authority, signature, vouched: vouched.transpose()? })
+}
+
+/// The public keys of authorities that a node believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Believed {
+    pub(super) current: [u8; 32],
+    /// Of the token before.
+    pub(super) previous: Option<[u8; 32]>,
+}
+
+impl Believed {
+    /// Those of these certificates.
+    pub(super) fn of(current: &[u8], previous: Option<&[u8]>) -> Result<Believed, IdentityError> {
+        let previous = previous.map(key_of).transpose()?;
+        Ok(Believed { current: key_of(current)?, previous })
+    }
+
+    /// Whether this proves that a node was removed. `accepts_previous`: the token before is accepted.
+    pub(super) fn prove(&self, node: NodeId, proof: &Proof, accepts_previous: bool) -> bool {
+        let Proof { authority, signature, vouched } = proof;
+        let believed = [Some(self.current), self.previous.filter(|_| accepts_previous)];
+        let vouches = |key: &[u8; 32]| {
+            let said = [VOUCHED, authority].concat();
+            vouched.is_some_and(|vouched| is_signed(key, &said, &vouched))
+        };
+        let mut believed = believed.iter().flatten();
+        believed.any(|key| key == authority || vouches(key))
+            && is_signed(authority, &removal_of(node), signature)
+    }
+}
+
+fn removal_of(node: NodeId) -> Vec<u8> {
+    [REMOVAL, &node.0.to_be_bytes()].concat()
+}
+
+fn key(token: &Token) -> Result<Ed25519KeyPair, IdentityError> {
+    let key = Ed25519KeyPair::from_seed_unchecked(&authority::seed(token));
+    key.map_err(|_| IdentityError::NotOfThisNode)
+}
+
+fn public(key: &Ed25519KeyPair) -> Result<[u8; 32], IdentityError> {
+    key.public_key().as_ref().try_into().map_err(|_| IdentityError::NotOfThisNode)
+}
+
+fn key_of(certificate: &[u8]) -> Result<[u8; 32], IdentityError> {
+    let certificate = CertificateDer::from(certificate);
+    let info = ParsedCertificate::try_from(&certificate)?.subject_public_key_info();
+    PublicKey::parse(&info).map(PublicKey::bytes).ok_or(IdentityError::NotOfThisNode)
+}
+
+fn halves(key: &Ed25519KeyPair, said: &[u8]) -> Signature {
+    let (mut halves, signature) = (Signature::default(), key.sign(said));
+    let bytes = signature.as_ref().chunks_exact(32);
+    halves.iter_mut().zip(bytes).for_each(|(half, bytes)| half.copy_from_slice(bytes));
+    halves
+}
+
+fn is_signed(key: &[u8; 32], said: &[u8], signature: &Signature) -> bool {
+    UnparsedPublicKey::new(&ED25519, key).verify(said, signature.as_flattened()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::super::identity::NodeKey;
+    use super::super::keyring::Keyring;
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const NODE: NodeId = NodeId(7);
+
+    fn believed(keyring: &Keyring) -> Believed {
+        let own = NodeKey::generate().unwrap().public().unwrap();
+        let certified = keyring.certify(&own, SystemTime::now()).unwrap();
+        let previous = certified.previous.as_ref().map(|(certificate, _)| certificate.as_slice());
+        Believed::of(&certified.authority, previous).unwrap()
+    }
+
+    fn new() -> Keyring {
+        Token::generate().unwrap().into()
+    }
+
+    #[test]
+    fn what_the_token_in_force_has_signed_is_believed_and_nothing_else() {
+        let first = new();
+        let proof = first.sign_removal(NODE).unwrap();
+        assert!(believed(&first).prove(NODE, &proof, false));
+        assert!(!believed(&first).prove(NodeId(8), &proof, true));
+        assert!(!believed(&new()).prove(NODE, &proof, true));
+        assert!(!believed(&first).prove(NODE, &Proof::default(), true));
+        for bit in 0..64 * 8 {
+            let mut changed = proof;
+            changed.signature[bit / 256][bit % 256 / 8] ^= 1 << (bit % 8);
+            assert!(!believed(&first).prove(NODE, &changed, true), "{bit}");
+        }
+        // Somebody else's key, that he signs with himself.
+        let other = new().sign_removal(NODE).unwrap();
+        assert!(!believed(&first).prove(NODE, &other, true));
+        let vouched = Some(other.signature);
+        assert!(!believed(&first).prove(NODE, &Proof { vouched, ..other }, true));
+    }
+
+    #[test]
+    fn after_a_rotation_each_side_believes_the_other_as_far_as_it_should() {
+        let first = new();
+        let second = first.rotated(HOUR, SystemTime::now()).unwrap();
+        let third = second.rotated(HOUR, SystemTime::now()).unwrap();
+        let signed = [&first, &second, &third].map(|one| one.sign_removal(NODE).unwrap());
+        let prove = |keyring: &Keyring, accepts: bool| {
+            let believed = believed(keyring);
+            signed.each_ref().map(|proof| believed.prove(NODE, proof, accepts))
+        };
+        // Who was away believes the next one, for which the one he knows has vouched.
+        assert_eq!(prove(&first, false), [true, true, false]);
+        assert_eq!(prove(&second, true), [true, true, true]);
+        // Who holds a token that was taken out of force says nothing any more.
+        assert_eq!(prove(&second, false), [false, true, true]);
+        assert_eq!(prove(&third, false), [false, false, true]);
+        // Nor may he vouch for a key of his own.
+        let stolen = first.rotated(HOUR, SystemTime::now()).unwrap();
+        let forged = stolen.sign_removal(NODE).unwrap();
+        assert!(believed(&first).prove(NODE, &forged, false), "he has the token in force there");
+        assert!(!believed(&second).prove(NODE, &forged, false));
+    }
+}
