@@ -133,7 +133,7 @@ fn each_of_nodes_is_found_out() {
 }
 
 /// What the directory says is a hint. And a packet that is not kept for one that stands still costs time: it is looked for, nobody
-/// denies having it, and its sender says it again.
+/// denies having it, and its sender says it again. Whoever would be refused since its lease has expired has ended before.
 #[test]
 fn a_wrong_directory_and_packets_not_kept_do_no_harm() {
     for (seed, mutation) in (1..=300).flat_map(|seed| NodeMutation::HARMLESS.map(|one| (seed, one)))

@@ -5,10 +5,10 @@
 //!
 //! Invariant: from [`NodeLease::ends_at`] on nothing leaves this OS process ([`crate::fence`]), and it ends.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peripatos_cluster::{
     Fenced, Incarnation, LeaseState, LeaseStep, LeaseTerms, NodeId, NodeLease, Time,
@@ -23,6 +23,9 @@ use crate::fence;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Questions about others that wait; with more they are asked later.
 const QUESTIONS_MAX: usize = 64;
+
+/// A node of which etcd knows nothing will hardly have a lease later: it is asked for again after so long.
+const UNKNOWN_PAUSE: Duration = Duration::from_secs(30);
 
 /// How a node uses etcd.
 #[derive(Clone, Debug)]
@@ -181,16 +184,20 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 /// What the node has heard of others' leases, and asks.
 #[derive(Default)]
 pub(super) struct Asked {
-    /// Questions that have no answer yet.
-    open: BTreeSet<(NodeId, Incarnation)>,
+    /// When the answer came, or that there is none yet; and whether it was that nothing is known of such a lease.
+    all: BTreeMap<(NodeId, Incarnation), Option<(Instant, bool)>>,
 }
 
 impl Asked {
-    /// Asks for those that are silent, but for those that were asked for and not answered.
-    pub(super) fn ask(&mut self, asker: &Asker, silent: Vec<(NodeId, Incarnation)>) {
-        for (node, incarnation) in silent {
-            if !self.open.contains(&(node, incarnation)) && asker.ask(node, incarnation) {
-                self.open.insert((node, incarnation));
+    /// Asks for those that are silent, but for those that were asked for and not answered, or just before.
+    pub(super) fn ask(&mut self, asker: &Asker, silent: &[(NodeId, Incarnation)]) {
+        self.all.retain(|one, answered| answered.is_none() || silent.contains(one));
+        for one in silent {
+            let waits = self.all.get(one).is_some_and(|answered| {
+                answered.is_none_or(|(at, unknown)| unknown && at.elapsed() < UNKNOWN_PAUSE)
+            });
+            if !waits && asker.ask(one.0, one.1) {
+                self.all.insert(*one, None);
             }
         }
     }
@@ -203,7 +210,8 @@ impl Asked {
         name: &str,
         state: &Result<LeaseState, String>,
     ) -> Option<String> {
-        self.open.remove(&(node, incarnation));
+        let unknown = *state == Ok(LeaseState::Unknown);
+        self.all.insert((node, incarnation), Some((Instant::now(), unknown)));
         match state {
             Ok(LeaseState::Held | LeaseState::Expired) => None,
             Ok(LeaseState::Unknown) => Some(format!(

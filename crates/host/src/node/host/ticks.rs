@@ -64,7 +64,7 @@ impl Host {
             self.tell(Event::Gone { node, incarnation });
         }
         if let Some(leases) = &self.leases {
-            self.asked.ask(leases, self.node.silent());
+            self.asked.ask(leases, &self.node.silent());
         }
     }
 
