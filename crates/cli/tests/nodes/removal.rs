@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use peripatos_cluster::message::{Answer, Command, Message};
 use peripatos_cluster::{NodeId, Proof, Removal};
 use peripatos_host::link::{Keyring, Token};
+use rustix::process::Signal;
 
 use crate::fake::{Fake, Step};
 use crate::program::Program;
@@ -179,6 +180,27 @@ fn who_does_not_have_the_token_removes_nobody() {
     liar.say(&Message::Removed(vec![removal(a)]));
     assert_eq!(cluster.node("a").ended().code(), Some(77));
     cluster.node("a").until_said("node liar says that this node was removed");
+}
+
+/// It knows only the token before, by which the new one is vouched for.
+#[test]
+fn who_was_away_while_it_was_removed_and_the_token_rotated_ends_when_it_hears_of_it() {
+    let mut cluster = Cluster::new();
+    for name in ["a", "b"] {
+        let mut words = cluster.join.clone();
+        if words.is_empty() {
+            words.push("up".to_owned());
+        }
+        words.extend(["--unreachable-after", "900ms"].map(str::to_owned));
+        cluster.up_with(name, &words);
+    }
+    cluster.until_linked();
+    cluster.node("b").signal(Signal::STOP);
+    cluster.until_cut("a", "b");
+    cluster.done(["node", "remove", "--at", "a", "b"]);
+    cluster.node("b").signal(Signal::CONT);
+    assert_eq!(cluster.node("b").ended().code(), Some(77), "{}", cluster.logs());
+    cluster.node("b").until_said(REMOVED);
 }
 
 /// Behind a rotation it is signed anew, so that who is told later believes it.
