@@ -41,6 +41,8 @@ use place::{Part, PlacedMemory, PlacedStack, open_memory};
 
 /// Places that lie in the pool with their pages, and regions. The others are closed, or unmapped.
 const FREE_MAX: usize = 1_024;
+/// Of a kind that is in use so many are kept at the expense of others.
+const FREE_OF_KIND: usize = 128;
 
 thread_local! {
     static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
@@ -134,10 +136,15 @@ impl<K: Copy + Eq + Hash, T> Free<K, T> {
         Some(one)
     }
 
-    /// One of any kind.
+    /// One of the kind that has most.
     fn take_any(&mut self) -> Option<(K, T)> {
-        let kind = *self.of.iter().find(|(_, all)| !all.is_empty())?.0;
+        let kind = *self.of.iter().max_by_key(|(_, all)| all.len())?.0;
         self.take(kind).map(|one| (kind, one))
+    }
+
+    /// Whether another one of this kind is to be put here.
+    fn wants(&self, kind: K) -> bool {
+        self.count < FREE_MAX || self.of.get(&kind).map_or(0, Vec::len) < FREE_OF_KIND
     }
 
     /// Given back: another one that is too much. There is room for the kind that is in use now, at the expense of one that
@@ -204,6 +211,17 @@ fn place(open: usize) -> Result<Arc<Place>, String> {
             Err(failed(error))
         }
     }
+}
+
+/// Whether a place that goes is to be cleaned and given to the pool: of thousands that end most had better go back to the system
+/// as they are.
+fn wants(open: usize) -> bool {
+    pool().places.wants(open)
+}
+
+/// A place has gone, is clean, and has no pages; nor is its program's memory accessible.
+fn give_fresh(slot: Slot) {
+    pool().arena.put(slot);
 }
 
 /// A place has gone, and is clean.

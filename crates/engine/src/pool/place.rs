@@ -14,7 +14,7 @@ use wasmtime::{LinearMemory, StackMemory};
 
 use super::arena::{Parts, SAVE_BYTES, STACK_BYTES, Slot};
 use super::span::{Filled, LOOK_BYTES_MAX, Span};
-use super::{InUse, give};
+use super::{InUse, give, give_fresh, wants};
 use crate::engines::MEMORY_RESERVATION_BYTES;
 use crate::image::PAGE_BYTES;
 
@@ -133,6 +133,19 @@ impl Drop for Place {
         let parts = self.parts.get_mut().unwrap_or_else(PoisonError::into_inner);
         let save_open = parts.save_open;
         let given = |part: Part| self.given[part as usize].load(Ordering::Relaxed);
+        if !wants(open) {
+            let Parts { second, stack, flags, save, memory, .. } = parts;
+            let discarded = memory.close(0..memory_used.max(open))
+                && (save_used <= save_open || save.close(save_open..save_used))
+                && save.discard(0..save_used.min(save_open))
+                && [(Part::Second, second), (Part::Stack, stack), (Part::Flags, flags)]
+                    .into_iter()
+                    .all(|(part, span)| !given(part) || span.discard(0..span.len()));
+            if discarded {
+                give_fresh(slot);
+            }
+            return;
+        }
         // In a small one nobody leaves two pages unused before one that he uses.
         let small = save_used <= LOOK_BYTES_MAX;
         let save_filled = if small { Filled::Upwards } else { Filled::Anywhere };

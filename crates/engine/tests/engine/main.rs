@@ -10,5 +10,6 @@ mod errors;
 mod handlers;
 mod identity;
 mod images;
+mod pool;
 mod precopy;
 mod sleep;
