@@ -110,6 +110,10 @@ impl Line {
     #[inline]
     fn reply_beneath(&mut self, memory: &[u8], envelope: u32, message: Span) -> bool {
         let done = beneath::with(|pid, memory_beneath| {
+            // An envelope begins with who has sent: mostly this is somebody else.
+            if part(memory, (envelope, PID_BYTES as u32)).ok()? != pid.bits().to_le_bytes() {
+                return None;
+            }
             let done = with(|talk| {
                 let me = self.slot(talk).ok()?;
                 let client = talk.kernel.find(pid).filter(|client| talk.seat(*client).looks)?;
