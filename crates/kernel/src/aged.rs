@@ -1,20 +1,20 @@
 //! A map that forgets what was not touched for long.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hash};
+use std::hash::Hash;
 
-use crate::table::PidHasher;
+use crate::table::PidState;
 
 /// See the module. At most `max` entries: the one that has been there for longest makes way.
 #[derive(Debug)]
 pub(crate) struct Aged<K, V> {
-    of: HashMap<K, (u64, V), BuildHasherDefault<PidHasher>>,
+    of: HashMap<K, (u64, V), PidState>,
     /// When each was touched, at the latest when it was last looked at from here. Oldest first.
     order: VecDeque<(u64, K)>,
     max: usize,
 }
 
-impl<K: Copy + Eq + Hash, V> Aged<K, V> {
+impl<K: Copy + Ord + Hash, V> Aged<K, V> {
     pub(crate) fn new(max: usize) -> Aged<K, V> {
         Aged { of: HashMap::default(), order: VecDeque::new(), max }
     }
@@ -57,7 +57,8 @@ impl<K: Copy + Eq + Hash, V> Aged<K, V> {
     fn tidy(&mut self) {
         if self.order.len() > 2 * self.of.len() + 64 {
             let mut order: Vec<_> = self.of.iter().map(|(key, (at, _))| (*at, *key)).collect();
-            order.sort_by_key(|(at, _)| *at);
+            // That of the map is another one each time.
+            order.sort_unstable();
             self.order = order.into();
         }
     }

@@ -3,7 +3,8 @@
 //! A slot is used again when its process has gone, under another generation: who kept the old one finds nobody.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
 
 use peripatos_abi::Pid;
 
@@ -26,31 +27,75 @@ impl Slot {
     }
 }
 
-/// A map by pids. Half of a pid is random, and only pids that a host has drawn are put in: nothing needs mixing.
-pub type PidMap<T> = HashMap<Pid, T, BuildHasherDefault<PidHasher>>;
+/// A map by pids. Some are others' word: a peer, or a program that makes pids up, could choose many that meet in one bucket of a map that
+/// mixes them as everybody knows. So it does with a key that this OS process has drawn.
+pub type PidMap<T> = HashMap<Pid, T, PidState>;
 
-/// Of a [`PidMap`].
-#[derive(Debug, Default)]
-pub struct PidHasher(u64);
+/// Of a [`PidMap`]. What is done in the order of such a map must not matter: it is another one in each OS process.
+#[derive(Clone, Copy, Debug)]
+pub struct PidState([u64; 2]);
+
+impl Default for PidState {
+    fn default() -> PidState {
+        static KEY: OnceLock<[u64; 2]> = OnceLock::new();
+        PidState(*KEY.get_or_init(|| {
+            let random = RandomState::new();
+            [random.hash_one(0_u8), random.hash_one(1_u8)]
+        }))
+    }
+}
+
+impl BuildHasher for PidState {
+    type Hasher = PidHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> PidHasher {
+        PidHasher { state: self.0[0], key: self.0[1] }
+    }
+}
+
+/// Of a [`PidMap`]: both halves of a 64 by 64 bit product, of which each factor hides behind a half of the key (as wyhash does, of Wang Yi).
+#[derive(Debug)]
+pub struct PidHasher {
+    state: u64,
+    key: u64,
+}
+
+impl PidHasher {
+    #[inline]
+    fn mix(&mut self, low: u64, high: u64) {
+        self.state = product(self.state ^ low, self.key ^ high);
+    }
+}
+
+#[inline]
+fn product(one: u64, other: u64) -> u64 {
+    let product = u128::from(one) * u128::from(other);
+    (product as u64) ^ ((product >> 64) as u64)
+}
 
 impl Hasher for PidHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        for bytes in bytes.chunks(8) {
+            let word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            self.mix(word, bytes.len() as u64);
         }
     }
 
     #[inline]
+    fn write_u64(&mut self, bits: u64) {
+        self.mix(bits, 0);
+    }
+
+    #[inline]
     fn write_u128(&mut self, bits: u128) {
-        // The map takes its bucket from the low bits and its tag from the high ones.
-        let mixed = (bits as u64) ^ ((bits >> 64) as u64);
-        let before = self.0.rotate_left(32);
-        self.0 = (before ^ mixed).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+        self.mix(bits as u64, (bits >> 64) as u64);
     }
 
     #[inline]
     fn finish(&self) -> u64 {
-        self.0
+        // Keys of which only one half varies are a multiple of it apart until here.
+        product(self.state ^ self.key, 0x9e37_79b9_7f4a_7c15)
     }
 }
 
@@ -139,5 +184,35 @@ impl Table {
 
     pub(crate) fn len(&self) -> usize {
         self.by_pid.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::hash::Hash;
+
+    use super::*;
+
+    /// In how many of 65,536 buckets so many keys are.
+    fn buckets<K: Hash>(keys: impl Iterator<Item = K>) -> usize {
+        let state = PidState::default();
+        keys.map(|key| state.hash_one(key) & 0xffff).collect::<HashSet<_>>().len()
+    }
+
+    /// Keys that were alike when their halves were only laid over each other, and others that follow a pattern: drawn by lot, 4,096 would be in
+    /// 3,970 buckets, give or take ten.
+    #[test]
+    fn keys_that_somebody_has_chosen_do_not_meet() {
+        let numbers = || 0..4_096_u64;
+        let alike = numbers().map(|at| Pid::new(at, at ^ 0xabcd));
+        assert!(buckets(alike.clone()) > 3_900);
+        assert!(buckets(numbers().map(|at| Pid::new(7, at << 48))) > 3_900);
+        assert!(buckets(numbers().map(|at| Pid::new(at << 32, 7))) > 3_900);
+        let to = Pid::new(1, 1);
+        assert!(buckets(alike.clone().map(|from| (from, to))) > 3_900);
+        assert!(buckets(alike.map(|pid| (pid, pid))) > 3_900);
+        let place = crate::packet::Place { node: 1, core: 1 };
+        assert!(buckets(numbers().map(|at| (place, at))) > 3_900);
     }
 }
