@@ -162,6 +162,9 @@ impl Kernel {
             && let Some(server) = self.table.get_mut(to)
         {
             server.clients += 1;
+            if let Some(sender) = self.table.find(from) {
+                self.note_caller(to, sender);
+            }
         }
         self.served(to);
     }

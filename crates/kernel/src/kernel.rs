@@ -66,6 +66,8 @@ pub struct Kernel {
     pub(crate) mutation: Option<Mutation>,
     /// Calls of handlers on the stack.
     pub(crate) depth: u32,
+    /// See [`Kernel::looks`].
+    pub(crate) looks: u64,
 }
 
 impl Kernel {
@@ -91,6 +93,7 @@ impl Kernel {
             #[cfg(feature = "mutations")]
             mutation: None,
             depth: 0,
+            looks: 0,
         }
     }
 
@@ -133,7 +136,7 @@ impl Kernel {
             self.fail(from, transaction, process.pid, Status::NoProcess);
         }
         if process.clients > 0 {
-            self.fail_clients(process.pid);
+            self.fail_clients(&process);
         }
         self.remove_delegates(&process);
         if let Some(ties) = process.ties.take() {
@@ -273,15 +276,12 @@ impl Kernel {
     }
 
     /// Tells all who wait for a reply of one that has ended.
-    fn fail_clients(&mut self, of: Pid) {
-        let waiting = |process: &Process| matches!(process.call, Call::Send { to, at: At::Received, .. } if to == of);
-        let clients: Vec<(Pid, u64)> = self
-            .table
-            .iter()
-            .filter(|process| waiting(process))
-            .map(|process| (process.pid, process.sends))
-            .chain(self.aliens.clients_of(of))
-            .collect();
+    fn fail_clients(&mut self, process: &Process) {
+        let of = process.pid;
+        let callers = self.callers_of(process).into_iter();
+        let here = callers.filter_map(|slot| self.table.get(slot));
+        let here = here.map(|process| (process.pid, process.sends));
+        let clients: Vec<(Pid, u64)> = here.chain(self.aliens.clients_of(of)).collect();
         for (from, transaction) in clients {
             self.fail(from, transaction, of, Status::NoProcess);
         }

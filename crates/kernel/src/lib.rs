@@ -31,6 +31,7 @@ mod budget;
 mod buffer;
 mod bytes;
 mod call;
+mod callers;
 mod circle;
 mod claim;
 mod deadlock;

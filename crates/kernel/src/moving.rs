@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use peripatos_abi::Pid;
 
 use crate::alien::{Alien, Stage};
+use crate::callers::Callers;
 use crate::claim::Claim;
 use crate::kernel::{Kernel, Woken};
 use crate::mutation::Mutation;
@@ -67,8 +68,10 @@ impl Kernel {
         let (pid, here, now) = (process.pid, self.place, self.now);
         let mut left = Vec::new();
         let is_waited_for = process.is_waited_for() || process.wanted().is_some();
-        // Of a hundred thousand, to look at all takes longer than all the rest.
-        for sender in self.table.iter_mut().filter(|_| is_waited_for) {
+        let callers = if is_waited_for { self.callers_of(&process) } else { Vec::new() };
+        process.callers = Callers::default();
+        for caller in callers {
+            let Some(sender) = self.table.get_mut(caller) else { continue };
             let (last, moved) = (sender.last_send(), sender.moved);
             if let Call::Send { to: server, at, .. } = &mut sender.call
                 && *server == pid
@@ -77,7 +80,7 @@ impl Kernel {
                 *at = At::Away;
                 sender.out.claim = Claim::known(to, now);
                 self.aliens.insert((sender.pid, pid), Alien::new(here, moved, last), now);
-                left.push(sender.pid);
+                left.push(caller);
             }
         }
         let last = process.last_send();
@@ -101,7 +104,7 @@ impl Kernel {
         if !self.does_wrong(Mutation::NoForwarder) {
             self.routes.went(pid, to);
         }
-        for slot in left.into_iter().filter_map(|pid| self.table.find(pid)).collect::<Vec<_>>() {
+        for slot in left {
             self.rearm_send(slot);
         }
         if self.does_wrong(Mutation::QueueLost) {

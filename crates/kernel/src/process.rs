@@ -13,6 +13,7 @@ use crate::alien::Send;
 use crate::budget::{Budget, Charge};
 use crate::buffer::Buffer;
 use crate::bytes::Bytes;
+use crate::callers::Callers;
 use crate::claim::Claim;
 use crate::group::{Group, principal};
 use crate::lease::{Access, Lease};
@@ -166,6 +167,9 @@ pub(crate) struct Process {
     pub(crate) room: u32,
     /// How many wait for its reply, as far as this kernel knows. Zero spares a search when it ends.
     pub(crate) clients: u32,
+    /// Who of them is in this table, and others who were.
+    #[serde(skip)]
+    pub(crate) callers: Callers,
     /// What it has under way is its host's: [`Span::HOST`].
     pub(crate) asks: bool,
     /// How often it has moved.
@@ -217,6 +221,7 @@ impl Process {
             serves: None,
             room: MESSAGE_BYTES_MAX as u32,
             clients: 0,
+            callers: Callers::default(),
             asks: false,
             moved: 0,
             ties: None,

@@ -86,8 +86,8 @@ impl Kernel {
 
     /// The sender's message has been taken: it waits for the reply now.
     pub(crate) fn received(&mut self, me: Slot, from: Pid, transaction: u64) {
-        let sender = self.table.find(from).and_then(|slot| self.table.get_mut(slot));
-        let Some(sender) = sender else {
+        let slot = self.table.find(from);
+        let Some(sender) = slot.and_then(|slot| self.table.get_mut(slot)) else {
             let alien = self.pid(me).and_then(|pid| self.aliens.get_mut((from, pid)));
             if let Some(alien) = alien.filter(|alien| alien.send.0 == transaction) {
                 alien.taken = true;
@@ -99,6 +99,9 @@ impl Kernel {
         {
             *at = At::Received;
             sender.out.charge = None;
+            if let Some(slot) = slot {
+                self.note_caller(me, slot);
+            }
         }
     }
 

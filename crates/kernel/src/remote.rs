@@ -95,6 +95,9 @@ impl Kernel {
                     let at = if taken { At::Received } else { At::Queued };
                     process.out.kept = None;
                     self.set_at(sender, at);
+                    if taken {
+                        self.note_caller(receiver, sender);
+                    }
                 }
                 Stage::Answered(answer) => self.answer_sender(sender, answer),
                 Stage::Over => self.fail(from, send.0, to, Status::Unreachable),
@@ -131,6 +134,9 @@ impl Kernel {
         }
         let taken = self.offer(receiver, from, transaction, message);
         self.set_at(sender, if taken { At::Received } else { At::Queued });
+        if taken {
+            self.note_caller(receiver, sender);
+        }
     }
 
     pub(crate) fn set_at(&mut self, sender: Slot, now: At) {

@@ -135,6 +135,7 @@ impl Kernel {
             && let Some(sender) = self.table.get_mut(from)
         {
             sender.call = Call::Send { to, reply, at: At::Received };
+            self.note_caller(receiver, from);
         }
         Ok(())
     }

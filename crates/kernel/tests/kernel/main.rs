@@ -7,6 +7,7 @@ mod circle;
 mod eras;
 mod group;
 mod lease;
+mod many;
 mod names;
 mod pass;
 mod random;

@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) killed: Vec<Pid>,
     /// Who is to go where, when [`World::make_moves`] is called.
     pub(crate) moves: Vec<(Id, usize)>,
+    /// Bytes of each one's memory.
+    pub(crate) memory_bytes: usize,
 }
 
 pub(crate) type Id = usize;
@@ -41,6 +43,15 @@ pub(crate) fn place(core: usize) -> Place {
 
 impl World {
     pub(crate) fn new(cores: usize) -> World {
+        World::with(cores, MEMORY_BYTES)
+    }
+
+    /// One of thousands of processes: there is no room for replies.
+    pub(crate) fn small(cores: usize) -> World {
+        World::with(cores, MESSAGE as usize + 128)
+    }
+
+    fn with(cores: usize, memory_bytes: usize) -> World {
         let kernels = (0..cores).map(|core| Kernel::new(place(core), 0)).collect();
         World {
             kernels,
@@ -48,6 +59,7 @@ impl World {
             bodies: Vec::new(),
             killed: Vec::new(),
             moves: Vec::new(),
+            memory_bytes,
         }
     }
 
@@ -55,7 +67,7 @@ impl World {
         let id = self.bodies.len();
         let pid = Pid::new(id as u64 + 1, 0x9e37_79b9 * (id as u64 + 1));
         let slot = self.kernels[core].add(pid, form).expect("a new pid");
-        self.bodies.push(Some(Body { core, slot, pid, memory: vec![0; MEMORY_BYTES] }));
+        self.bodies.push(Some(Body { core, slot, pid, memory: vec![0; self.memory_bytes] }));
         id
     }
 
@@ -104,7 +116,8 @@ impl World {
         let (kernel, slot, memory) = self.parts(id);
         memory[TO as usize..][..PID_BYTES].copy_from_slice(&to.bits().to_le_bytes());
         memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
-        kernel.send(slot, memory, TO, (MESSAGE, message.len() as u32), (REPLY, room))
+        let (reply, room) = if memory.len() < MEMORY_BYTES { (0, 0) } else { (REPLY, room) };
+        kernel.send(slot, memory, TO, (MESSAGE, message.len() as u32), (reply, room))
     }
 
     /// The same, and one that waits for it could run at once.
@@ -248,9 +261,13 @@ impl World {
     }
 
     pub(crate) fn notify(&mut self, id: Id, to: Pid, bits: u64) {
+        self.try_notify(id, to, bits).expect("little is on its way");
+    }
+
+    pub(crate) fn try_notify(&mut self, id: Id, to: Pid, bits: u64) -> Result<(), Status> {
         let (kernel, slot, memory) = self.parts(id);
         memory[TO as usize..][..PID_BYTES].copy_from_slice(&to.bits().to_le_bytes());
-        kernel.notify(slot, memory, TO, bits).expect("the pid lies in its memory");
+        kernel.notify(slot, memory, TO, bits)
     }
 
     pub(crate) fn end_call(
