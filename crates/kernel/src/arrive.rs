@@ -55,7 +55,7 @@ impl Kernel {
     /// It is for a process that is here.
     fn take_in(&mut self, slot: Slot, packet: Packet) {
         let concern = packet.concern();
-        let Packet { source, target, from, to, moved, relays, body } = packet;
+        let Packet { source, target, from, to, moved, relays, body, toll: _ } = packet;
         // Within the node words keep their order. What took another way may be older than what was heard since.
         let direct = !source.is_near(self.place) || relays == 0 && target == Some(self.place);
         let heard = Heard { source, place: direct.then_some(source) };
@@ -144,9 +144,9 @@ impl Kernel {
         match packet.concern() {
             // Nobody stands up for it outside of this node: this kernel does.
             Some(Concern::Errand { number: 0 }) if !route.is_some_and(near) => {
-                let Packet { from, to, body, .. } = packet;
+                let Packet { from, to, body, toll, .. } = packet;
                 // Too many of them: it is lost.
-                let _ = self.send_errand(from, to, body);
+                let _ = self.send_errand(from, to, body, toll);
             }
             // Whoever stands up for it says it again, there.
             Some(concern) if !(near(packet.source) && route.is_some_and(near)) => {

@@ -9,10 +9,12 @@ use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 
 use crate::aged::Aged;
+use crate::budget::{ErrandToll, Toll};
 use crate::claim::{Claim, Concern, Timer};
 use crate::kernel::Kernel;
 use crate::limits::{ALIEN_NS, ERRANDS_DONE_MAX, ERRANDS_MAX};
 use crate::packet::{Body, Packet, Place};
+use crate::table::Slot;
 
 #[derive(Debug)]
 pub(crate) struct Errands {
@@ -29,6 +31,7 @@ struct Errand {
     to: Pid,
     body: Body,
     claim: Claim,
+    toll: ErrandToll,
 }
 
 impl Errands {
@@ -55,23 +58,46 @@ impl Kernel {
     ///
     /// # Errors
     /// [`Status::Full`].
-    pub(crate) fn send_errand(&mut self, from: Pid, to: Pid, body: Body) -> Result<(), Status> {
+    pub(crate) fn send_errand(
+        &mut self,
+        from: Pid,
+        to: Pid,
+        body: Body,
+        toll: Toll,
+    ) -> Result<(), Status> {
         let place = self.routes.get(to);
         let claim = Claim::new(place, self.now);
         if !claim.is_lossy(self.place) {
             self.post(place, from, to, body);
+            self.pay(toll);
             return Ok(());
         }
         if self.errands.under_way.len() >= ERRANDS_MAX {
             return Err(Status::Full);
         }
+        let toll = toll.for_errand()?;
         // 0 is no number.
         self.errands.last = self.errands.last.wrapping_add(1).max(1);
         let number = self.errands.last;
         let body = numbered(body, number);
-        self.errands.under_way.insert(number, Errand { from, to, body, claim });
+        self.errands.under_way.insert(number, Errand { from, to, body, claim, toll });
         self.press_errand(number);
         Ok(())
+    }
+
+    /// What a process says to others that nobody waits for: whether its program may say more.
+    ///
+    /// # Errors
+    /// [`Status::Full`].
+    pub(crate) fn toll(&self, me: Slot) -> Result<Toll, Status> {
+        Toll::take(self.table.get(me).and_then(|process| process.budget.as_ref()))
+    }
+
+    /// The packet that was posted last counts as this.
+    pub(crate) fn pay(&mut self, toll: Toll) {
+        if let Some(packet) = self.packets.back_mut() {
+            packet.toll = toll;
+        }
     }
 
     fn press_errand(&mut self, number: u64) {
@@ -87,13 +113,15 @@ impl Kernel {
         let body = errand.body.clone();
         if self.table.find(to).is_some() || !errand.claim.is_lossy(here) {
             // It has come here, or to another core: nobody need stand up for it.
-            self.errands.under_way.remove(&number);
+            let errand = self.errands.under_way.remove(&number);
+            let toll = errand.map_or(Toll::default(), |errand| errand.toll.near());
             let body = numbered(body, 0);
             if self.table.find(to).is_none() {
-                return self.post(place, from, to, body);
+                self.post(place, from, to, body);
+                return self.pay(toll);
             }
-            let packet =
-                Packet { source: here, target: place, from, to, moved: 0, relays: 0, body };
+            let (source, target, moved, relays) = (here, place, 0, 0);
+            let packet = Packet { source, target, from, to, moved, relays, body, toll };
             return self.arrived(packet);
         }
         self.post(place, from, to, body);

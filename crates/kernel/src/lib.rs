@@ -64,7 +64,7 @@ mod watch;
 mod watch_away;
 
 pub use alien::Answer;
-pub use budget::{Budget, FREE_BYTES_MAX};
+pub use budget::{Budget, FREE_BYTES_MAX, Toll};
 pub use bytes::Bytes;
 pub use call::Outcome;
 pub use circle::Circle;

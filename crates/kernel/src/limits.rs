@@ -33,6 +33,11 @@ pub const ALIENS_MAX: usize = 1 << 20;
 pub const REPLIES_MAX: usize = 65_536;
 /// Words on their way that nobody waits for ([`Status::Full`](peripatos_abi::message::Status::Full)).
 pub const ERRANDS_MAX: usize = 65_536;
+/// Of one program's on a node at most so many: others' have room ([`Status::Full`](peripatos_abi::message::Status::Full)).
+pub const ERRANDS_SHARE_MAX: u64 = ERRANDS_MAX as u64 / 4;
+/// Bits, watches, and what ends these, that processes of one program have said to others of their node on other cores, and that are not
+/// taken in ([`Status::Full`](peripatos_abi::message::Status::Full)). Each takes some 250 bytes.
+pub const WORDS_MAX: u64 = 65_536;
 /// Of other kernels' such words, those that are known to have been done. The oldest make way.
 pub const ERRANDS_DONE_MAX: usize = 1 << 20;
 /// Places of processes that are remembered. The oldest make way.

@@ -9,6 +9,7 @@ use peripatos_abi::message::MESSAGE_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::alien::Answer;
+use crate::budget::Toll;
 use crate::bytes::Bytes;
 use crate::circle::Circle;
 use crate::claim::Concern;
@@ -55,6 +56,9 @@ pub struct Packet {
     pub relays: u8,
     /// What.
     pub body: Body,
+    /// Whose program pays for it while it is on its way within a node.
+    #[serde(skip)]
+    pub toll: Toll,
 }
 
 /// What a packet says.

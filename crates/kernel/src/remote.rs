@@ -9,7 +9,7 @@ use peripatos_abi::message::Status;
 
 use crate::alien::{Alien, Answer, Send, Stage};
 use crate::arrive::Heard;
-use crate::budget::Charge;
+use crate::budget::{Charge, Toll};
 use crate::bytes::Bytes;
 use crate::claim::{Claim, Concern, Timer};
 use crate::deadlock;
@@ -47,7 +47,16 @@ impl Kernel {
         let moved = self.table.find(from).and_then(|slot| self.table.get(slot));
         let moved = moved.map_or(0, |process| process.moved);
         let (source, relays) = (self.place, 0);
-        self.packets.push_back(Packet { source, target, from, to, moved, relays, body });
+        self.packets.push_back(Packet {
+            source,
+            target,
+            from,
+            to,
+            moved,
+            relays,
+            body,
+            toll: Toll::default(),
+        });
     }
 
     /// Says a send again, or asks after it, and looks again later. If sender and receiver have met, it is made here.

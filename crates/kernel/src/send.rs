@@ -270,7 +270,10 @@ impl Kernel {
         let from = self.pid(me).ok_or(Status::NoProcess)?;
         match self.table.find(to) {
             Some(slot) => self.notified(slot, bits),
-            None => self.send_errand(from, to, Body::Notify { errand: 0, bits })?,
+            None => {
+                let toll = self.toll(me)?;
+                self.send_errand(from, to, Body::Notify { errand: 0, bits }, toll)?;
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use peripatos_abi::message::{Envelope, Kind, Status};
 use peripatos_abi::{EndReason, Pid};
 
+use crate::budget::Toll;
 use crate::claim::Claim;
 use crate::kernel::{Kernel, Woken};
 use crate::limits::WATCHERS_MAX;
@@ -32,7 +33,7 @@ impl Kernel {
     /// Once, however often it asked for it before it has received that.
     ///
     /// # Errors
-    /// [`Status::TooMany`].
+    /// [`Status::TooMany`]. [`Status::Full`]: too much of this kind is on its way.
     pub fn monitor(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
         self.watch(me, to, Watch::Monitor)
     }
@@ -40,7 +41,7 @@ impl Kernel {
     /// It will not. A word that it has not received it does not get.
     ///
     /// # Errors
-    /// [`Status::NoProcess`]: it is not here itself.
+    /// [`Status::NoProcess`]: it is not here itself. [`Status::Full`]: too much of this kind is on its way.
     pub fn unmonitor(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
         self.unwatch(me, to, Watch::Monitor)
     }
@@ -48,7 +49,7 @@ impl Kernel {
     /// Two processes end together, unless one ends normally.
     ///
     /// # Errors
-    /// [`Status::TooMany`], of either.
+    /// [`Status::TooMany`], of either. [`Status::Full`]: too much of this kind is on its way.
     pub fn link(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
         self.watch(me, to, Watch::Link)
     }
@@ -56,7 +57,7 @@ impl Kernel {
     /// They do not.
     ///
     /// # Errors
-    /// [`Status::NoProcess`]: it is not here itself.
+    /// [`Status::NoProcess`]: it is not here itself. [`Status::Full`]: too much of this kind is on its way.
     pub fn unlink(&mut self, me: Slot, to: Pid) -> Result<(), Status> {
         self.unwatch(me, to, Watch::Link)
     }
@@ -70,7 +71,10 @@ impl Kernel {
         let by = self.pid(me).ok_or(Status::NoProcess)?;
         match self.table.find(to) {
             Some(slot) => self.kill_child(slot, by),
-            None => self.send_errand(by, to, Body::Kill { errand: 0 }),
+            None => {
+                let toll = self.toll(me)?;
+                self.send_errand(by, to, Body::Kill { errand: 0 }, toll)
+            }
         }
     }
 
@@ -103,6 +107,8 @@ impl Kernel {
         if pid == to || word || watches && !anew {
             return Ok(());
         }
+        let is_here = self.table.find(to).is_some();
+        let toll = if is_here { Toll::default() } else { self.toll(me)? };
         let Some(process) = self.table.get_mut(me) else { return Err(Status::NoProcess) };
         if !watches && !process.ties().make_room(budget.as_ref()) {
             return Err(Status::TooMany);
@@ -122,8 +128,9 @@ impl Kernel {
         if watch == Watch::Link {
             ties.watchers.insert((to, watch), Watcher { number: 0, place, moved: 0 });
         }
-        if self.table.find(to).is_none() {
+        if !is_here {
             self.press_watch(me, to, watch);
+            self.pay(toll);
         }
         Ok(())
     }
@@ -159,6 +166,7 @@ impl Kernel {
 
     fn unwatch(&mut self, me: Slot, to: Pid, watch: Watch) -> Result<(), Status> {
         let now = self.now;
+        let toll = if self.table.find(to).is_some() { Toll::default() } else { self.toll(me)? };
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
         let pid = process.pid;
         let Some(ties) = &mut process.ties else { return Ok(()) };
@@ -173,20 +181,20 @@ impl Kernel {
             }
         }
         if let Some(Watching { number, .. }) = ties.watching.remove(&(to, watch)) {
-            self.no_watch(pid, to, watch, Undone { number, theirs });
+            self.no_watch(pid, to, watch, Undone { number, theirs }, toll);
         }
         Ok(())
     }
 
     /// Tells the watched one that it is not watched any more.
-    pub(crate) fn no_watch(&mut self, by: Pid, to: Pid, watch: Watch, undone: Undone) {
+    pub(crate) fn no_watch(&mut self, by: Pid, to: Pid, watch: Watch, undone: Undone, toll: Toll) {
         match self.table.find(to) {
             Some(slot) => self.unwatched(slot, by, watch, undone),
             None => {
                 let Undone { number, theirs } = undone;
                 // If there are too many such words, it will be told of an end in vain.
-                let _ =
-                    self.send_errand(by, to, Body::Unwatch { errand: 0, watch, number, theirs });
+                let body = Body::Unwatch { errand: 0, watch, number, theirs };
+                let _ = self.send_errand(by, to, body, toll);
             }
         }
     }
@@ -225,7 +233,7 @@ impl Kernel {
         for ((to, watch), Watching { number, .. }) in ties.watching {
             // The other end of a link has been told.
             if watch == Watch::Monitor {
-                self.no_watch(pid, to, watch, Undone { number, theirs: 0 });
+                self.no_watch(pid, to, watch, Undone { number, theirs: 0 }, Toll::default());
             }
         }
     }

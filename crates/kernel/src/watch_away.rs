@@ -3,6 +3,7 @@
 use peripatos_abi::{EndReason, Pid};
 
 use crate::arrive::Heard;
+use crate::budget::Toll;
 use crate::claim::{Concern, Timer};
 use crate::kernel::Kernel;
 use crate::mutation::Mutation;
@@ -151,7 +152,10 @@ impl Kernel {
             // It has said so anew since.
             Some(watching) if watching.number > number => {}
             // It does not watch it any more, and had said so before it was heard.
-            _ => self.no_watch(pid, from, watch, Undone { number, theirs: 0 }),
+            _ => {
+                let undone = Undone { number, theirs: 0 };
+                self.no_watch(pid, from, watch, undone, Toll::default());
+            }
         }
     }
 

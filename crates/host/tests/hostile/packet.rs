@@ -4,7 +4,7 @@ use peripatos_abi::message::Status;
 use peripatos_abi::{EndReason, Pid};
 use peripatos_kernel::{
     Access, AccessKind, Answer, Body, Bytes, Circle, Concern, Form, Kept, Kernel, Outcome, Packet,
-    Place, Slot, Watch, Woken,
+    Place, Slot, Toll, Watch, Woken,
 };
 
 const MEMORY_BYTES: usize = 4_096;
@@ -57,7 +57,16 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
     for to in (1..=PROCESSES).map(pid).chain([delegate]) {
         let packet = |body: &Body| {
             let (source, target, body) = (THERE, Some(HERE), body.clone());
-            let packet = Packet { source, target, from: pid(9), to, moved: 0, relays: 0, body };
+            let packet = Packet {
+                source,
+                target,
+                from: pid(9),
+                to,
+                moved: 0,
+                relays: 0,
+                body,
+                toll: Toll::default(),
+            };
             postcard::to_stdvec(&packet).expect("it has a form")
         };
         let singles: Vec<Vec<u8>> = bodies.iter().map(packet).collect();

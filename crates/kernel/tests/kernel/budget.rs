@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
-use peripatos_kernel::limits::{WATCH_BYTES, WATCHES_FREE_MAX};
-use peripatos_kernel::{Budget, FREE_BYTES_MAX, Form};
+use peripatos_kernel::limits::{ERRANDS_SHARE_MAX, WATCH_BYTES, WATCHES_FREE_MAX, WORDS_MAX};
+use peripatos_kernel::{Budget, FREE_BYTES_MAX, Form, Place};
 
-use crate::world::{Id, World};
+use crate::world::{Id, World, place};
 
 const LONG: usize = 10_000;
 
@@ -103,6 +103,84 @@ fn many_watches_are_charged_and_given_back_with_their_process() {
     assert_eq!(monitor(&mut world), Err(Status::TooMany));
     world.end(watcher);
     assert_eq!(budget.bytes(), 0);
+}
+
+/// A process that says this to others until it may not, and how often it could.
+fn says(
+    world: &mut World,
+    id: Id,
+    mut say: impl FnMut(&mut World, Id) -> Result<(), Status>,
+) -> u64 {
+    let mut said = 0;
+    loop {
+        match say(world, id) {
+            Ok(()) => said += 1,
+            Err(status) => {
+                assert_eq!(status, Status::Full);
+                return said;
+            }
+        }
+        assert!(said <= WORDS_MAX, "nothing stops it");
+    }
+}
+
+/// Processes of two programs, and one on another core.
+fn two_programs(cores: usize) -> (World, [Id; 2], [Arc<Budget>; 2], Id) {
+    let mut world = World::new(cores);
+    let budgets = [(); 2].map(|()| Budget::new(1 << 30));
+    let ids = [0; 2].map(|core| world.add(core, Form::Fiber));
+    for (id, budget) in ids.iter().zip(&budgets) {
+        let slot = world.body(*id).slot;
+        world.kernels[0].set_budget(slot, budget);
+    }
+    let other = world.add(cores - 1, Form::Fiber);
+    (world, ids, budgets, other)
+}
+
+#[test]
+fn words_on_their_way_to_another_core_are_bounded_until_they_are_taken_in() {
+    let (mut world, [one, other], [budget, others], to) = two_programs(2);
+    let to = world.pid(to);
+    // It is known where that one is.
+    world.kernels[0].routes().set(to, place(1));
+    let notify = |world: &mut World, id| world.try_notify(id, to, 1);
+    assert_eq!(says(&mut world, one, notify), WORDS_MAX);
+    assert_eq!(budget.words(), WORDS_MAX);
+    // Nobody else is refused, and whoever is may go on when some were heard.
+    assert_eq!(notify(&mut world, other), Ok(()));
+    world.deliver_all();
+    assert_eq!((budget.words(), others.words()), (0, 0));
+    // To watch and not to, again and again, is no way round it.
+    let watch = |world: &mut World, id: Id| {
+        let slot = world.body(id).slot;
+        world.kernels[0].monitor(slot, to)?;
+        world.kernels[0].unmonitor(slot, to)
+    };
+    assert_eq!(says(&mut world, one, watch), WORDS_MAX / 2);
+    world.deliver_all();
+    assert_eq!(budget.words(), 0);
+    assert!(world.kernels.iter().all(|kernel| kernel.kept().errands == 0));
+}
+
+#[test]
+fn one_program_does_not_take_all_errands_of_a_core() {
+    let (mut world, [one, other], [budget, _], to) = two_programs(1);
+    // Of one that is on another node, or nowhere.
+    let away = Pid::new(999, 999);
+    let notify = |world: &mut World, id| world.try_notify(id, away, 1);
+    world.kernels[0].routes().set(away, Place { node: 2, core: 0 });
+    assert_eq!(says(&mut world, one, notify), ERRANDS_SHARE_MAX);
+    assert_eq!(notify(&mut world, other), Ok(()));
+    assert_eq!(world.kernels[0].kept().errands as u64, ERRANDS_SHARE_MAX + 1);
+    // To those who are here it says what it wants.
+    assert_eq!(world.try_notify(one, world.pid(to), 1), Ok(()));
+    // They are given up in time, and given back.
+    for second in 1..120 {
+        world.kernels[0].tick(second * 1_000_000_000);
+        while world.kernels[0].next_packet().is_some() {}
+    }
+    assert_eq!((world.kernels[0].kept().errands, budget.words()), (0, 0));
+    assert_eq!(notify(&mut world, one), Ok(()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What travels: kernel state in images, packets over links. What is damaged is refused, or harmless.
 
 use peripatos_abi::message::{MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{Answer, Body, Bytes, DecodeError, Form, Moving, Packet, PacketError};
+use peripatos_kernel::{Answer, Body, Bytes, DecodeError, Form, Moving, Packet, PacketError, Toll};
 
 use crate::world::{Id, MEMORY_BYTES, World, place};
 
@@ -100,6 +100,7 @@ fn packets_keep_to_the_limits() {
         moved: 0,
         relays: 0,
         body: Body::Send { transaction: 1, hop: 0, message: Bytes::from(vec![7; len].as_slice()) },
+        toll: Toll::default(),
     };
     assert_eq!(packet(MESSAGE_BYTES_MAX).check(), Ok(()));
     let long = packet(MESSAGE_BYTES_MAX + 1);

@@ -2,7 +2,7 @@ use super::super::lane::draw;
 use super::*;
 use peripatos_abi::Pid;
 use peripatos_cluster::message::LaneCipher;
-use peripatos_kernel::{Body, Bytes, Place};
+use peripatos_kernel::{Body, Bytes, Place, Toll};
 use std::net::TcpListener;
 
 /// Two ends of one connection that do not block.
@@ -28,6 +28,7 @@ fn packet(number: u64, len: usize) -> Packet {
         moved: 0,
         relays: 0,
         body: Body::Send { transaction: number, hop: 0, message },
+        toll: Toll::default(),
     }
 }
 
