@@ -6,6 +6,7 @@ use peripatos_abi::{EndReason, Pid};
 use crate::alien::{Alien, Answer, Pair, Send, Stage};
 use crate::bytes::Bytes;
 use crate::claim::Concern;
+use crate::group::principal;
 use crate::kernel::Kernel;
 use crate::limits::{ALIENS_MAX, RELAYS_MAX};
 use crate::mutation::Mutation;
@@ -138,6 +139,11 @@ impl Kernel {
     fn pass_on(&mut self, packet: Packet) {
         if let Some(reason) = self.ends.get(packet.to).copied() {
             return self.has_ended(packet, reason);
+        }
+        // Who sends to a group in its stead is where it is, or over. A host would bring it back here, for ever.
+        let lives_with = principal(packet.to);
+        if lives_with != packet.to && self.table.find(lives_with).is_some() {
+            return self.has_ended(packet, EndReason::NORMAL);
         }
         let route = self.routes.get(packet.to);
         let near = |place: Place| place.is_near(self.place);

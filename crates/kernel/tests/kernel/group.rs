@@ -45,6 +45,36 @@ fn settle(world: &mut World) {
     }
 }
 
+/// Who has replied to a group's message, and wants something of what was lent with it: that it was sent by somebody in its sender's stead who
+/// is over by then is told. The packet went round between kernel and host, for the sender is where its packets go.
+#[test]
+fn what_is_for_one_in_its_stead_who_is_over_is_answered() {
+    for cores in [1, 2] {
+        let (mut world, sender, members) = company(cores, 1);
+        let to = pids(&world, &members);
+        world.send_all(sender, &to, b"to all", true).expect("nothing is in the way");
+        settle(&mut world);
+        world.receive(members[0], None, 100).expect("there is one");
+        world.reply(members[0], b"").expect("it waits");
+        settle(&mut world);
+        assert!(matches!(world.wait(sender), Some(Ok(_))));
+        world.read_lease(members[0], 0, 1).expect("nothing is in the way");
+        let mut packets = 0;
+        // A host finds the sender, and so its kernel.
+        for (id, to) in [(members[0], sender), (sender, members[0])].repeat(4) {
+            world.collect_packets();
+            let (from, at) = (world.body(id).core, world.body(to).core);
+            for packet in std::mem::take(&mut world.packets) {
+                assert_eq!(packet.source.core as usize, from, "{packet:?}");
+                packets += 1;
+                world.kernels[at].arrived(packet);
+            }
+        }
+        assert_eq!(world.wait(members[0]), Some(Err(Status::NoProcess)), "of {cores}");
+        assert!(packets <= 3, "{packets} packets");
+    }
+}
+
 #[test]
 fn all_replies_come() {
     for cores in [1, 2, 3] {
