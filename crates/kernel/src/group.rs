@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::Bytes;
 use crate::deadlock;
 use crate::kernel::{Kernel, Woken};
+use crate::mutation::Mutation;
 use crate::process::{Call, Form, Process, Span};
 use crate::table::Slot;
 
@@ -296,6 +297,9 @@ impl Kernel {
         };
         let (pid, transaction) = (process.pid, process.sends);
         self.remove(slot, EndReason::NORMAL);
+        if answer.is_err() && self.does_wrong(Mutation::MemberUncounted) {
+            return;
+        }
         let Some(slot) = self.table.find(principal(pid)) else { return };
         let Some(process) = self.table.get_mut(slot) else { return };
         let Some(group) = &mut process.group else { return };

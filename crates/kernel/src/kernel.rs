@@ -163,6 +163,16 @@ impl Kernel {
         self.table.get(slot).map(Process::state)
     }
 
+    /// Whether a process waits, and nothing has come for it: one that may be put aside until its kernel names it.
+    #[must_use]
+    pub fn is_blocked(&self, slot: Slot) -> bool {
+        let state = self.state(slot);
+        matches!(
+            state,
+            Some(State::SendBlocked(_) | State::ReplyBlocked(_) | State::ReceiveBlocked)
+        )
+    }
+
     /// Whether others wait for a process: for it to take their messages, or to reply.
     #[must_use]
     pub fn is_waited_for(&self, slot: Slot) -> bool {

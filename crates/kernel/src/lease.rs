@@ -16,6 +16,7 @@ use crate::bytes::Bytes;
 use crate::claim::Claim;
 use crate::kernel::{Kernel, Woken};
 use crate::limits::ALIENS_MAX;
+use crate::mutation::Mutation;
 use crate::packet::{Body, Place};
 use crate::process::{At, Call, Process, Span};
 use crate::send::{read_sender, take_reply};
@@ -78,9 +79,9 @@ impl AccessKind {
 }
 
 impl Process {
-    /// The part of its memory that this operation is to have.
-    fn granted(&self, from: Pid, access: Access) -> Result<Span, Status> {
-        if !self.awaits(access.lent, from) {
+    /// The part of its memory that this operation is to have. `outlives`: a mutation.
+    fn granted(&self, from: Pid, access: Access, outlives: bool) -> Result<Span, Status> {
+        if !outlives && !self.awaits(access.lent, from) {
             return Err(Status::NotWaiting);
         }
         let lease = self.lease.as_ref().filter(|lease| lease.transaction == access.lent);
@@ -235,7 +236,7 @@ impl Kernel {
         let lends = self.table.find(to).filter(|_| lender.pid == to)?;
         let lends = self.table.get(lends)?;
         let access = Access { kind, lent, offset, len: buffer.len() as u32 };
-        let part = match lends.granted(process.pid, access) {
+        let part = match lends.granted(process.pid, access, false) {
             Ok(part) => part,
             Err(status) => return Some(Err(status)),
         };
@@ -327,11 +328,18 @@ impl Kernel {
 
     /// Keeps an operation until the lender shows its memory.
     fn want(&mut self, lender: Slot, wanted: Wanted) -> Result<(), Status> {
+        let outlives = self.does_wrong(Mutation::LeaseOutlives);
         let process = self.table.get_mut(lender).ok_or(Status::NoProcess)?;
-        process.granted(wanted.from, wanted.access)?;
-        // One that is there already is of the same process, which does not wait for it any more.
-        process.lease.as_mut().ok_or(Status::NotPermitted)?.wanted = Some(wanted);
+        process.granted(wanted.from, wanted.access, outlives)?;
+        let (pid, from) = (process.pid, wanted.from);
+        let lease = process.lease.as_mut().ok_or(Status::NotPermitted)?;
+        let before = lease.wanted.replace(wanted);
         self.woken.push_back(Woken::Process(lender));
+        // One that was there already is of the same process, which does not wait for it any more, or of one that has handed the message
+        // on, and wanted it before that was heard here.
+        if let Some(before) = before.filter(|before| before.from != from) {
+            self.fail(before.from, before.transaction, pid, Status::NotWaiting);
+        }
         Ok(())
     }
 
@@ -347,7 +355,9 @@ impl Kernel {
     fn carry_out(&mut self, me: Slot, wanted: Wanted, memory: &mut [u8]) {
         let Some(process) = self.table.get(me) else { return };
         let Wanted { from, transaction, access, bytes } = wanted;
-        let (pid, granted) = (process.pid, process.granted(from, access));
+        let outlives = self.does_wrong(Mutation::LeaseOutlives);
+        let (pid, granted) = (process.pid, process.granted(from, access, outlives));
+        let unseen = self.does_wrong(Mutation::WriteUnseen);
         let waits = |server: &&mut Process| {
             server.sends == transaction
                 && server.accesses()
@@ -360,7 +370,9 @@ impl Kernel {
             (Ok(part), AccessKind::Measure) => Answer::Done(part.range().len() as u32),
             (Ok(part), AccessKind::Write) => {
                 let part = part.cut(access.offset, bytes.len() as u32);
-                memory[part.range()].copy_from_slice(&bytes[..part.range().len()]);
+                if !unseen {
+                    memory[part.range()].copy_from_slice(&bytes[..part.range().len()]);
+                }
                 Answer::Done(part.range().len() as u32)
             }
             (Ok(part), AccessKind::Read) => {

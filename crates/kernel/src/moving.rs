@@ -73,10 +73,7 @@ impl Kernel {
         for caller in callers {
             let Some(sender) = self.table.get_mut(caller) else { continue };
             let (last, moved) = (sender.last_send(), sender.moved);
-            if let Call::Send { to: server, at, .. } = &mut sender.call
-                && *server == pid
-                && *at != At::Away
-            {
+            if let Call::Send { at, .. } = &mut sender.call {
                 *at = At::Away;
                 sender.out.claim = Claim::known(to, now);
                 self.aliens.insert((sender.pid, pid), Alien::new(here, moved, last), now);
@@ -115,6 +112,12 @@ impl Kernel {
         }
         if self.does_wrong(Mutation::ServedForgotten) {
             process.serves = None;
+        }
+        if self.does_wrong(Mutation::WantedLost) {
+            process.lease.iter_mut().for_each(|lease| lease.wanted = None);
+        }
+        if self.does_wrong(Mutation::DelegatesLeft) {
+            return Some(Moving { process, clients, delegates: Vec::new() });
         }
         let delegates = process.delegates().filter_map(|pid| self.table.find(pid));
         let delegates: Vec<Slot> = delegates.collect();

@@ -49,6 +49,16 @@ pub enum Mutation {
     WatchOnce,
     /// What was passed to a process that did not take it is not kept for it.
     PassedNotKept,
+    /// What was lent with a send that is over is read and written.
+    LeaseOutlives,
+    /// What is written to what was lent is not there.
+    WriteUnseen,
+    /// A lender that moves leaves behind what is wanted of it.
+    WantedLost,
+    /// Who has sent to a group and moves leaves behind what the members reply.
+    DelegatesLeft,
+    /// A member that cannot reply is waited for.
+    MemberUncounted,
     /// Of names that two have nobody loses any.
     NameKept,
     /// Who has lost a name is not told.
@@ -60,7 +70,7 @@ pub enum Mutation {
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Those of kernels.
-    pub const ALL: [Mutation; 20] = [
+    pub const ALL: [Mutation; 25] = [
         Mutation::NoDuplicateFilter,
         Mutation::NoForwarder,
         Mutation::NoResend,
@@ -81,6 +91,11 @@ impl Mutation {
         Mutation::ServedForgotten,
         Mutation::WatchOnce,
         Mutation::PassedNotKept,
+        Mutation::LeaseOutlives,
+        Mutation::WriteUnseen,
+        Mutation::WantedLost,
+        Mutation::DelegatesLeft,
+        Mutation::MemberUncounted,
     ];
 
     /// Those of the names, which nodes tell each other.

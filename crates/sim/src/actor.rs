@@ -2,7 +2,7 @@
 
 use peripatos_abi::Pid;
 use peripatos_cluster::Incarnation;
-use peripatos_kernel::{Form, Slot};
+use peripatos_kernel::{AccessKind, Form, Slot};
 
 /// Which process.
 pub type Id = usize;
@@ -17,8 +17,16 @@ pub const MESSAGE: u32 = 64;
 pub const REPLY: u32 = 1_088;
 /// The longest message, and reply.
 pub const ROOM: u32 = 1_024;
+/// See [`TO`]: what it lends.
+pub const LENT: u32 = 2_112;
+/// See [`TO`]: what it reads of what others lend, and writes there.
+pub const BORROWED: u32 = 2_176;
+/// The most that is lent.
+pub const LENT_MAX: u32 = 64;
 /// Bytes of a memory.
-pub const MEMORY_BYTES: usize = 2_112;
+pub const MEMORY_BYTES: usize = 2_240;
+/// What lies where a process lends from, while it lends nothing.
+pub const UNLENT: u8 = 0xee;
 
 /// What a process mostly does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +68,10 @@ pub enum Doing {
     Sent(usize),
     /// It waits for a message.
     Receiving,
+    /// It reads or writes what was lent to it: [`Actor::access`].
+    Borrowing,
+    /// It has sent this to a group.
+    Gathering(usize),
 }
 
 /// A message that it has taken and not replied to.
@@ -71,6 +83,38 @@ pub struct Serving {
     pub hop: u32,
     /// What the kernel gave with it.
     pub envelope: [u8; 32],
+}
+
+/// What it does with what was lent to it.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// With which send.
+    pub number: usize,
+    /// How often that had been forwarded.
+    pub hop: u32,
+    /// What it is.
+    pub kind: AccessKind,
+    /// Where.
+    pub offset: u32,
+    /// What is written; of the length of what is read.
+    pub bytes: Vec<u8>,
+    /// It has replied already, or handed the message on.
+    pub stale: bool,
+    /// Whoever has lent it waited when this began.
+    pub open: bool,
+}
+
+/// A process that sleeps.
+#[derive(Debug)]
+pub struct Sleep {
+    /// Its memory, as it was.
+    pub image: Vec<u8>,
+    /// Of its memory, as it was.
+    pub sum: u64,
+    /// Which one of its sleeps.
+    pub number: u64,
+    /// It is about to wake.
+    pub waking: bool,
 }
 
 /// How it has come to its end.
@@ -113,6 +157,14 @@ pub struct Actor {
     pub serving: Vec<Serving>,
     /// What a handler has taken, and will reply to by itself: it is free for others meanwhile.
     pub owed: Vec<Serving>,
+    /// What it has replied to, or handed on, last.
+    pub served: Option<Serving>,
+    /// What it does with what was lent to it.
+    pub access: Option<Access>,
+    /// It sleeps.
+    pub asleep: Option<Sleep>,
+    /// How often it has slept.
+    pub sleeps: u64,
     /// A handler: it was parked.
     pub parked: bool,
     /// How often it has done something: what was planned for an earlier turn does not happen.
@@ -137,10 +189,14 @@ impl Actor {
             origin_incarnation: None,
             place: None,
             heading: None,
-            memory: vec![0; MEMORY_BYTES],
+            memory: vec![UNLENT; MEMORY_BYTES],
             doing: Doing::Running,
             serving: Vec::new(),
             owed: Vec::new(),
+            served: None,
+            access: None,
+            asleep: None,
+            sleeps: 0,
             parked: false,
             turns: 0,
             planned: false,

@@ -80,14 +80,20 @@ impl World {
         }
         actor.turns += 1;
         let role = actor.role;
+        checkers::sleep::acts(self, id);
         if !self.calm && self.random.permille(self.config.ending) {
             let reason = self.reason();
             return self.end(id, reason);
         }
         self.perhaps_register(id);
+        self.perhaps_join(id);
         let served = self.actors[id].serving.len();
+        if self.perhaps_borrow(id) {
+            return;
+        }
         match role {
             Role::Client if self.calm => {}
+            Role::Client if self.random.permille(100) => self.send_to_group(id),
             Role::Client => self.send_somewhere(id),
             Role::Watcher => self.watch_turn(id),
             Role::Server if served > 0 && served < 3 && self.random.permille(200) => {
@@ -136,14 +142,8 @@ impl World {
         let begun = self.now;
         self.trace
             .note(begun, &[5, id as u64, to as u64], || format!("p{id} sends {number} to p{to}"));
-        self.ledger.sends.push(Sending {
-            from: id,
-            chain: vec![to],
-            begun,
-            delivered: vec![0],
-            replied: None,
-            told: None,
-        });
+        self.ledger.sends.push(Sending::new(id, to, begun));
+        self.perhaps_lend(id, number);
         let message = self.message(number, 0);
         let pid = self.actors[to].pid;
         let Some((kernel, slot, actor)) = self.parts(id) else { return };
@@ -153,7 +153,7 @@ impl World {
         let len = message.len() as u32;
         let sent = kernel.send_or_pass(slot, &actor.memory, TO, (MESSAGE, len), (REPLY, ROOM));
         match sent {
-            Ok(Sent::Waits) => {}
+            Ok(Sent::Waits) => self.perhaps_nap(id),
             Ok(Sent::Call(called)) => self.call(id, number, called, &message),
             Ok(Sent::Pass(to)) => self.pass(id, number, to),
             Err(status) => self.told(id, number, Err(status)),
@@ -179,7 +179,7 @@ impl World {
     }
 
     /// A message with its number, and something more.
-    fn message(&mut self, number: usize, hop: u32) -> Vec<u8> {
+    pub(crate) fn message(&mut self, number: usize, hop: u32) -> Vec<u8> {
         let mut message = (number as u64).to_le_bytes().to_vec();
         message.extend(hop.to_le_bytes());
         let len = if self.random.permille(50) { 900 } else { 40 };
@@ -196,6 +196,7 @@ impl World {
                 actor.doing = Doing::Receiving;
                 let turn = actor.turns;
                 self.events.plan(self.now + timeout, Event::TimeOut(id, turn));
+                self.perhaps_nap(id);
             }
             result => self.received(id, result),
         }
@@ -238,7 +239,10 @@ impl World {
             format!("p{id} replies to {}: {result:?}", serving.number)
         });
         match result {
-            Ok(()) => self.ledger.sends[serving.number].replied = Some(id),
+            Ok(()) => {
+                self.ledger.sends[serving.number].replied = Some(id);
+                self.actors[id].served = Some(serving);
+            }
             Err(status) => checkers::lost::refused(self, id, serving, status),
         }
     }
@@ -276,7 +280,10 @@ impl World {
             format!("p{id} forwards {} to p{to}: {result:?}", serving.number)
         });
         match result {
-            Ok(()) => self.outcome.forwards += 1,
+            Ok(()) => {
+                self.outcome.forwards += 1;
+                self.actors[id].served = Some(serving);
+            }
             Err(status) => {
                 let sending = &mut self.ledger.sends[serving.number];
                 sending.chain.pop();

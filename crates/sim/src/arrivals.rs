@@ -7,6 +7,7 @@ use peripatos_kernel::{Form, Slot, Woken};
 use crate::actor::{Doing, ENVELOPE, Id, MESSAGE, REPLY, Serving};
 use crate::checkers;
 use crate::config::MS;
+use crate::event::Event;
 use crate::world::World;
 
 impl World {
@@ -21,6 +22,13 @@ impl World {
             };
             let Some(id) = self.who(kernel, slot) else { continue };
             match woken {
+                // Somebody wants what it lends: its turn may come late, and it may go elsewhere meanwhile.
+                Woken::Process(_)
+                    if self.kernels[kernel].is_blocked(slot) && self.random.permille(300) =>
+                {
+                    let after = self.random.within(1_000..30 * MS);
+                    self.events.plan(self.now + after, Event::Look(id));
+                }
                 Woken::Process(_) => self.look(id),
                 Woken::Handler(_) => self.call_alone(id),
                 Woken::Kill(_, by) => {
@@ -47,10 +55,15 @@ impl World {
         if actor.doing == Doing::Running {
             return;
         }
+        if actor.asleep.is_some() {
+            return self.stirs(id);
+        }
         let Some(result) = kernel.wait(slot, &mut actor.memory) else { return };
         match actor.doing {
             Doing::Sent(number) => self.told(id, number, result),
-            _ => self.received(id, result),
+            Doing::Borrowing => self.borrowed(id, result),
+            Doing::Gathering(gather) => self.gathered(id, gather, result),
+            Doing::Running | Doing::Receiving => self.received(id, result),
         }
     }
 
@@ -61,6 +74,7 @@ impl World {
         actor.turns += 1;
         let words = [3, id as u64, number as u64, u64::from(result.is_ok())];
         self.trace.note(now, &words, || format!("p{id} is told of {number}: {result:?}"));
+        checkers::leases::over(self, id, number);
         match result {
             Ok(len) => {
                 let reply = self.actors[id].part(REPLY, len).to_vec();
@@ -75,6 +89,12 @@ impl World {
             }
         }
         self.ledger.sends[number].told = Some(result.map(|_| ()));
+        self.goes_on(id);
+    }
+
+    /// A process is told what it waited for.
+    pub(crate) fn goes_on(&mut self, id: Id) {
+        checkers::sleep::acts(self, id);
         if self.actors[id].role.form() == Form::Handler {
             self.plan_resume(id);
         } else {
@@ -117,10 +137,12 @@ impl World {
     pub(crate) fn takes(&mut self, id: Id, message: &[u8], envelope: [u8; 32]) {
         let number = u64::from_le_bytes(*message.first_chunk().expect("it has a number")) as usize;
         let hop = u32::from_le_bytes(*message[8..].first_chunk().expect("and a hop"));
+        let (number, hop) = self.part_of(id, number, hop);
         let now = self.now;
         self.trace.note(now, &[4, id as u64, number as u64, u64::from(hop)], || {
             format!("p{id} takes {number}, forwarded {hop} times")
         });
+        checkers::sleep::acts(self, id);
         checkers::once::check(self, id, number, hop);
         self.actors[id].serving.push(Serving { number, hop, envelope });
     }

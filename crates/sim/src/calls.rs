@@ -25,7 +25,8 @@ impl World {
         let Some(id) = kernel.and_then(|kernel| self.who(kernel, called)) else { return };
         let Some((kernel, from, _)) = self.parts(caller) else { return };
         let envelope = kernel.envelope(called, message.len() as u32).to_bytes();
-        let decision = self.handle(id, message, envelope);
+        self.wakes(id);
+        let decision = self.handle(id, message, envelope, Some(caller));
         let Some((kernel, _, actor)) = self.parts(caller) else { return };
         let result = kernel.end_call(from, called, outcome(&decision), &mut actor.memory);
         match decision {
@@ -45,6 +46,7 @@ impl World {
 
     /// A handler is called for what waits for it.
     pub(crate) fn call_alone(&mut self, id: Id) {
+        self.wakes(id);
         let mut buffer = [0; ROOM as usize];
         let Some((kernel, slot, _)) = self.parts(id) else { return };
         let Some(called) = kernel.next_call(slot, &mut buffer) else { return };
@@ -59,7 +61,7 @@ impl World {
             let Some((kernel, slot, _)) = self.parts(id) else { return };
             return kernel.finish_call(slot, Outcome::Replied(b""));
         }
-        let decision = self.handle(id, &buffer[..called.len as usize], envelope);
+        let decision = self.handle(id, &buffer[..called.len as usize], envelope, None);
         let Some((kernel, slot, actor)) = self.parts(id) else { return };
         if !matches!(decision, Decision::Park) {
             actor.serving.clear();
@@ -71,9 +73,19 @@ impl World {
         }
     }
 
-    fn handle(&mut self, id: Id, message: &[u8], envelope: [u8; 32]) -> Decision {
+    /// `beneath`: whoever has sent it waits on the same stack.
+    fn handle(
+        &mut self,
+        id: Id,
+        message: &[u8],
+        envelope: [u8; 32],
+        beneath: Option<Id>,
+    ) -> Decision {
         self.takes(id, message, envelope);
         self.actors[id].turns += 1;
+        if let Some(lender) = beneath {
+            self.perhaps_borrow_beneath(id, lender);
+        }
         if !self.calm {
             if self.random.permille(self.config.ending) {
                 return Decision::End;
@@ -90,6 +102,12 @@ impl World {
             }
         }
         self.repay_some(id);
+        self.actors[id].parked = true;
+        if self.perhaps_borrow(id) {
+            return Decision::Park;
+        }
+        self.actors[id].parked = false;
+        self.perhaps_nap(id);
         if self.random.permille(300) {
             self.actors[id].parked = true;
             self.plan_resume(id);
@@ -101,7 +119,7 @@ impl World {
         }
         let number = self.actors[id].serving.first().map_or(0, |serving| serving.number);
         let reply = self.reply_of(id, number);
-        self.actors[id].serving.clear();
+        self.actors[id].served = self.actors[id].serving.pop();
         self.ledger.sends[number].replied = Some(id);
         Decision::Reply(reply)
     }

@@ -19,6 +19,12 @@ pub(crate) enum Event {
     TimeOut(Id, u64),
     /// A handler that was parked at this turn of it goes on.
     Resume(Id, u64),
+    /// A process looks whether what it waits for is there.
+    Look(Id),
+    /// One that has waited since this turn of it may fall asleep.
+    Nap(Id, u64),
+    /// One that has something to do wakes from this sleep of it.
+    Wake(Id, u64),
     /// A handler replies to somebody whom it owes it.
     Repay(Id),
     /// A packet reaches a kernel.

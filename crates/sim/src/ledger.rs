@@ -21,6 +21,56 @@ pub struct Sending {
     pub replied: Option<Id>,
     /// What its sender was told.
     pub told: Option<Result<(), Status>>,
+    /// What was lent with it.
+    pub loan: Option<Loan>,
+    /// It is a part of this send to a group.
+    pub group: Option<usize>,
+    /// Somebody was refused to reply to it, which none should be whose reply would have counted.
+    pub refused: bool,
+}
+
+impl Sending {
+    /// One that has just begun.
+    #[must_use]
+    pub fn new(from: Id, to: Id, begun: u64) -> Sending {
+        Sending {
+            from,
+            chain: vec![to],
+            begun,
+            delivered: vec![0],
+            replied: None,
+            told: None,
+            loan: None,
+            group: None,
+            refused: false,
+        }
+    }
+}
+
+/// What a process has lent with a send.
+#[derive(Clone, Debug)]
+pub struct Loan {
+    /// What is allowed.
+    pub rights: u32,
+    /// What each byte may be now: one value, or more where it is not known whether something was written.
+    pub may_be: Vec<Vec<u8>>,
+    /// What each may have been at any time.
+    pub was: Vec<Vec<u8>>,
+}
+
+/// A send to a group.
+#[derive(Clone, Debug)]
+pub struct Gathering {
+    /// Who has sent.
+    pub from: Id,
+    /// It waits for all replies, not for the first one.
+    pub all: bool,
+    /// Its parts among the sends: the first, and how many. They are in the order of the members.
+    pub parts: (usize, usize),
+    /// Room for replies.
+    pub room: u32,
+    /// Its sender was told.
+    pub told: bool,
 }
 
 /// A link.
@@ -41,6 +91,10 @@ pub struct Link {
 pub struct Ledger {
     /// All sends, by number.
     pub sends: Vec<Sending>,
+    /// All sends to groups.
+    pub gathers: Vec<Gathering>,
+    /// Members of groups, where there are no nodes that know them.
+    pub groups: BTreeSet<(usize, Id)>,
     /// Who watches whom, and has neither been told nor thought better of it.
     pub monitors: BTreeSet<(Id, Id)>,
     /// All pairs that are or were linked, the lower one first.

@@ -11,7 +11,8 @@
 //!
 //! Membership is simulated by itself ([`members`]): thousands of nodes that do nothing else.
 //!
-//! What is not simulated: what is in a process's memory, time that it takes, devices, origins that go away.
+//! Of a process's memory that is simulated which others see of it: messages, replies, and what it lends; and that it is put aside while it
+//! sleeps. What is not simulated: the rest of it, time that it takes, devices, origins that go away.
 
 pub mod actor;
 mod acts;
@@ -22,12 +23,15 @@ pub mod checkers;
 pub mod config;
 mod event;
 mod faults;
+mod groups;
+mod leases;
 pub mod ledger;
 pub mod members;
 mod moves;
 mod network;
 mod nodes;
 mod random;
+mod sleep;
 mod trace;
 mod watches;
 mod world;
@@ -35,6 +39,8 @@ mod world;
 pub use config::{Config, Level, Size};
 #[cfg(feature = "mutations")]
 pub use nodes::Mutation as NodeMutation;
+#[cfg(feature = "mutations")]
+pub use sleep::Lapse;
 pub use world::{Outcome, Violation, World};
 
 /// Simulates the run of this seed, at this level. `tell`: prints what happens.

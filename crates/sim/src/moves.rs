@@ -67,6 +67,9 @@ impl World {
         }
         let now = self.now;
         self.trace.note(now, &[10, id as u64, at as u64], || format!("p{id} is at k{at}"));
+        if !near {
+            self.thaws(id);
+        }
         self.touched.push(at);
         let Some(slot) = self.kernels[at].adopt(moving) else {
             return self.violated("copies", format!("p{id} is at k{at} already"));
@@ -98,6 +101,7 @@ impl World {
         let kernel = self.actors[id].place.take().map(|(kernel, _)| kernel);
         self.actors[id].end = Some(crate::actor::End { at: now, reason, kernel });
         self.actors[id].parked = false;
+        self.actors[id].asleep = None;
         self.ledger.broken = now;
         let lag = self.random.within(0..self.config.directory_lag.min(5 * SECOND) + 1);
         self.events.plan(self.now + lag, Event::Learn(id, kernel, now + 1));

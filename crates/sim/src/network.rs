@@ -1,7 +1,7 @@
 //! What is between kernels: in a node a queue, between nodes what goes wrong.
 
 use peripatos_kernel::limits::PACKET_NS_MAX;
-use peripatos_kernel::{Body, Packet};
+use peripatos_kernel::{Body, Packet, principal};
 
 use crate::config::{MS, SECOND};
 use crate::event::Event;
@@ -32,7 +32,7 @@ impl World {
 
     /// A host looks for the process that a packet is for.
     fn look_up(&mut self, kernel: usize, packet: Packet) {
-        let Some(id) = self.by_pid.get(&packet.to).copied() else {
+        let Some(id) = self.by_pid.get(&principal(packet.to)).copied() else {
             return self.nobody(kernel, packet);
         };
         let node = self.node_of[kernel];

@@ -56,6 +56,12 @@ pub struct Outcome {
     pub forwards: usize,
     /// Names that were lost to somebody else.
     pub names_lost: usize,
+    /// Operations on what was lent that were done.
+    pub accesses: usize,
+    /// Sends to groups that came to a reply.
+    pub gathered: usize,
+    /// Processes that have woken.
+    pub woken: usize,
 }
 
 /// A machine.
@@ -101,6 +107,8 @@ pub struct World {
     pub(crate) violation: Option<Violation>,
     #[cfg(feature = "mutations")]
     mutation: Option<peripatos_kernel::Mutation>,
+    #[cfg(feature = "mutations")]
+    pub(crate) lapse: Option<crate::sleep::Lapse>,
 }
 
 impl World {
@@ -129,6 +137,8 @@ impl World {
             cluster: None,
             #[cfg(feature = "mutations")]
             mutation: None,
+            #[cfg(feature = "mutations")]
+            lapse: None,
             ledger: Ledger::default(),
             outcome: Outcome::default(),
             violation: None,
@@ -156,6 +166,12 @@ impl World {
     pub fn mutate(&mut self, mutation: peripatos_kernel::Mutation) {
         self.mutation = Some(mutation);
         self.kernels.iter_mut().for_each(|kernel| kernel.mutate(mutation));
+    }
+
+    /// Whoever drives the kernels does this wrong.
+    #[cfg(feature = "mutations")]
+    pub fn mutate_hosts(&mut self, lapse: crate::sleep::Lapse) {
+        self.lapse = Some(lapse);
     }
 
     /// All nodes do this wrong, if there are any.
@@ -231,6 +247,9 @@ impl World {
             Event::TimeOut(id, turn) => self.time_out(id, turn),
             Event::Resume(id, turn) => self.resume(id, turn),
             Event::Repay(id) => self.repay(id),
+            Event::Look(id) => self.look(id),
+            Event::Nap(id, turn) => self.nap(id, turn),
+            Event::Wake(id, sleep) => self.wake(id, sleep),
             Event::Packet(kernel, packet) => self.arrives(kernel, *packet),
             Event::Arrive(id, from, to, moving) => self.comes(id, from, to, *moving),
             Event::Tick(kernel) => self.tick(kernel),

@@ -1,7 +1,7 @@
 //! Kernels and nodes that do something wrong are found out: each mutation by one of these checkers, within so many seeds.
 
 use peripatos_kernel::Mutation;
-use peripatos_sim::{Config, Level, NodeMutation, Size, Violation, World};
+use peripatos_sim::{Config, Lapse, Level, NodeMutation, Size, Violation, World};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -23,12 +23,17 @@ fn found_by(mutation: Mutation) -> &'static [&'static str] {
         Mutation::NoWordOfLeaving => &["told", "ends"],
         Mutation::NoProbe => &["told"],
         Mutation::ProbeUnchecked => &["truth"],
-        Mutation::DebtsForgotten => &["told", "truth"],
-        Mutation::AnyReply => &["replies", "truth", "once", "limits"],
+        Mutation::DebtsForgotten => &["told", "truth", "lost"],
+        Mutation::AnyReply => &["replies", "truth", "once", "limits", "leases"],
         Mutation::WatchOnce => &["ends"],
         Mutation::PassedNotKept => &["told", "truth"],
         // It replies to the next one instead.
-        Mutation::ServedForgotten => &["told", "truth", "replies"],
+        Mutation::ServedForgotten => &["told", "truth", "replies", "leases"],
+        Mutation::LeaseOutlives | Mutation::WriteUnseen => &["leases"],
+        Mutation::WantedLost => &["told"],
+        // A kernel's state is checked on its way to another node.
+        Mutation::DelegatesLeft => &["told", "groups", "truth", "limits"],
+        Mutation::MemberUncounted => &["told"],
         Mutation::NameKept | Mutation::LoserUntold | Mutation::NamesNotCompared => &["names"],
     }
 }
@@ -43,7 +48,7 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         NodeMutation::DoubtNotAsked => &["copies", "told", "ends"],
         // Two copies talk, or one that stands still is missed, before they are counted.
         NodeMutation::MovesOnUnheard => &["copies", "leaks", "ends", "truth", "once", "replies"],
-        NodeMutation::GoneIgnored => &["copies", "told", "names", "ends", "origins"],
+        NodeMutation::GoneIgnored => &["copies", "told", "names", "ends", "origins", "tables"],
         NodeMutation::OutcomeKept | NodeMutation::EndNotRepeated => &["tables", "origins"],
         // A link of one that goes on may be what shows it first.
         NodeMutation::FamilyGoesOn | NodeMutation::BirthUntold | NodeMutation::KillForgotten => {
@@ -82,6 +87,28 @@ fn each_is_found_out() {
         },
         found_by,
     );
+}
+
+/// Who drives the kernels puts processes to sleep.
+#[test]
+fn each_lapse_of_sleep_is_found_out() {
+    let run = |level| {
+        move |seed, lapse| {
+            let mut world = World::new(Config::new(seed, Size::Small, level), false);
+            world.mutate_hosts(lapse);
+            world.run().err()
+        }
+    };
+    let by = |lapse| -> &'static [&'static str] {
+        match lapse {
+            Lapse::NotWoken => &["sleep", "told", "leaks"],
+            Lapse::OldImage => &["sleep"],
+            // What was for it is gone when it has its memory.
+            Lapse::NotThawed => &["sleep", "truth", "told"],
+        }
+    };
+    check(&Lapse::ALL, run(Level::Kernels), by);
+    check(&Lapse::ALL, run(Level::Nodes), by);
 }
 
 /// Of nodes; of every second seed one where many moves, broken links and crashes meet, for some show only there.

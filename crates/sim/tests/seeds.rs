@@ -19,6 +19,9 @@ fn nothing_is_found() {
     assert!(sum(|outcome| outcome.ends) > 500);
     assert!(sum(|outcome| outcome.deadlocks) > 100);
     assert!(sum(|outcome| outcome.unreachable) > 10);
+    assert!(sum(|outcome| outcome.accesses) > 1_000);
+    assert!(sum(|outcome| outcome.gathered) > 1_000);
+    assert!(sum(|outcome| outcome.woken) > 3_000);
 }
 
 #[test]
@@ -29,6 +32,9 @@ fn nothing_is_found_of_nodes() {
     assert!(sum(|outcome| outcome.moves) > 5_000);
     assert!(sum(|outcome| outcome.ends) > 100);
     assert!(sum(|outcome| outcome.names_lost) > 50);
+    assert!(sum(|outcome| outcome.accesses) > 300);
+    assert!(sum(|outcome| outcome.gathered) > 300);
+    assert!(sum(|outcome| outcome.woken) > 1_000);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use peripatos_abi::Pid;
 use peripatos_engine::{Control, Handler, ProcessError, SleepingHandler};
-use peripatos_kernel::{Slot, State};
+use peripatos_kernel::Slot;
 
 use super::{Talk, with};
 use crate::crowd::is_crowded;
@@ -131,8 +131,8 @@ pub(crate) struct Idle {
 
 /// Whether a process waits, and nothing has come for it.
 pub(crate) fn is_blocked(pid: Pid) -> bool {
-    let state = with(|talk| talk.kernel.state(talk.kernel.find(pid)?)).flatten();
-    matches!(state, Some(State::SendBlocked(_) | State::ReplyBlocked(_) | State::ReceiveBlocked))
+    with(|talk| talk.kernel.find(pid).is_some_and(|slot| talk.kernel.is_blocked(slot)))
+        .unwrap_or_default()
 }
 
 /// One of so many handlers that was not called since before then.

@@ -1,7 +1,7 @@
 //! What a sender lends is read and written while it waits, wherever both are.
 
 use peripatos_abi::message::{LEASE_READ, LEASE_WRITE, MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{AccessKind, Form, State};
+use peripatos_kernel::{AccessKind, Body, Form, State};
 
 use crate::world::{Id, World};
 
@@ -339,4 +339,22 @@ fn what_is_lent_with_the_next_send_is_not_lent_with_another() {
         world.measure_lease(server).unwrap();
         assert_eq!(settled(&mut world, client, server), Ok(LEN));
     }
+}
+
+/// Who has handed a message on wants something of what was lent with it, which comes first; then whoever has the message now wants something.
+#[test]
+fn who_has_handed_it_on_is_told_when_another_one_has_it() {
+    let (mut world, client, server) = lent(2, BOTH);
+    let other = world.add(0, Form::Fiber);
+    world.forward(server, world.pid(other), b"take it").expect("nothing is in the way");
+    world.read_lease(server, 0, 2).expect("nothing is in the way");
+    world.collect_packets();
+    let access = world.packets.pop_back().expect("it has left");
+    assert!(matches!(access.body, Body::Access { .. }));
+    world.kernels[0].arrived(access);
+    world.deliver_all();
+    world.receive(other, None, 100).expect("there is one");
+    world.read_lease(other, 0, 2).expect("nothing is in the way");
+    assert_eq!(settled(&mut world, client, other), Ok(2));
+    assert_eq!(world.wait(server), Some(Err(Status::NotWaiting)));
 }

@@ -3,12 +3,15 @@
 pub(crate) mod copies;
 pub(crate) mod ends;
 pub(crate) mod families;
+pub(crate) mod groups;
 pub(crate) mod leaks;
+pub(crate) mod leases;
 pub(crate) mod lost;
 pub(crate) mod names;
 pub(crate) mod once;
 pub(crate) mod origins;
 pub(crate) mod replies;
+pub(crate) mod sleep;
 pub(crate) mod tables;
 pub(crate) mod told;
 pub(crate) mod truth;
@@ -16,7 +19,7 @@ pub(crate) mod truth;
 use crate::world::World;
 
 /// Their names, and what each holds.
-pub const ALL: [(&str, &str); 13] = [
+pub const ALL: [(&str, &str); 16] = [
     ("once", "no message is delivered twice"),
     ("lost", "no reply is refused that its sender waits for"),
     ("replies", "a reply matches its send"),
@@ -25,6 +28,9 @@ pub const ALL: [(&str, &str); 13] = [
     ("truth", "what a process is told has happened"),
     ("ends", "who watches is told of an end once, and who is linked ends"),
     ("leaks", "nothing is kept for ever"),
+    ("leases", "what is lent is read and written while its sender waits, and is what both see"),
+    ("groups", "a send to a group gets each member's reply at most once, and ends"),
+    ("sleep", "who sleeps does nothing, wakes once with all that it had, and misses nothing"),
     ("families", "a family ends with its root, and not before"),
     ("names", "all nodes know the same names, each has one owner, and who has lost one is told"),
     ("origins", "an origin is told once of each end"),
@@ -40,6 +46,8 @@ pub(crate) fn at_rest(world: &mut World) {
     copies::at_rest(world);
     families::at_rest(world);
     names::at_rest(world);
+    leases::at_rest(world);
+    sleep::at_rest(world);
 }
 
 /// All have ended, and there was time.

@@ -51,7 +51,7 @@ fn untold(world: &World) -> Result<(), String> {
     for (id, actor) in world.actors.iter().enumerate() {
         let Some((kernel, slot)) = actor.place.filter(|_| actor.lives()) else { continue };
         let names = &cluster.hosts[world.node_of[kernel]].names;
-        let has = !names.of(actor.pid).is_empty();
+        let has = names.of(actor.pid).contains(&name_of(id));
         let owns = names.lookup(&name_of(id)) == Ok(actor.pid);
         let told = world.kernels[kernel].names_lost(slot);
         let believes = usize::from(world.ledger.named.contains(&id));

@@ -17,6 +17,10 @@ pub(crate) fn check(world: &mut World, id: Id, number: usize, status: Status) {
             let ended = |to: &Id| !world.actors[*to].lives();
             sending.chain.iter().any(ended) && sending.replied.as_ref().is_none_or(lost)
         }
+        // What became of a part its sender is told when all of the send is over.
+        Status::Unreachable if sending.group.is_some() => {
+            was_trouble_since(world, sending.begun) || sending.chain.iter().any(lost)
+        }
         Status::Unreachable => was_trouble(world) || sending.chain.iter().any(lost),
         Status::Deadlock => {
             let broken = world.now.saturating_sub(world.ledger.broken);
@@ -48,9 +52,14 @@ pub(crate) fn is_lost(world: &World, id: Id) -> bool {
 
 /// Whether nodes have not reached each other, not so long ago that all who look know where everybody is since.
 pub(crate) fn was_trouble(world: &World) -> bool {
+    was_trouble_since(world, world.now)
+}
+
+/// The same at any time since then.
+fn was_trouble_since(world: &World, since: u64) -> bool {
     let window = GIVE_UP_NS + 5 * SECOND + world.config.directory_lag;
     let trouble = world.ledger.trouble;
-    trouble.is_some_and(|at| world.now.saturating_sub(at) < window)
+    trouble.is_some_and(|at| since.saturating_sub(at) < window)
 }
 
 /// Whether who it has sent to waits for it.

@@ -147,7 +147,7 @@ impl World {
                 let runnable = !self.calm && actor.doing == Doing::Running;
                 let (pid, core) = (actor.pid, self.places[kernel].core);
                 // Every other one is large.
-                let (asleep, memory_bytes) = (false, [1 << 20, 64 << 20][id % 2]);
+                let (asleep, memory_bytes) = (actor.asleep.is_some(), [1 << 20, 64 << 20][id % 2]);
                 samples.push(Sample { pid, core, cpu, runnable, asleep, memory_bytes, talks });
             }
         }

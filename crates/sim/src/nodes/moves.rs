@@ -70,6 +70,7 @@ impl World {
         if let Some(end) = self.actors[id].end {
             return self.violated("copies", format!("p{id} goes on, and has ended: {end:?}"));
         }
+        self.thaws(id);
         self.touched.push(at);
         let Some(slot) = self.kernels[at].adopt(moving) else {
             return self.violated("copies", format!("p{id} is at k{at} already"));
