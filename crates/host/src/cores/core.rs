@@ -23,6 +23,7 @@ use super::habits::Habits;
 use super::held::Held;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
+use super::parting;
 use super::post::Post;
 use super::queue::{BRIEF, Queue};
 use super::table::{Seat, Stand, Table};
@@ -34,10 +35,6 @@ use crate::talk::{self, Doing};
 /// Who could be given away is looked for among so many.
 const COMPARED_MAX: usize = 16;
 const IN_QUEUE: &str = "it was found in the queue";
-/// A group that could be given away is looked for so often at most: all that are ready are looked at.
-const PART_AFTER: Duration = Duration::from_millis(20);
-/// And so that to look for it, and to give it away, takes one part of so many of the time.
-const PART_SHARE: u32 = 20;
 
 /// See the module.
 pub(super) struct Core {
@@ -249,7 +246,7 @@ impl Core {
 
     /// It was looked for one, from then to then.
     pub(super) fn note_parting(&mut self, began: Instant, ended: Instant) {
-        self.part_at = Some(ended + PART_AFTER.max((ended - began) * PART_SHARE));
+        self.part_at = Some(ended + parting::pause(ended - began));
     }
 
     /// Those that are ready, and nobody wants anything of.

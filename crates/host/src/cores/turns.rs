@@ -12,7 +12,7 @@ use peripatos_engine::Outcome;
 use super::board::Board;
 use super::core::{Core, Departure, Next};
 use super::packet::Packet;
-use super::parting::{self, Talker};
+use super::parting;
 use super::sleep::Sleep;
 use super::tag::Wish;
 use super::watch::Watch;
@@ -155,16 +155,11 @@ fn run(board: &Arc<Board>, number: usize) {
     }
 }
 
-/// Gives an idle core some of those who talk with each other, if that pays. Whoever has too much with him stays, and so do
-/// those who call him.
+/// Gives an idle core some of those who talk with each other, if that pays.
 fn part(board: &Board, number: usize) {
     let ready = here::with(|core| core.ready());
-    let talkers = ready.into_iter().filter_map(|(pid, habits)| {
-        let partners = talk::partners(pid);
-        let stays = iter::once(pid).chain(partners.into_iter().flatten()).any(talk::is_laden);
-        (!stays).then_some(Talker { pid, habits, partners })
-    });
-    let Some(group) = parting::part(&talkers.collect::<Vec<_>>()) else { return };
+    let talkers = parting::free(ready, talk::partners, talk::is_laden);
+    let Some(group) = parting::part(&talkers) else { return };
     let Some(core) = board.idle.claim() else { return };
     // First those who are called: so their callers find them there.
     for pid in group.servers.into_iter().chain(group.talkers) {
