@@ -32,6 +32,10 @@ pub const CALL_AGAIN: Duration = Duration::from_millis(500);
 pub const REACH_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Clients' questions and commands that wait for links; more are refused.
 pub const REACHING_MAX: usize = 1_024;
+/// Of those, what is asked of all: a question to more is asked of the others as these answer, or cannot be reached.
+pub const ASKING_MAX: usize = REACHING_MAX / 2;
+/// Nodes that are asked later, in all questions; more are named as silent.
+pub const ASKED_LATER_MAX: usize = 4 * MEMBERS_MAX;
 /// Members that are down are called so often by one that is alone. Where there are more they share it, so that all together call
 /// about fifty times a second.
 pub const CALL_DOWN_EVERY: Duration = Duration::from_secs(1);

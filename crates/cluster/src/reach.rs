@@ -7,12 +7,13 @@
 //!
 //! Invariants:
 //! * Each word is said once, or answered as not said; so a command that has waited was not done twice, nor half.
-//! * At most [`REACHING_MAX`] words wait, none for longer than [`REACH_WAIT_MAX`].
+//! * At most [`REACHING_MAX`] words wait, none for longer than [`REACH_WAIT_MAX`]. What is asked of all has to take turns beyond
+//!   [`ASKING_MAX`]: so many nodes are called at a time, and nobody is called silent who has not been called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::Action;
-use crate::limits::{REACH_WAIT_MAX, REACHING_MAX};
+use crate::limits::{ANSWER_WAIT_MAX, ASKED_LATER_MAX, ASKING_MAX, REACH_WAIT_MAX, REACHING_MAX};
 use crate::message::{Answer, Command, Message};
 use crate::node::{Asker, Node};
 use crate::{NodeId, Time};
@@ -22,6 +23,8 @@ use crate::{NodeId, Time};
 pub(crate) struct Reaching {
     words: BTreeMap<NodeId, Vec<Waits>>,
     len: usize,
+    /// Who is to be asked what when fewer words wait.
+    later: VecDeque<(NodeId, u64, Box<Message>)>,
 }
 
 #[derive(Debug)]
@@ -95,6 +98,42 @@ impl Node {
         true
     }
 
+    /// A question to all is asked of a node without a link: now, or when it is its turn. `false`: it is not.
+    pub(crate) fn ask_in_turn(
+        &mut self,
+        node: NodeId,
+        number: u64,
+        message: &Message,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let message = Box::new(message.clone());
+        if self.reaching.len < ASKING_MAX {
+            return self.call_for(node, Word::Ask(number, message), out);
+        }
+        let waits = self.reaching.later.len() < ASKED_LATER_MAX
+            && (self.can_be_called(node) || self.is_parting(node));
+        if waits {
+            self.reaching.later.push_back((node, number, message));
+        }
+        waits
+    }
+
+    /// Fewer words wait: whose turn it is is asked.
+    fn ask_next(&mut self, out: &mut Vec<Action>) {
+        while self.reaching.len < ASKING_MAX
+            && let Some((node, number, message)) = self.reaching.later.pop_front()
+        {
+            // Whoever has asked may have his answer without it.
+            let Some(waiting) = self.waiting.get_mut(&number) else { continue };
+            waiting.deadline = self.now + ANSWER_WAIT_MAX;
+            if self.peers.is_linked(node) && !self.is_parting(node) {
+                out.push(Action::Send { to: node, message: *message });
+            } else if !self.call_for(node, Word::Ask(number, message), out) {
+                self.was_not_asked(number, node, out);
+            }
+        }
+    }
+
     /// A link stands, and is not about to be closed: what has waited for it.
     pub(crate) fn reached(&mut self, node: NodeId, out: &mut Vec<Action>) {
         for word in self.reaching.take(node, |_| true) {
@@ -108,12 +147,14 @@ impl Node {
                 Word::Do(asker, command) => self.command(asker, command, out),
             }
         }
+        self.ask_next(out);
     }
 
     /// Gossip does not say any more that a node lives: nothing waits for it.
     pub(crate) fn is_not_reached(&mut self, node: NodeId, out: &mut Vec<Action>) {
         let words = self.reaching.take(node, |_| true);
         self.words_unsaid(node, words, out);
+        self.ask_next(out);
     }
 
     /// Time has passed: what has waited for long enough.
@@ -126,6 +167,7 @@ impl Node {
             let words = self.reaching.take(node, |waits| waits.deadline <= now);
             self.words_unsaid(node, words, out);
         }
+        self.ask_next(out);
     }
 
     fn words_unsaid(&mut self, node: NodeId, words: Vec<Word>, out: &mut Vec<Action>) {

@@ -141,7 +141,7 @@ impl Node {
         let linked = open.clone();
         let calls = others.difference(&linked).filter(|node| !self.is_removed(**node));
         for node in calls.copied().collect::<Vec<_>>() {
-            if self.call_for(node, Word::Ask(number, Box::new(message.clone())), out) {
+            if self.ask_in_turn(node, number, message, out) {
                 open.insert(node);
             } else {
                 silent.push(self.name_of(node));

@@ -1,12 +1,13 @@
 //! Nodes without a link are called when something is for them, and what clients ask waits for the link.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::limits::{CALL_AGAIN, REACH_WAIT_MAX, REACHING_MAX};
+use peripatos_cluster::limits::{ASKING_MAX, CALL_AGAIN, REACH_WAIT_MAX, REACHING_MAX};
 use peripatos_cluster::membership::Member;
 use peripatos_cluster::message::{Answer, Command, Hold};
-use peripatos_cluster::{Event, Request, RequestId, Response};
+use peripatos_cluster::{Event, Incarnation, NodeId, Request, RequestId, Response};
 
 use crate::world::{World, id, name};
 
@@ -45,6 +46,43 @@ fn answer(world: &mut World, of: RequestId) -> Option<Answer> {
 
 fn unreached() -> Option<Answer> {
     Some(Answer::Refused(format!("node {} cannot be reached", name(1))))
+}
+
+/// Of thousands that have no link as many are called as may be at a time, and the others as those come or cannot be reached: nobody is called silent
+/// who was not called.
+#[test]
+fn more_are_listed_than_can_be_called_at_a_time() {
+    const COUNT: u64 = 3_000;
+    let (mut world, _) = apart(2);
+    for number in 2..=COUNT {
+        let address = format!("10.1.{}.{}:1", number / 250, number % 250 + 1);
+        let member = Member::new(
+            NodeId(1_000_000 + u128::from(number)),
+            Incarnation(number),
+            address.parse().expect("an address"),
+            &format!("far{number}"),
+        );
+        world.tell(0, Event::MemberUp(member.expect("a member")));
+    }
+    world.host(0).called.clear();
+    let asked = world.ask(0, Request::Processes);
+    // Those beside it were called just before.
+    assert!((ASKING_MAX - 4..=ASKING_MAX).contains(&world.host(0).called.len()));
+    // A command has its place all the while.
+    let cordoned = cordon(&mut world);
+    world.link(0, 1);
+    world.settle();
+    assert_eq!(answer(&mut world, cordoned), Some(Answer::Done));
+    assert!(!world.host(0).responses.contains_key(&asked));
+    for _ in 0..COUNT as usize / ASKING_MAX + 1 {
+        world.pass(REACH_WAIT_MAX + Duration::from_millis(1));
+    }
+    let called: BTreeSet<String> = world.host(0).called.iter().cloned().collect();
+    assert!(called.len() + 4 >= COUNT as usize, "each was called: {}", called.len());
+    let Some(Response::Processes { silent, .. }) = world.host(0).responses.remove(&asked) else {
+        panic!("it says nothing");
+    };
+    assert_eq!(silent.len(), COUNT as usize - 1, "all but the one that has come");
 }
 
 #[test]
