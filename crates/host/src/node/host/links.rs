@@ -1,11 +1,12 @@
 //! Links that come and go, and which of two to keep.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use peripatos_cluster::limits::PEERS_MAX;
+use peripatos_cluster::limits::{DOWN_KEPT, PEERS_MAX};
 use peripatos_cluster::message::Message;
 use peripatos_cluster::{Event, Incarnation, NodeId, Peer};
 use peripatos_kernel::NameLost;
@@ -29,6 +30,21 @@ pub(super) struct Dialling {
     /// Has it call at once, and not after its pause.
     pub(super) now: Arc<Notify>,
     pub(super) task: AbortHandle,
+    /// Who was there is gone: it is called no longer than until then.
+    pub(super) until: Option<Instant>,
+}
+
+/// How long a node is called that has left, or is known to be gone, and from there on whoever has its address: as long as gossip has it called.
+const CALL_GONE: Duration = DOWN_KEPT;
+
+/// Ends the calls of those that have been gone for long enough: which.
+fn give_up_calls(dialling: &mut HashMap<String, Dialling>, now: Instant) -> Vec<String> {
+    let over = |one: &Dialling| one.until.is_some_and(|until| until <= now);
+    let given_up = dialling.extract_if(|_, one| over(one)).map(|(address, one)| {
+        one.task.abort();
+        address
+    });
+    given_up.collect()
 }
 
 /// A link that stands.
@@ -96,7 +112,7 @@ impl Host {
                 let (us, inputs) = (self.us.clone(), self.inputs.clone());
                 let dials = links::dial(address, wait, Arc::clone(&now), us, inputs);
                 let (task, found) = (tokio::spawn(dials).abort_handle(), false);
-                entry.insert(Dialling { node, found, now, task });
+                entry.insert(Dialling { node, found, now, task, until: None });
             }
             // Somebody needs it now.
             Entry::Occupied(entry) if wait.is_zero() => entry.get().now.notify_one(),
@@ -105,7 +121,7 @@ impl Host {
     }
 
     pub(super) fn not_dialled(&mut self, address: &str, error: LinkError) {
-        self.dialling.remove(address);
+        let dialling = self.dialling.remove(address);
         let joining = !self.joining.is_empty();
         self.joining.retain(|one| one != address);
         if error.is_removal() {
@@ -116,6 +132,10 @@ impl Host {
         } else if may_change(&error) {
             self.log_once(&format!("no link to {address}: {error}; trying on"));
             self.dial_after(links::RETRY_MAX, address.to_owned(), None);
+            // Who was there is gone, whoever answers.
+            if let (Some(before), Some(again)) = (dialling, self.dialling.get_mut(address)) {
+                (again.node, again.until) = (before.node, before.until);
+            }
         } else if !matches!(error, LinkError::Itself) {
             self.log_once(&format!("no link to {address}: {error}"));
         }
@@ -253,6 +273,23 @@ impl Host {
         }
     }
 
+    /// A node is gone, so that nothing speaks for it: it is called for some time yet.
+    pub(super) fn call_no_longer(&mut self, node: NodeId) {
+        let until = Instant::now() + CALL_GONE;
+        for dialling in self.dialling.values_mut().filter(|one| one.node == Some(node)) {
+            dialling.until.get_or_insert(until);
+        }
+    }
+
+    /// Time has passed: those that have been gone for long are called no more.
+    pub(super) fn give_up_calls(&mut self) {
+        for address in give_up_calls(&mut self.dialling, Instant::now()) {
+            (self.log)(&format!(
+                "{address} is called no more: the node there has been gone for long"
+            ));
+        }
+    }
+
     /// What is for a node without a link is lost; it is called, and what is owed to it is said anew when there is one.
     pub(super) fn send(&mut self, to: NodeId, message: &Message) {
         let Some(standing) = self.links.get(&to) else {
@@ -344,5 +381,32 @@ fn reachable(address: &str, remote: SocketAddr) -> String {
             SocketAddr::new(remote.ip(), own.port()).to_string()
         }
         _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node that has left is not called for ever; one that has not, is.
+    #[tokio::test]
+    async fn who_is_gone_is_called_for_some_time_and_no_longer() {
+        let now = Instant::now();
+        let mut calls = HashMap::new();
+        for (address, until) in [("left:1", Some(now + CALL_GONE)), ("silent:1", None)] {
+            let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+            let wakes = Arc::new(Notify::new());
+            let call = Dialling { node: None, found: false, now: wakes, task, until };
+            calls.insert(address.to_owned(), call);
+        }
+        let left = calls["left:1"].task.clone();
+        assert!(give_up_calls(&mut calls, now).is_empty());
+        assert_eq!(give_up_calls(&mut calls, now + CALL_GONE), ["left:1"]);
+        assert!(give_up_calls(&mut calls, now + 100 * CALL_GONE).is_empty());
+        // Its task ends when the runtime looks at it next.
+        while !left.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!calls["silent:1"].task.is_finished());
     }
 }

@@ -514,6 +514,7 @@ impl Host {
                 self.unserved.remove(&node);
                 self.strays.node_gone(node);
                 self.letterbox.unreachable(node.0);
+                self.call_no_longer(node);
             }
             Action::NodeSilent(node) => {
                 self.letterbox.unreachable(node.0);

@@ -52,6 +52,7 @@ impl Host {
 
     /// Asks the operating system about nodes of this machine that cannot be reached any more.
     fn look_for_gone(&mut self) {
+        self.give_up_calls();
         let gone = |host: &HostIdentity| host.is_gone() == Some(true);
         let found: Vec<(NodeId, Incarnation)> = self
             .lost
