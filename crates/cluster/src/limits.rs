@@ -59,6 +59,8 @@ pub const NEWS_IDLE: Duration = Duration::from_secs(2);
 pub const PART_QUIET: Duration = Duration::from_secs(1);
 /// Members that are called at a look, because they are to hear what everybody is to hear.
 pub const NEWS_AT_ONCE: usize = 16;
+/// Who is called to hear what everybody is to hear has heard it so long afterwards, also if the first call is lost.
+pub const NEWS_LATE: Duration = Duration::from_secs(10);
 /// So many nodes have the cluster's token, and sign for the others.
 pub const ISSUERS: usize = 3;
 /// Bytes of a certificate on the wire, or in a node's directory.

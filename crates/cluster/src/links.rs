@@ -15,9 +15,10 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::event::Action;
-use crate::limits::{LINKS_LOOK, NEWS_AT_ONCE, NEWS_IDLE, PART_QUIET, REACHING_MAX};
+use crate::limits::{LINKS_LOOK, NEWS_AT_ONCE, NEWS_IDLE, NEWS_LATE, PART_QUIET, REACHING_MAX};
 use crate::message::Message;
 use crate::mutation::Mutation;
 use crate::node::Node;
@@ -158,6 +159,18 @@ impl Node {
                 self.call(node, out);
             }
         }
+    }
+
+    /// How long it takes until all members that live have heard what all are to hear, those included to which there is no link yet. `None`: there
+    /// are links with all.
+    #[must_use]
+    pub fn told_within(&self) -> Option<Duration> {
+        if self.keeps_all() {
+            return None;
+        }
+        let unlinked = self.heard.all().filter(|node| !self.peers.is_linked(*node)).count();
+        let looks = u32::try_from(unlinked.div_ceil(NEWS_AT_ONCE)).unwrap_or(u32::MAX);
+        (unlinked > 0).then(|| NEWS_LATE + LINKS_LOOK.saturating_mul(looks))
     }
 
     /// Offers to close what has been idle.

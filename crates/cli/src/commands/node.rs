@@ -50,7 +50,7 @@ fn remove(options: &Remove) -> Result<End> {
     done.map_err(|error| failure(&options.node, &error))?;
     say(format_args!("node {name} ({node}) was removed from the cluster"));
     if !options.keep_token {
-        client.rotate_token(Duration::ZERO).map_err(|error| failure("token", &error))?;
+        client.rotate_token(Duration::ZERO, false).map_err(|error| failure("token", &error))?;
         say(
             "the token was rotated, and the one before is accepted no more; `peri token show` prints it",
         );

@@ -38,7 +38,7 @@ struct Rotate {
     /// How long the token before is accepted, too: 30s, 10m, 2h
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "1h", conflicts_with = "now")]
     grace: Duration,
-    /// The token before is accepted no more; commands of other machines are cut off
+    /// The token before is accepted no more, or, in a large cluster, until all nodes have heard; commands of other machines are cut off
     #[arg(long)]
     now: bool,
 }
@@ -60,13 +60,22 @@ pub(crate) fn run(options: &TokenOf) -> Result<End> {
         }
         Action::Rotate(Rotate { at, grace, now }) => {
             let grace = if *now { Duration::ZERO } else { *grace };
-            let token = at.connect()?.rotate_token(grace);
-            match token.map_err(|error| failure("token", &error))? {
-                Some(token) => print(&token)?,
-                None => say("another node draws it, which has the token: `peri token show` there"),
-            }
-            let before = match grace.as_secs() {
+            let token = at.connect()?.rotate_token(grace, true);
+            let accepted = match token.map_err(|error| failure("token", &error))? {
+                Some((token, accepted)) => {
+                    print(&token)?;
+                    accepted
+                }
+                None => {
+                    say("another node draws it, which has the token: `peri token show` there");
+                    grace
+                }
+            };
+            let before = match accepted.as_secs() {
                 0 => "is accepted no more".to_owned(),
+                seconds if *now => {
+                    format!("is accepted for another {seconds} s, until all nodes have heard")
+                }
                 seconds => format!("is accepted for another {seconds} s"),
             };
             say(format_args!("the token before {before}"));

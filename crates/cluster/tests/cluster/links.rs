@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::limits::{LINK_IDLE, NEWS_IDLE};
+use peripatos_cluster::limits::{LINK_IDLE, LINKS_LOOK, NEWS_IDLE, NEWS_LATE};
 use peripatos_cluster::membership::Member;
 use peripatos_cluster::message::{Answer, Command, Hold};
 use peripatos_cluster::{Event, Label, Placement, Request, Response};
@@ -48,6 +48,25 @@ fn beside(index: Index) -> BTreeSet<Index> {
 
 fn has_few_links(world: &World) -> bool {
     (0..NODES).all(|index| world.linked(index) == beside(index))
+}
+
+/// Until all that live have heard of a new token the one before has to be accepted: where not all have links, that takes time.
+#[test]
+fn how_long_it_takes_to_tell_all_is_known() {
+    let mut world = sparse();
+    let told_within = |world: &mut World, index| world.host(index).node.told_within();
+    // All but those beside it are called at one look.
+    assert_eq!(told_within(&mut world, 0), Some(NEWS_LATE + LINKS_LOOK));
+    let command = Command::Cordon { on: true };
+    for other in 1..NODES {
+        world.ask(0, Request::Command { node: id(other), command: command.clone() });
+        world.settle();
+    }
+    assert_eq!(world.linked(0).len(), NODES - 1);
+    assert_eq!(told_within(&mut world, 0), None);
+    let mut few = World::new(2);
+    few.settle();
+    assert_eq!(told_within(&mut few, 0), None);
 }
 
 /// Time in which a link that nobody needs is closed.

@@ -249,21 +249,31 @@ impl NodeClient {
     /// # Errors
     /// It does not answer, or does not have it.
     pub fn token(&mut self) -> Result<Token, ClientError> {
-        match self.ask_for_token(&ToNode::Token)? {
-            Asked::Token(token) => Ok(token),
-            Asked::Done => Err(ClientError::Protocol("no token".to_owned())),
+        match self.ask(&ToNode::Token)? {
+            FromNode::Token(secret) => Ok(Token::from_secret(secret.0)),
+            FromNode::Answer(Answer::Refused(reason)) => Err(ClientError::Refused(reason)),
+            other => Err(unexpected(&other)),
         }
     }
 
-    /// Has a new token drawn; the one in force is accepted for so long. The new one; or none, if another node draws it.
+    /// Has a new token drawn; the one in force is accepted for so long, and if it is to be for as long as it takes to tell all nodes (`until_heard`). The new one, and how long that
+    /// is; or none, if another node draws it.
     ///
     /// # Errors
     /// It does not answer, or says no.
-    pub fn rotate_token(&mut self, grace: Duration) -> Result<Option<Token>, ClientError> {
+    pub fn rotate_token(
+        &mut self,
+        grace: Duration,
+        until_heard: bool,
+    ) -> Result<Option<(Token, Duration)>, ClientError> {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        match self.ask_for_token(&ToNode::RotateToken { grace_ms })? {
-            Asked::Token(token) => Ok(Some(token)),
-            Asked::Done => Ok(None),
+        match self.ask(&ToNode::RotateToken { grace_ms, until_heard })? {
+            FromNode::Rotated(secret, seconds) => {
+                Ok(Some((Token::from_secret(secret.0), Duration::from_secs(seconds))))
+            }
+            FromNode::Answer(Answer::Refused(reason)) => Err(ClientError::Refused(reason)),
+            FromNode::Answer(Answer::Done) => Ok(None),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -273,15 +283,6 @@ impl NodeClient {
     /// It does not answer, or says no.
     pub fn use_token(&mut self, token: &Token) -> Result<(), ClientError> {
         self.answer(&ToNode::UseToken(Secret(*token.secret()))).map(drop)
-    }
-
-    fn ask_for_token(&mut self, message: &ToNode) -> Result<Asked, ClientError> {
-        match self.ask(message)? {
-            FromNode::Token(secret) => Ok(Asked::Token(Token::from_secret(secret.0))),
-            FromNode::Answer(Answer::Refused(reason)) => Err(ClientError::Refused(reason)),
-            FromNode::Answer(Answer::Done) => Ok(Asked::Done),
-            other => Err(unexpected(&other)),
-        }
     }
 
     /// Ends the node: now, or when all that runs there has moved away.
@@ -342,12 +343,6 @@ impl NodeClient {
             tokio::time::timeout(ANSWER_MAX, next(reader)).await.unwrap_or(Err(ClientError::Silent))
         })
     }
-}
-
-/// The answer to a question about the token.
-enum Asked {
-    Token(Token),
-    Done,
 }
 
 /// A connection that is the origin of a process.

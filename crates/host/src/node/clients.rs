@@ -170,6 +170,7 @@ fn is_answer(message: &FromNode) -> bool {
         | FromNode::Answer(_)
         | FromNode::Called(_)
         | FromNode::Token(_)
+        | FromNode::Rotated(..)
         | FromNode::WantProgram { .. }
         | FromNode::BadProgram { .. }
         | FromNode::Started => true,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::talk::{FAMILY_MESSAGES_BYTES_MAX, FAMILY_PROCESSES_MAX};
 
 /// Version of this protocol.
-pub const VERSION: u16 = 8;
+pub const VERSION: u16 = 9;
 
 /// From a command to the node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +62,8 @@ pub enum ToNode {
     RotateToken {
         /// For so long the one in force is accepted, too, milliseconds.
         grace_ms: u64,
+        /// Or for longer, until all members that live can have heard, those without a link included.
+        until_heard: bool,
     },
     /// The token that was drawn while this node was away.
     UseToken(Secret),
@@ -158,8 +160,10 @@ pub enum FromNode {
         /// Names of those that did not answer.
         silent: Vec<String>,
     },
-    /// To [`ToNode::Token`] and [`ToNode::RotateToken`]: the token in force.
+    /// To [`ToNode::Token`]: the token in force.
     Token(Secret),
+    /// To [`ToNode::RotateToken`]: the token in force, and for how many seconds the one before is accepted.
+    Rotated(Secret, u64),
     /// To [`ToNode::Command`], [`ToNode::Down`], [`ToNode::UseToken`], to the others about tokens if there
     /// is none to be told, or, if nothing was started, [`ToNode::Start`].
     Answer(Answer),

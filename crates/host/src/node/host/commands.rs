@@ -73,8 +73,8 @@ impl Host {
             }
             ToNode::Down { now } => self.down(number, now),
             ToNode::Token => self.show_token(number),
-            ToNode::RotateToken { grace_ms } => {
-                self.rotate_token(number, Duration::from_millis(grace_ms));
+            ToNode::RotateToken { grace_ms, until_heard } => {
+                self.rotate_token(number, Duration::from_millis(grace_ms), until_heard);
             }
             ToNode::UseToken(secret) => self.use_token(number, secret),
             ToNode::Start(start) => {

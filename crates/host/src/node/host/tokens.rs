@@ -13,13 +13,15 @@ use peripatos_cluster::{
 
 use super::super::NodeError;
 use super::super::protocol::FromNode;
-use super::Host;
+use super::{Host, now_unix_seconds};
 use crate::link::{Credentials, IdentityError, Keyring, Token};
 
 /// Nodes go and come back: so long the token is neither given nor given up.
 const STEP_WAIT: Duration = Duration::from_secs(5);
 /// Who was given the token, and does not say that it has it, is not given it again for so long.
 const GIVE_AGAIN: Duration = Duration::from_secs(60);
+/// Whoever has come by a token that is accepted for no longer than this, when it is drawn anew, is cut off when that is over.
+const NOW_GRACE_MAX: Duration = Duration::from_secs(600);
 /// After so long another issuer is asked for a certificate.
 const CERTIFY_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,8 @@ pub(super) struct Issuing {
     pub(super) certified: Certified,
     /// When it last asked for a certificate, and how often it has.
     asked: Option<(Instant, usize)>,
+    /// Whoever has come from elsewhere by the token before is cut off then, in seconds since 1970.
+    evict_at: Option<u64>,
     /// What it would do about the token, and since when.
     wish: Option<(IssuerStep, Instant)>,
     /// Who was given the token not long ago: whoever does not take it must not be the only one that is offered it.
@@ -44,7 +48,7 @@ pub(super) struct Issuing {
 impl Issuing {
     pub(super) fn new(keyring: Option<Keyring>, certified: Certified) -> Issuing {
         let (given, others, kept) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Issuing { keyring, certified, asked: None, wish: None, given, others, kept }
+        Issuing { keyring, certified, asked: None, evict_at: None, wish: None, given, others, kept }
     }
 }
 
@@ -56,6 +60,14 @@ impl Host {
             None => FromNode::Answer(Answer::Refused(self.no_token())),
         };
         self.clients.say(number, answer);
+    }
+
+    /// The same, and how long the one before is accepted.
+    fn show_token_before(&mut self, number: u64) {
+        let Some(tokens) = self.issuing.keyring.as_ref().map(Keyring::tokens) else { return };
+        let until = tokens.previous.map_or(0, |(_, until)| until);
+        let seconds = until.saturating_sub(now_unix_seconds());
+        self.clients.say(number, FromNode::Rotated(tokens.current, seconds));
     }
 
     pub(super) fn no_token(&self) -> String {
@@ -72,13 +84,16 @@ impl Host {
         self.links.iter().filter(|(_, standing)| standing.issues).map(|(node, _)| *node)
     }
 
-    /// A command wants a new token; the one in force is accepted for so long.
-    pub(super) fn rotate_token(&mut self, number: u64, grace: Duration) {
+    /// A command wants a new token; the one in force is accepted for so long, and until all can have heard, if that is wanted.
+    pub(super) fn rotate_token(&mut self, number: u64, grace: Duration, until_heard: bool) {
+        // Members to which there is no link would be refused, and not be heard in datagrams, before anybody has told them.
+        let heard = self.node.told_within().filter(|_| until_heard).unwrap_or_default();
+        let grace = grace.max(heard.min(NOW_GRACE_MAX));
         let issuer = self.issuers().next();
         let refused = |why| FromNode::Answer(Answer::Refused(why));
         let answer = match (&self.issuing.keyring, issuer) {
             (Some(_), _) => match self.rotate(grace) {
-                Ok(()) => return self.show_token(number),
+                Ok(()) => return self.show_token_before(number),
                 Err(error) => refused(error.to_string()),
             },
             (None, Some(issuer)) => {
@@ -211,6 +226,7 @@ impl Host {
                 // Whoever has come by the old one may be who is to be kept out.
                 self.evict.send_modify(|times| *times += 1);
             }
+            self.issuing.evict_at = evict_at(&certified, now_unix_seconds());
         }
         self.us.papers.set(credentials);
         self.issuing.certified = certified;
@@ -246,6 +262,9 @@ impl Host {
         let announced = self.discovery.as_mut().map_or(Ok(()), |one| one.use_secrets(secrets));
         if let Err(error) = announced {
             self.log_once(&format!("others do not find this node on the network: {error}"));
+        }
+        if self.issuing.evict_at.take_if(|at| *at <= now_unix_seconds()).is_some() {
+            self.evict.send_modify(|times| *times += 1);
         }
         self.keep_issuers();
         if let Err(error) = self.renew() {
@@ -331,5 +350,35 @@ impl Host {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// When whoever has come by the token before is cut off, if that is accepted for a short time yet.
+fn evict_at(certified: &Certified, now: u64) -> Option<u64> {
+    let until = certified.previous.as_ref().map(|(_, until)| *until)?;
+    let left = until.checked_sub(now).filter(|left| *left > 0)?;
+    (left <= NOW_GRACE_MAX.as_secs()).then_some(until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_come_by_a_token_that_is_hardly_accepted_any_more_is_cut_off() {
+        let certified = |until: Option<u64>| Certified {
+            generation: 1,
+            authority: Vec::new(),
+            previous: until.map(|until| (Vec::new(), until)),
+            chain: Vec::new(),
+            made: 0,
+            gossip: Vec::new(),
+        };
+        let at = |until| evict_at(&certified(until), 1_000);
+        assert_eq!(at(None), None);
+        // At once, when it was taken.
+        assert_eq!((at(Some(999)), at(Some(1_000))), (None, None));
+        assert_eq!((at(Some(1_001)), at(Some(1_600))), (Some(1_001), Some(1_600)));
+        assert_eq!((at(Some(1_601)), at(Some(4_600))), (None, None));
     }
 }
