@@ -72,7 +72,7 @@ fn waits(table: &Table, sender: Slot, process: &Process) -> bool {
 
 impl Process {
     /// Whether that one has its message, in this table, and it waits for the reply.
-    fn is_held_by(&self, pid: peripatos_abi::Pid) -> bool {
+    pub(crate) fn is_held_by(&self, pid: peripatos_abi::Pid) -> bool {
         matches!(self.call, Call::Send { to, at: At::Received, .. } if to == pid)
     }
 }

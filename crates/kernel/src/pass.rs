@@ -86,19 +86,24 @@ impl Kernel {
         Some(())
     }
 
-    /// The receiver of a message that was passed has run, or could not. If it has not taken the message, it can still, and is
-    /// woken.
+    /// The receiver `to` of a message that `from` has passed has run, or could not. If it has not taken the message, it can
+    /// still, and is woken.
     #[inline]
-    pub fn end_pass(&mut self, to: Slot, memory: &[u8]) {
+    pub fn end_pass(&mut self, from: Slot, to: Slot, memory: &[u8]) {
         let forgets = self.does_wrong(Mutation::PassedNotKept);
-        let Some(server) = self.table.get_mut(to) else { return };
-        let Call::Passed(receive, envelope, message) = server.call else { return };
-        if forgets {
+        let Some((sender, server)) = self.table.pair_mut(from, to) else { return };
+        let held = sender.is_held_by(server.pid);
+        if let Call::Passed(receive, envelope, message) = server.call {
             server.call = Call::Receive(receive);
-            return;
+            if !forgets {
+                server.answer.set(&memory[message.range()]);
+                server.call = Call::Message(receive, envelope);
+                self.woken.push_back(Woken::Process(to));
+            }
         }
-        server.answer.set(&memory[message.range()]);
-        server.call = Call::Message(receive, envelope);
-        self.woken.push_back(Woken::Process(to));
+        // Mostly it has the reply, and need not be found when the receiver ends.
+        if held {
+            self.note_caller(to, from);
+        }
     }
 }

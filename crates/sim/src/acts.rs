@@ -172,7 +172,9 @@ impl World {
             let sender = Lender { pid, memory: &mut memory };
             taken = kernel.take_passed(slot, &mut actor.memory, &sender);
         }
-        kernel.end_pass(to, &memory);
+        if let Some((kernel, sender, _)) = self.parts(id) {
+            kernel.end_pass(sender, to, &memory);
+        }
         if let Some(taken) = taken {
             self.received(receiver, taken);
         }

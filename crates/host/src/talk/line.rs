@@ -141,7 +141,7 @@ impl Messages for Line {
                 Sent::Pass(to) => {
                     turn = talk.turn(slot, to);
                     if turn.is_none() {
-                        talk.kernel.end_pass(to, memory);
+                        talk.kernel.end_pass(slot, to, memory);
                     }
                 }
                 Sent::Call(to) => {

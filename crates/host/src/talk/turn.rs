@@ -60,7 +60,7 @@ pub(super) fn take(pid: Pid, mut turn: Turn, memory: &mut [u8]) -> Option<Answer
         let ran = (turn.run)(turn.pid, &mut turn.seat);
         drop(beneath);
         let after = with(|talk| {
-            talk.kernel.end_pass(turn.receiver, memory);
+            talk.kernel.end_pass(turn.sender, turn.receiver, memory);
             talk.seat(turn.sender).looks = false;
             if !ran {
                 talk.kernel.next_woken();

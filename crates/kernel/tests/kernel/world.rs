@@ -160,8 +160,9 @@ impl World {
     /// Its turn, for what that one has passed to it, is over.
     pub(crate) fn end_pass(&mut self, id: Id, beneath: Id) {
         let sent = std::mem::take(&mut self.body(beneath).memory);
+        let sender = self.body(beneath).slot;
         let (kernel, slot, _) = self.parts(id);
-        kernel.end_pass(slot, &sent);
+        kernel.end_pass(sender, slot, &sent);
         self.body(beneath).memory = sent;
     }
 
