@@ -12,8 +12,8 @@ use crate::state::{Hot, State};
 use crate::values::Saver;
 use crate::{CaptureOptions, ImageError, PreCopy, Process, memory, restore};
 
-/// Makes a memory's image: with its contents, or without.
-type Take<'a> = &'a dyn Fn(&[u8], u64, &Initial) -> Result<MemoryImage, ImageError>;
+/// Makes the image of a memory of this index: with its contents, or without.
+type Take<'a> = &'a dyn Fn(usize, &[u8], u64, &Initial) -> Result<MemoryImage, ImageError>;
 
 impl Process {
     /// The image of a frozen process, or of a handler that rests. The process stays frozen and whole: it can be captured again,
@@ -23,7 +23,7 @@ impl Process {
     /// [`ImageError::NotFrozen`], or [`ImageError::HostReference`] if it holds what only exists in
     /// this host.
     pub fn capture(&mut self, options: CaptureOptions) -> Result<Image, ImageError> {
-        self.image(options, &|data, size, initial| Ok(memory::capture(data, size, initial)))
+        self.image(options, &|_, data, size, initial| Ok(memory::capture(data, size, initial)))
     }
 
     /// The image of a frozen process but for the contents of its memories, which stay in the process. As long as it
@@ -32,7 +32,7 @@ impl Process {
     /// # Errors
     /// As [`Process::capture`].
     pub fn outline(&mut self, options: CaptureOptions) -> Result<Outline, ImageError> {
-        let take: Take<'_> = &|data, size, initial| Ok(memory::outline(data, size, initial));
+        let take: Take<'_> = &|_, data, size, initial| Ok(memory::outline(data, size, initial));
         self.image(options, take).map(Outline::new)
     }
 
@@ -46,8 +46,9 @@ impl Process {
         options: CaptureOptions,
         copy: &PreCopy,
     ) -> Result<Outline, ImageError> {
-        let take: Take<'_> = &|data, size, _| {
-            let runs = copy.rest(data.as_ptr() as usize, data.len())?.ok_or(ImageError::Moved)?;
+        let take: Take<'_> = &|index, data, size, _| {
+            let runs = copy.rest(index, data.as_ptr() as usize, data.len())?;
+            let runs = runs.ok_or(ImageError::Moved)?;
             Ok(MemoryImage { size, runs, bytes: Vec::new() })
         };
         self.image(options, take).map(Outline::new)
@@ -153,7 +154,7 @@ fn memories(
         let found = hot.instance.get_memory(&mut *store, &memory_name(index));
         let Some(memory) = found else { continue };
         let size = memory.size(&*store);
-        memories.push(take(memory.data(&*store), size, initial)?);
+        memories.push(take(index, memory.data(&*store), size, initial)?);
     }
     Ok(memories)
 }

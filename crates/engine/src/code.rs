@@ -9,6 +9,7 @@ use peripatos_instrument::{self as instrument, Program, SiteId};
 use wasmtime::{AsContextMut, Engine, Extern, InstancePre, Linker, Module, ModuleExport};
 
 use crate::cache::Key;
+use crate::capture::memory_name;
 use crate::compile::Job;
 use crate::continuations::{Compiled, Continuations, Wait};
 use crate::initial::InitialContents;
@@ -100,6 +101,8 @@ pub(crate) struct Exports {
     pub(crate) flags: Option<ModuleExport>,
     pub(crate) slots: Option<ModuleExport>,
     pub(crate) functions: Option<ModuleExport>,
+    /// The program's memories, in their order.
+    pub(crate) memories: Vec<ModuleExport>,
     /// Whether there is a function [`ENTRY`].
     pub(crate) has_entry: bool,
     /// Whether there is a function [`SPAWNED`].
@@ -117,6 +120,7 @@ impl Exports {
             flags: module.get_export_index("peripatos.flags"),
             slots: module.get_export_index("peripatos.slots"),
             functions: module.get_export_index("peripatos.funcs"),
+            memories: (0..).map_while(|at| module.get_export_index(&memory_name(at))).collect(),
         }
     }
 }

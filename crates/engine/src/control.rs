@@ -7,13 +7,13 @@
 //!   before the store is dropped ([`Shared::detach`]).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::PreCopy;
 use crate::flags::PreemptBytes;
-use crate::pool::Place;
+use crate::pool::{Ground, Whereabouts};
 
 /// A handle on one process: clone it, send it to other threads, keep it as long as you like.
 ///
@@ -65,8 +65,7 @@ impl Control {
     /// # Errors
     /// It cannot be: why.
     pub fn pre_copy(&self) -> Result<PreCopy, String> {
-        let place = self.0.lock().place.upgrade();
-        PreCopy::begin(place.ok_or("it is not awake, or has more than one memory")?)
+        PreCopy::begin(Arc::clone(&self.0))
     }
 }
 
@@ -108,8 +107,8 @@ impl Default for Shared {
 struct Inner {
     bytes: Option<PreemptBytes>,
     waker: Option<Waker>,
-    /// Where its only memory is.
-    place: Weak<Place>,
+    /// Where its program's memories are, in their order.
+    memories: Vec<Whereabouts>,
 }
 
 impl Shared {
@@ -123,9 +122,16 @@ impl Shared {
         inner.bytes = Some(bytes);
     }
 
-    /// Its only memory is there from now on.
-    pub(crate) fn set_place(&self, place: &Arc<Place>) {
-        self.lock().place = Arc::downgrade(place);
+    /// Its program's memories are there from now on, in their order.
+    pub(crate) fn set_memories(&self, memories: Vec<Whereabouts>) {
+        self.lock().memories = memories;
+    }
+
+    /// Where its program's memories are, in their order. `None`: it is not awake, or has ended.
+    pub(crate) fn grounds(&self) -> Option<Vec<Ground>> {
+        // Outside of the lock: whoever has a place last cleans it.
+        let memories = self.lock().memories.clone();
+        memories.iter().map(Whereabouts::ground).collect()
     }
 
     /// The bytes are about to go away. Every store that was attached is detached before it drops.

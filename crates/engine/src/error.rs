@@ -112,7 +112,18 @@ pub enum ImageError {
     /// The process is not frozen.
     #[error("process {0} is not frozen")]
     NotFrozen(Pid),
-    /// The process slept since its memory was copied, and has woken with another one.
+    /// Pages were copied of a memory that the program does not have.
+    #[error("pages were copied of its memory {index}, but it has {count}")]
+    NoMemory {
+        /// Which.
+        index: usize,
+        /// How many it has.
+        count: usize,
+    },
+    /// Pages were copied from behind where a memory can end.
+    #[error("pages were copied from behind the end of its memory {0}")]
+    BehindMemory(usize),
+    /// Since the last round of its copy began the process has slept and woken, or has had to move a memory for it to grow.
     #[error("its memory has moved since it was copied")]
     Moved,
     /// Reading or writing the stream failed.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use wasmtime::MemoryType;
+
 use crate::image::{MemoryImage, PAGE_BYTES, Run};
 use crate::metadata::Initial;
 use crate::pages;
@@ -84,6 +86,13 @@ pub(crate) fn fits(image: &MemoryImage, data_len: u64) -> bool {
         next = end;
     }
     true
+}
+
+/// How many bytes a memory of this type can have.
+pub(crate) fn bytes_max(ty: &MemoryType) -> usize {
+    let pages_max = if ty.is_64() { 1 << 48 } else { 1 << 16 };
+    let pages = ty.maximum().unwrap_or(u64::MAX).min(pages_max);
+    usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(ty.page_size() as usize)
 }
 
 /// Pages that may be other than zero, ascending.

@@ -14,6 +14,7 @@ use crate::flags::Flags;
 use crate::image::Stage;
 use crate::limits::{Limiter, Limits};
 use crate::messages::Messages;
+use crate::pool::{Made, Whereabouts};
 use crate::restore::frame_sites;
 use crate::save::SaveMemory;
 use crate::sleep::Awake;
@@ -172,15 +173,15 @@ impl Process {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
         let pre = self.store.data().code.inner().instance.clone();
         let code = self.store.data().code.clone();
-        let (instance, place) = pool::in_one_place(code.private_maxima(), || match code.form() {
+        let (instance, made) = pool::in_one_place(code.private_maxima(), || match code.form() {
             Form::Program => crate::block_on(pre.instantiate_async(&mut self.store)),
             Form::Handler => pre.instantiate(&mut self.store),
         });
-        if let (Some(place), 1) = (&place, code.inner().metadata.memories.len()) {
-            self.store.data().shared.set_place(place);
-        }
+        let Made { place, memories } = made;
         self.store.data_mut().place = place.filter(|_| code.form() == Form::Program);
         let instance = instance.map_err(failed)?;
+        let memories = self.in_order(instance, memories);
+        self.store.data().shared.set_memories(memories);
         let exports = &code.inner().exports;
         let hot = hot(&mut self.store, exports, instance)
             .ok_or_else(|| SpawnError::Instantiate("the hot module lacks an export".to_owned()))?;
@@ -191,6 +192,19 @@ impl Process {
         let bytes = hot.flags.preempt_bytes(&self.store);
         self.store.data().shared.attach(bytes);
         Ok(hot)
+    }
+
+    /// Where the program's memories are, in their order, of those that were made with its instance.
+    fn in_order(&mut self, instance: Instance, made: Vec<Whereabouts>) -> Vec<Whereabouts> {
+        let grounds = made.into_iter().filter_map(|one| Some((one.ground()?.reach().start, one)));
+        let grounds: Vec<_> = grounds.collect();
+        let code = self.store.data().code.clone();
+        let exports = code.inner().exports.memories.iter();
+        let memories = exports.filter_map(|export| {
+            let start = memory(&mut self.store, instance, Some(export))?.data_ptr(&self.store);
+            grounds.iter().find(|(at, _)| *at == start as usize).map(|(_, one)| one.clone())
+        });
+        memories.collect()
     }
 
     /// Runs until the process exits, traps or is frozen. Frozen, it can be run on (thaw in place).

@@ -12,9 +12,10 @@ use wasmtime::{Memory, Mutability, Store};
 
 use crate::capture::memory_name;
 use crate::control::Shared;
-use crate::image::{Frames, Image, MemoryImage, Run, walk};
+use crate::image::{Frames, Image, MemoryImage, walk};
 use crate::metadata::Initial;
 use crate::pool;
+use crate::precopy::Arriving;
 use crate::process::{Status, new_state};
 use crate::state::{Hot, State};
 use crate::values::Loader;
@@ -70,7 +71,7 @@ impl Process {
         fits(code, image)?;
         let pid = options.pid;
         let mut process = Process::empty(code, options, form, shared)?;
-        process.restore_memories(image, |memory, data, initial| {
+        process.restore_memories(image, |_, memory, data, initial| {
             let mut rest = &memory.bytes[..];
             memory::restore(data, memory, &[], initial, &mut |to| {
                 let damaged = ImageError::Damaged("memories");
@@ -100,10 +101,10 @@ impl Process {
         Ok(Room { process, pid, ready })
     }
 
-    /// Grows the memory, if it has just one, and has the operating system give its new pages out.
+    /// Grows the memory, if it has just one (of several nobody has said which has how much), and has the operating system give its new pages out.
     fn ready_memory(&mut self, bytes: u64) -> Range<usize> {
         const PAGE_BYTES: u64 = 1 << 16;
-        let Some(found) = self.only_memory() else { return 0..0 };
+        let [found] = self.memories()[..] else { return 0..0 };
         let before = found.data_size(&self.store);
         let missing = (bytes / PAGE_BYTES).saturating_sub(found.size(&self.store));
         if missing == 0 || found.grow(&mut self.store, missing).is_err() {
@@ -114,11 +115,12 @@ impl Process {
         before..data.len()
     }
 
-    /// The program's memory, if it has just one.
-    fn only_memory(&mut self) -> Option<Memory> {
-        let state = self.store.data();
-        let hot = state.hot.filter(|_| state.code.inner().metadata.memories.len() == 1)?;
-        hot.instance.get_memory(&mut self.store, &memory_name(0))
+    /// The program's memories, in their order.
+    fn memories(&mut self) -> Vec<Memory> {
+        let Some(hot) = self.store.data().hot else { return Vec::new() };
+        let count = self.store.data().code.inner().metadata.memories.len();
+        let memory = |index| hot.instance.get_memory(&mut self.store, &memory_name(index));
+        (0..count).map_while(memory).collect()
     }
 
     /// An instance of which nothing is as its image will say.
@@ -177,7 +179,7 @@ impl Process {
     fn restore_memories(
         &mut self,
         image: &Image,
-        mut fill: impl FnMut(&MemoryImage, &mut [u8], &Initial) -> Result<(), ImageError>,
+        mut fill: impl FnMut(usize, &MemoryImage, &mut [u8], &Initial) -> Result<(), ImageError>,
     ) -> Result<(), SpawnError> {
         const DAMAGED: SpawnError = SpawnError::Image(ImageError::Damaged("memories"));
         let started = Instant::now();
@@ -199,7 +201,7 @@ impl Process {
             if !memory::fits(contents, data.len() as u64) {
                 return Err(DAMAGED);
             }
-            fill(contents, data, initial)?;
+            fill(index, contents, data, initial)?;
         }
         self.thaw_timings.restore = started.elapsed();
         Ok(())
@@ -264,43 +266,52 @@ impl Room {
             let copied = self.take_copied(from)?;
             self.complete(from, limits, &copied)
         } else {
-            self.complete(&mut magic.chain(from), limits, &[])
+            self.complete(&mut magic.chain(from), limits, &Arriving::default())
         }
     }
 
     /// Takes pages that come before the image. Which.
-    fn take_copied(&mut self, from: &mut dyn Read) -> Result<Vec<Run>, SpawnError> {
-        const DAMAGED: SpawnError = SpawnError::Image(ImageError::Damaged("copied pages"));
+    fn take_copied(&mut self, from: &mut dyn Read) -> Result<Arriving, SpawnError> {
         const PAGE_BYTES: usize = 1 << 16;
-        let memory = self.process.only_memory().ok_or(DAMAGED)?;
+        let memories = self.process.memories();
         let store = &mut self.process.store;
-        let mut arriving = precopy::Arriving::default();
+        let mut arriving = Arriving::default();
         while let Some(arrival) = arriving.next(from)? {
-            let missing = arrival.end().saturating_sub(memory.data_size(&*store));
+            let (index, end) = (arrival.memory(), arrival.end());
+            let no_memory = ImageError::NoMemory { index, count: memories.len() };
+            let memory = memories.get(index).ok_or(no_memory)?;
+            if end > memory::bytes_max(&memory.ty(&*store)) {
+                return Err(ImageError::BehindMemory(index).into());
+            }
+            let missing = end.saturating_sub(memory.data_size(&*store));
             if missing > 0 {
                 let short = |_| SpawnError::Instantiate("its memory is over the limit".to_owned());
                 memory.grow(&mut *store, missing.div_ceil(PAGE_BYTES) as u64).map_err(short)?;
             }
             arriving.take(arrival, memory.data_mut(&mut *store), from)?;
         }
-        Ok(arriving.runs())
+        Ok(arriving)
     }
 
-    /// `kept`: pages that are as the image supposes.
+    /// `copied`: pages that are as the image supposes.
     fn complete(
         self,
         from: &mut dyn Read,
         limits: ImageLimits,
-        kept: &[Run],
+        copied: &Arriving,
     ) -> Result<(Process, Vec<u8>), SpawnError> {
         let Room { mut process, pid, ready } = self;
         let code = process.store.data().code.clone();
         let image = Image::read_with(from, limits, |image, from, _| {
             fits(&code, image)?;
-            process.restore_memories(image, |memory, data, initial| {
-                memory::restore(data, memory, kept, initial, &mut |to| from.exact(to))?;
-                let filled = memory::joined([kept, &memory.runs].concat());
-                memory::give_back_gaps(data, &filled, ready.clone());
+            process.restore_memories(image, |index, memory, data, initial| {
+                let kept = copied.runs(index as u16);
+                memory::restore(data, memory, &kept, initial, &mut |to| from.exact(to))?;
+                // Only of the first one something was made ready.
+                if index == 0 {
+                    let filled = memory::joined([&kept[..], &memory.runs].concat());
+                    memory::give_back_gaps(data, &filled, ready.clone());
+                }
                 Ok(())
             })
         })?;

@@ -19,6 +19,7 @@ mod joining;
 mod leases;
 mod liars;
 mod links;
+mod memories;
 mod moves;
 mod names;
 mod origins;
@@ -33,4 +34,6 @@ mod talking;
 mod targets;
 mod tokens;
 mod wires;
+#[path = "../../../engine/tests/engine/writer.rs"]
+mod writer;
 mod writes;

@@ -19,6 +19,7 @@
 
 mod alone;
 mod arena;
+mod ground;
 mod place;
 mod span;
 
@@ -36,6 +37,7 @@ use crate::engines::{MEMORY_GUARD_BYTES, MEMORY_RESERVATION_BYTES};
 use crate::image::PAGE_BYTES;
 use alone::{LoneMemory, LoneStack, Region, Shape};
 use arena::{Arena, SAVE_BYTES, Slot};
+pub(crate) use ground::{Ground, Whereabouts};
 pub(crate) use place::Place;
 use place::{Part, PlacedMemory, PlacedStack, open_memory};
 
@@ -56,25 +58,37 @@ struct Plan {
     maxima: [Option<usize>; 2],
     /// Found when the first memory was.
     place: Option<Arc<Place>>,
+    /// Memories beside it.
+    alone: Vec<Whereabouts>,
+}
+
+/// What was made together.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) place: Option<Arc<Place>>,
+    /// Where memories are, but for the pass's own, in no particular order.
+    pub(crate) memories: Vec<Whereabouts>,
 }
 
 /// While `act` runs, memories that are made on this thread are those of one process: its program's, and the pass's own,
 /// which have these maxima.
-pub(crate) fn in_one_place<T>(
-    maxima: [Option<usize>; 2],
-    act: impl FnOnce() -> T,
-) -> (T, Option<Arc<Place>>) {
+pub(crate) fn in_one_place<T>(maxima: [Option<usize>; 2], act: impl FnOnce() -> T) -> (T, Made) {
     struct Before(Option<Plan>);
     impl Drop for Before {
         fn drop(&mut self) {
             PLAN.set(self.0.take());
         }
     }
-    let before = Before(PLAN.replace(Some(Plan { maxima, place: None })));
+    let plan = Plan { maxima, place: None, alone: Vec::new() };
+    let before = Before(PLAN.replace(Some(plan)));
     let done = act();
-    let place = PLAN.with_borrow_mut(|plan| plan.as_mut()?.place.take());
+    let plan = PLAN.take();
     drop(before);
-    (done, place)
+    let made = plan.map(|Plan { place, alone: mut memories, .. }| {
+        memories.extend(place.as_ref().map(Whereabouts::in_place));
+        Made { place, memories }
+    });
+    (done, made.unwrap_or_default())
 }
 
 /// Awaits what needs a stack of a process: if the engine has none for it yet, it gets one of the process's place.
@@ -315,7 +329,15 @@ unsafe impl MemoryCreator for Memories {
         });
         match placed.transpose()?.flatten() {
             Some(placed) => Ok(Box::new(placed)),
-            None => Ok(Box::new(LoneMemory::new(minimum, reserved, guard)?)),
+            None => {
+                let memory = LoneMemory::new(minimum, reserved, guard)?;
+                PLAN.with_borrow_mut(|plan| {
+                    let plan = plan.as_mut()?;
+                    plan.alone.push(Whereabouts::alone(memory.address()));
+                    Some(())
+                });
+                Ok(Box::new(memory))
+            }
         }
     }
 }

@@ -38,10 +38,10 @@ fn stack_bytes(stack: &mut dyn StackMemory) -> &mut [u8] {
 /// The program's memory, save and flags memory of a process.
 fn process(size: usize) -> ([Memory; 3], Arc<Place>) {
     let [save, flags] = MAXIMA;
-    let (memories, place) = in_one_place(MAXIMA, || {
+    let (memories, made) = in_one_place(MAXIMA, || {
         [memory(size, None), memory(SIZE, save), memory(FLAGS_BYTES, flags)]
     });
-    (memories, place.unwrap())
+    (memories, made.place.unwrap())
 }
 
 fn stack_in(place: Arc<Place>) -> Box<dyn StackMemory> {
@@ -181,13 +181,36 @@ fn a_memory_that_outgrows_its_reservation_moves() {
     bytes(&mut moved)[(3 << 20) - 1] = 7;
 }
 
+/// Who reads a memory beside its process keeps what it had, where it was.
+#[test]
+fn nobody_gets_what_somebody_still_has() {
+    let (mut memory, made) = in_one_place(MAXIMA, || lone(SIZE));
+    let [whereabouts] = &made.memories[..] else { panic!("there is one") };
+    let first = whereabouts.ground().unwrap();
+    assert_eq!(first.reach(), memory.as_ptr() as usize..memory.as_ptr() as usize + (1 << 20));
+    bytes(&mut memory).fill(7);
+    memory.grow_to(3 << 20).unwrap();
+    let second = whereabouts.ground().unwrap();
+    assert_eq!(second.reach().start, memory.as_ptr() as usize);
+    drop(memory);
+    assert!(whereabouts.ground().is_none());
+    let others: Vec<Memory> = (0..20).map(|_| lone(SIZE)).collect();
+    let mut starts = others.iter().map(|one| one.as_ptr() as usize);
+    assert!(starts.all(|start| start != first.reach().start && start != second.reach().start));
+    // SAFETY: `first` keeps it, and nobody writes there any more.
+    let kept = unsafe { std::slice::from_raw_parts(first.reach().start as *const u8, SIZE) };
+    assert!(kept.iter().all(|byte| *byte == 7));
+    drop((first, second));
+    assert!((0..20).map(|_| lone(SIZE)).all(|mut one| is_zero(&mut one)));
+}
+
 #[test]
 fn what_has_another_form_lies_alone() {
-    let (memories, place) = in_one_place(MAXIMA, || {
+    let (memories, made) = in_one_place(MAXIMA, || {
         let ty = || MemoryType::new(1, None);
         [lone(SIZE), memory_of(ty(), SIZE, None, [1 << 20, REACH[1]])]
     });
-    assert!(place.is_none());
+    assert!(made.place.is_none() && made.memories.len() == 2);
     assert!(memories.iter().all(|memory| memory.byte_size() == SIZE));
     assert!(Stacks.new_stack(1 << 30, false).unwrap().range().len() == 1 << 30);
 }

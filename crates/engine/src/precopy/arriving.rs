@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use super::{HEAD_BYTES, RUN_PAGES_MAX, Sums};
+use super::{HEAD_BYTES, PageId, RUN_PAGES_MAX, Sums};
 use crate::ImageError;
 use crate::image::{PAGE_BYTES, Run};
 
@@ -14,12 +14,20 @@ pub(crate) struct Arriving(Sums);
 
 /// Some neighbouring pages, and where they belong.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival(Run);
+pub(crate) struct Arrival {
+    memory: u16,
+    run: Run,
+}
 
 impl Arrival {
+    /// Which of the program's memories they are of: it may not have so many.
+    pub(crate) fn memory(self) -> usize {
+        self.memory.into()
+    }
+
     /// How long the memory has to be, bytes.
     pub(crate) fn end(self) -> usize {
-        self.0.bytes().end
+        self.run.bytes().end
     }
 }
 
@@ -28,20 +36,19 @@ impl Arriving {
     pub(crate) fn next(&self, from: &mut dyn Read) -> Result<Option<Arrival>, ImageError> {
         let mut head = [0; HEAD_BYTES];
         exact(from, &mut head)?;
-        let (first, count) = head.split_at(8);
-        let first = first.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-        let count = count.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-        if (first, count) == (0, 0) {
+        let [first @ .., a, b, c, d] = head;
+        let (first, count) = (u64::from_le_bytes(first), u16::from_le_bytes([a, b]));
+        let memory = u16::from_le_bytes([c, d]);
+        if (first, count, memory) == (0, 0, 0) {
             let mut digest = [0; 16];
             exact(from, &mut digest)?;
             return if digest == self.0.digest() { Ok(None) } else { Err(DAMAGED) };
         }
-        // More than 4 GiB no memory has that is copied so.
-        let pages = (1_u64 << 32) / PAGE_BYTES as u64;
-        if !(1..=RUN_PAGES_MAX as u64).contains(&count) || first > pages - count {
+        let count = u64::from(count);
+        if !(1..=RUN_PAGES_MAX as u64).contains(&count) || first > PageId::NUMBERS - count {
             return Err(DAMAGED);
         }
-        Ok(Some(Arrival(Run { first, count })))
+        Ok(Some(Arrival { memory, run: Run { first, count } }))
     }
 
     /// Reads it to where it belongs, in a memory that is long enough.
@@ -51,18 +58,18 @@ impl Arriving {
         data: &mut [u8],
         from: &mut dyn Read,
     ) -> Result<(), ImageError> {
-        let Arrival(run) = arrival;
+        let Arrival { memory, run } = arrival;
         let pages = data.get_mut(run.bytes()).ok_or(DAMAGED)?;
         exact(from, pages)?;
         for (number, page) in (run.first..).zip(pages.as_chunks::<PAGE_BYTES>().0) {
-            self.0.set(number, Sums::of(page));
+            self.0.set(PageId::new(memory, number), Sums::of(page));
         }
         Ok(())
     }
 
-    /// The pages that have arrived, ascending.
-    pub(crate) fn runs(&self) -> Vec<Run> {
-        self.0.runs()
+    /// The pages of a memory that have arrived, ascending.
+    pub(crate) fn runs(&self, memory: u16) -> Vec<Run> {
+        self.0.runs(memory)
     }
 }
 

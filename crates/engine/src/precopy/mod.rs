@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! magic "peripag\n"
-//! (first page u64 | count of pages u32 | contents)*
+//! (first page u64 | count of pages u16 | index of the memory u16 | contents)*
 //! 0 u64 | 0 u32 | digest, 16 bytes
 //! ```
 //! All numbers are little-endian; pages are of 4 KiB. Behind it comes an image whose memory runs are what was written since.
@@ -14,25 +14,27 @@
 //!
 //! Invariants:
 //! * A page is read after it was taken as written: what is written to it later counts as written again.
-//! * The memory that is read stays this process's as long as there is a [`PreCopy`], also when it has ended.
+//! * The memories that are read stay this process's as long as there is a [`PreCopy`], also when it has ended.
 //! * What has been sent is not sent again unless it has changed.
 
 mod arriving;
+mod sums;
 mod tracker;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, OnceLock};
 
-use twox_hash::XxHash3_128;
-
+use crate::control::Shared;
 use crate::image::{PAGE_BYTES, Run};
-use crate::memory;
-use crate::pool::Place;
+use crate::memory::joined;
+use crate::pool::Ground;
 pub(crate) use arriving::Arriving;
+use sums::{PageId, Sums};
 use tracker::Tracker;
 pub use tracker::page_tracking;
 
@@ -41,20 +43,20 @@ pub(crate) const MAGIC: [u8; 8] = *b"peripag\n";
 const HEAD_BYTES: usize = 12;
 /// Pages that stand together in the stream.
 const RUN_PAGES_MAX: usize = 62;
-/// Pages of which the checksums stand together.
-const SUMS: usize = 512;
 /// Whoever sends hears after so many pages at the latest, if there is nothing to send: he may not be wanted any more, and the other
 /// side is not to think that he is gone.
 const LOOKS_MAX: usize = 4_096;
 /// So many are a piece of their own: their receiver can have them where they belong.
 const LONG_PAGES_MIN: usize = 16;
 
-/// The memory of a process that runs, as it is copied. It belongs to one process, and to the place where that has it now.
+/// The memories of a process that runs, as they are copied. They belong to one process, wherever that has them.
 pub struct PreCopy {
-    // Dropped first: the place may become another process's then.
+    // Dropped first: the places may become another process's then.
     tracker: Tracker,
-    place: Arc<Place>,
-    round: VecDeque<Run>,
+    memories: Vec<Followed>,
+    shared: Arc<Shared>,
+    /// What is left of the round: by memory.
+    round: VecDeque<(u16, Run)>,
     sums: Sums,
     piece: Vec<u8>,
     /// What was read last.
@@ -63,18 +65,31 @@ pub struct PreCopy {
     waiting: usize,
 }
 
+/// A memory that is followed.
+#[derive(Debug)]
+struct Followed {
+    /// Keeps the place from becoming another one's.
+    _ground: Ground,
+    reach: Range<usize>,
+    /// It was elsewhere in the last round.
+    moved: bool,
+}
+
 impl PreCopy {
     /// The longest piece, bytes.
     pub const PIECE_BYTES_MAX: usize = 256 << 10;
 
-    pub(crate) fn begin(place: Arc<Place>) -> Result<PreCopy, String> {
+    pub(crate) fn begin(shared: Arc<Shared>) -> Result<PreCopy, String> {
         memory_file().map_err(|error| format!("no /proc/self/mem: {error}"))?;
-        let reach =
-            place.memory_reach().ok_or("its memory is of 64 bits, or was empty at first")?;
-        let tracker = Tracker::new(reach.start, reach.len())?;
+        let grounds = shared.grounds().filter(|grounds| !grounds.is_empty());
+        let grounds = grounds.ok_or("it is not awake, or has no memory")?;
+        let tracker = Tracker::new()?;
+        let follow = |ground| follow(&tracker, ground);
+        let memories = grounds.into_iter().map(follow).collect::<Result<_, String>>()?;
         Ok(PreCopy {
             tracker,
-            place,
+            memories,
+            shared,
             round: VecDeque::new(),
             sums: Sums::default(),
             piece: Vec::with_capacity(PreCopy::PIECE_BYTES_MAX),
@@ -94,7 +109,8 @@ impl PreCopy {
     /// # Errors
     /// The kernel does not say.
     pub fn written_bytes(&self) -> io::Result<u64> {
-        Ok(bytes(&self.tracker.written()?))
+        let written = self.memories.iter().map(|memory| self.tracker.written(&memory.reach));
+        written.map(|runs| runs.map(|runs| bytes(&runs))).sum()
     }
 
     /// Begins the next round: it copies what was written since the last one began. How many bytes.
@@ -102,9 +118,32 @@ impl PreCopy {
     /// # Errors
     /// The kernel does not say.
     pub fn begin_round(&mut self) -> io::Result<u64> {
-        let written = self.tracker.take_written()?;
-        self.round.extend(&written);
-        Ok(bytes(&written))
+        self.find_again()?;
+        let mut all = 0;
+        for (index, memory) in (0..).zip(&mut self.memories) {
+            let mut written = self.tracker.take_written(&memory.reach)?;
+            if mem::take(&mut memory.moved) {
+                // What was copied may be zero now, and was not even touched where it is.
+                written = joined([written, self.sums.runs(index)].concat());
+            }
+            all += bytes(&written);
+            self.round.extend(written.into_iter().map(|run| (index, run)));
+        }
+        Ok(all)
+    }
+
+    /// Follows memories that are elsewhere now: a large one of 64 bits has grown, or the process has slept and woken.
+    fn find_again(&mut self) -> io::Result<()> {
+        // Who sleeps has left what it had here.
+        let Some(grounds) = self.shared.grounds() else { return Ok(()) };
+        for (memory, ground) in self.memories.iter_mut().zip(grounds) {
+            if ground.reach() != memory.reach {
+                let found = follow(&self.tracker, ground).map_err(io::Error::other)?;
+                self.tracker.leave(&memory.reach);
+                *memory = Followed { moved: true, ..found };
+            }
+        }
+        Ok(())
     }
 
     /// The round's next bytes, [`PreCopy::PIECE_BYTES_MAX`] at most; none, if many pages have not changed. Whoever sends them may
@@ -119,7 +158,8 @@ impl PreCopy {
         }
         self.piece.clear();
         let mut looked = 0;
-        while let Some(run) = self.round.front_mut() {
+        while let Some((memory, run)) = self.round.front_mut() {
+            let memory = *memory;
             let (first, count) = (run.first, RUN_PAGES_MAX.min(run.count as usize));
             if self.piece.len() + count * (HEAD_BYTES + PAGE_BYTES) > PreCopy::PIECE_BYTES_MAX {
                 break;
@@ -129,7 +169,7 @@ impl PreCopy {
                 self.round.pop_front();
             }
             looked += count;
-            if self.read(first, count)? || looked >= LOOKS_MAX {
+            if self.read(memory, first, count)? || looked >= LOOKS_MAX {
                 break;
             }
         }
@@ -138,14 +178,14 @@ impl PreCopy {
     }
 
     /// Reads pages, and puts those into the piece whose receiver does not have them. `true`: their contents wait, to follow it.
-    fn read(&mut self, first: u64, count: usize) -> io::Result<bool> {
+    fn read(&mut self, memory: u16, first: u64, count: usize) -> io::Result<bool> {
         let bytes = &mut self.pages[..count * PAGE_BYTES];
         // The program writes meanwhile; only the kernel may read what another thread is writing.
-        let at = self.tracker.start() as u64 + first * PAGE_BYTES as u64;
-        memory_file()?.read_exact_at(bytes, at)?;
-        let numbers = first..first + count as u64;
-        let pages = bytes.as_chunks::<PAGE_BYTES>().0.iter().zip(numbers);
-        let changed: Vec<bool> = pages.map(|(page, number)| self.sums.note(number, page)).collect();
+        let start = self.memories[usize::from(memory)].reach.start as u64;
+        memory_file()?.read_exact_at(bytes, start + first * PAGE_BYTES as u64)?;
+        let ids = (first..).map(|number| PageId::new(memory, number));
+        let pages = bytes.as_chunks::<PAGE_BYTES>().0.iter().zip(ids);
+        let changed: Vec<bool> = pages.map(|(page, id)| self.sums.note(id, page)).collect();
         let mut at = 0;
         for part in changed.chunk_by(|one, other| one == other) {
             let (number, count) = (first + at as u64, part.len());
@@ -155,7 +195,8 @@ impl PreCopy {
                 continue;
             }
             self.piece.extend(number.to_le_bytes());
-            self.piece.extend((count as u32).to_le_bytes());
+            self.piece.extend((count as u16).to_le_bytes());
+            self.piece.extend(memory.to_le_bytes());
             if count == changed.len() && count >= LONG_PAGES_MIN {
                 self.waiting = contents.len();
                 return Ok(true);
@@ -171,24 +212,35 @@ impl PreCopy {
         [&[0; HEAD_BYTES][..], &self.sums.digest()].concat()
     }
 
-    /// What was written since the last round began, of a memory that lies there and has so many bytes.
-    pub(crate) fn rest(&self, address: usize, len: usize) -> io::Result<Option<Vec<Run>>> {
-        if address != self.tracker.start() {
-            return Ok(None);
-        }
+    /// What was written since the last round began, of the memory of this index, which lies there and has so many bytes. `None`:
+    /// it has moved.
+    pub(crate) fn rest(
+        &self,
+        index: usize,
+        address: usize,
+        len: usize,
+    ) -> io::Result<Option<Vec<Run>>> {
+        let memory = self.memories.get(index).filter(|memory| memory.reach.start == address);
+        let Some(Followed { reach, .. }) = memory else { return Ok(None) };
         let end = (len / PAGE_BYTES) as u64;
         let within = |run: &Run| Run { first: run.first, count: run.count.min(end - run.first) };
-        let written = self.tracker.written()?;
+        let written = self.tracker.written(reach)?;
         Ok(Some(written.iter().filter(|run| run.first < end).map(within).collect()))
     }
 }
 
+fn follow(tracker: &Tracker, ground: Ground) -> Result<Followed, String> {
+    let reach = ground.reach();
+    tracker.follow(&reach)?;
+    Ok(Followed { _ground: ground, reach, moved: false })
+}
+
 impl std::fmt::Debug for PreCopy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let PreCopy { tracker, place, .. } = self;
+        let PreCopy { tracker, memories, .. } = self;
         f.debug_struct("PreCopy")
             .field("tracker", tracker)
-            .field("place", place)
+            .field("memories", memories)
             .finish_non_exhaustive()
     }
 }
@@ -202,55 +254,4 @@ fn memory_file() -> io::Result<&'static File> {
 
 fn bytes(runs: &[Run]) -> u64 {
     runs.iter().map(|run| run.bytes().len() as u64).sum()
-}
-
-/// Checksums of the pages that have been copied, by runs of [`SUMS`] pages. None is 0.
-#[derive(Debug, Default)]
-struct Sums(BTreeMap<u64, Box<[u128; SUMS]>>);
-
-impl Sums {
-    fn of(page: &[u8]) -> u128 {
-        XxHash3_128::oneshot(page) | 1
-    }
-
-    /// Notes what a page holds. `false`: it held that before, or is zero and was never copied.
-    fn note(&mut self, number: u64, page: &[u8]) -> bool {
-        let (run, at) = (number / SUMS as u64, number as usize % SUMS);
-        let known = self.0.get(&run).map_or(0, |sums| sums[at]);
-        if known == 0 && memory::is_zero(page) {
-            return false;
-        }
-        let sum = Sums::of(page);
-        self.set(number, sum);
-        known != sum
-    }
-
-    /// The page is one that a memory can have.
-    fn set(&mut self, number: u64, sum: u128) {
-        let (run, at) = (number / SUMS as u64, number as usize % SUMS);
-        self.0.entry(run).or_insert_with(|| Box::new([0; SUMS]))[at] = sum;
-    }
-
-    /// The pages that have one.
-    fn all(&self) -> impl Iterator<Item = (u64, u128)> {
-        self.0.iter().flat_map(|(run, sums)| {
-            let all = (run * SUMS as u64..).zip(sums.iter().copied());
-            all.filter(|(_, sum)| *sum != 0)
-        })
-    }
-
-    fn digest(&self) -> [u8; 16] {
-        let mut digest = XxHash3_128::default();
-        for (page, sum) in self.all() {
-            digest.write(&page.to_le_bytes());
-            digest.write(&sum.to_le_bytes());
-        }
-        digest.finish_128().to_le_bytes()
-    }
-
-    fn runs(&self) -> Vec<Run> {
-        let mut runs = Vec::new();
-        self.all().for_each(|(page, _)| crate::pages::push(&mut runs, page, 1));
-        runs
-    }
 }

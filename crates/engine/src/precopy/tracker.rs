@@ -13,6 +13,8 @@
 
 #[cfg(not(target_os = "linux"))]
 use std::io;
+#[cfg(not(target_os = "linux"))]
+use std::ops::Range;
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Tracker;
@@ -26,12 +28,15 @@ pub fn page_tracking() -> Result<(), String> {
     let mut pages = vec![0_u8; 3 * PAGE_BYTES];
     let start = pages.as_ptr().align_offset(PAGE_BYTES);
     let page = &mut pages[start..start + PAGE_BYTES];
-    let tracker = Tracker::new(page.as_ptr() as usize, PAGE_BYTES)?;
+    let tracker = Tracker::new()?;
+    let at = page.as_ptr() as usize;
+    let reach = at..at + PAGE_BYTES;
+    tracker.follow(&reach)?;
     page[0] = 1;
-    let found = tracker.take_written().and_then(|_| {
-        let before = tracker.written()?;
+    let found = tracker.take_written(&reach).and_then(|_| {
+        let before = tracker.written(&reach)?;
         page[0] = 2;
-        Ok((before, tracker.written()?))
+        Ok((before, tracker.written(&reach)?))
     });
     match found {
         Ok((before, after)) if before.is_empty() && after == [Run { first: 0, count: 1 }] => Ok(()),
@@ -44,6 +49,7 @@ pub fn page_tracking() -> Result<(), String> {
 mod linux {
     use std::ffi::c_void;
     use std::io;
+    use std::ops::Range;
     use std::os::fd::OwnedFd;
 
     use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
@@ -82,6 +88,13 @@ mod linux {
         len: u64,
         mode: u64,
         ioctls: u64,
+    }
+
+    /// `struct uffdio_range`.
+    #[repr(C)]
+    struct Part {
+        start: u64,
+        len: u64,
     }
 
     /// `struct page_region`.
@@ -141,18 +154,15 @@ mod linux {
     #[derive(Debug)]
     pub(in crate::precopy) struct Tracker {
         /// Closing it ends it all.
-        _faults: OwnedFd,
-        start: usize,
-        len: usize,
+        faults: OwnedFd,
     }
 
     impl Tracker {
-        /// Follows from now on. All pages that are given out count as written at first. Start and length are multiples of
-        /// [`PAGE_BYTES`].
+        /// Follows nothing yet.
         ///
         /// # Errors
         /// The kernel cannot: why.
-        pub(in crate::precopy) fn new(start: usize, len: usize) -> Result<Tracker, String> {
+        pub(in crate::precopy) fn new() -> Result<Tracker, String> {
             if rustix::param::page_size() != PAGE_BYTES {
                 return Err("pages are not of 4 KiB".to_owned());
             }
@@ -165,41 +175,60 @@ mod linux {
             let call = Call { opcode: opcode::read_write::<Api>(0xaa, 0x3f), argument: &mut api };
             // SAFETY: UFFDIO_API takes this structure.
             unsafe { ioctl(&faults, call) }.map_err(missing("no asynchronous write-protection"))?;
-            let (first, bytes) = (start as u64, len as u64);
-            let mut register = Register { start: first, len: bytes, mode: REGISTER_WP, ioctls: 0 };
+            Ok(Tracker { faults })
+        }
+
+        /// Follows this part of the address space, too, from now on. All its pages that are given out count as written at
+        /// first. Start and end are multiples of [`PAGE_BYTES`].
+        ///
+        /// # Errors
+        /// The kernel cannot: why.
+        pub(in crate::precopy) fn follow(&self, reach: &Range<usize>) -> Result<(), String> {
+            let (start, len) = (reach.start as u64, reach.len() as u64);
+            let mut register = Register { start, len, mode: REGISTER_WP, ioctls: 0 };
             let opcode = opcode::read_write::<Register>(0xaa, 0);
             let call = Call { opcode, argument: &mut register };
             // SAFETY: UFFDIO_REGISTER takes this structure. In this mode no fault ever waits for the file's reader: whoever
             // writes to the memory does not notice.
-            unsafe { ioctl(&faults, call) }.map_err(missing("the memory cannot be tracked"))?;
-            let tracker = Tracker { _faults: faults, start, len };
+            unsafe { ioctl(&self.faults, call) }
+                .map_err(|error| format!("the memory cannot be tracked: {error}"))?;
             // Whether the kernel can scan shows at once.
-            tracker.scan(0, 1).map_err(|error| format!("no PAGEMAP_SCAN: {error}"))?;
-            Ok(tracker)
+            let first = reach.start..reach.start + 1;
+            self.scan(0, &first).map(drop).map_err(|error| format!("no PAGEMAP_SCAN: {error}"))
         }
 
-        pub(in crate::precopy) fn start(&self) -> usize {
-            self.start
+        /// Follows this part, of which it has followed all, no longer.
+        pub(in crate::precopy) fn leave(&self, reach: &Range<usize>) {
+            let mut part = Part { start: reach.start as u64, len: reach.len() as u64 };
+            // `_IOR`, as the kernel has it, though it writes nothing.
+            let call = Call { opcode: opcode::read::<Part>(0xaa, 1), argument: &mut part };
+            // SAFETY: UFFDIO_UNREGISTER takes this structure.
+            let left = unsafe { ioctl(&self.faults, call) };
+            // Else it is left when all is over.
+            let _ = left;
         }
 
-        /// Pages that were written since they were taken, ascending.
-        pub(in crate::precopy) fn written(&self) -> io::Result<Vec<Run>> {
-            self.scan(0, self.len)
+        /// Pages of this part that were written since they were taken, ascending, counted from its start.
+        pub(in crate::precopy) fn written(&self, reach: &Range<usize>) -> io::Result<Vec<Run>> {
+            self.scan(0, reach)
         }
 
         /// The same, and takes them.
-        pub(in crate::precopy) fn take_written(&self) -> io::Result<Vec<Run>> {
-            self.scan(PROTECT, self.len)
+        pub(in crate::precopy) fn take_written(
+            &self,
+            reach: &Range<usize>,
+        ) -> io::Result<Vec<Run>> {
+            self.scan(PROTECT, reach)
         }
 
-        fn scan(&self, flags: u64, len: usize) -> io::Result<Vec<Run>> {
+        fn scan(&self, flags: u64, reach: &Range<usize>) -> io::Result<Vec<Run>> {
             let pagemap = pages::pagemap().ok_or(io::ErrorKind::NotFound)?;
             let mut regions = [Region::default(); REGIONS];
-            let end = (self.start + len) as u64;
+            let end = reach.end as u64;
             let mut scan = Scan {
                 size: size_of::<Scan>() as u64,
                 flags,
-                start: self.start as u64,
+                start: reach.start as u64,
                 end,
                 vec: regions.as_mut_ptr().expose_provenance() as u64,
                 vec_len: REGIONS as u64,
@@ -214,7 +243,7 @@ mod linux {
                 // SAFETY: PAGEMAP_SCAN takes this structure, and writes so many regions at most to where it points.
                 let count = unsafe { ioctl(pagemap, Call { opcode, argument: &mut scan }) }?;
                 for region in regions.iter().take(count) {
-                    let first = (region.start as usize).saturating_sub(self.start) / PAGE_BYTES;
+                    let first = (region.start as usize).saturating_sub(reach.start) / PAGE_BYTES;
                     let pages = (region.end.saturating_sub(region.start)) / PAGE_BYTES as u64;
                     // The kernel may tell of a page twice.
                     pages::push(&mut runs, first as u64, pages);
@@ -236,19 +265,23 @@ pub(super) enum Tracker {}
 
 #[cfg(not(target_os = "linux"))]
 impl Tracker {
-    pub(super) fn new(_: usize, _: usize) -> Result<Tracker, String> {
+    pub(super) fn new() -> Result<Tracker, String> {
         Err("only Linux tells which pages were written".to_owned())
     }
 
-    pub(super) fn start(&self) -> usize {
+    pub(super) fn follow(&self, _: &Range<usize>) -> Result<(), String> {
         match *self {}
     }
 
-    pub(super) fn written(&self) -> io::Result<Vec<crate::image::Run>> {
+    pub(super) fn leave(&self, _: &Range<usize>) {
         match *self {}
     }
 
-    pub(super) fn take_written(&self) -> io::Result<Vec<crate::image::Run>> {
+    pub(super) fn written(&self, _: &Range<usize>) -> io::Result<Vec<crate::image::Run>> {
+        match *self {}
+    }
+
+    pub(super) fn take_written(&self, _: &Range<usize>) -> io::Result<Vec<crate::image::Run>> {
         match *self {}
     }
 }
@@ -268,20 +301,36 @@ mod tests {
         let mut memory = vec![1_u8; (count + 1) * PAGE_BYTES];
         let start = memory.as_ptr().align_offset(PAGE_BYTES);
         let pages = &mut memory[start..start + count * PAGE_BYTES];
-        let tracker = Tracker::new(pages.as_ptr() as usize, pages.len()).unwrap();
+        let at = pages.as_ptr() as usize;
+        let (reach, half) = (at..at + pages.len(), pages.len() / 2);
+        let tracker = Tracker::new().unwrap();
+        // Two parts side by side are as good as one.
+        let [front, back] = [at..at + half, at + half..at + pages.len()];
+        tracker.follow(&front).unwrap();
+        tracker.follow(&back).unwrap();
         let all = [Run { first: 0, count: count as u64 }];
-        assert_eq!(tracker.written().unwrap(), all);
-        assert_eq!(tracker.take_written().unwrap(), all);
-        assert_eq!(tracker.written().unwrap(), []);
+        assert_eq!(tracker.written(&reach).unwrap(), all);
+        assert_eq!(tracker.take_written(&reach).unwrap(), all);
+        assert_eq!(tracker.written(&reach).unwrap(), []);
         // More runs than are read at once.
         let run = |first| Run { first, count: 1 };
         let odd: Vec<Run> = (1..count as u64).step_by(2).map(run).collect();
         odd.iter().for_each(|run| pages[run.bytes()][7] = 2);
-        assert_eq!(tracker.written().unwrap(), odd);
-        assert_eq!(tracker.take_written().unwrap(), odd);
+        assert_eq!(tracker.written(&reach).unwrap(), odd);
+        assert_eq!(tracker.take_written(&reach).unwrap(), odd);
         pages[..2 * PAGE_BYTES].fill(3);
-        assert_eq!(tracker.take_written().unwrap(), [Run { first: 0, count: 2 }]);
+        assert_eq!(tracker.take_written(&reach).unwrap(), [Run { first: 0, count: 2 }]);
+        // What is left can be followed by another one.
+        tracker.leave(&front);
+        let other = Tracker::new().unwrap();
+        other.follow(&front).unwrap();
+        assert!(other.follow(&back).unwrap_err().contains("cannot be tracked"));
+        pages[half..].fill(5);
+        let count = (half / PAGE_BYTES) as u64;
+        assert_eq!(tracker.take_written(&back).unwrap(), [Run { first: 0, count }]);
         drop(tracker);
+        other.follow(&back).unwrap();
+        drop(other);
         pages.fill(4);
     }
 }

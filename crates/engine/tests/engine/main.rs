@@ -11,5 +11,7 @@ mod handlers;
 mod identity;
 mod images;
 mod pool;
+mod memories;
 mod precopy;
 mod sleep;
+mod writer;

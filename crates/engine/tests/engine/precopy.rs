@@ -14,7 +14,7 @@ use crate::common::{Case, Origin, cases, guest, load, options, pid, runtime, tha
 const ROUNDS: usize = 4;
 
 /// Adds a round to a stream: how many bytes it took.
-fn round(copy: &mut PreCopy, stream: &mut Vec<u8>) -> usize {
+pub(crate) fn round(copy: &mut PreCopy, stream: &mut Vec<u8>) -> usize {
     let before = stream.len();
     copy.begin_round().unwrap();
     while let Some(piece) = copy.next_piece().unwrap() {
@@ -25,19 +25,29 @@ fn round(copy: &mut PreCopy, stream: &mut Vec<u8>) -> usize {
 }
 
 /// Adds what is left of a process that stands still.
-fn rest(copy: &PreCopy, process: &mut Process, stream: &mut Vec<u8>) {
+pub(crate) fn rest(copy: &PreCopy, process: &mut Process, stream: &mut Vec<u8>) {
     stream.extend(copy.end());
     let mut pieces = process.outline_rest(CaptureOptions::default(), copy).unwrap().pieces();
     while pieces.fill(process, stream, usize::MAX).unwrap() {}
 }
 
-fn thaw_from(code: &Code, origin: &Origin, stream: &[u8]) -> Result<Process, SpawnError> {
+pub(crate) fn thaw_from(
+    code: &Code,
+    origin: &Origin,
+    stream: &[u8],
+) -> Result<Process, SpawnError> {
     let room = Process::make_room(code, thaw_options(origin, Some(u32::MAX)), 0)?;
     room.thaw_from(&mut &stream[..], ImageLimits::default()).map(|(process, _)| process)
 }
 
-fn captured(process: &mut Process) -> Image {
+pub(crate) fn captured(process: &mut Process) -> Image {
     process.capture(CaptureOptions::default()).unwrap()
+}
+
+/// What stands before the first pages of a stream.
+pub(crate) fn head(first: u64, count: u16, memory: u16) -> Vec<u8> {
+    let numbers = [count, memory].map(u16::to_le_bytes).concat();
+    [&PreCopy::head()[..], &first.to_le_bytes(), &numbers].concat()
 }
 
 fn spawn(code: &Code, case: &Case, origin: &Origin, every: u32) -> Process {
@@ -191,7 +201,7 @@ fn a_process_that_writes_and_grows_meanwhile_goes_on_elsewhere() {
 }
 
 /// Runs a process to its end; each time it has been copied it goes on in another one. Returns how often it has.
-fn run_while_copied(code: &Code, mut process: Process, origin: &Origin) -> u32 {
+pub(crate) fn run_while_copied(code: &Code, mut process: Process, origin: &Origin) -> u32 {
     let mut moves = 0;
     loop {
         let control = process.control();
@@ -235,12 +245,9 @@ fn a_damaged_copy_becomes_no_process() {
         assert!(thaw_from(&code, &origin, &stream[..at]).is_err(), "cut at {at}");
     }
     // Pages where no memory reaches, and more than the process may have.
-    let head = |first: u64, count: u32| {
-        [&PreCopy::head()[..], &first.to_le_bytes(), &count.to_le_bytes()].concat()
-    };
-    for (first, count) in [(u64::MAX, 1), (1 << 20, 1), (0, 64), (0, u32::MAX), ((1 << 20) - 1, 1)]
+    for (first, count) in [(u64::MAX, 1), (1 << 20, 1), (0, 64), (0, u16::MAX), ((1 << 20) - 1, 1)]
     {
-        let stream = [head(first, count), vec![1; 1 << 20]].concat();
+        let stream = [head(first, count, 0), vec![1; 1 << 20]].concat();
         assert!(thaw_from(&code, &origin, &stream).is_err(), "{first} {count}");
     }
 }
