@@ -22,16 +22,15 @@ mod sums;
 mod tracker;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::mem;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::control::Shared;
 use crate::image::{PAGE_BYTES, Run};
 use crate::memory::joined;
+use crate::pages;
 use crate::pool::Ground;
 pub(crate) use arriving::Arriving;
 use sums::{PageId, Sums};
@@ -80,7 +79,6 @@ impl PreCopy {
     pub const PIECE_BYTES_MAX: usize = 256 << 10;
 
     pub(crate) fn begin(shared: Arc<Shared>) -> Result<PreCopy, String> {
-        memory_file().map_err(|error| format!("no /proc/self/mem: {error}"))?;
         let grounds = shared.grounds().filter(|grounds| !grounds.is_empty());
         let grounds = grounds.ok_or("it is not awake, or has no memory")?;
         let tracker = Tracker::new()?;
@@ -182,7 +180,7 @@ impl PreCopy {
         let bytes = &mut self.pages[..count * PAGE_BYTES];
         // The program writes meanwhile; only the kernel may read what another thread is writing.
         let start = self.memories[usize::from(memory)].reach.start as u64;
-        memory_file()?.read_exact_at(bytes, start + first * PAGE_BYTES as u64)?;
+        pages::read_exact_at(bytes, start + first * PAGE_BYTES as u64)?;
         let ids = (first..).map(|number| PageId::new(memory, number));
         let pages = bytes.as_chunks::<PAGE_BYTES>().0.iter().zip(ids);
         let changed: Vec<bool> = pages.map(|(page, id)| self.sums.note(id, page)).collect();
@@ -243,13 +241,6 @@ impl std::fmt::Debug for PreCopy {
             .field("memories", memories)
             .finish_non_exhaustive()
     }
-}
-
-/// This OS process's memory, as the kernel reads it: what is not mapped any more is an error.
-fn memory_file() -> io::Result<&'static File> {
-    static FILE: OnceLock<Result<File, io::ErrorKind>> = OnceLock::new();
-    let open = || File::open("/proc/self/mem").map_err(|error| error.kind());
-    FILE.get_or_init(open).as_ref().map_err(|kind| (*kind).into())
 }
 
 fn bytes(runs: &[Run]) -> u64 {
