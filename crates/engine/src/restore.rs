@@ -29,6 +29,9 @@ use crate::{
 /// have far more memory than it uses.
 const ROOM_BYTES_MAX: u64 = 256 << 20;
 
+/// So much of it where pages can be tracked: who has more is copied while he runs.
+const COPIED_BYTES: usize = 2 << 20;
+
 /// An instance that waits for its image.
 pub struct Room {
     process: Process,
@@ -101,7 +104,8 @@ impl Process {
         Ok(Room { process, pid, ready })
     }
 
-    /// Grows the memory, if it has just one (of several nobody has said which has how much), and has the operating system give its new pages out.
+    /// Grows the memory, if it has just one (of several nobody has said which has how much), and has the operating system give
+    /// new pages out.
     fn ready_memory(&mut self, bytes: u64) -> Range<usize> {
         const PAGE_BYTES: u64 = 1 << 16;
         let [found] = self.memories()[..] else { return 0..0 };
@@ -111,8 +115,11 @@ impl Process {
             return 0..0;
         }
         let data = found.data_mut(&mut self.store);
-        pages::give_out(&mut data[before..]);
-        before..data.len()
+        // What is large comes while its process runs: then it is time enough when contents are there.
+        let end =
+            if precopy::tracks() { data.len().min(before + COPIED_BYTES) } else { data.len() };
+        pages::give_out(&mut data[before..end]);
+        before..end
     }
 
     /// The program's memories, in their order.
@@ -288,7 +295,12 @@ impl Room {
                 let short = |_| SpawnError::Instantiate("its memory is over the limit".to_owned());
                 memory.grow(&mut *store, missing.div_ceil(PAGE_BYTES) as u64).map_err(short)?;
             }
-            arriving.take(arrival, memory.data_mut(&mut *store), from)?;
+            let data = memory.data_mut(&mut *store);
+            if arrival.is_size() {
+                pages::will_fill(data);
+            } else {
+                arriving.take(arrival, data, from)?;
+            }
         }
         Ok(arriving)
     }

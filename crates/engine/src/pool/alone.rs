@@ -99,11 +99,16 @@ impl Site {
         let start = self.region().start();
         start..start + self.capacity()
     }
+
+    /// How large the memory has become here, bytes.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let used = self.used.load(Ordering::Relaxed).next_multiple_of(PAGE_BYTES);
+        let used = self.used().next_multiple_of(PAGE_BYTES);
         if let Some(region) = self.region.take() {
             region.give(used, Filled::Anywhere);
         }

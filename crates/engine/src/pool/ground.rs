@@ -48,4 +48,12 @@ impl Ground {
             Ground::Alone(site) => site.reach(),
         }
     }
+
+    /// How large the memory has become here, bytes.
+    pub(crate) fn used(&self) -> usize {
+        match self {
+            Ground::InPlace(place) => place.memory_used(),
+            Ground::Alone(site) => site.used(),
+        }
+    }
 }

@@ -79,6 +79,11 @@ impl Place {
         given.then(|| self.with(Part::Memory, reach))
     }
 
+    /// How large the program's memory has become, bytes.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.used(0)
+    }
+
     fn put(&self, part: Part) {
         self.taken[part as usize].store(false, Ordering::Release);
     }

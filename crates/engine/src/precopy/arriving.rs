@@ -12,7 +12,7 @@ const DAMAGED: ImageError = ImageError::Damaged("copied pages");
 #[derive(Debug, Default)]
 pub(crate) struct Arriving(Sums);
 
-/// Some neighbouring pages, and where they belong.
+/// Some neighbouring pages, and where they belong; or none, and how many there are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     memory: u16,
@@ -23,6 +23,11 @@ impl Arrival {
     /// Which of the program's memories they are of: it may not have so many.
     pub(crate) fn memory(self) -> usize {
         self.memory.into()
+    }
+
+    /// Whether it only says how long the memory is.
+    pub(crate) fn is_size(self) -> bool {
+        self.run.count == 0
     }
 
     /// How long the memory has to be, bytes.
@@ -45,7 +50,7 @@ impl Arriving {
             return if digest == self.0.digest() { Ok(None) } else { Err(DAMAGED) };
         }
         let count = u64::from(count);
-        if !(1..=RUN_PAGES_MAX as u64).contains(&count) || first > PageId::NUMBERS - count {
+        if count > RUN_PAGES_MAX as u64 || first > PageId::NUMBERS - count {
             return Err(DAMAGED);
         }
         Ok(Some(Arrival { memory, run: Run { first, count } }))

@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! magic "peripag\n"
-//! (first page u64 | count of pages u16 | index of the memory u16 | contents)*
-//! 0 u64 | 0 u32 | digest, 16 bytes
+//! ( first page u64 | count of pages u16 | index of the memory u16 | contents
+//! | pages that the memory has u64 | 0 u16 | index of the memory u16 )*
+//! 0 u64 | 0 u16 | 0 u16 | digest, 16 bytes
 //! ```
 //! All numbers are little-endian; pages are of 4 KiB. Behind it comes an image whose memory runs are what was written since.
 //! The digest is XXH3 over the checksums of all pages, in their order, as they were sent last: the receiver keeps the same.
@@ -25,7 +26,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::control::Shared;
 use crate::image::{PAGE_BYTES, Run};
@@ -57,6 +58,8 @@ pub struct PreCopy {
     /// What is left of the round: by memory.
     round: VecDeque<(u16, Run)>,
     sums: Sums,
+    /// What the receiver has not heard of the memories' sizes.
+    sizes: Vec<u8>,
     piece: Vec<u8>,
     /// What was read last.
     pages: Vec<u8>,
@@ -67,9 +70,10 @@ pub struct PreCopy {
 /// A memory that is followed.
 #[derive(Debug)]
 struct Followed {
-    /// Keeps the place from becoming another one's.
-    _ground: Ground,
+    ground: Ground,
     reach: Range<usize>,
+    /// How many pages it has, as was said last.
+    said: u64,
     /// It was elsewhere in the last round.
     moved: bool,
 }
@@ -90,6 +94,7 @@ impl PreCopy {
             shared,
             round: VecDeque::new(),
             sums: Sums::default(),
+            sizes: Vec::new(),
             piece: Vec::with_capacity(PreCopy::PIECE_BYTES_MAX),
             pages: vec![0; RUN_PAGES_MAX * PAGE_BYTES],
             waiting: 0,
@@ -125,6 +130,12 @@ impl PreCopy {
                 written = joined([written, self.sums.runs(index)].concat());
             }
             all += bytes(&written);
+            // Whoever receives can make room for all of it at once.
+            let pages = (memory.ground.used() / PAGE_BYTES) as u64;
+            if pages > memory.said {
+                memory.said = pages;
+                self.sizes.extend(head(pages, 0, index));
+            }
             self.round.extend(written.into_iter().map(|run| (index, run)));
         }
         Ok(all)
@@ -138,7 +149,7 @@ impl PreCopy {
             if ground.reach() != memory.reach {
                 let found = follow(&self.tracker, ground).map_err(io::Error::other)?;
                 self.tracker.leave(&memory.reach);
-                *memory = Followed { moved: true, ..found };
+                *memory = Followed { moved: true, said: memory.said, ..found };
             }
         }
         Ok(())
@@ -155,6 +166,7 @@ impl PreCopy {
             return Ok(Some(&mut self.pages[..waiting]));
         }
         self.piece.clear();
+        self.piece.append(&mut self.sizes);
         let mut looked = 0;
         while let Some((memory, run)) = self.round.front_mut() {
             let memory = *memory;
@@ -192,9 +204,7 @@ impl PreCopy {
             if !part[0] {
                 continue;
             }
-            self.piece.extend(number.to_le_bytes());
-            self.piece.extend((count as u16).to_le_bytes());
-            self.piece.extend(memory.to_le_bytes());
+            self.piece.extend(head(number, count as u16, memory));
             if count == changed.len() && count >= LONG_PAGES_MIN {
                 self.waiting = contents.len();
                 return Ok(true);
@@ -227,10 +237,16 @@ impl PreCopy {
     }
 }
 
+/// Whether pages can be tracked here, which does not change.
+pub(crate) fn tracks() -> bool {
+    static TRACKS: OnceLock<bool> = OnceLock::new();
+    *TRACKS.get_or_init(|| page_tracking().is_ok())
+}
+
 fn follow(tracker: &Tracker, ground: Ground) -> Result<Followed, String> {
     let reach = ground.reach();
     tracker.follow(&reach)?;
-    Ok(Followed { _ground: ground, reach, moved: false })
+    Ok(Followed { ground, reach, said: 0, moved: false })
 }
 
 impl std::fmt::Debug for PreCopy {
@@ -241,6 +257,15 @@ impl std::fmt::Debug for PreCopy {
             .field("memories", memories)
             .finish_non_exhaustive()
     }
+}
+
+/// What stands before pages, and says how many there are if there are none.
+fn head(page: u64, count: u16, memory: u16) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
+    head[..8].copy_from_slice(&page.to_le_bytes());
+    head[8..10].copy_from_slice(&count.to_le_bytes());
+    head[10..].copy_from_slice(&memory.to_le_bytes());
+    head
 }
 
 fn bytes(runs: &[Run]) -> u64 {

@@ -191,6 +191,19 @@ fn pages_where_no_memory_is_are_refused() {
     check(2, u64::MAX, "damaged (copied pages)");
     check(3, 0, "of its memory 3, but it has 3");
     check(u16::MAX, 7, "of its memory 65535, but it has 3");
+    // How large they are.
+    let check = |memory: u16, pages: u64, says: &str| {
+        let stream = head(pages, 0, memory);
+        let error = thaw_from(&code, &Origin::default(), &stream).err().unwrap().to_string();
+        assert!(error.contains(says), "memory {memory} of {pages} pages: {error}");
+    };
+    check(0, 2 * 16, cut);
+    check(1, 40 * 16, cut);
+    check(2, 1, cut);
+    check(2, 150 * 16 + 1, "from behind the end of its memory 2");
+    check(2, 1 << 36, "from behind the end of its memory 2");
+    check(2, u64::MAX, "damaged (copied pages)");
+    check(3, 1, "of its memory 3, but it has 3");
     // A memory that could be so large, and a process that may not.
     let code = load(&runtime(), &guest("memories"), CodeKind::Hot);
     let stream = [head((1 << 20) - 1, 1, 0), page.clone()].concat();
@@ -215,7 +228,7 @@ fn a_damaged_copy_of_several_memories_becomes_no_process() {
     assert_eq!(block_on(process.run()).unwrap(), Outcome::Frozen);
     rest(&copy, &mut process, &mut stream);
     assert!(thaw_from(&code, &origin, &stream).is_ok());
-    for at in (0..stream.len()).step_by(1 + stream.len() / 300).chain(8..20) {
+    for at in (0..stream.len()).step_by(1 + stream.len() / 300).chain(32..44) {
         let mut changed = stream.clone();
         changed[at] ^= 1;
         assert!(thaw_from(&code, &origin, &changed).is_err(), "byte {at}");

@@ -16,9 +16,9 @@
 //! * Lengths are checked before anything is allocated.
 //! * Neither end waits longer than [`SILENCE_MAX`] for the other.
 //!
-//! What is sealed is opened in the caller's buffer: after an error that may hold anything.
+//! A short record waits for the next one, and goes with it. What is sealed is opened in the caller's buffer: after an error that may hold anything.
 
-use std::io::{self, IoSlice, Read, Write as _};
+use std::io::{self, BufReader, IoSlice, Read, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of one record: a piece of bulk, and what an image has behind its last one.
 const RECORD_BYTES_MAX: usize = BULK_CHUNK_BYTES + 64;
 const HEAD_BYTES: usize = 5;
+/// A record that is not longer goes with the next one.
+const HELD_BYTES_MAX: usize = 1 << 10;
 pub(super) const TAG_BYTES: usize = 16;
 /// Records that one key seals; then both ends derive the next one. Far fewer than AES-GCM is good for.
 const KEY_RECORDS_MAX: u64 = 1 << 24;
@@ -86,22 +88,33 @@ pub(crate) fn call(address: &str, lane: &Lane) -> io::Result<TcpStream> {
 pub(crate) struct LaneWriter {
     to: TcpStream,
     sealer: Sealer,
+    /// A short record that goes with the next one.
+    held: Vec<u8>,
 }
 
 impl LaneWriter {
     pub(crate) fn new(to: TcpStream, lane: &Lane) -> io::Result<LaneWriter> {
         to.set_nonblocking(false)?;
         to.set_write_timeout(Some(SILENCE_MAX))?;
-        Ok(LaneWriter { to, sealer: Sealer::new(lane)? })
+        Ok(LaneWriter { to, sealer: Sealer::new(lane)?, held: Vec::new() })
     }
 
-    /// Sends a record. `bytes` are sealed where they are.
+    /// Sends a record, or keeps it for the next one if more is to come at once: its receiver need not wake up for it. `bytes` are
+    /// sealed where they are.
     pub(crate) fn send(&mut self, last: bool, bytes: &mut [u8]) -> io::Result<()> {
         assert!(bytes.len() <= RECORD_BYTES_MAX, "a piece fits into a record");
         let head = head(bytes.len(), last);
         let tag = self.sealer.seal(&head, bytes)?;
-        let mut parts = [IoSlice::new(&head), IoSlice::new(bytes), IoSlice::new(tag.as_ref())];
+        if !last && (1..=HELD_BYTES_MAX).contains(&bytes.len()) && self.held.is_empty() {
+            self.held.extend([&head[..], bytes, tag.as_ref()].concat());
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.held);
+        let parts = [&held[..], &head, bytes, tag.as_ref()];
+        let mut parts = parts.map(IoSlice::new);
         let mut rest = &mut parts[..];
+        // What is empty is not sent, and would count as the end.
+        IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             fence::pass();
             match self.to.write_vectored(rest)? {
@@ -116,7 +129,7 @@ impl LaneWriter {
 /// The end that receives. Reading waits; an end before the last record is an error.
 #[derive(Debug)]
 pub struct LaneReader {
-    from: TcpStream,
+    from: BufReader<TcpStream>,
     sealer: Sealer,
     /// An opened record that its reader had no room for.
     record: Vec<u8>,
@@ -133,6 +146,8 @@ impl LaneReader {
         from.set_nonblocking(false)?;
         from.set_read_timeout(Some(SILENCE_MAX))?;
         let sealer = Sealer::new(lane)?;
+        // For heads, tags and short records. Long ones are read to where they belong.
+        let from = BufReader::with_capacity(HELD_BYTES_MAX, from);
         Ok(LaneReader { from, sealer, record: Vec::new(), used: 0, complete: false })
     }
 
@@ -314,6 +329,35 @@ mod tests {
             assert!(got == [b"abc", &long[..], b"z"].concat());
             assert!(!bytes.windows(8).any(|window| window == [7; 8]), "it is sealed");
         }
+    }
+
+    #[test]
+    fn a_short_record_goes_with_the_next_one() {
+        let lane = draw().unwrap();
+        let (near, far) = connection();
+        let (mut writer, mut reader) = (
+            LaneWriter::new(near, &lane).unwrap(),
+            LaneReader::new(far.try_clone().unwrap(), &lane).unwrap(),
+        );
+        let read = |reader: &mut LaneReader, len: usize| {
+            let mut buffer = vec![0; len];
+            reader.read_exact(&mut buffer).map(|()| buffer)
+        };
+        writer.send(false, &mut b"one".to_vec()).unwrap();
+        far.set_nonblocking(true).unwrap();
+        assert_eq!(far.peek(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        far.set_nonblocking(false).unwrap();
+        // An empty one, too, and a second short one.
+        writer.send(false, &mut []).unwrap();
+        assert_eq!(read(&mut reader, 3).unwrap(), b"one");
+        writer.send(false, &mut b"two".to_vec()).unwrap();
+        writer.send(false, &mut b"three".to_vec()).unwrap();
+        assert_eq!(read(&mut reader, 8).unwrap(), b"twothree");
+        writer.send(false, &mut b"four".to_vec()).unwrap();
+        writer.send(true, &mut [5; 2 * HELD_BYTES_MAX]).unwrap();
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        assert!(rest == [b"four", &[5; 2 * HELD_BYTES_MAX][..]].concat());
     }
 
     #[test]
