@@ -12,7 +12,7 @@ use wasmtime::{Memory, Mutability, Store};
 
 use crate::capture::memory_name;
 use crate::control::Shared;
-use crate::image::{Frames, Image, MemoryImage, walk};
+use crate::image::{Frames, Image, MemoryImage, Run, walk};
 use crate::metadata::Initial;
 use crate::pool;
 use crate::precopy::Arriving;
@@ -273,12 +273,12 @@ impl Room {
             let copied = self.take_copied(from)?;
             self.complete(from, limits, &copied)
         } else {
-            self.complete(&mut magic.chain(from), limits, &Arriving::default())
+            self.complete(&mut magic.chain(from), limits, &[])
         }
     }
 
-    /// Takes pages that come before the image. Which.
-    fn take_copied(&mut self, from: &mut dyn Read) -> Result<Arriving, SpawnError> {
+    /// Takes pages that come before the image. Which, by memory.
+    fn take_copied(&mut self, from: &mut dyn Read) -> Result<Vec<Vec<Run>>, SpawnError> {
         const PAGE_BYTES: usize = 1 << 16;
         let memories = self.process.memories();
         let store = &mut self.process.store;
@@ -302,26 +302,26 @@ impl Room {
                 arriving.take(arrival, data, from)?;
             }
         }
-        Ok(arriving)
+        Ok((0..).zip(&memories).map(|(index, _)| arriving.runs(index)).collect())
     }
 
-    /// `copied`: pages that are as the image supposes.
+    /// `copied`: pages that are as the image supposes, by memory.
     fn complete(
         self,
         from: &mut dyn Read,
         limits: ImageLimits,
-        copied: &Arriving,
+        copied: &[Vec<Run>],
     ) -> Result<(Process, Vec<u8>), SpawnError> {
         let Room { mut process, pid, ready } = self;
         let code = process.store.data().code.clone();
         let image = Image::read_with(from, limits, |image, from, _| {
             fits(&code, image)?;
             process.restore_memories(image, |index, memory, data, initial| {
-                let kept = copied.runs(index as u16);
-                memory::restore(data, memory, &kept, initial, &mut |to| from.exact(to))?;
+                let kept = copied.get(index).map_or(&[][..], |runs| runs);
+                memory::restore(data, memory, kept, initial, &mut |to| from.exact(to))?;
                 // Only of the first one something was made ready.
                 if index == 0 {
-                    let filled = memory::joined([&kept[..], &memory.runs].concat());
+                    let filled = memory::joined([kept, &memory.runs].concat());
                     memory::give_back_gaps(data, &filled, ready.clone());
                 }
                 Ok(())

@@ -110,7 +110,16 @@ impl LaneWriter {
             return Ok(());
         }
         let held = std::mem::take(&mut self.held);
-        let parts = [&held[..], &head, bytes, tag.as_ref()];
+        self.write([&held, &head, bytes, tag.as_ref()])
+    }
+
+    /// Sends what is kept for the next record, which may take a while.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        self.write([&held])
+    }
+
+    fn write<const N: usize>(&mut self, parts: [&[u8]; N]) -> io::Result<()> {
         let mut parts = parts.map(IoSlice::new);
         let mut rest = &mut parts[..];
         // What is empty is not sent, and would count as the end.
@@ -353,6 +362,10 @@ mod tests {
         writer.send(false, &mut b"two".to_vec()).unwrap();
         writer.send(false, &mut b"three".to_vec()).unwrap();
         assert_eq!(read(&mut reader, 8).unwrap(), b"twothree");
+        writer.flush().unwrap();
+        writer.send(false, &mut b"more".to_vec()).unwrap();
+        writer.flush().unwrap();
+        assert_eq!(read(&mut reader, 4).unwrap(), b"more");
         writer.send(false, &mut b"four".to_vec()).unwrap();
         writer.send(true, &mut [5; 2 * HELD_BYTES_MAX]).unwrap();
         let mut rest = Vec::new();

@@ -100,5 +100,7 @@ pub(super) fn copy(
         }
     }
     lane.send(false, &mut copy.end())?;
+    // The target can check all of it before the process stands still.
+    lane.flush()?;
     Ok(Some(Copied { copy, lane, so_far }))
 }
