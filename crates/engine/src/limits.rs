@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 use crate::control::Shared;
+use crate::engines::one_line;
 use crate::view::View;
 
 /// How much a process may use.
@@ -42,6 +43,8 @@ pub(crate) struct Limiter {
     shared: Arc<Shared>,
     /// Is forgotten when a memory grows.
     pub(crate) view: View,
+    /// Why a memory did not grow that it had allowed to.
+    grow_failure: Option<String>,
 }
 
 impl Limiter {
@@ -49,7 +52,15 @@ impl Limiter {
     pub(crate) fn new(limits: Limits, maxima: [Option<usize>; 2], shared: Arc<Shared>) -> Limiter {
         let [save_bytes_max, flags_bytes_max] = maxima;
         let view = View::default();
-        Limiter { limits, memory_bytes: 0, save_bytes_max, flags_bytes_max, shared, view }
+        Limiter {
+            limits,
+            memory_bytes: 0,
+            save_bytes_max,
+            flags_bytes_max,
+            shared,
+            view,
+            grow_failure: None,
+        }
     }
 }
 
@@ -57,6 +68,14 @@ impl Limiter {
     /// To what the process is kept.
     pub(crate) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Why a memory has just not grown.
+    pub(crate) fn why_not_grown(&mut self) -> String {
+        match self.grow_failure.take() {
+            Some(cause) => format!("there is no room for its memory: {cause}"),
+            None => "its memory is over the limit".to_owned(),
+        }
     }
 }
 
@@ -68,6 +87,7 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         self.view.forget();
+        self.grow_failure = None;
         if maximum.is_some() && maximum == self.save_bytes_max {
             return Ok(maximum.is_none_or(|maximum| desired <= maximum));
         }
@@ -83,6 +103,12 @@ impl ResourceLimiter for Limiter {
             self.shared.set_memory_bytes(grown);
         }
         Ok(allowed)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        // It still counts: this is also told of what was never asked for, and to count too little would give more than is allowed.
+        self.grow_failure = Some(one_line(&error));
+        Ok(())
     }
 
     fn table_growing(
@@ -111,6 +137,18 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_a_memory_did_not_grow_is_told() {
+        let limits = Limits { memory_bytes: 100, table_elements: 10 };
+        let mut limiter = Limiter::new(limits, [None, None], Arc::default());
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        limiter.memory_grow_failed(wasmtime::Error::msg("Cannot allocate memory")).unwrap();
+        let why = limiter.why_not_grown();
+        assert!(why.contains("no room for its memory: Cannot allocate memory"), "{why}");
+        assert!(!limiter.memory_growing(60, 160, None).unwrap());
+        assert_eq!(limiter.why_not_grown(), "its memory is over the limit");
+    }
 
     #[test]
     fn memories_are_counted_together() {

@@ -194,17 +194,17 @@ impl Process {
         Ok(hot)
     }
 
-    /// Where the program's memories are, in their order, of those that were made with its instance.
+    /// Where the program's memories are, in their order, of those that were made with its instance. None, if not all are found.
     fn in_order(&mut self, instance: Instance, made: Vec<Whereabouts>) -> Vec<Whereabouts> {
         let grounds = made.into_iter().filter_map(|one| Some((one.ground()?.reach().start, one)));
         let grounds: Vec<_> = grounds.collect();
         let code = self.store.data().code.clone();
         let exports = code.inner().exports.memories.iter();
-        let memories = exports.filter_map(|export| {
+        let memories = exports.map(|export| {
             let start = memory(&mut self.store, instance, Some(export))?.data_ptr(&self.store);
             grounds.iter().find(|(at, _)| *at == start as usize).map(|(_, one)| one.clone())
         });
-        memories.collect()
+        memories.collect::<Option<_>>().unwrap_or_default()
     }
 
     /// Runs until the process exits, traps or is frozen. Frozen, it can be run on (thaw in place).

@@ -201,8 +201,7 @@ impl Process {
             let found = hot.instance.get_memory(&mut *store, &memory_name(index)).ok_or(DAMAGED)?;
             let missing = contents.size.checked_sub(found.size(&*store)).ok_or(DAMAGED)?;
             if missing > 0 {
-                let short = |_| SpawnError::Instantiate("its memory is over the limit".to_owned());
-                found.grow(&mut *store, missing).map_err(short)?;
+                grow(store, found, missing)?;
             }
             let data = found.data_mut(&mut *store);
             if !memory::fits(contents, data.len() as u64) {
@@ -292,8 +291,7 @@ impl Room {
             }
             let missing = end.saturating_sub(memory.data_size(&*store));
             if missing > 0 {
-                let short = |_| SpawnError::Instantiate("its memory is over the limit".to_owned());
-                memory.grow(&mut *store, missing.div_ceil(PAGE_BYTES) as u64).map_err(short)?;
+                grow(store, *memory, missing.div_ceil(PAGE_BYTES) as u64)?;
             }
             let data = memory.data_mut(&mut *store);
             if arrival.is_size() {
@@ -330,6 +328,12 @@ impl Room {
         process.complete(&image, pid)?;
         Ok((process, image.devices))
     }
+}
+
+/// Grows a memory by so many pages of WebAssembly.
+fn grow(store: &mut Store<State>, memory: Memory, pages: u64) -> Result<(), SpawnError> {
+    let grown = memory.grow(&mut *store, pages).map(drop);
+    grown.map_err(|_| SpawnError::Instantiate(store.data_mut().limiter.why_not_grown()))
 }
 
 /// Whether the image belongs to this program, this frame layout, these settings.

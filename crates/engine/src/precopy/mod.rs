@@ -130,9 +130,12 @@ impl PreCopy {
                 written = joined([written, self.sums.runs(index)].concat());
             }
             all += bytes(&written);
-            // Whoever receives can make room for all of it at once.
+            // Whoever receives can make room for all of it at once, in huge pages: not if most of it is empty.
             let pages = (memory.ground.used() / PAGE_BYTES) as u64;
-            if pages > memory.said {
+            let new = written
+                .iter()
+                .map(|run| (run.first + run.count).saturating_sub(run.first.max(memory.said)));
+            if pages > memory.said && new.sum::<u64>() >= (pages - memory.said) / 2 {
                 memory.said = pages;
                 self.sizes.extend(head(pages, 0, index));
             }

@@ -54,6 +54,8 @@ fn little_is_left_of_each_memory() {
         let mut stream = PreCopy::head().to_vec();
         let first = round(&mut copy, &mut stream) as u64;
         assert!(first >= whole && whole > 4 << 20, "{first} of {whole}");
+        // How large they are comes first, of all that are mostly filled.
+        assert_eq!(stream[16..18], [0; 2]);
         let outline = process.outline_rest(Default::default(), &copy).unwrap();
         assert_eq!(outline.memory_bytes(), 0);
         rest(&copy, &mut process, &mut stream);
@@ -95,6 +97,8 @@ fn a_memory_that_has_moved_is_found_again() {
     let mut copy = process.control().pre_copy().unwrap();
     let mut stream = PreCopy::head().to_vec();
     round(&mut copy, &mut stream);
+    // Nobody is to make room for 4 GiB at once because of that.
+    assert_ne!(stream[16..18], [0; 2]);
     let (mut turns, mut moved) = (0, 0);
     loop {
         if block_on(process.run()).unwrap() != Outcome::Frozen {
