@@ -68,7 +68,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = thawed(&[&PreCopy::head()[..], bytes].concat());
     let mut stream = PreCopy::head().to_vec();
     let (mut sums, mut pages) = (BTreeMap::new(), BTreeMap::new());
-    let mut sound = true;
+    let (mut sound, mut sizes) = (true, [None; SIZES.len()]);
     for &[memory, first, count, byte] in bytes.as_chunks::<4>().0 {
         // Without a count it is the memory's size.
         let (memory, first, count) = (memory % 4, u64::from(first % 64), count % 64);
@@ -81,6 +81,12 @@ fuzz_target!(|bytes: &[u8]| {
         let end = first + u64::from(count);
         let fits = SIZES.get(usize::from(memory)).is_some_and(|size| end <= *size);
         sound &= fits && count <= 62;
+        if count == 0
+            && let Some(size) = sizes.get_mut(usize::from(memory))
+        {
+            sound &= size.is_none_or(|size| first > size);
+            *size = Some(first);
+        }
         for page in first..end {
             let contents = [byte; PAGE_BYTES];
             stream.extend(contents);

@@ -1,5 +1,6 @@
 //! Pages that were copied while their process ran, where they arrive.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 
 use super::{HEAD_BYTES, PageId, RUN_PAGES_MAX, Sums};
@@ -10,7 +11,11 @@ const DAMAGED: ImageError = ImageError::Damaged("copied pages");
 
 /// Which pages have arrived.
 #[derive(Debug, Default)]
-pub(crate) struct Arriving(Sums);
+pub(crate) struct Arriving {
+    sums: Sums,
+    /// How many pages memories were said to have, by memory.
+    sizes: BTreeMap<u16, u64>,
+}
 
 /// Some neighbouring pages, and where they belong; or none, and how many there are.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +43,7 @@ impl Arrival {
 
 impl Arriving {
     /// What comes next. `None`: that was all, and it is whole.
-    pub(crate) fn next(&self, from: &mut dyn Read) -> Result<Option<Arrival>, ImageError> {
+    pub(crate) fn next(&mut self, from: &mut dyn Read) -> Result<Option<Arrival>, ImageError> {
         let mut head = [0; HEAD_BYTES];
         exact(from, &mut head)?;
         let [first @ .., a, b, c, d] = head;
@@ -47,10 +52,14 @@ impl Arriving {
         if (first, count, memory) == (0, 0, 0) {
             let mut digest = [0; 16];
             exact(from, &mut digest)?;
-            return if digest == self.0.digest() { Ok(None) } else { Err(DAMAGED) };
+            return if digest == self.sums.digest() { Ok(None) } else { Err(DAMAGED) };
         }
         let count = u64::from(count);
         if count > RUN_PAGES_MAX as u64 || first > PageId::NUMBERS - count {
+            return Err(DAMAGED);
+        }
+        // A size is only told when there is a larger one.
+        if count == 0 && self.sizes.insert(memory, first) >= Some(first) {
             return Err(DAMAGED);
         }
         Ok(Some(Arrival { memory, run: Run { first, count } }))
@@ -67,14 +76,14 @@ impl Arriving {
         let pages = data.get_mut(run.bytes()).ok_or(DAMAGED)?;
         exact(from, pages)?;
         for (number, page) in (run.first..).zip(pages.as_chunks::<PAGE_BYTES>().0) {
-            self.0.set(PageId::new(memory, number), Sums::of(page));
+            self.sums.set(PageId::new(memory, number), Sums::of(page));
         }
         Ok(())
     }
 
     /// The pages of a memory that have arrived, ascending.
     pub(crate) fn runs(&self, memory: u16) -> Vec<Run> {
-        self.0.runs(memory)
+        self.sums.runs(memory)
     }
 }
 

@@ -208,6 +208,12 @@ fn pages_where_no_memory_is_are_refused() {
     check(2, 1 << 36, "from behind the end of its memory 2");
     check(2, u64::MAX, "damaged (copied pages)");
     check(3, 1, "of its memory 3, but it has 3");
+    // Again, without its having grown.
+    for (second, says) in [(16, "damaged (copied pages)"), (15, "damaged"), (17, cut)] {
+        let stream = [head(16, 0, 2), head(second, 0, 2)[8..].to_vec()].concat();
+        let error = thaw_from(&code, &Origin::default(), &stream).err().unwrap().to_string();
+        assert!(error.contains(says), "{second}: {error}");
+    }
     // A memory that could be so large, and a process that may not.
     let code = load(&runtime(), &guest("memories"), CodeKind::Hot);
     let stream = [head((1 << 20) - 1, 1, 0), page.clone()].concat();
