@@ -42,7 +42,8 @@ fn copies_of(memories: &[Written], turns: u32) -> usize {
     let doctor = text(&cluster.output(["doctor"]).stdout);
     let tracked =
         doctor.lines().any(|line| line.starts_with("ok") && line.contains("page tracking"));
-    assert_eq!(copied, if tracked { moves } else { 0 }, "of {moves} moves");
+    let expected = if tracked { moves } else { 0 };
+    assert_eq!(copied, expected, "of {moves} moves{}", cluster.logs());
     let plain = cluster.output(["run", "--local", "--plain", wasm]);
     assert!(plain.status.success(), "{}", text(&plain.stderr));
     program.until_output(&text(&plain.stdout));
