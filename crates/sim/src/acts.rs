@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    /// Every other receiver takes a message that is passed to it at once; the rest find it kept for them.
+    /// Every other receiver takes a message that is passed to it at once; the rest, and who sleeps, find it kept for them.
     fn pass(&mut self, id: Id, number: usize, to: Slot) {
         let Actor { pid, place, .. } = self.actors[id];
         let mut memory = self.actors[id].memory.clone();
@@ -168,7 +168,7 @@ impl World {
         let Some(receiver) = receiver else { return };
         let Some((kernel, slot, actor)) = self.parts(receiver) else { return };
         let mut taken = None;
-        if number.is_multiple_of(2) {
+        if number.is_multiple_of(2) && actor.asleep.is_none() {
             let sender = Lender { pid, memory: &mut memory };
             taken = kernel.take_passed(slot, &mut actor.memory, &sender);
         }

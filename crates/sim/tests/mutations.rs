@@ -104,7 +104,7 @@ fn each_lapse_of_sleep_is_found_out() {
             Lapse::NotWoken => &["sleep", "told", "leaks"],
             Lapse::OldImage => &["sleep"],
             // What was for it is gone when it has its memory.
-            Lapse::NotThawed => &["sleep", "truth", "told"],
+            Lapse::NotThawed => &["sleep", "truth", "told", "leases"],
         }
     };
     check(&Lapse::ALL, run(Level::Kernels), by);
