@@ -41,11 +41,6 @@ pub enum Identity {
     Certify,
     /// From one that has it.
     Certified(Certified),
-    /// To one that has the token: the cluster wants a new one; the one in force is accepted for so long, milliseconds.
-    Rotate {
-        /// So long.
-        grace_ms: u64,
-    },
     /// The tokens. Among those that have them, or to one that is to have them from now on.
     Tokens(Tokens),
 }

@@ -30,6 +30,8 @@ struct Show {
 
 /// Draws a new token, tells it to all nodes that can be reached, and prints it.
 ///
+/// Ask a node that has the token; one that does not have it says which do.
+///
 /// A node that is away for longer than the token before is accepted must be given the new one: `peri token use`.
 #[derive(Debug, clap::Args)]
 struct Rotate {
@@ -60,17 +62,9 @@ pub(crate) fn run(options: &TokenOf) -> Result<End> {
         }
         Action::Rotate(Rotate { at, grace, now }) => {
             let grace = if *now { Duration::ZERO } else { *grace };
-            let token = at.connect()?.rotate_token(grace, true);
-            let accepted = match token.map_err(|error| failure("token", &error))? {
-                Some((token, accepted)) => {
-                    print(&token)?;
-                    accepted
-                }
-                None => {
-                    say("another node draws it, which has the token: `peri token show` there");
-                    grace
-                }
-            };
+            let token = at.connect()?.rotate_token(grace, *now);
+            let (token, accepted) = token.map_err(|error| failure("token", &error))?;
+            print(&token)?;
             let before = match accepted.as_secs() {
                 0 => "is accepted no more".to_owned(),
                 seconds if *now => {

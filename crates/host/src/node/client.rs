@@ -256,23 +256,22 @@ impl NodeClient {
         }
     }
 
-    /// Has a new token drawn; the one in force is accepted for so long, and if it is to be for as long as it takes to tell all nodes (`until_heard`). The new one, and how long that
-    /// is; or none, if another node draws it.
+    /// Has it draw a new token; the one in force is accepted for so long, and for as long as it takes to tell all nodes if that
+    /// is wanted (`until_heard`). The new one, and how long that is.
     ///
     /// # Errors
-    /// It does not answer, or says no.
+    /// It does not answer, or does not have the one in force.
     pub fn rotate_token(
         &mut self,
         grace: Duration,
         until_heard: bool,
-    ) -> Result<Option<(Token, Duration)>, ClientError> {
+    ) -> Result<(Token, Duration), ClientError> {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         match self.ask(&ToNode::RotateToken { grace_ms, until_heard })? {
             FromNode::Rotated(secret, seconds) => {
-                Ok(Some((Token::from_secret(secret.0), Duration::from_secs(seconds))))
+                Ok((Token::from_secret(secret.0), Duration::from_secs(seconds)))
             }
             FromNode::Answer(Answer::Refused(reason)) => Err(ClientError::Refused(reason)),
-            FromNode::Answer(Answer::Done) => Ok(None),
             other => Err(unexpected(&other)),
         }
     }

@@ -58,7 +58,7 @@ pub enum ToNode {
     },
     /// The cluster's token.
     Token,
-    /// A new token for the cluster.
+    /// A new token for the cluster, of a node that has the one in force.
     RotateToken {
         /// For so long the one in force is accepted, too, milliseconds.
         grace_ms: u64,

@@ -64,10 +64,15 @@ impl Host {
 
     /// The same, and how long the one before is accepted.
     fn show_token_before(&mut self, number: u64) {
-        let Some(tokens) = self.issuing.keyring.as_ref().map(Keyring::tokens) else { return };
-        let until = tokens.previous.map_or(0, |(_, until)| until);
-        let seconds = until.saturating_sub(now_unix_seconds());
-        self.clients.say(number, FromNode::Rotated(tokens.current, seconds));
+        let answer = match self.issuing.keyring.as_ref().map(Keyring::tokens) {
+            Some(tokens) => {
+                let until = tokens.previous.map_or(0, |(_, until)| until);
+                let seconds = until.saturating_sub(now_unix_seconds());
+                FromNode::Rotated(tokens.current, seconds)
+            }
+            None => FromNode::Answer(Answer::Refused(self.no_token())),
+        };
+        self.clients.say(number, answer);
     }
 
     pub(super) fn no_token(&self) -> String {
@@ -84,28 +89,22 @@ impl Host {
         self.links.iter().filter(|(_, standing)| standing.issues).map(|(node, _)| *node)
     }
 
-    /// A command wants a new token; the one in force is accepted for so long, and until all can have heard, if that is wanted.
+    /// A command wants a new token, which a node draws that has the one in force; that is accepted for so long, and until all can
+    /// have heard, if that is wanted.
     pub(super) fn rotate_token(&mut self, number: u64, grace: Duration, until_heard: bool) {
         // Members to which there is no link would be refused, and not be heard in datagrams, before anybody has told them.
         let heard = self.node.told_within().filter(|_| until_heard).unwrap_or_default();
         let grace = grace.max(heard.min(NOW_GRACE_MAX));
-        let issuer = self.issuers().next();
-        let refused = |why| FromNode::Answer(Answer::Refused(why));
-        let answer = match (&self.issuing.keyring, issuer) {
-            (Some(_), _) => match self.rotate(grace) {
-                Ok(()) => return self.show_token_before(number),
-                Err(error) => refused(error.to_string()),
-            },
-            (None, Some(issuer)) => {
-                let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-                self.say_identity(issuer, Identity::Rotate { grace_ms });
-                FromNode::Answer(Answer::Done)
+        match self.rotate(grace) {
+            Ok(()) => self.show_token_before(number),
+            Err(error) => {
+                let answer = Answer::Refused(error.to_string());
+                self.clients.say(number, FromNode::Answer(answer));
             }
-            (None, None) => refused(self.no_token()),
-        };
-        self.clients.say(number, answer);
+        }
     }
 
+    /// Does nothing without the token. No other node is asked then: who has stolen one could ask as well.
     fn rotate(&mut self, grace: Duration) -> Result<(), NodeError> {
         let Some(keyring) = &self.issuing.keyring else { return Ok(()) };
         let rotated = keyring.rotated(grace, SystemTime::now()).map_err(NodeError::Io)?;
@@ -134,11 +133,6 @@ impl Host {
             }
             Identity::Certify => self.certify(from).map_err(NodeError::from),
             Identity::Certified(certified) => self.heard_certified(certified),
-            Identity::Rotate { grace_ms } => {
-                let name = self.node.name_of(from);
-                (self.log)(&format!("node {name} asks for a new token"));
-                self.rotate(Duration::from_millis(grace_ms))
-            }
             Identity::Tokens(tokens) => self.heard_tokens(&tokens),
         };
         if let Err(error) = done {
