@@ -3,8 +3,8 @@
 use peripatos_abi::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
 use crate::message::{Hold, MoveCost};
+use crate::{NodeId, Proof};
 
 /// What can be asked of the node that runs a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub enum Command {
     Forget {
         /// Which node.
         node: NodeId,
+        /// To another node than the one that the operator's command speaks to: somebody with the token has signed that, for the node
+        /// that is told. Hosts look at it, and leave out what proves nothing.
+        proof: Option<Box<Proof>>,
     },
     /// An operator's word: that node is to be let in no more, and what runs there is gone. Only of the node that the operator's command
     /// speaks to, and only if that has the token.

@@ -275,7 +275,13 @@ impl Node {
                 self.balance_at_once();
                 Ok(())
             }
-            Command::Forget { node } => self.forget(node, out),
+            Command::Forget { node, proof } => match asker {
+                // Otherwise who has stolen a node could have two copies of a process run.
+                Asker::Remote(from, _) if proof.is_none() => {
+                    Err(self.unproved_gone(from, node, out))
+                }
+                _ => self.forget(node, out),
+            },
             // The host signs for those of its operator; others sign for nothing.
             Command::Remove { .. } => {
                 Err("only an operator's command at a node that has the token removes a node"
@@ -291,6 +297,16 @@ impl Node {
             let reason = format!("node {} cannot be reached", self.name_of(node));
             self.tell(Some(asker), Answer::Refused(reason), out);
         }
+    }
+
+    /// Another node says that one is gone, and does not prove that an operator says so: what it hears.
+    fn unproved_gone(&self, from: NodeId, node: NodeId, out: &mut Vec<Action>) -> String {
+        let (from, node) = (self.name_of(from), self.name_of(node));
+        out.push(Action::Log(format!(
+            "node {from} says that node {node} is gone, and does not prove that an operator says so: it is not believed"
+        )));
+        "that a node is gone only an operator's command says, at a node that has the token"
+            .to_owned()
     }
 
     fn forget(&mut self, node: NodeId, out: &mut Vec<Action>) -> Result<(), String> {

@@ -52,6 +52,20 @@ fn three_nodes_have_the_token_and_are_replaced_when_they_go() {
     let line = text(&refused.stderr);
     assert!(line.contains("does not have the token") && line.contains(first[0]), "{line}");
 
+    // Nor do others believe that a node is gone which its operator says is: only that node itself does.
+    cluster.node(other).kill();
+    first.iter().for_each(|at| cluster.until_cut(at, other));
+    cluster.until_cut(one, other);
+    let refused = cluster.output(["forget", "--at", one, other]);
+    assert_eq!(refused.status.code(), Some(77));
+    let line = text(&refused.stderr);
+    assert!(line.contains("does not have the token") && line.contains(first[0]), "{line}");
+    assert!(line.contains(&format!("it was forgotten by {one} only")), "{line}");
+    let lists = |at: &str| cluster.nodes_at(at).iter().any(|row| row.node == other);
+    assert!(!lists(one) && first.iter().all(|at| lists(at)));
+    cluster.done(["forget", "--at", first[0], other]);
+    assert!(!first.iter().any(|at| lists(at)));
+
     // A node without it is a node, after a new start, too; anybody joins by it who has the token.
     up_without(&mut cluster, other, one);
     cluster.migrate(first[0], &program.pid(), other);

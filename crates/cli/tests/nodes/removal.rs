@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use peripatos_cluster::message::{Answer, Command, Message};
 use peripatos_cluster::{NodeId, Proof, Removal};
-use peripatos_host::link::{Keyring, Token};
+use peripatos_host::link::{Keyring, Statement, Token};
 use rustix::process::Signal;
 
 use crate::fake::{Fake, Step};
@@ -131,7 +131,7 @@ fn a_link_that_stands_is_cut_when_its_end_is_removed() {
     let mut third = Fake::join(&cluster, "third");
     assert_eq!(third.hears(told), removed);
     let Removal { node, proof } = removed[0];
-    assert!(third.credentials.prove_removal(node, &proof, SystemTime::now()));
+    assert!(third.credentials.prove(Statement::Removed(node), &proof, SystemTime::now()));
 }
 
 /// A node that was stolen, and that does not have the token.
@@ -146,7 +146,7 @@ fn who_does_not_have_the_token_removes_nobody() {
     };
     let (a, b) = (id("a"), id("b"));
     let stranger = Keyring::from(Token::generate().unwrap());
-    let signed = |node| Removal { node, proof: stranger.sign_removal(node).unwrap() };
+    let signed = |node| Removal { node, proof: stranger.sign(Statement::Removed(node)).unwrap() };
     for node in [a, b, other.id()] {
         liar.say(&Message::Removed(vec![Removal { node, proof: Proof::default() }]));
         liar.say(&Message::Removed(vec![signed(node)]));
@@ -174,7 +174,7 @@ fn who_does_not_have_the_token_removes_nobody() {
 
     // Who has it is believed, whoever brings what he has signed.
     let keyring = Keyring::from(cluster.join[4].parse::<Token>().unwrap());
-    let removal = |node| Removal { node, proof: keyring.sign_removal(node).unwrap() };
+    let removal = |node| Removal { node, proof: keyring.sign(Statement::Removed(node)).unwrap() };
     liar.say(&Message::Removed(vec![removal(other.id())]));
     other.is_cut();
     liar.say(&Message::Removed(vec![removal(a)]));

@@ -4,7 +4,9 @@
 use std::process::Child;
 
 use peripatos_abi::Pid;
-use peripatos_cluster::message::{Content, Message};
+use peripatos_cluster::message::{Answer, Command, Content, Message};
+use peripatos_cluster::{NodeId, Proof};
+use peripatos_host::link::{Keyring, Statement, Token};
 
 use crate::fake::{Body, Fake, Step, Taken};
 use crate::program::Program;
@@ -200,4 +202,55 @@ fn a_program_in_doubt_stands_still_until_it_is_known_where_it_is() {
         program.ends_with(76, "which ran the process, is gone");
         assert_eq!(program.said.text(), answered);
     }
+}
+
+/// A node that was stolen, and that does not have the token: what is in doubt would go on, and run twice.
+#[test]
+fn who_does_not_have_the_token_ends_no_doubt() {
+    let mut cluster = Cluster::of(&["a"]);
+    let mut program = program(&cluster, BALLAST_BYTES[0]);
+    let pid = program.pid();
+    let mut fake = Fake::join(&cluster, "fake");
+    let mut liar = Fake::join(&cluster, "liar");
+    let moving = cluster.begin_move("a", &pid, &fake.id_short());
+    fake.takes(Step::Committed);
+    fake.hang_up();
+    is_refused(moving, "is in doubt");
+
+    let node = fake.id();
+    let mut says = |proof: Option<Proof>| -> Answer {
+        let command = Command::Forget { node, proof: proof.map(Box::new) };
+        liar.say(&Message::Command { request: 9, command });
+        liar.hears(|message| match message {
+            Message::Answer { request: 9, answer } => Some(answer),
+            _ => None,
+        })
+    };
+    let a: NodeId = cluster.nodes_at("a")[0].id.parse().unwrap();
+    let keyring = Keyring::from(cluster.join[4].parse::<Token>().unwrap());
+    let stranger = Keyring::from(Token::generate().unwrap());
+    let gone = Statement::Gone { node, to: a };
+    // What an operator has told another node is not told on, nor is it what was said of another one.
+    let others = [
+        Statement::Gone { node, to: NodeId(99) },
+        Statement::Gone { node: NodeId(99), to: a },
+        Statement::Removed(node),
+    ];
+    let lies = others.map(|other| keyring.sign(other).unwrap()).map(Some);
+    let unsigned = [None, Some(Proof::default()), Some(stranger.sign(gone).unwrap())];
+    for proof in lies.into_iter().chain(unsigned) {
+        let refused = says(proof);
+        assert!(
+            matches!(&refused, Answer::Refused(why) if why.contains("has the token")),
+            "{refused:?}"
+        );
+        assert_eq!(cluster.row("a", &pid).unwrap().state, "in-doubt");
+    }
+    cluster.node("a").until_said(
+        "node liar says that node fake is gone, and does not prove that an operator says so: it is not believed",
+    );
+    // Who has the token is believed.
+    assert_eq!(says(Some(keyring.sign(gone).unwrap())), Answer::Done);
+    goes_on(&cluster, &mut program);
+    program.finish(&cluster);
 }

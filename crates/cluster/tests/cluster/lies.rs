@@ -1,10 +1,13 @@
 //! What a peer says of processes that are not its own changes nothing.
 
 use peripatos_cluster::limits::LABELS_MAX;
-use peripatos_cluster::message::{Description, End, Kin, Luggage, Message, MigrationId, MoveCosts};
-use peripatos_cluster::{Event, Placement};
+use peripatos_cluster::message::{
+    Command, Description, End, Kin, Luggage, Message, MigrationId, MoveCosts,
+};
+use peripatos_cluster::{Event, Placement, Proof};
 
 use crate::families::{kin, root};
+use crate::moves::migrate;
 use crate::world::{World, description, id};
 
 #[test]
@@ -28,6 +31,41 @@ fn nobody_ends_or_claims_what_runs_elsewhere() {
     world.live(40);
     assert!(world.host(0).told.is_empty());
     assert_eq!(world.place(pid), Some(0));
+}
+
+/// A node that was stolen, and that does not have the token: what it says is as good as what runs there, and that is in doubt.
+#[test]
+fn nobody_says_without_a_proof_that_a_node_is_gone() {
+    let says = |world: &mut World, proof: Option<Proof>| {
+        let command = Command::Forget { node: id(1), proof: proof.map(Box::new) };
+        let message = Message::Command { request: 7, command };
+        world.tell(0, Event::Message { from: id(2), message });
+        world.live(3);
+    };
+    let mut in_doubt = 0;
+    for steps in 0..20 {
+        let mut world = World::new(3);
+        let pid = world.spawn(0, 1);
+        migrate(&mut world, 0, 0, pid, 1);
+        for _ in 0..steps {
+            let _ = world.deliver(0, 1) | world.report(0) | world.deliver(1, 0) | world.report(1);
+        }
+        // Cut off, and for all that anybody knows it goes on.
+        world.cut(0, 1);
+        world.live(3);
+        if world.place(pid).is_some() {
+            continue;
+        }
+        in_doubt += 1;
+        says(&mut world, None);
+        assert!(world.host(0).frozen.contains(&pid), "after {steps} steps");
+        let refused = world.host(0).log.iter().filter(|line| line.contains("it is not believed"));
+        assert_eq!(refused.count(), 1);
+        // Somebody with the token has signed: hosts have looked at it.
+        says(&mut world, Some(Proof::default()));
+        assert!(!world.host(0).frozen.contains(&pid), "after {steps} steps");
+    }
+    assert!(in_doubt > 0, "at some step it is in doubt");
 }
 
 #[test]

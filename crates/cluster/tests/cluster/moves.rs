@@ -191,7 +191,7 @@ fn a_target_killed_at_any_step_leaves_the_process_at_the_source() {
             world.start(1);
             world.link_all();
         } else {
-            let command = Command::Forget { node: id(1) };
+            let command = Command::Forget { node: id(1), proof: None };
             world.ask(0, Request::Command { node: id(0), command });
         }
         world.live(3);
@@ -208,7 +208,9 @@ fn who_has_never_met_a_node_forgets_it_gladly() {
         if node == 2 {
             world.link_newcomer();
         }
-        let command = Command::Forget { node: id(1) };
+        // Others believe it of who has signed for it; hosts look at that.
+        let proof = (node != 0).then(Box::default);
+        let command = Command::Forget { node: id(1), proof };
         let asked = world.ask(0, Request::Command { node: id(node), command });
         world.settle();
         assert_eq!(answer(&mut world, 0, asked), Some(Answer::Done), "of node {node}");

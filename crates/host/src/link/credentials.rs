@@ -28,7 +28,7 @@ use super::authority::{SERVER_NAME, Validity};
 use super::identity::{IdentityError, NodeKey, node_id};
 use super::keyring::{Keyring, unix_seconds};
 use super::refusal::Refusal;
-use super::removal::Believed;
+use super::statement::{Believed, Statement};
 
 /// What a node needs to link with others of its cluster; cheap to clone.
 #[derive(Clone)]
@@ -149,9 +149,13 @@ impl Credentials {
         self.previous_until.is_none_or(|until| unix_seconds(now) < until)
     }
 
-    /// Whether this proves that a node was removed.
-    pub fn prove_removal(&self, node: NodeId, proof: &Proof, now: SystemTime) -> bool {
-        self.believed.prove(node, proof, self.previous_until.is_some() && self.accept_previous(now))
+    /// Whether somebody with a token that is accepted has signed this.
+    pub fn prove(&self, statement: Statement, proof: &Proof, now: SystemTime) -> bool {
+        self.believed.prove(
+            statement,
+            proof,
+            self.previous_until.is_some() && self.accept_previous(now),
+        )
     }
 
     /// Whether the token in force has signed this.

@@ -10,12 +10,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
-use peripatos_cluster::{Certified, NodeId, Proof, Secret, Tokens};
+use peripatos_cluster::{Certified, Proof, Secret, Tokens};
 
 use super::authority::{Authority, PublicKey, Validity};
 use super::datagram::gossip_secret;
 use super::identity::IdentityError;
-use super::removal;
+use super::statement::{self, Statement};
 use super::token::{Token, TokenError};
 
 /// Nobody was away for so many rotations, and could still make a link. Whoever says so must not use the numbers up.
@@ -130,12 +130,12 @@ impl Keyring {
         })
     }
 
-    /// Signs for that a node was removed.
+    /// Signs for what an operator says.
     ///
     /// # Errors
     /// The token makes no key.
-    pub fn sign_removal(&self, node: NodeId) -> Result<Proof, IdentityError> {
-        removal::sign(node, &self.token, self.previous.as_ref().map(|one| &one.token))
+    pub fn sign(&self, statement: Statement) -> Result<Proof, IdentityError> {
+        statement::sign(statement, &self.token, self.previous.as_ref().map(|one| &one.token))
     }
 
     /// Whether the authority of the token in force is the one that has certified this.

@@ -21,7 +21,7 @@ mod identity;
 mod keyring;
 pub(crate) mod lane;
 mod refusal;
-mod removal;
+mod statement;
 mod token;
 mod versions;
 pub(crate) mod wire;
@@ -44,6 +44,7 @@ pub use identity::{IdentityError, NodeKey};
 pub use keyring::{Keyring, KeyringError};
 pub use lane::LaneReader;
 pub use refusal::Refusal;
+pub use statement::Statement;
 pub use token::{Token, TokenError};
 pub use versions::{
     LINK_VERSION, LINK_VERSION_OLDEST, PARTING_VERSION, Versions, VersionsApart,
@@ -269,8 +270,9 @@ async fn greet(
     writer.flush().await.map_err(broken)?;
     match reader.next().await.map_err(broken)? {
         Frame::Hello(bytes) => {
-            let is_proved =
-                |proof: &Proof| credentials.prove_removal(credentials.id, proof, SystemTime::now());
+            let is_proved = |proof: &Proof| {
+                credentials.prove(Statement::Removed(credentials.id), proof, SystemTime::now())
+            };
             if let Some(refusal) = Refusal::decode(&bytes, is_proved) {
                 return Err(LinkError::RefusedBy(refusal));
             }

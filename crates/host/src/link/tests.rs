@@ -222,7 +222,7 @@ async fn who_has_no_token_is_signed_for() {
 async fn a_removed_node_hears_so_and_nothing_else() {
     let token = Token::generate().unwrap();
     let (one, removed) = (node(&token), node(&token));
-    let proof = Keyring::from(token.clone()).sign_removal(removed.id).unwrap();
+    let proof = Keyring::from(token.clone()).sign(Statement::Removed(removed.id)).unwrap();
     let one = one.refusing(BTreeMap::from([(removed.id, proof)]));
     let check = |(refusing, refused_one)| {
         refused(refusing, "that node was removed from the cluster");
@@ -236,7 +236,7 @@ async fn a_removed_node_hears_so_and_nothing_else() {
 
     // Who only says so is not believed: whoever does not have the token could end all nodes.
     let stranger = Keyring::from(Token::generate().unwrap());
-    for proof in [Proof::default(), stranger.sign_removal(removed.id).unwrap()] {
+    for proof in [Proof::default(), stranger.sign(Statement::Removed(removed.id)).unwrap()] {
         let liar = node(&token).refusing(BTreeMap::from([(removed.id, proof)]));
         let (link, _) = meet(&removed, &liar).await;
         let error = link.err().expect("there is no link");

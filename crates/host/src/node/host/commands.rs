@@ -65,6 +65,9 @@ impl Host {
             {
                 self.remove_node(number, removed);
             }
+            ToNode::Command { node, command: Command::Forget { node: gone, .. } } => {
+                self.forget_node(number, node, gone);
+            }
             ToNode::Command { node, command } => {
                 self.ask(number, Request::Command { node, command });
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peripatos_cluster::limits::{DOWN_KEPT, PEERS_MAX};
-use peripatos_cluster::message::Message;
+use peripatos_cluster::message::{Command, Message};
 use peripatos_cluster::{Event, Incarnation, NodeId, Peer};
 use peripatos_kernel::NameLost;
 use tokio::sync::Notify;
@@ -346,6 +346,9 @@ impl Host {
             }
             Message::Identity(said) => self.heard_identity(from, said),
             Message::Removed(removed) => self.heard_removed(from, removed),
+            Message::Command { request, command: Command::Forget { node, proof } } => {
+                self.heard_forget(from, request, node, proof);
+            }
             message => {
                 if let Message::Members(members) = &message {
                     let now = self.now();

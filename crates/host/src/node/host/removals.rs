@@ -1,15 +1,15 @@
-//! Nodes that are removed from the cluster for good: who signs for that, and what proves it.
+//! Nodes that are removed from the cluster for good, or that an operator says are gone: who signs for that, and what proves it.
 
 use std::time::SystemTime;
 
-use peripatos_cluster::message::{Answer, Message};
-use peripatos_cluster::{Event, NodeId, Removal, Request};
+use peripatos_cluster::message::{Answer, Command, Message};
+use peripatos_cluster::{Event, NodeId, Proof, Removal, Request};
 
 use super::super::NodeError;
 use super::super::protocol::FromNode;
 use super::Host;
 use super::links::Dialling;
-use crate::link::IdentityError;
+use crate::link::{IdentityError, Statement};
 
 /// After so many words of a node that are not proved it is listened to no more, this time: each takes time to look at.
 const UNPROVED_MAX: usize = 16;
@@ -17,14 +17,43 @@ const UNPROVED_MAX: usize = 16;
 impl Host {
     /// A command wants a node removed.
     pub(super) fn remove_node(&mut self, number: u64, node: NodeId) {
-        let proof = match &self.issuing.keyring {
-            Some(keyring) => keyring.sign_removal(node).map_err(|error| error.to_string()),
-            None => Err(self.no_token()),
-        };
-        match proof {
+        match self.sign(Statement::Removed(node)) {
             Ok(proof) => self.ask(number, Request::Remove(Removal { node, proof })),
             Err(why) => self.clients.say(number, FromNode::Answer(Answer::Refused(why))),
         }
+    }
+
+    /// A command says, to the node `to`, that `node` is gone. This node believes its own operator; others believe who has the token.
+    pub(super) fn forget_node(&mut self, number: u64, to: NodeId, node: NodeId) {
+        let own = to == self.us.id;
+        let proof = (!own).then(|| self.sign(Statement::Gone { node, to })).transpose();
+        match proof {
+            Ok(proof) => {
+                let command = Command::Forget { node, proof: proof.map(Box::new) };
+                self.ask(number, Request::Command { node: to, command });
+            }
+            Err(why) => self.clients.say(number, FromNode::Answer(Answer::Refused(why))),
+        }
+    }
+
+    fn sign(&self, statement: Statement) -> Result<Proof, String> {
+        let keyring = self.issuing.keyring.as_ref().ok_or_else(|| self.no_token())?;
+        keyring.sign(statement).map_err(|error| error.to_string())
+    }
+
+    /// Another node says that one is gone. Without its proof, if that proves nothing.
+    pub(super) fn heard_forget(
+        &mut self,
+        from: NodeId,
+        request: u64,
+        node: NodeId,
+        proof: Option<Box<Proof>>,
+    ) {
+        let statement = Statement::Gone { node, to: self.us.id };
+        let (papers, now) = (self.us.papers.get(), SystemTime::now());
+        let proof = proof.filter(|proof| papers.prove(statement, proof, now));
+        let command = Command::Forget { node, proof };
+        self.tell(Event::Message { from, message: Message::Command { request, command } });
     }
 
     /// Another node says who was removed. What is not proved is not so.
@@ -37,7 +66,7 @@ impl Host {
             {
                 continue;
             }
-            if papers.prove_removal(removal.node, &removal.proof, now) {
+            if papers.prove(Statement::Removed(removal.node), &removal.proof, now) {
                 proved.push(removal);
             } else if known.is_none() {
                 unproved += 1;
@@ -60,10 +89,9 @@ impl Host {
     /// This node has a new token: it signs by it for all that were removed.
     pub(super) fn sign_removals(&mut self) -> Result<(), IdentityError> {
         let Some(keyring) = &self.issuing.keyring else { return Ok(()) };
-        let signed =
-            self.node.removed().keys().map(|node| {
-                keyring.sign_removal(*node).map(|proof| Removal { node: *node, proof })
-            });
+        let signed = self.node.removed().keys().map(|node| {
+            keyring.sign(Statement::Removed(*node)).map(|proof| Removal { node: *node, proof })
+        });
         let signed: Vec<Removal> = signed.collect::<Result<_, _>>()?;
         if !signed.is_empty() {
             self.tell(Event::SignedAnew(signed));

@@ -1,4 +1,4 @@
-//! That a node was removed, signed by somebody who has the cluster's token.
+//! What operators say of nodes, signed by somebody who has the cluster's token: that one was removed, that one is gone.
 //!
 //! Signed is by the authority's key, which follows from the token; certificates are signed by the same one, over other bytes. Who knows
 //! an authority, as every node does, can look at it.
@@ -6,7 +6,9 @@
 //! Invariants:
 //! * Believed is what the authority of the token in force has signed, or the one before as long as that token is accepted; and what
 //!   an authority has signed for which one of those has vouched: the token was rotated, and this node has not heard it yet.
-//! * Who has a token that is accepted no more can remove nobody, but for those that believe in it still.
+//! * Who has a token that is accepted no more is believed by nobody, but for those that believe in it still.
+//! * That a node was removed stays true, whoever says it again. That one is gone does not: it may have been started again. So that is signed
+//!   for one node, which believes it of its word only; others it proves nothing to.
 
 use peripatos_cluster::{NodeId, Proof, Signature};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
@@ -19,12 +21,39 @@ use super::token::Token;
 
 /// Signed with a node's id behind it: that node was removed.
 const REMOVAL: &[u8] = b"peripatos 2026-11 removal of a node\0";
+/// Signed with two ids behind it: the first node is gone, says an operator to the second.
+const GONE: &[u8] = b"peripatos 2026-11 a node is gone\0";
 /// Signed with a public key behind it: that is the authority from now on.
 const VOUCHED: &[u8] = b"peripatos 2026-11 authority after a rotation\0";
 
+/// What is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// That node was removed.
+    Removed(NodeId),
+    /// The OS process of a node is gone, which is said to one other node.
+    Gone {
+        /// Which is gone.
+        node: NodeId,
+        /// To whom it is said.
+        to: NodeId,
+    },
+}
+
+impl Statement {
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Statement::Removed(node) => [REMOVAL, &node.0.to_be_bytes()].concat(),
+            Statement::Gone { node, to } => {
+                [GONE, &node.0.to_be_bytes(), &to.0.to_be_bytes()].concat()
+            }
+        }
+    }
+}
+
 /// By these tokens: the one in force, and the one before if there is one.
 pub(super) fn sign(
-    node: NodeId,
+    statement: Statement,
     token: &Token,
     before: Option<&Token>,
 ) -> Result<Proof, IdentityError> {
@@ -32,7 +61,7 @@ pub(super) fn sign(
     let authority = public(&own)?;
     let vouched = before
         .map(|before| key(before).map(|before| halves(&before, &[VOUCHED, &authority].concat())));
-    let signature = halves(&own, &removal_of(node));
+    let signature = halves(&own, &statement.bytes());
     Ok(Proof { authority, signature, vouched: vouched.transpose()? })
 }
 
@@ -51,8 +80,13 @@ impl Believed {
         Ok(Believed { current: key_of(current)?, previous })
     }
 
-    /// Whether this proves that a node was removed. `accepts_previous`: the token before is accepted.
-    pub(super) fn prove(&self, node: NodeId, proof: &Proof, accepts_previous: bool) -> bool {
+    /// Whether this proves that. `accepts_previous`: the token before is accepted.
+    pub(super) fn prove(
+        &self,
+        statement: Statement,
+        proof: &Proof,
+        accepts_previous: bool,
+    ) -> bool {
         let Proof { authority, signature, vouched } = proof;
         let believed = [Some(self.current), self.previous.filter(|_| accepts_previous)];
         let vouches = |key: &[u8; 32]| {
@@ -61,12 +95,8 @@ impl Believed {
         };
         let mut believed = believed.iter().flatten();
         believed.any(|key| key == authority || vouches(key))
-            && is_signed(authority, &removal_of(node), signature)
+            && is_signed(authority, &statement.bytes(), signature)
     }
-}
-
-fn removal_of(node: NodeId) -> Vec<u8> {
-    [REMOVAL, &node.0.to_be_bytes()].concat()
 }
 
 fn key(token: &Token) -> Result<Ed25519KeyPair, IdentityError> {
@@ -104,7 +134,8 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3_600);
-    const NODE: NodeId = NodeId(7);
+    const REMOVED: Statement = Statement::Removed(NodeId(7));
+    const GONE: Statement = Statement::Gone { node: NodeId(7), to: NodeId(8) };
 
     fn believed(keyring: &Keyring) -> Believed {
         let own = NodeKey::generate().unwrap().public().unwrap();
@@ -120,21 +151,37 @@ mod tests {
     #[test]
     fn what_the_token_in_force_has_signed_is_believed_and_nothing_else() {
         let first = new();
-        let proof = first.sign_removal(NODE).unwrap();
-        assert!(believed(&first).prove(NODE, &proof, false));
-        assert!(!believed(&first).prove(NodeId(8), &proof, true));
-        assert!(!believed(&new()).prove(NODE, &proof, true));
-        assert!(!believed(&first).prove(NODE, &Proof::default(), true));
-        for bit in 0..64 * 8 {
-            let mut changed = proof;
-            changed.signature[bit / 256][bit % 256 / 8] ^= 1 << (bit % 8);
-            assert!(!believed(&first).prove(NODE, &changed, true), "{bit}");
+        for said in [REMOVED, GONE] {
+            let proof = first.sign(said).unwrap();
+            assert!(believed(&first).prove(said, &proof, false));
+            assert!(!believed(&new()).prove(said, &proof, true));
+            assert!(!believed(&first).prove(said, &Proof::default(), true));
+            for bit in 0..64 * 8 {
+                let mut changed = proof;
+                changed.signature[bit / 256][bit % 256 / 8] ^= 1 << (bit % 8);
+                assert!(!believed(&first).prove(said, &changed, true), "{bit}");
+            }
+            // Somebody else's key, that he signs with himself.
+            let other = new().sign(said).unwrap();
+            assert!(!believed(&first).prove(said, &other, true));
+            let vouched = Some(other.signature);
+            assert!(!believed(&first).prove(said, &Proof { vouched, ..other }, true));
         }
-        // Somebody else's key, that he signs with himself.
-        let other = new().sign_removal(NODE).unwrap();
-        assert!(!believed(&first).prove(NODE, &other, true));
-        let vouched = Some(other.signature);
-        assert!(!believed(&first).prove(NODE, &Proof { vouched, ..other }, true));
+    }
+
+    #[test]
+    fn what_is_signed_of_one_node_or_for_one_proves_nothing_else() {
+        let keyring = new();
+        let ids = [7, 8].map(NodeId);
+        let gone = ids.map(|node| ids.map(|to| Statement::Gone { node, to }));
+        let all: Vec<Statement> =
+            ids.map(Statement::Removed).into_iter().chain(gone.into_iter().flatten()).collect();
+        for signed in &all {
+            let proof = keyring.sign(*signed).unwrap();
+            for said in &all {
+                assert_eq!(believed(&keyring).prove(*said, &proof, true), said == signed);
+            }
+        }
     }
 
     #[test]
@@ -142,10 +189,10 @@ mod tests {
         let first = new();
         let second = first.rotated(HOUR, SystemTime::now()).unwrap();
         let third = second.rotated(HOUR, SystemTime::now()).unwrap();
-        let signed = [&first, &second, &third].map(|one| one.sign_removal(NODE).unwrap());
+        let signed = [&first, &second, &third].map(|one| one.sign(REMOVED).unwrap());
         let prove = |keyring: &Keyring, accepts: bool| {
             let believed = believed(keyring);
-            signed.each_ref().map(|proof| believed.prove(NODE, proof, accepts))
+            signed.each_ref().map(|proof| believed.prove(REMOVED, proof, accepts))
         };
         // Who was away believes the next one, for which the one he knows has vouched.
         assert_eq!(prove(&first, false), [true, true, false]);
@@ -155,8 +202,8 @@ mod tests {
         assert_eq!(prove(&third, false), [false, false, true]);
         // Nor may he vouch for a key of his own.
         let stolen = first.rotated(HOUR, SystemTime::now()).unwrap();
-        let forged = stolen.sign_removal(NODE).unwrap();
-        assert!(believed(&first).prove(NODE, &forged, false), "he has the token in force there");
-        assert!(!believed(&second).prove(NODE, &forged, false));
+        let forged = stolen.sign(REMOVED).unwrap();
+        assert!(believed(&first).prove(REMOVED, &forged, false), "he has the token in force there");
+        assert!(!believed(&second).prove(REMOVED, &forged, false));
     }
 }
