@@ -57,6 +57,7 @@ mod traffic;
 pub use datagram::Datagram;
 pub use deadlocks::deadlock_text;
 pub use event::{Action, Config, Event, Peer, Request, RequestId, Response, Sample};
+pub use farewell::{Departure, OwnProof};
 pub use identity::{Incarnation, NodeId};
 pub use issuers::{IssuerStep, issuer_step};
 pub use kept::Kept;

@@ -8,6 +8,7 @@ use peripatos_abi::device::Ahead;
 use serde::{Deserialize, Serialize};
 
 pub use crate::command::{Answer, Command};
+use crate::farewell::Departure;
 use crate::journal::{Standing, Told};
 pub use crate::lane::{Lane, LaneCipher, Wire};
 pub use crate::luggage::Luggage;
@@ -478,9 +479,9 @@ pub enum Message {
         answer: Answer,
     },
 
-    /// Nodes that have left in order, and which OS process of each: the sender itself, as its last word; or others. After a link was made:
-    /// all that the sender knows. At most [`LEFT_MAX`](crate::limits::LEFT_MAX).
-    Left(Vec<(NodeId, Incarnation)>),
+    /// Nodes that have left in order, and which OS process of each: the sender itself, as its last word; or others, which have signed it. After a
+    /// link was made: all that the sender knows. At most [`LEFT_MAX`](crate::limits::LEFT_MAX).
+    Left(Vec<Departure>),
     /// To the origin's node, when it can be reached again: so many requests of a process have failed because it could not.
     Unserved {
         /// Which.

@@ -10,7 +10,7 @@ use peripatos_abi::Pid;
 use peripatos_cluster::message::{
     Content, Description, Lane, LaneCipher, Luggage, Message, MigrationId, MoveCosts,
 };
-use peripatos_cluster::{Incarnation, Labels, NodeId};
+use peripatos_cluster::{Departure, Incarnation, Labels, NodeId};
 use peripatos_host::link::{
     self, BULK_CHUNK_BYTES, Credentials, Frame, Hello, HostIdentity, LaneReader, LinkReader,
     LinkWriter, NodeKey, Token, Versions,
@@ -45,6 +45,7 @@ pub(crate) struct Fake {
     link: Option<(LinkReader, LinkWriter)>,
     /// Where it has dialled.
     address: String,
+    key: NodeKey,
     pub(crate) credentials: Credentials,
     pub(crate) hello: Hello,
     streams: u64,
@@ -95,7 +96,7 @@ impl Fake {
             host: HostIdentity::own().unwrap(),
         };
         let address = String::new();
-        Fake { runtime, link: None, address, credentials, hello, streams: 0, migrations: 0 }
+        Fake { runtime, link: None, address, key, credentials, hello, streams: 0, migrations: 0 }
     }
 
     /// Makes a link. The node there must have noticed that an earlier one is gone.
@@ -328,6 +329,13 @@ impl Fake {
         let Fake { runtime, credentials, hello, .. } = self;
         let link = runtime.block_on(link::connect(address, credentials, hello));
         link.err().expect("no link").to_string()
+    }
+
+    /// What it says as the last word, if it leaves in order.
+    pub(crate) fn departure(&self) -> Departure {
+        let (node, incarnation) = (self.id(), self.hello.incarnation);
+        let proof = self.key.sign_departure(incarnation).unwrap();
+        Departure { node, incarnation, proof }
     }
 
     pub(crate) fn id(&self) -> NodeId {

@@ -5,7 +5,7 @@ use std::process::Child;
 
 use peripatos_abi::Pid;
 use peripatos_cluster::message::{Answer, Command, Content, Message};
-use peripatos_cluster::{NodeId, Proof};
+use peripatos_cluster::{Departure, NodeId, OwnProof, Proof};
 use peripatos_host::link::{Keyring, Statement, Token};
 
 use crate::fake::{Body, Fake, Step, Taken};
@@ -251,6 +251,24 @@ fn who_does_not_have_the_token_ends_no_doubt() {
     );
     // Who has the token is believed.
     assert_eq!(says(Some(keyring.sign(gone).unwrap())), Answer::Done);
+    goes_on(&cluster, &mut program);
+
+    // That a node has left in order it has signed itself, whoever tells it.
+    let mut fake = Fake::join(&cluster, "other");
+    let moving = cluster.begin_move("a", &pid, &fake.id_short());
+    fake.takes(Step::Committed);
+    fake.hang_up();
+    is_refused(moving, "is in doubt");
+    let departure = fake.departure();
+    for proof in [OwnProof::default(), liar.departure().proof] {
+        liar.say(&Message::Left(vec![Departure { proof, ..departure }]));
+        liar.is_heard();
+        assert_eq!(cluster.row("a", &pid).unwrap().state, "in-doubt");
+    }
+    cluster.node("a").until_said(
+        "node liar says that nodes have left, and does not prove it: it is not believed",
+    );
+    liar.say(&Message::Left(vec![departure]));
     goes_on(&cluster, &mut program);
     program.finish(&cluster);
 }

@@ -2,7 +2,7 @@
 
 use peripatos_cluster::limits::LEFT_MAX;
 use peripatos_cluster::message::{Command, End, Message};
-use peripatos_cluster::{Event, Incarnation, NodeId, Request, Response};
+use peripatos_cluster::{Departure, Event, Incarnation, NodeId, OwnProof, Request, Response};
 
 use crate::families::{child, root};
 use crate::moves::migrate;
@@ -17,9 +17,15 @@ fn lists(world: &mut World, index: usize) -> Vec<NodeId> {
     }
 }
 
+/// Hosts look at proofs.
+fn departure(node: NodeId, incarnation: Incarnation) -> Departure {
+    Departure { node, incarnation, proof: OwnProof::default() }
+}
+
 /// It ends in order. What it says is on the links, which break when the first so many have heard it.
 fn leave(world: &mut World, index: usize, hear: usize) {
-    let farewell = world.host(index).node.farewell().expect("nothing is left there");
+    let farewell =
+        world.host(index).node.farewell(OwnProof::default()).expect("nothing is left there");
     for other in (0..world.hosts.len()).filter(|other| *other != index).take(hear) {
         world.send(index, id(other), farewell.clone());
         while world.deliver(index, other) {}
@@ -69,7 +75,7 @@ fn who_was_away_hears_it_from_whom_it_meets() {
 
 #[test]
 fn it_says_so_only_if_nothing_is_left() {
-    let says = |world: &mut World, index| world.host(index).node.farewell().is_some();
+    let says = |world: &mut World, index| world.host(index).node.leaves_nothing();
     let mut world = World::new(3);
     let pid = world.spawn(0, 1);
     assert!(!says(&mut world, 0) && says(&mut world, 1));
@@ -111,7 +117,7 @@ fn what_was_started_there_ends_and_who_is_in_doubt_goes_on() {
     leave(&mut world, 0, 1);
     world.live(3);
     assert_eq!((world.place(root.pid), world.place(child)), (None, None));
-    assert!(world.host(1).node.farewell().is_some(), "nobody is to hear of their ends any more");
+    assert!(world.host(1).node.leaves_nothing(), "nobody is to hear of their ends any more");
 
     let mut in_doubt = 0;
     for steps in 0..20 {
@@ -122,7 +128,7 @@ fn what_was_started_there_ends_and_who_is_in_doubt_goes_on() {
             let _ = world.deliver(0, 1) | world.report(0) | world.deliver(1, 0) | world.report(1);
         }
         world.cut(0, 1);
-        if world.place(pid).is_some() || world.host(1).node.farewell().is_none() {
+        if world.place(pid).is_some() || !world.host(1).node.leaves_nothing() {
             continue;
         }
         in_doubt += 1;
@@ -139,7 +145,7 @@ fn who_speaks_has_not_left() {
     let mut world = World::new(3);
     let lie = |world: &World, of: usize| {
         let incarnation = world.hosts[of].as_ref().unwrap().incarnation;
-        Message::Left(vec![(id(of), incarnation)])
+        Message::Left(vec![departure(id(of), incarnation)])
     };
     // It hears of others, and of itself.
     for of in [1, 2] {
@@ -153,7 +159,8 @@ fn who_speaks_has_not_left() {
     world.live(3);
     assert_eq!(lists(&mut world, 1), [id(0), id(2)]);
     // There is an end to what is believed at a time, and to what is kept.
-    let many = |count: usize| (0..count).map(|n| (NodeId(1_000 + n as u128), Incarnation(1)));
+    let many =
+        |count: usize| (0..count).map(|n| departure(NodeId(1_000 + n as u128), Incarnation(1)));
     world.send(0, id(1), Message::Left(many(LEFT_MAX + 1).collect()));
     world.settle();
     assert!(world.host(1).log.iter().any(|line| line.contains("too many")));
@@ -164,5 +171,5 @@ fn who_speaks_has_not_left() {
     let command = Command::Drain { on: true };
     world.ask(1, Request::Command { node: id(1), command });
     world.settle();
-    assert!(world.host(1).node.farewell().is_some());
+    assert!(world.host(1).node.leaves_nothing());
 }

@@ -8,12 +8,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use peripatos_cluster::NodeId;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 
+use super::identity::id_of;
 use super::token::Token;
 
 /// The name in every node's certificate. It says "a node"; which one, says the key.
@@ -91,6 +93,11 @@ impl PublicKey {
     pub(super) fn bytes(self) -> [u8; 32] {
         self.0
     }
+}
+
+/// The id of the node whose public key has these bytes.
+pub(super) fn id_of_key(public_key: &[u8; 32]) -> NodeId {
+    id_of(&[SPKI_ED25519.as_slice(), public_key].concat())
 }
 
 impl PublicKeyData for PublicKey {

@@ -44,7 +44,7 @@ pub use identity::{IdentityError, NodeKey};
 pub use keyring::{Keyring, KeyringError};
 pub use lane::LaneReader;
 pub use refusal::Refusal;
-pub use statement::Statement;
+pub use statement::{Statement, is_departure};
 pub use token::{Token, TokenError};
 pub use versions::{
     LINK_VERSION, LINK_VERSION_OLDEST, PARTING_VERSION, Versions, VersionsApart,

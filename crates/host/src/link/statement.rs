@@ -1,4 +1,5 @@
-//! What operators say of nodes, signed by somebody who has the cluster's token: that one was removed, that one is gone.
+//! What operators say of nodes, signed by somebody who has the cluster's token: that one was removed, that one is gone. And what a node
+//! says of itself, signed by its own key: that it has left.
 //!
 //! Signed is by the authority's key, which follows from the token; certificates are signed by the same one, over other bytes. Who knows
 //! an authority, as every node does, can look at it.
@@ -10,19 +11,22 @@
 //! * That a node was removed stays true, whoever says it again. That one is gone does not: it may have been started again. So that is signed
 //!   for one node, which believes it of its word only; others it proves nothing to.
 
-use peripatos_cluster::{NodeId, Proof, Signature};
+use peripatos_cluster::{Departure, Incarnation, NodeId, OwnProof, Proof, Signature};
+use rcgen::SigningKey as _;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 
 use super::authority::{self, PublicKey};
-use super::identity::IdentityError;
+use super::identity::{IdentityError, NodeKey};
 use super::token::Token;
 
 /// Signed with a node's id behind it: that node was removed.
 const REMOVAL: &[u8] = b"peripatos 2026-11 removal of a node\0";
 /// Signed with two ids behind it: the first node is gone, says an operator to the second.
 const GONE: &[u8] = b"peripatos 2026-11 a node is gone\0";
+/// Signed by a node itself with its incarnation behind it: that OS process has left, and nothing was left on it.
+const LEFT: &[u8] = b"peripatos 2026-11 this node has left\0";
 /// Signed with a public key behind it: that is the authority from now on.
 const VOUCHED: &[u8] = b"peripatos 2026-11 authority after a rotation\0";
 
@@ -99,6 +103,29 @@ impl Believed {
     }
 }
 
+impl NodeKey {
+    /// Signs for that an OS process of this node has left in order.
+    ///
+    /// # Errors
+    /// The key cannot sign.
+    pub fn sign_departure(&self, incarnation: Incarnation) -> Result<OwnProof, IdentityError> {
+        let signature = self.pair.sign(&departure_of(incarnation))?;
+        Ok(OwnProof { public_key: self.public()?.bytes(), signature: in_halves(&signature) })
+    }
+}
+
+/// Whether the node that is said to have left has signed it itself.
+#[must_use]
+pub fn is_departure(departure: &Departure) -> bool {
+    let Departure { node, incarnation, proof: OwnProof { public_key, signature } } = departure;
+    authority::id_of_key(public_key) == *node
+        && is_signed(public_key, &departure_of(*incarnation), signature)
+}
+
+fn departure_of(incarnation: Incarnation) -> Vec<u8> {
+    [LEFT, &incarnation.0.to_be_bytes()].concat()
+}
+
 fn key(token: &Token) -> Result<Ed25519KeyPair, IdentityError> {
     let key = Ed25519KeyPair::from_seed_unchecked(&authority::seed(token));
     key.map_err(|_| IdentityError::NotOfThisNode)
@@ -115,8 +142,12 @@ fn key_of(certificate: &[u8]) -> Result<[u8; 32], IdentityError> {
 }
 
 fn halves(key: &Ed25519KeyPair, said: &[u8]) -> Signature {
-    let (mut halves, signature) = (Signature::default(), key.sign(said));
-    let bytes = signature.as_ref().chunks_exact(32);
+    in_halves(key.sign(said).as_ref())
+}
+
+fn in_halves(signature: &[u8]) -> Signature {
+    let mut halves = Signature::default();
+    let bytes = signature.chunks_exact(32);
     halves.iter_mut().zip(bytes).for_each(|(half, bytes)| half.copy_from_slice(bytes));
     halves
 }
@@ -129,7 +160,6 @@ fn is_signed(key: &[u8; 32], said: &[u8], signature: &Signature) -> bool {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::super::identity::NodeKey;
     use super::super::keyring::Keyring;
     use super::*;
 
@@ -181,6 +211,28 @@ mod tests {
             for said in &all {
                 assert_eq!(believed(&keyring).prove(*said, &proof, true), said == signed);
             }
+        }
+    }
+
+    #[test]
+    fn that_a_node_has_left_it_says_itself() {
+        let [own, other] = [(); 2].map(|()| NodeKey::generate().unwrap());
+        let incarnation = Incarnation(5);
+        let proof = own.sign_departure(incarnation).unwrap();
+        let departure = Departure { node: own.id(), incarnation, proof };
+        assert!(is_departure(&departure));
+        assert!(!is_departure(&Departure { incarnation: Incarnation(6), ..departure }));
+        let proof = other.sign_departure(incarnation).unwrap();
+        for (public_key, signature) in [
+            (proof.public_key, proof.signature),
+            (departure.proof.public_key, proof.signature),
+            (proof.public_key, departure.proof.signature),
+            Default::default(),
+        ] {
+            assert!(!is_departure(&Departure {
+                proof: OwnProof { public_key, signature },
+                ..departure
+            }));
         }
     }
 

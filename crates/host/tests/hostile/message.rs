@@ -12,8 +12,8 @@ use peripatos_cluster::message::{
 };
 use peripatos_cluster::promises::{Promise, Redemption};
 use peripatos_cluster::{
-    Action, Config, Event, Identity, Incarnation, Labels, Node, NodeId, Peer, Placement, Proof,
-    Removal, Request, RequestId, Time,
+    Action, Config, Departure, Event, Identity, Incarnation, Labels, Node, NodeId, OwnProof, Peer,
+    Placement, Proof, Removal, Request, RequestId, Time,
 };
 
 const OWN: NodeId = NodeId(1);
@@ -135,7 +135,11 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
         Message::Load(sample),
         Message::Members(vec![member]),
         Message::Removed(vec![Removal { node: NodeId(5), proof: Proof::default() }]),
-        Message::Left(vec![(NodeId(6), Incarnation(1))]),
+        Message::Left(vec![Departure {
+            node: NodeId(6),
+            incarnation: Incarnation(1),
+            proof: OwnProof::default(),
+        }]),
         Message::Unserved { pid: pid(1), requests: 2 },
         Message::Part,
         Message::Parted,

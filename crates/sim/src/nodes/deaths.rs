@@ -2,7 +2,7 @@
 
 use peripatos_abi::{EndReason, Pid};
 use peripatos_cluster::message::Command;
-use peripatos_cluster::{Event as Told, Request, RequestId};
+use peripatos_cluster::{Event as Told, OwnProof, Request, RequestId};
 
 use super::{Input, Item, id_of};
 use crate::actor::Id;
@@ -76,7 +76,7 @@ impl World {
     /// A node on which nothing was left has not crashed: it leaves, and says so. Links break behind that, and some may not hear it.
     fn say_farewell(&mut self, node: usize) {
         let host = &self.cluster().hosts[node];
-        let Some(farewell) = host.node.farewell() else { return };
+        let Some(farewell) = host.node.farewell(OwnProof::default()) else { return };
         let peers: Vec<usize> = host.standing.keys().copied().collect();
         let now = self.now;
         self.trace.note(now, &[41, node as u64], || format!("n{node} leaves in order"));

@@ -147,13 +147,20 @@ impl Host {
     /// Whether nothing is left here. Others get a moment to say that they have heard of what was, so that this node can say that it leaves.
     pub(super) fn may_end(&mut self) -> bool {
         self.empty_ticks = if self.node.is_empty() { self.empty_ticks + 1 } else { 0 };
-        self.empty_ticks > 0 && self.node.farewell().is_some()
-            || self.empty_ticks > FAREWELL_TICKS_MAX
+        self.empty_ticks > 0 && self.node.leaves_nothing() || self.empty_ticks > FAREWELL_TICKS_MAX
     }
 
     /// The last word, if this node leaves in order.
     pub(super) fn say_farewell(&mut self) {
-        let farewell = self.node.farewell().filter(|_| matches!(self.ending, Some(Ok(()))));
+        if !self.node.leaves_nothing() || !matches!(self.ending, Some(Ok(()))) {
+            return;
+        }
+        let farewell = match self.key.sign_departure(self.us.hello.incarnation) {
+            Ok(proof) => self.node.farewell(proof),
+            Err(error) => {
+                return (self.log)(&format!("others are not told that this node leaves: {error}"));
+            }
+        };
         let Some(farewell) = farewell else { return };
         for node in Vec::from_iter(self.links.keys().copied()) {
             self.send(node, &farewell);

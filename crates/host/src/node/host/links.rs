@@ -346,6 +346,7 @@ impl Host {
             }
             Message::Identity(said) => self.heard_identity(from, said),
             Message::Removed(removed) => self.heard_removed(from, removed),
+            Message::Left(left) => self.heard_left(from, left),
             Message::Command { request, command: Command::Forget { node, proof } } => {
                 self.heard_forget(from, request, node, proof);
             }

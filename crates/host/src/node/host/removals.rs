@@ -2,14 +2,15 @@
 
 use std::time::SystemTime;
 
+use peripatos_cluster::limits::LEFT_MAX;
 use peripatos_cluster::message::{Answer, Command, Message};
-use peripatos_cluster::{Event, NodeId, Proof, Removal, Request};
+use peripatos_cluster::{Departure, Event, NodeId, Proof, Removal, Request};
 
 use super::super::NodeError;
 use super::super::protocol::FromNode;
 use super::Host;
 use super::links::Dialling;
-use crate::link::{IdentityError, Statement};
+use crate::link::{IdentityError, Statement, is_departure};
 
 /// After so many words of a node that are not proved it is listened to no more, this time: each takes time to look at.
 const UNPROVED_MAX: usize = 16;
@@ -84,6 +85,27 @@ impl Host {
         if !proved.is_empty() {
             self.tell(Event::Message { from, message: Message::Removed(proved) });
         }
+    }
+
+    /// Another node says who has left in order. Each has to have signed that itself: one that is stolen could otherwise say it of any.
+    pub(super) fn heard_left(&mut self, from: NodeId, mut left: Vec<Departure>) {
+        // Of more the node looks at none.
+        if left.len() <= LEFT_MAX {
+            let mut unproved = 0;
+            left.retain(|one| {
+                let known = self.node.has_left(one.node, one.incarnation);
+                let proved = known || unproved < UNPROVED_MAX && is_departure(one);
+                unproved += usize::from(!proved);
+                proved
+            });
+            if unproved > 0 {
+                let name = self.node.name_of(from);
+                self.log_once(&format!(
+                    "node {name} says that nodes have left, and does not prove it: it is not believed"
+                ));
+            }
+        }
+        self.tell(Event::Message { from, message: Message::Left(left) });
     }
 
     /// This node has a new token: it signs by it for all that were removed.
