@@ -126,7 +126,7 @@ fn stormy(seed: u64) -> Config {
 fn divided(seed: u64) -> Config {
     let mut config = Config::new(seed, Size::Small, Level::Nodes);
     if seed.is_multiple_of(2) {
-        config.move_every = 10 * MS;
+        config.move_every = 5 * MS;
         config.break_every = 300 * MS;
         (config.faults.partitions, config.faults.crashes) = (12, 0);
     }
