@@ -41,10 +41,7 @@ impl Kernel {
         reply: (u32, u32),
     ) -> Result<Sent, Status> {
         let sent = self.send_now(from, memory, to, message, reply, false);
-        if sent.is_err() {
-            self.lend_nothing(from);
-        }
-        sent
+        self.unless_sent(from, sent)
     }
 
     /// The same, and a receiver that waits for it on its fiber is not woken, but to run at once ([`Sent::Pass`]).
@@ -61,6 +58,12 @@ impl Kernel {
         reply: (u32, u32),
     ) -> Result<Sent, Status> {
         let sent = self.send_now(from, memory, to, message, reply, true);
+        self.unless_sent(from, sent)
+    }
+
+    /// What was to be lent with a send that is none is not lent with the next one.
+    #[inline]
+    fn unless_sent(&mut self, from: Slot, sent: Result<Sent, Status>) -> Result<Sent, Status> {
         if sent.is_err() {
             self.lend_nothing(from);
         }
