@@ -116,7 +116,7 @@ impl Line {
             }
             let done = with(|talk| {
                 let me = self.slot(talk).ok()?;
-                let client = talk.kernel.find(pid).filter(|client| talk.seat(*client).looks)?;
+                let client = talk.seat(me).caller.filter(|client| talk.seat(*client).looks)?;
                 let lender = (client, Lender { pid, memory: memory_beneath });
                 talk.kernel.reply_beneath(me, memory, envelope, message, lender)
             });

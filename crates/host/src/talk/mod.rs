@@ -133,6 +133,8 @@ struct Seat {
     handler: Option<Box<Handler>>,
     /// It looks for its reply itself when the one that it lets run comes back: it need not be woken.
     looks: bool,
+    /// Within whose call it ran last.
+    caller: Option<Slot>,
     /// The handler, if it sleeps.
     asleep: Option<Box<SleepingHandler>>,
     /// When the handler was taken last.

@@ -35,6 +35,7 @@ impl Talk {
             return None;
         }
         let core_seat = seat.core_seat;
+        seat.caller = Some(sender);
         self.seat(sender).looks = true;
         self.note_call(sender, receiver);
         Some(Turn { sender, receiver, run: self.surroundings.turn, pid, seat: core_seat })

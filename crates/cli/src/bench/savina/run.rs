@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// What a run is to take.
 const TARGET: Duration = Duration::from_millis(1_200);
-/// A run that takes so long tells how fast it is.
+/// A run that takes so long tells, with a larger one, how fast it is.
 const TELLING: Duration = Duration::from_millis(100);
 /// How the size grows until then, and how far.
 const GROWTH: u32 = 8;
@@ -50,20 +50,17 @@ impl Programs {
         Ok(Programs { workloads: load(&WORKLOADS)?, servant: load(&SERVANT)? })
     }
 
-    /// How much of a workload takes as long as a run is to take.
+    /// How much of a workload takes as long as a run is to take, beside what any run of it takes: the first meal of ten thousand
+    /// is not to be most of what is measured.
     pub(super) fn size(&self, workload: &str, before: Option<u32>) -> Result<u32> {
         let mut size = 1;
-        loop {
-            let time = self.run(workload, before, size)?.time;
-            let scaled = f64::from(size) * TARGET.as_secs_f64() / time.as_secs_f64();
-            let scaled = (scaled as u32).clamp(1, SIZE_MAX);
-            // What does not grow with the size, as the first meal of thousands, is not to be taken for what does.
-            if time >= TARGET / 2 || scaled <= size {
-                return Ok(scaled);
-            }
-            let growth = if time >= TELLING { scaled } else { size.saturating_mul(GROWTH) };
-            size = growth.min(SIZE_MAX);
+        let mut time = self.run(workload, before, size)?.time;
+        while time < TELLING && size < SIZE_MAX {
+            size = size.saturating_mul(GROWTH).min(SIZE_MAX);
+            time = self.run(workload, before, size)?.time;
         }
+        let more = size.saturating_mul(GROWTH).min(SIZE_MAX);
+        Ok(scaled((size, time), (more, self.run(workload, before, more)?.time)))
     }
 
     /// Runs a workload. Errors: it failed, or has not done what it was told.
@@ -106,6 +103,14 @@ impl Programs {
     }
 }
 
+/// The size whose part of the time that grows with it is [`TARGET`], as two sizes and their times have it.
+fn scaled((size, time): (u32, Duration), (more, longer): (u32, Duration)) -> u32 {
+    let growth = longer.saturating_sub(time).as_secs_f64() / f64::from(more.max(size + 1) - size);
+    // Should the larger one have been no slower, it is as good as any.
+    let wanted = TARGET.as_secs_f64() / growth.max(f64::MIN_POSITIVE);
+    (wanted as u32).clamp(1, more.saturating_mul(GROWTH).min(SIZE_MAX))
+}
+
 /// Whether so many items are what was asked for: some workloads round up to what can be shared out.
 fn is_all(items: u64, numbers: &[u32]) -> bool {
     let asked: u64 = numbers.iter().map(|number| u64::from(*number)).product();
@@ -131,6 +136,17 @@ mod tests {
         check("big 1000", None);
         check("small 1000 0.25", None);
         check("big 1000 -1", None);
+    }
+
+    #[test]
+    fn what_does_not_grow_is_no_reason_for_a_small_size() {
+        let ms = Duration::from_millis;
+        assert_eq!(scaled((1, ms(100)), (8, ms(800))), 12);
+        // The first meal takes most of a second, each other one 30 ms.
+        assert_eq!(scaled((1, ms(900)), (8, ms(1_110))), 40);
+        assert_eq!(scaled((8, ms(500)), (64, ms(490))), 512);
+        assert_eq!(scaled((1, ms(10_000)), (8, ms(80_000))), 1);
+        assert_eq!(scaled((SIZE_MAX, ms(1)), (SIZE_MAX, ms(1))), SIZE_MAX);
     }
 
     #[test]
