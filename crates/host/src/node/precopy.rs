@@ -17,7 +17,7 @@ use crate::link::BULK_CHUNK_BYTES;
 use crate::link::lane::{self, LaneWriter};
 
 /// By how much the thread that copies stands back behind those that run processes.
-const NICE: i32 = 5;
+const NICE: i32 = 10;
 
 const _: () = assert!(PreCopy::PIECE_BYTES_MAX <= BULK_CHUNK_BYTES);
 
