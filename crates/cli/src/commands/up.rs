@@ -78,7 +78,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "URL", value_delimiter = ',', env = "PERI_ETCD")]
     etcd: Vec<String>,
     /// How long the lease is good: 6s to 1h. Without an answer of etcd the node ends a quarter earlier, and 2s at least
-    #[arg(long, value_name = "TIME", value_parser = lease_terms, default_value = "10s", env = "PERI_ETCD_TTL")]
+    #[arg(long, value_name = "TIME", value_parser = lease_terms, default_value = "10s", env = "PERI_ETCD_TTL", requires = "etcd")]
     etcd_ttl: LeaseTerms,
     /// Who signs for etcd: certificates in PEM, for https://…
     #[arg(long, value_name = "FILE", env = "PERI_ETCD_CA", requires = "etcd")]
@@ -90,7 +90,13 @@ pub(crate) struct Up {
     #[arg(long, value_name = "FILE", env = "PERI_ETCD_KEY", requires_all = ["etcd", "etcd_cert"])]
     etcd_key: Option<PathBuf>,
     /// What its keys in etcd begin with; the same for all nodes
-    #[arg(long, value_name = "PREFIX", env = "PERI_ETCD_PREFIX", default_value = "/peripatos")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        env = "PERI_ETCD_PREFIX",
+        default_value = "/peripatos",
+        requires = "etcd"
+    )]
     etcd_prefix: String,
     /// Give and take no processes for the sake of the balance, until `peri balance on`
     #[arg(long)]
