@@ -200,7 +200,7 @@ const fn writer(turns: &str) -> [&str; 4] {
     ["8", turns, "4", "2000"]
 }
 
-/// While it writes it is copied, wherever pages can be tracked, and moves as often as it can.
+/// While it writes it is copied, wherever pages can be tracked, and moves as often as it can. (One that is about to end may move as it is.)
 #[test]
 fn a_large_program_is_copied_while_it_runs() {
     // On a busy machine it may have ended before it has moved often: then it has more to do.
@@ -208,7 +208,7 @@ fn a_large_program_is_copied_while_it_runs() {
     assert!(enough, "it has ended before it had moved three times");
 }
 
-/// How often a program moved that was copied before, and said what it says where it stays.
+/// How often a program moved that was copied before (or at all, where none can be), and said what it says where it stays.
 fn copies_of(words: [&str; 4]) -> usize {
     let cluster = Cluster::of(&["a", "b"]);
     let mut program = Program::guest(&cluster, "a", "ballast", &words);
@@ -227,10 +227,10 @@ fn copies_of(words: [&str; 4]) -> usize {
     let doctor = text(&cluster.output(["doctor"]).stdout);
     let tracked =
         doctor.lines().any(|line| line.starts_with("ok") && line.contains("page tracking"));
-    assert_eq!(copied, if tracked { moves } else { 0 }, "of {moves} moves");
+    assert!(tracked || copied == 0, "{copied} of {moves} moves");
     let mut plain = cluster.peri(["run", "--local", "--plain", &guest("ballast")]);
     let plain = plain.args(words).output().unwrap();
     assert!(plain.status.success());
     program.until_output(&text(&plain.stdout));
-    moves
+    if tracked { copied } else { moves }
 }
