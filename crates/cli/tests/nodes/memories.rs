@@ -5,8 +5,9 @@ use std::fs;
 use peripatos_cluster::message::Content;
 
 use crate::fake::Fake;
+use crate::moves::copies;
 use crate::program::Program;
-use crate::support::{Cluster, text, until};
+use crate::support::Cluster;
 use crate::writer::{WRITERS, Written, writer, written};
 
 /// While they write they are copied, wherever pages can be tracked, and move as often as they can. (Not each time: one that has just come, or
@@ -21,33 +22,14 @@ fn a_program_is_copied_while_it_runs_whatever_memories_it_has() {
     }
 }
 
-/// How often a program moved that was copied before (or at all, where none can be), and said what it says where it stays.
+/// See [`copies`].
 fn copies_of(memories: &[Written], turns: u32) -> usize {
     let cluster = Cluster::of(&["a", "b"]);
     let path = cluster.work().join("writer.wasm");
     fs::write(&path, writer(memories, turns, true)).unwrap();
     let wasm = path.to_str().unwrap();
-    let mut program = Program::start(&cluster, "a", cluster.peri(["run", "--at", "a", wasm]));
-    let (pid, said) = (program.pid(), program.said.clone());
-    // Then it has written to most of its pages, and the node knows how large its memories are.
-    until(&|| cluster.logs(), |_| said.text().len() > 20);
-    let (mut moves, mut copied) = (0, 0);
-    until(&|| cluster.logs(), |attempt| {
-        let to = if attempt % 2 == 0 { "b" } else { "a" };
-        let output = cluster.output(["migrate", &pid, to]);
-        moves += usize::from(output.status.success());
-        copied += usize::from(text(&output.stderr).contains("before, while it ran"));
-        program.child.try_wait().unwrap().is_some()
-    });
-    assert!(program.ended().success(), "{}{}", program.errors.text(), cluster.logs());
-    let doctor = text(&cluster.output(["doctor"]).stdout);
-    let tracked =
-        doctor.lines().any(|line| line.starts_with("ok") && line.contains("page tracking"));
-    assert!(tracked || copied == 0, "{copied} of {moves} moves{}", cluster.logs());
-    let plain = cluster.output(["run", "--local", "--plain", wasm]);
-    assert!(plain.status.success(), "{}", text(&plain.stderr));
-    program.until_output(&text(&plain.stdout));
-    if tracked { copied } else { moves }
+    let program = Program::start(&cluster, "a", cluster.peri(["run", "--at", "a", wasm]));
+    copies(&cluster, program, &mut cluster.peri(["run", "--local", "--plain", wasm]))
 }
 
 /// A node that sends pages of memories that are not there, or from behind their ends.

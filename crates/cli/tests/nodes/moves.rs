@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::program::Program;
 use crate::support::{Cluster, guest, text, until};
@@ -208,12 +209,19 @@ fn a_large_program_is_copied_while_it_runs() {
     assert!(enough, "it has ended before it had moved three times");
 }
 
-/// How often a program moved that was copied before (or at all, where none can be), and said what it says where it stays.
+/// See [`copies`].
 fn copies_of(words: [&str; 4]) -> usize {
     let cluster = Cluster::of(&["a", "b"]);
-    let mut program = Program::guest(&cluster, "a", "ballast", &words);
+    let program = Program::guest(&cluster, "a", "ballast", &words);
+    let mut plain = cluster.peri(["run", "--local", "--plain", &guest("ballast")]);
+    plain.args(words);
+    copies(&cluster, program, &mut plain)
+}
+
+/// How often a program moved that was copied before (or at all, where none can be), and said what `plain` says where it stays.
+pub(crate) fn copies(cluster: &Cluster, mut program: Program, plain: &mut Command) -> usize {
     let (pid, said) = (program.pid(), program.said.clone());
-    // Its memory is full when it writes for the first time, and the node knows how large that is a moment later.
+    // Then it has written to most of its pages, and the node knows how large its memory is a moment later.
     until(&|| cluster.logs(), |_| said.text().len() > 20);
     let (mut moves, mut copied) = (0, 0);
     until(&|| cluster.logs(), |attempt| {
@@ -227,10 +235,9 @@ fn copies_of(words: [&str; 4]) -> usize {
     let doctor = text(&cluster.output(["doctor"]).stdout);
     let tracked =
         doctor.lines().any(|line| line.starts_with("ok") && line.contains("page tracking"));
-    assert!(tracked || copied == 0, "{copied} of {moves} moves");
-    let mut plain = cluster.peri(["run", "--local", "--plain", &guest("ballast")]);
-    let plain = plain.args(words).output().unwrap();
-    assert!(plain.status.success());
+    assert!(tracked || copied == 0, "{copied} of {moves} moves{}", cluster.logs());
+    let plain = plain.output().unwrap();
+    assert!(plain.status.success(), "{}", text(&plain.stderr));
     program.until_output(&text(&plain.stdout));
     if tracked { copied } else { moves }
 }
