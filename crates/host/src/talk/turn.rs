@@ -86,3 +86,76 @@ pub(super) fn take(pid: Pid, mut turn: Turn, memory: &mut [u8]) -> Option<Answer
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+
+    use peripatos_abi::message::Status;
+    use peripatos_engine::Messages as _;
+    use peripatos_kernel::Place;
+
+    use super::*;
+    use crate::talk::{Line, Surroundings, adopt, close, open};
+
+    const CLIENT: Pid = Pid::new(1, 2);
+    const SERVER: Pid = Pid::new(3, 4);
+    /// In both memories.
+    const ENVELOPE: u32 = 32;
+    const MESSAGE: (u32, u32) = (100, 5);
+    const REPLY: (u32, u32) = (200, 50);
+
+    thread_local! {
+        static RECEIVER: RefCell<(Line, Vec<u8>)> = RefCell::new((Line::new(SERVER), vec![0; 300]));
+    }
+
+    fn receive(line: &mut Line, memory: &mut [u8]) -> Poll<Answer> {
+        let waits = line.receive(memory, 0, (MESSAGE.0, 50), ENVELOPE, -1);
+        assert_eq!(waits, Err(Status::Wait));
+        line.wait(&mut Context::from_waker(Waker::noop()), memory)
+    }
+
+    /// The receiver has its turn: it takes the message, replies with it reversed, and waits again.
+    fn serve(pid: Pid, _: &mut usize) -> bool {
+        assert_eq!(pid, SERVER);
+        RECEIVER.with_borrow_mut(|(line, memory)| {
+            let taken = line.wait(&mut Context::from_waker(Waker::noop()), memory);
+            assert_eq!(taken, Poll::Ready(Ok(MESSAGE.1)));
+            memory[100..105].reverse();
+            assert_eq!(line.reply(memory, ENVELOPE, MESSAGE), Ok(0));
+            assert!(receive(line, memory).is_pending());
+        });
+        true
+    }
+
+    #[test]
+    fn who_waits_for_a_message_has_its_turn_within_the_send() {
+        open(Surroundings {
+            deadlock: Box::new(|_| ()),
+            place: Place { node: 1, core: 0 },
+            era: 0,
+            names: Arc::default(),
+            post: Box::new(Some),
+            named: Box::new(|| {}),
+            kill: Box::new(|_| {}),
+            settle: Rc::new(|_| Ok(())),
+            calls: Arc::default(),
+            turn: serve,
+            again: Rc::new(|_| {}),
+        });
+        adopt(CLIENT, None);
+        adopt(SERVER, None);
+        RECEIVER.with_borrow_mut(|(line, memory)| assert!(receive(line, memory).is_pending()));
+        let (mut client, mut memory) = (Line::new(CLIENT), vec![0; 300]);
+        memory[..16].copy_from_slice(&SERVER.bits().to_le_bytes());
+        memory[100..105].copy_from_slice(b"hello");
+        for _ in 0..2 {
+            assert_eq!(client.send(&mut memory, 0, MESSAGE, REPLY), Ok(5));
+            assert_eq!(&memory[200..205], b"olleh");
+        }
+        close();
+    }
+}
