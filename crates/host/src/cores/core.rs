@@ -21,6 +21,7 @@ use super::board::Board;
 use super::execution::{Execution, RunEnd, is_frozen};
 use super::habits::Habits;
 use super::held::Held;
+use super::idle;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
 use super::parting;
@@ -32,8 +33,8 @@ use super::ticker::WATCH_NS;
 use super::watch::Watch;
 use crate::talk::{self, Doing};
 
-/// Who could be given away is looked for among so many.
-const COMPARED_MAX: usize = 16;
+/// So many of the queue are passed over to find one that could be given away.
+const PASSED_MAX: usize = 15;
 const IN_QUEUE: &str = "it was found in the queue";
 
 /// See the module.
@@ -61,8 +62,8 @@ pub(super) struct Core {
 pub(super) enum Next {
     /// Run this process.
     Run(Turn),
-    /// Send this process to that core.
-    Give(usize, Parcel),
+    /// Send these processes to that core.
+    Give(usize, Vec<Parcel>),
     /// Look into the inbox.
     Receive,
     /// Ask another core, for those that are idle.
@@ -143,18 +144,20 @@ impl Core {
             return Next::Close;
         }
         if self.board.idle.any() {
-            let spare = self.spare();
-            let given = spare.and_then(|seat| Some((seat, self.board.idle.claim()?)));
-            if let Some((seat, core)) = given {
-                return Next::Give(core, self.give(seat, core).expect(IN_QUEUE));
-            }
-            if spare.is_none() && self.may_part(watch) {
-                return Next::Part;
+            let share = idle::share(self.queue.len(), self.board.idle.count());
+            if !self.has_spare() {
+                if self.may_part(watch) {
+                    return Next::Part;
+                }
+            } else if let Some(core) = self.board.idle.claim() {
+                let seats: Vec<usize> = self.spares(share).take(share).collect();
+                let parcels = seats.into_iter().map(|seat| self.give(seat, core).expect(IN_QUEUE));
+                return Next::Give(core, parcels.collect());
             }
         }
         let far = self.queue.front().and_then(|seat| Some((seat, self.longs_for(seat)?)));
         if let Some((seat, core)) = far {
-            return Next::Give(core, self.give(seat, core).expect(IN_QUEUE));
+            return Next::Give(core, vec![self.give(seat, core).expect(IN_QUEUE)]);
         }
         // Who has others to give away sees who is idle without being asked.
         if mem::take(&mut self.asked) && self.queue.len() == 1 {
@@ -166,7 +169,7 @@ impl Core {
         let Some(seat) = self.queue.front() else { return Next::Wait };
         self.post().show_running(seat, now_ns, cpu);
         let waits = self.post().inbox.len() > 0;
-        let looks = waits || (self.board.idle.any() && self.spare().is_some());
+        let looks = waits || (self.board.idle.any() && self.has_spare());
         // Once: packets that make more of their kind are not to keep everybody from the core.
         if looks && !mem::replace(&mut self.looked, true) {
             self.post().show_nothing();
@@ -201,19 +204,19 @@ impl Core {
         }
     }
 
-    /// Who of the queue could be given away: not the only one, nobody who has to hurry, nobody who talks so much with others
+    /// Whether one of the queue could be given away. The only one is not.
+    fn has_spare(&self) -> bool {
+        self.queue.len() >= 2 && self.spares(1).next().is_some()
+    }
+
+    /// Who of the queue could be given away, where so many are wanted: nobody who has to hurry, nobody who talks so much with others
     /// here that it would not pay, and nobody who has too much with him.
-    fn spare(&self) -> Option<usize> {
-        if self.queue.len() < 2 {
-            return None;
-        }
-        let is_spare = |seat: &Seat| {
-            seat.tag.wish() == Wish::None
-                && !seat.habits.is_bound()
-                && !talk::is_laden(seat.tag.pid())
+    fn spares(&self, wanted: usize) -> impl Iterator<Item = usize> {
+        let is_spare = |seat: &usize| {
+            let Seat { tag, habits, .. } = self.table.get(*seat);
+            tag.wish() == Wish::None && !habits.is_bound() && !talk::is_laden(tag.pid())
         };
-        let mut queue = self.queue.iter().take(COMPARED_MAX);
-        queue.find(|seat| is_spare(self.table.get(*seat)))
+        self.queue.iter().take(wanted + PASSED_MAX).filter(is_spare)
     }
 
     /// On which other core a process would rather be.

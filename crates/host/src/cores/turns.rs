@@ -11,7 +11,8 @@ use peripatos_engine::Outcome;
 
 use super::board::Board;
 use super::core::{Core, Departure, Next};
-use super::packet::Packet;
+use super::idle::Offers;
+use super::packet::{Packet, Parcel};
 use super::parting;
 use super::sleep::Sleep;
 use super::tag::Wish;
@@ -90,6 +91,7 @@ fn run(board: &Arc<Board>, number: usize) {
     let mut packets = VecDeque::new();
     let mut watch = Watch::start();
     let mut sleep = Sleep::new();
+    let mut offers = Offers::default();
     loop {
         receive(board, number, &mut packets);
         if handle(board, number, &mut watch) {
@@ -124,9 +126,8 @@ fn run(board: &Arc<Board>, number: usize) {
                     watch.skip();
                 }
             }
-            Next::Give(core, mut parcel) => {
-                parcel.talking = talk::extract(parcel.tag.pid(), board.place(core)).map(Box::new);
-                board.send(core, Packet::Take(parcel));
+            Next::Give(core, parcels) => {
+                parcels.into_iter().for_each(|parcel| send(board, core, parcel));
             }
             Next::Part => {
                 let began = watch.at();
@@ -142,13 +143,19 @@ fn run(board: &Arc<Board>, number: usize) {
             }
             Next::Wait if talk::has_work() => {}
             Next::Wait => {
-                board.idle.offer(number);
-                board.ask(number);
+                let paused = offers.paused_until(watch.at());
+                if paused.is_none() {
+                    board.idle.offer(number);
+                    board.ask(number);
+                }
                 let held = here::with(|core| core.held_until_ns()).map(|ns| board.instant(ns));
-                let until = talk::next_deadline().into_iter().chain(sleep.next_look()).chain(held);
-                wires::wait(board, number, until.min());
-                board.idle.withdraw(number);
+                let until = talk::next_deadline().into_iter().chain(sleep.next_look());
+                wires::wait(board, number, until.chain(held).chain(paused).min());
+                let given = paused.is_none() && !board.idle.withdraw(number);
                 watch.skip();
+                if given {
+                    offers.note_given(watch.at());
+                }
             }
             Next::Close => return,
         }
@@ -165,11 +172,16 @@ fn part(board: &Board, number: usize) {
     for pid in group.servers.into_iter().chain(group.talkers) {
         if let Some(tag) = board.registry.handler(pid) {
             handlers::give(board, number, &tag, core);
-        } else if let Some(mut parcel) = here::with(|here| here.part_with(pid, core)) {
-            parcel.talking = talk::extract(pid, board.place(core)).map(Box::new);
-            board.send(core, Packet::Take(parcel));
+        } else if let Some(parcel) = here::with(|here| here.part_with(pid, core)) {
+            send(board, core, parcel);
         }
     }
+}
+
+/// A process leaves for another core, with all that it has under way with others.
+fn send(board: &Board, core: usize, mut parcel: Parcel) {
+    parcel.talking = talk::extract(parcel.tag.pid(), board.place(core)).map(Box::new);
+    board.send(core, Packet::Take(parcel));
 }
 
 /// Empties the inbox, and takes in what has come by wires.
