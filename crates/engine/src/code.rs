@@ -14,6 +14,7 @@ use crate::compile::Job;
 use crate::continuations::{Compiled, Continuations, Wait};
 use crate::initial::InitialContents;
 use crate::metadata::Metadata;
+use crate::pool::Footprint;
 use crate::process::ENTRY;
 use crate::state::State;
 use crate::{LoadTimings, Runtime, wasi};
@@ -92,6 +93,7 @@ pub(crate) struct Inner {
     /// The pass's analysis; only made when a continuation has to be written.
     pub(crate) program: OnceLock<Result<Program, String>>,
     pub(crate) continuations: Continuations,
+    pub(crate) footprint: Arc<Footprint>,
 }
 
 /// What each instance is asked for when it is made, found once. The pass's own are absent in plain code.

@@ -73,6 +73,7 @@ impl Code {
             timings,
             program,
             continuations: Continuations::default(),
+            footprint: Arc::default(),
         }))
     }
 }

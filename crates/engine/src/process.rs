@@ -173,10 +173,12 @@ impl Process {
         let failed = |error: wasmtime::Error| SpawnError::Instantiate(engines::one_line(&error));
         let pre = self.store.data().code.inner().instance.clone();
         let code = self.store.data().code.clone();
-        let (instance, made) = pool::in_one_place(code.private_maxima(), || match code.form() {
-            Form::Program => crate::block_on(pre.instantiate_async(&mut self.store)),
-            Form::Handler => pre.instantiate(&mut self.store),
-        });
+        let footprint = &code.inner().footprint;
+        let (instance, made) =
+            pool::in_one_place(code.private_maxima(), footprint, || match code.form() {
+                Form::Program => crate::block_on(pre.instantiate_async(&mut self.store)),
+                Form::Handler => pre.instantiate(&mut self.store),
+            });
         let Made { place, memories } = made;
         self.store.data_mut().place = place.filter(|_| code.form() == Form::Program);
         let instance = instance.map_err(failed)?;

@@ -19,6 +19,7 @@
 
 mod alone;
 mod arena;
+mod footprint;
 mod ground;
 mod place;
 mod span;
@@ -37,6 +38,7 @@ use crate::engines::{MEMORY_GUARD_BYTES, MEMORY_RESERVATION_BYTES};
 use crate::image::PAGE_BYTES;
 use alone::{LoneMemory, LoneStack, Region, Shape};
 use arena::{Arena, SAVE_BYTES, Slot};
+pub(crate) use footprint::Footprint;
 pub(crate) use ground::{Ground, Whereabouts};
 pub(crate) use place::Place;
 use place::{Part, PlacedMemory, PlacedStack, open_memory};
@@ -56,6 +58,7 @@ thread_local! {
 struct Plan {
     /// Maxima of the save and the flags memory, bytes.
     maxima: [Option<usize>; 2],
+    footprint: Arc<Footprint>,
     /// Found when the first memory was.
     place: Option<Arc<Place>>,
     /// Memories beside it.
@@ -70,21 +73,29 @@ pub(crate) struct Made {
     pub(crate) memories: Vec<Whereabouts>,
 }
 
-/// While `act` runs, memories that are made on this thread are those of one process: its program's, and the pass's own,
-/// which have these maxima.
-pub(crate) fn in_one_place<T>(maxima: [Option<usize>; 2], act: impl FnOnce() -> T) -> (T, Made) {
+/// While `act` runs, memories that are made on this thread are those of one process: its program's, which has this footprint, and the
+/// pass's own, which have these maxima.
+pub(crate) fn in_one_place<T>(
+    maxima: [Option<usize>; 2],
+    footprint: &Arc<Footprint>,
+    act: impl FnOnce() -> T,
+) -> (T, Made) {
     struct Before(Option<Plan>);
     impl Drop for Before {
         fn drop(&mut self) {
             PLAN.set(self.0.take());
         }
     }
-    let plan = Plan { maxima, place: None, alone: Vec::new() };
+    let footprint = Arc::clone(footprint);
+    let plan = Plan { maxima, footprint, place: None, alone: Vec::new() };
     let before = Before(PLAN.replace(Some(plan)));
     let done = act();
     let plan = PLAN.take();
     drop(before);
-    let made = plan.map(|Plan { place, alone: mut memories, .. }| {
+    let made = plan.map(|Plan { footprint, place, alone: mut memories, .. }| {
+        if let Some(place) = &place {
+            footprint.note_birth(place);
+        }
         memories.extend(place.as_ref().map(Whereabouts::in_place));
         Made { place, memories }
     });
@@ -209,17 +220,17 @@ fn close(slot: Slot, open: usize) -> bool {
 }
 
 /// A place, of whose program's memory so much will be accessible.
-fn place(open: usize) -> Result<Arc<Place>, String> {
+fn place(open: usize, footprint: &Arc<Footprint>) -> Result<Arc<Place>, String> {
     let mut pool = pool();
     if let Some(slot) = pool.places.take(open) {
-        return Ok(Place::of(slot, open));
+        return Ok(Place::of(slot, open, footprint, true));
     }
     let fresh = pool.fresh();
     drop(pool);
     let failed = |error| format!("no address space for a process: {error}");
     let slot = fresh.map_err(failed)?;
     match open_memory(&slot.parts().memory, 0..open) {
-        Ok(()) => Ok(Place::of(slot, open)),
+        Ok(()) => Ok(Place::of(slot, open, footprint, false)),
         Err(error) => {
             self::pool().arena.put(slot);
             Err(failed(error))
@@ -292,7 +303,7 @@ impl Plan {
         if let Some(place) = &self.place {
             return Ok(Arc::clone(place));
         }
-        let place = place(open.next_multiple_of(PAGE_BYTES))?;
+        let place = place(open.next_multiple_of(PAGE_BYTES), &self.footprint)?;
         self.place = Some(Arc::clone(&place));
         Ok(place)
     }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::{LinearMemory, StackMemory};
 
 use super::arena::{Parts, SAVE_BYTES, STACK_BYTES, Slot};
+use super::footprint::Footprint;
 use super::span::{Filled, LOOK_BYTES_MAX, Span};
 use super::{InUse, give, give_fresh, wants};
 use crate::engines::MEMORY_RESERVATION_BYTES;
@@ -41,6 +42,10 @@ pub(crate) struct Place {
     slot: Slot,
     /// How much of the program's memory is accessible while it lies in the pool.
     open: usize,
+    /// Of the processes of the same program.
+    footprint: Arc<Footprint>,
+    /// It has the pages of the one before.
+    has_pages: bool,
     /// Locked when a memory grows, and when all is over.
     parts: Mutex<Parts>,
     taken: [AtomicBool; 5],
@@ -52,11 +57,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// One that has just been taken, or lay in the pool with so much of its program's memory accessible.
-    pub(super) fn of(slot: Slot, open: usize) -> Arc<Place> {
+    /// One that has just been taken, or lay in the pool, with its pages, with so much of its program's memory accessible.
+    pub(super) fn of(
+        slot: Slot,
+        open: usize,
+        footprint: &Arc<Footprint>,
+        has_pages: bool,
+    ) -> Arc<Place> {
         Arc::new(Place {
             slot,
             open,
+            footprint: Arc::clone(footprint),
+            has_pages,
             parts: Mutex::new(slot.parts()),
             taken: Default::default(),
             given: Default::default(),
@@ -77,6 +89,13 @@ impl Place {
         let given = self.given[Part::Memory as usize].load(Ordering::Relaxed);
         let reach = |span: &Span| span.start()..span.start() + MEMORY_RESERVATION_BYTES as usize;
         given.then(|| self.with(Part::Memory, reach))
+    }
+
+    /// Where the program's memory is, and how large it has become, bytes. `None`: it lies elsewhere, or has pages that
+    /// only the process before has touched.
+    pub(super) fn memory(&self) -> Option<(usize, usize)> {
+        let reach = self.memory_reach().filter(|_| !self.has_pages)?;
+        Some((reach.start, self.memory_used()))
     }
 
     /// How large the program's memory has become, bytes.
@@ -133,6 +152,9 @@ pub(super) fn open_memory(memory: &Span, part: Range<usize>) -> rustix::io::Resu
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some((start, len)) = self.memory() {
+            self.footprint.note_end(start, len);
+        }
         let [memory_used, save_used] = [self.used(0), self.used(1)];
         let Place { slot, open, .. } = *self;
         let parts = self.parts.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -182,7 +204,15 @@ impl PlacedMemory {
     pub(super) fn new(place: Arc<Place>, part: Part, size: usize) -> Option<PlacedMemory> {
         let start = place.take(part)?;
         let memory = PlacedMemory { place, part, start, size };
-        (size <= memory.byte_capacity() && memory.place.reach(part, size).is_ok()).then_some(memory)
+        let PlacedMemory { place, .. } = &memory;
+        if size > memory.byte_capacity() || place.reach(part, size).is_err() {
+            return None;
+        }
+        if part == Part::Memory && !place.has_pages {
+            // SAFETY: it is this memory's alone, was just made accessible, and is zero as long as nobody has had it.
+            unsafe { place.footprint.give_out(start, size) };
+        }
+        Some(memory)
     }
 }
 

@@ -2,6 +2,8 @@ use std::ops::Range;
 
 use super::arena::FLAGS_BYTES;
 use super::*;
+use crate::image::Run;
+use crate::pages;
 
 const SIZE: usize = 64 << 10;
 const STACK_BYTES: usize = 1 << 20;
@@ -38,7 +40,7 @@ fn stack_bytes(stack: &mut dyn StackMemory) -> &mut [u8] {
 /// The program's memory, save and flags memory of a process.
 fn process(size: usize) -> ([Memory; 3], Arc<Place>) {
     let [save, flags] = MAXIMA;
-    let (memories, made) = in_one_place(MAXIMA, || {
+    let (memories, made) = in_one_place(MAXIMA, &Arc::default(), || {
         [memory(size, None), memory(SIZE, save), memory(FLAGS_BYTES, flags)]
     });
     (memories, made.place.unwrap())
@@ -167,7 +169,8 @@ fn each_part_is_given_out_once_at_a_time() {
     drop(first);
     assert_eq!(stack_in(place).range(), range);
     // Of two memories of a program the second lies alone.
-    let (two, place) = in_one_place(MAXIMA, || [memory(SIZE, None), memory(SIZE, None)]);
+    let (two, place) =
+        in_one_place(MAXIMA, &Arc::default(), || [memory(SIZE, None), memory(SIZE, None)]);
     assert_ne!(two[0].as_ptr(), two[1].as_ptr());
     drop((memories, two, place));
 }
@@ -184,7 +187,7 @@ fn a_memory_that_outgrows_its_reservation_moves() {
 /// Who reads a memory beside its process keeps what it had, where it was.
 #[test]
 fn nobody_gets_what_somebody_still_has() {
-    let (mut memory, made) = in_one_place(MAXIMA, || lone(SIZE));
+    let (mut memory, made) = in_one_place(MAXIMA, &Arc::default(), || lone(SIZE));
     let [whereabouts] = &made.memories[..] else { panic!("there is one") };
     let first = whereabouts.ground().unwrap();
     assert_eq!(first.reach(), memory.as_ptr() as usize..memory.as_ptr() as usize + (1 << 20));
@@ -206,7 +209,7 @@ fn nobody_gets_what_somebody_still_has() {
 
 #[test]
 fn what_has_another_form_lies_alone() {
-    let (memories, made) = in_one_place(MAXIMA, || {
+    let (memories, made) = in_one_place(MAXIMA, &Arc::default(), || {
         let ty = || MemoryType::new(1, None);
         [lone(SIZE), memory_of(ty(), SIZE, None, [1 << 20, REACH[1]])]
     });
@@ -223,4 +226,42 @@ fn what_is_in_use_is_counted() {
     assert!(places() >= 3);
     drop(held);
     assert!(before < 10_000);
+}
+
+/// A place that nobody has had is given the pages that others of its program have touched: of this size only this test has places.
+#[test]
+fn who_is_new_has_the_pages_that_others_have_touched() {
+    const SIZE: usize = 5 << 16;
+    let born = |footprint: &Arc<Footprint>| {
+        let (memory, made) = in_one_place(MAXIMA, footprint, || memory(SIZE, None));
+        (memory, made.place)
+    };
+    let bear =
+        |footprint: &Arc<Footprint>, count| (0..count).map(|_| born(footprint)).collect::<Vec<_>>();
+    let touched = |memory: &Memory| pages::touched(memory.as_ptr() as usize, SIZE);
+    let run = |first| Run { first, count: 1 };
+    // The fourth shows it when the eighth is born.
+    let footprint = Arc::default();
+    let mut four = bear(&footprint, 4);
+    let Some(none) = touched(&four[3].0) else { return };
+    assert_eq!(none, Vec::new());
+    [3, 70].into_iter().for_each(|page| bytes(&mut four[3].0)[page * PAGE_BYTES + 5] = 1);
+    let mut others = bear(&footprint, 5);
+    assert_eq!(touched(&others[3].0), Some(Vec::new()));
+    assert_eq!(touched(&others[4].0), Some(vec![run(3), run(70)]));
+    assert!(is_zero(&mut others[4].0));
+    drop((four, others));
+    // Who ends shows it as well, unless it is too much. Who lies in the pool is nobody's who is new.
+    let mut kept: Vec<_> = (0..9).map(|_| super::place(SIZE, &footprint).unwrap()).collect();
+    for (used, expected) in [(9..10, vec![run(9)]), (0..SIZE / PAGE_BYTES, Vec::new())] {
+        let footprint: Arc<Footprint> = Arc::default();
+        let (mut memory, place) = born(&footprint);
+        bytes(&mut memory)[used.start * PAGE_BYTES..used.end * PAGE_BYTES].fill(1);
+        drop((memory, place));
+        kept.push(super::place(SIZE, &footprint).unwrap());
+        let next = born(&footprint);
+        assert_eq!(touched(&next.0), Some(expected));
+        drop(next);
+        kept.push(super::place(SIZE, &footprint).unwrap());
+    }
 }
