@@ -368,10 +368,14 @@ impl Board {
     /// Nobody has the process that a packet is for, and so many cores' kernels know nothing of it: the next one is asked. The
     /// last is that of the core from which it is, if it is from here.
     pub(super) fn nobody(&self, packet: peripatos_kernel::Packet, asked: usize) {
-        let cores = self.cores();
-        let of = (packet.source.node == self.node).then_some(packet.source.core as usize);
-        let last = of.filter(|core| *core < cores).unwrap_or(0);
-        self.send((last + 1 + asked) % cores, Packet::Nobody(Box::new(packet), asked));
+        let last = self.core_of(packet.source).unwrap_or(0);
+        self.send((last + 1 + asked) % self.cores(), Packet::Nobody(Box::new(packet), asked));
+    }
+
+    /// Which core of this node that is.
+    pub(super) fn core_of(&self, place: Place) -> Option<usize> {
+        let core = place.core as usize;
+        (place.node == self.node && core < self.cores()).then_some(core)
     }
 
     pub(super) fn freeze(&self, pid: Pid) -> Result<(), NotHere> {

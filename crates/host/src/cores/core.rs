@@ -18,6 +18,7 @@ use peripatos_engine::Control;
 
 use super::SLICE;
 use super::board::Board;
+use super::crossing::{Crossing, Join};
 use super::execution::{Execution, RunEnd, is_frozen};
 use super::habits::Habits;
 use super::held::Held;
@@ -55,6 +56,7 @@ pub(super) struct Core {
     looked: bool,
     /// When it may be looked for a group to give away.
     part_at: Option<Instant>,
+    pub(super) crossing: Crossing,
     pub(super) closing: bool,
 }
 
@@ -70,6 +72,8 @@ pub(super) enum Next {
     AskOn,
     /// See whether some who talk with each other can go to an idle core together.
     Part,
+    /// Send all who talk to another core.
+    Join(Join),
     /// Wait for a packet.
     Wait,
     /// End.
@@ -118,6 +122,7 @@ pub(super) struct Departure {
 /// Which turn is next.
 impl Core {
     pub(super) fn new(board: Arc<Board>, number: usize) -> Core {
+        let crossing = Crossing::new(board.cores(), Instant::now());
         Core {
             board,
             number,
@@ -129,6 +134,7 @@ impl Core {
             asked: false,
             looked: false,
             part_at: None,
+            crossing,
             closing: false,
         }
     }
@@ -154,6 +160,9 @@ impl Core {
                 let parcels = seats.into_iter().map(|seat| self.give(seat, core).expect(IN_QUEUE));
                 return Next::Give(core, parcels.collect());
             }
+        }
+        if let Some(join) = self.crossing.join(self.number, watch.at()) {
+            return Next::Join(join);
         }
         let far = self.queue.front().and_then(|seat| Some((seat, self.longs_for(seat)?)));
         if let Some((seat, core)) = far {
@@ -259,6 +268,16 @@ impl Core {
         free.map(|seat| (seat.tag.pid(), seat.habits)).collect()
     }
 
+    /// Those who have talked since then, and can go, in the order of their last turns.
+    pub(super) fn talkers(&self, since: Instant) -> Vec<Pid> {
+        let talkers = self.table.awake_since(self.board.time_ns(since)).filter(|seat| {
+            seat.habits.talks() && seat.tag.wish() == Wish::None && !talk::is_laden(seat.tag.pid())
+        });
+        let mut talkers: Vec<_> = talkers.map(|seat| (seat.since_ns, seat.tag.pid())).collect();
+        talkers.sort_unstable_by_key(|(since_ns, _)| *since_ns);
+        talkers.into_iter().map(|(_, pid)| pid).collect()
+    }
+
     /// Takes one that is ready or waits out, who goes to another core together with those whom it calls. `None`: it is not
     /// here.
     pub(super) fn part_with(&mut self, pid: Pid, core: usize) -> Option<Parcel> {
@@ -299,6 +318,7 @@ impl Core {
         process.since_ns = began_ns;
         process.brief = used < BRIEF;
         process.tag.end_slice(used);
+        self.crossing.note_slice(used, near);
         process.habits.note_slice(used, near);
         let pid = process.tag.pid();
         process.tag.counts.note_near(near, || talk::partners(pid)[0]);

@@ -7,6 +7,7 @@
 //! Both weigh CPU time, which a core of its own would give, against calls, each of which takes longer if it leaves the
 //! core. What was weighs half with each window.
 
+use std::mem;
 use std::time::Duration;
 
 use peripatos_abi::Pid;
@@ -87,6 +88,18 @@ impl Habits {
         self.near * NEAR_NS > self.used_ns
     }
 
+    /// Whether it talks more than it computes, with whomever.
+    pub(super) fn talks(&self) -> bool {
+        (self.near + self.far) * NEAR_NS > self.used_ns
+    }
+
+    /// It goes to that core, and so do all whom it calls here.
+    pub(super) fn joins(&mut self, core: usize) {
+        if self.far_core == core {
+            self.near += mem::take(&mut self.far);
+        }
+    }
+
     /// What it has computed in the window.
     pub(super) fn used_ns(&self) -> u64 {
         self.used_ns
@@ -153,6 +166,26 @@ mod tests {
         }
         habits.moves(0, 1);
         assert!(habits.is_bound() && habits.longs_for(pid()).is_none());
+    }
+
+    #[test]
+    fn who_goes_with_all_others_stays_there() {
+        let mut habits = Habits::default();
+        for _ in 0..100 {
+            habits.note_far(0);
+            habits.note_near();
+            habits.note_slice(Duration::from_nanos(100), 0);
+        }
+        assert!(habits.talks());
+        habits.joins(0);
+        assert!(habits.is_bound() && habits.longs_for(pid()).is_none());
+        // What it calls on other cores is as far as before.
+        let mut torn = Habits::default();
+        (0..100).for_each(|_| torn.note_far(2));
+        torn.joins(0);
+        assert_eq!(torn.longs_for(pid()), Some(2));
+        torn.note_slice(Duration::from_millis(5), 0);
+        assert!(!torn.talks());
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 /// come by then, and it is given neighbours: those that were spawned one after the other often talk with each other. It
 /// is what a core can lose that is given work for a moment, while there is more.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Nor does one from which all who talk went to another one: what was under way across has come by then, and they can be parted anew.
+const SETTLING: Duration = Duration::from_millis(20);
 /// So many are given away at once, at most.
 const GIVEN_MAX: usize = 256;
 
@@ -67,19 +69,23 @@ impl Idle {
 /// When one core makes its offer.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
-    /// When it was last given something.
-    given_at: Option<Instant>,
+    not_before: Option<Instant>,
 }
 
 impl Offers {
     /// Until when it makes none. `None`: it may.
     pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
-        self.given_at.map(|given_at| given_at + PAUSE).filter(|until| *until > now)
+        self.not_before.filter(|until| *until > now)
     }
 
     /// Its offer was taken up.
     pub(super) fn note_given(&mut self, now: Instant) {
-        self.given_at = Some(now);
+        self.not_before = Some(now + PAUSE);
+    }
+
+    /// All who talk here have gone to another core.
+    pub(super) fn note_join(&mut self, now: Instant) {
+        self.not_before = Some(now + SETTLING);
     }
 }
 
@@ -104,6 +110,8 @@ mod tests {
         offers.note_given(now);
         assert_eq!(offers.paused_until(now), Some(now + PAUSE));
         assert_eq!(offers.paused_until(now + PAUSE), None);
+        offers.note_join(now);
+        assert_eq!(offers.paused_until(now), Some(now + SETTLING));
     }
 
     #[test]

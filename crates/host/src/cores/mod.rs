@@ -37,6 +37,7 @@ mod bell;
 mod board;
 mod core;
 mod cpus;
+mod crossing;
 mod execution;
 mod habits;
 mod handlers;

@@ -63,7 +63,9 @@ pub(super) fn part(talkers: &[Talker]) -> Option<Group> {
             callers.entry(*partner).or_default().push(at);
         }
     }
-    let (goes, _) = half(talkers, &callers);
+    let (mut goes, _) = half(talkers, &callers);
+    // They have their turns in the same order as here: who called the same one before his neighbour has warmed it for him.
+    goes.sort_unstable();
     let mut going = vec![false; talkers.len()];
     goes.iter().for_each(|at| going[*at] = true);
     let mut servers = Vec::new();

@@ -149,6 +149,12 @@ impl Table {
         self.awake.get(self.hand).copied()
     }
 
+    /// Those that are awake, and whose last slice began after that, or who have come since.
+    pub(super) fn awake_since(&self, since_ns: u64) -> impl Iterator<Item = &Seat> {
+        let awake = self.awake.iter().map(|at| self.get(*at));
+        awake.filter(move |seat| seat.since_ns >= since_ns)
+    }
+
     pub(super) fn remove(&mut self, at: usize) -> Seat {
         self.note_asleep(at);
         let seat = self.seats[at].take().expect("who is removed is there");

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
 use peripatos_engine::Outcome;
 
 use super::board::Board;
 use super::core::{Core, Departure, Next};
+use super::crossing::Join;
 use super::idle::Offers;
 use super::packet::{Packet, Parcel};
 use super::parting;
@@ -135,6 +137,11 @@ fn run(board: &Arc<Board>, number: usize) {
                 watch.skip();
                 here::with(|core| core.note_parting(began, watch.at()));
             }
+            Next::Join(join) => {
+                self::join(board, number, join);
+                watch.skip();
+                offers.note_join(watch.at());
+            }
             Next::Receive => {}
             Next::AskOn => {
                 if board.idle.any() {
@@ -170,12 +177,33 @@ fn part(board: &Board, number: usize) {
     let Some(core) = board.idle.claim() else { return };
     // First those who are called: so their callers find them there.
     for pid in group.servers.into_iter().chain(group.talkers) {
-        if let Some(tag) = board.registry.handler(pid) {
-            handlers::give(board, number, &tag, core);
-        } else if let Some(parcel) = here::with(|here| here.part_with(pid, core)) {
+        if !give_handler(board, number, pid, core)
+            && let Some(parcel) = here::with(|here| here.part_with(pid, core))
+        {
             send(board, core, parcel);
         }
     }
+}
+
+/// All who talk go to another core.
+fn join(board: &Board, number: usize, Join { core, since }: Join) {
+    for pid in talk::called_since(board.time_ns(since)) {
+        if !talk::is_laden(pid) {
+            give_handler(board, number, pid, core);
+        }
+    }
+    for pid in here::with(|here| here.talkers(since)) {
+        if let Some(mut parcel) = here::with(|here| here.part_with(pid, core)) {
+            parcel.habits.joins(core);
+            send(board, core, parcel);
+        }
+    }
+}
+
+/// A handler leaves for another core. `false`: nobody of this pid is one here.
+fn give_handler(board: &Board, number: usize, pid: Pid, core: usize) -> bool {
+    let handler = board.registry.handler(pid);
+    handler.map(|tag| handlers::give(board, number, &tag, core)).is_some()
 }
 
 /// A process leaves for another core, with all that it has under way with others.
@@ -199,7 +227,12 @@ fn receive(board: &Arc<Board>, number: usize, packets: &mut VecDeque<Packet>) {
 /// What a packet says to the kernel of this core. `None`: that was all.
 fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet> {
     match packet {
-        Packet::Talk(packet) => talk::arrived(*packet),
+        Packet::Talk(packet) => {
+            if let Some(core) = board.core_of(packet.source) {
+                here::with(|here| here.crossing.note_packet(core));
+            }
+            talk::arrived(*packet);
+        }
         Packet::Nobody(packet, asked) => {
             if let Some(packet) = talk::nobody(*packet, asked + 1 >= board.cores()) {
                 board.nobody(packet, asked + 1);

@@ -55,7 +55,8 @@ pub(crate) use handlers::{adopt_server, extract_awake, extract_handler};
 pub use line::Line;
 pub use share::Share;
 pub(crate) use sleep::{
-    Idle, Server, idle_handler, is_blocked, lull_handler, make_room, set_awake_max, take_sleepers,
+    Idle, Server, called_since, idle_handler, is_blocked, lull_handler, make_room, set_awake_max,
+    take_sleepers,
 };
 pub use survey::{Doing, Survey};
 pub use visitor::{Done, Visit, leave, visit};

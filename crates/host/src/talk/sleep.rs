@@ -114,6 +114,15 @@ impl Talk {
         idle.map(|(since_ns, at)| Idle { since_ns, at })
     }
 
+    /// Handlers that are awake and were called since then.
+    fn called_since(&self, since_ns: u64) -> Vec<Pid> {
+        let slots = self.awake.slots.iter().filter(|slot| {
+            let seat = self.seats.get(slot.index());
+            seat.is_some_and(|seat| seat.handler.is_some() && seat.since_ns >= since_ns)
+        });
+        slots.filter_map(|slot| self.kernel.pid(*slot)).collect()
+    }
+
     /// The same, taken out of its seat.
     fn take_idle(&mut self, idle: Idle) -> Option<(Slot, Box<Handler>)> {
         let slot = self.awake.slots.swap_remove(idle.at);
@@ -127,6 +136,11 @@ pub(crate) struct Idle {
     pub(crate) since_ns: u64,
     /// Where it is among those that are awake.
     at: usize,
+}
+
+/// Handlers that are awake and were called since then, by the board's time.
+pub(crate) fn called_since(since_ns: u64) -> Vec<Pid> {
+    with(|talk| talk.called_since(since_ns)).unwrap_or_default()
 }
 
 /// Whether a process waits, and nothing has come for it.

@@ -6,7 +6,7 @@ use peripatos_abi::Pid;
 use peripatos_host::cores::Sample;
 
 use crate::desk::Dice;
-use crate::programs::{PAIR_UP, PASS_ON, handler, program};
+use crate::programs::{ADD, PAIR_UP, PASS_ON, handler, program};
 use crate::sleeping::{COUNT_ON, Dormitory, NOBODY};
 use crate::support::PATIENCE;
 
@@ -107,4 +107,46 @@ fn a_handler_is_killed_on_its_way() {
         house.wait_until(|samples| samples.is_empty());
     }
     assert!(house.cores.shift_handler(Pid::new(1, 1), 0).is_err());
+}
+
+/// Asks two in turn, for ever.
+fn asks_in_turn(other: Pid) -> String {
+    let bits = other.bits().to_le_bytes();
+    let half = |at: usize| i64::from_le_bytes(bits[at..at + 8].try_into().unwrap());
+    format!(
+        "
+  (i64.store (i32.const 32) (i64.const {}))
+  (i64.store (i32.const 40) (i64.const {}))
+  (loop $again
+    (drop (call $send (i32.const 16) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
+    (drop (call $send (i32.const 32) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
+    (br $again))",
+        half(0),
+        half(8)
+    )
+}
+
+/// Who calls as many on this core as on that one goes nowhere by himself: each of a ring calls one server on either. All are brought
+/// together, or parted in fewer places.
+#[test]
+fn those_who_talk_across_are_brought_together() {
+    const COUNT: usize = 8;
+    let mut house = Dormitory::new(2, 6_000);
+    let servers: Vec<Pid> = (0..COUNT).map(|_| house.program(&handler(NOBODY, ADD))).collect();
+    for (at, server) in servers.iter().enumerate() {
+        house.cores.shift_handler(*server, at % 2).unwrap();
+    }
+    // Of how many pairs of neighbours one is on this core and one on that one.
+    let apart = |samples: &[Sample]| {
+        let core = |pid| samples.iter().find(|sample| sample.pid == pid).map(|sample| sample.core);
+        let pairs = (0..COUNT).map(|at| (servers[at], servers[(at + 1) % COUNT]));
+        pairs.filter(|(one, next)| core(*one) != core(*next)).count()
+    };
+    house.wait_until(|samples| apart(samples) == COUNT);
+    let clients: Vec<Pid> = (0..COUNT)
+        .map(|at| (servers[at], asks_in_turn(servers[(at + 1) % COUNT])))
+        .map(|(one, asks)| house.program(&program(one, &asks)))
+        .collect();
+    house.wait_until(|samples| apart(samples) <= COUNT / 2);
+    clients.into_iter().for_each(|client| house.cores.kill(client).unwrap());
 }
