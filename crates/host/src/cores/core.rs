@@ -20,12 +20,10 @@ use super::SLICE;
 use super::board::Board;
 use super::crossing::{Crossing, Join};
 use super::execution::{Execution, RunEnd, is_frozen};
-use super::habits::Habits;
 use super::held::Held;
 use super::idle;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
-use super::parting;
 use super::post::Post;
 use super::queue::{BRIEF, Queue};
 use super::table::{Seat, Stand, Table};
@@ -34,8 +32,6 @@ use super::ticker::WATCH_NS;
 use super::watch::Watch;
 use crate::talk::{self, Doing};
 
-/// So many of the queue are passed over to find one that could be given away.
-const PASSED_MAX: usize = 15;
 const IN_QUEUE: &str = "it was found in the queue";
 
 /// See the module.
@@ -55,7 +51,7 @@ pub(super) struct Core {
     /// It has looked into the inbox again, with a process about to run.
     looked: bool,
     /// When it may be looked for a group to give away.
-    part_at: Option<Instant>,
+    pub(super) part_at: Option<Instant>,
     pub(super) crossing: Crossing,
     pub(super) closing: bool,
 }
@@ -213,28 +209,6 @@ impl Core {
         }
     }
 
-    /// Whether one of the queue could be given away. The only one is not.
-    fn has_spare(&self) -> bool {
-        self.queue.len() >= 2 && self.spares(1).next().is_some()
-    }
-
-    /// Who of the queue could be given away, where so many are wanted: nobody who has to hurry, nobody who talks so much with others
-    /// here that it would not pay, and nobody who has too much with him.
-    fn spares(&self, wanted: usize) -> impl Iterator<Item = usize> {
-        let is_spare = |seat: &usize| {
-            let Seat { tag, habits, .. } = self.table.get(*seat);
-            tag.wish() == Wish::None && !habits.is_bound() && !talk::is_laden(tag.pid())
-        };
-        self.queue.iter().take(wanted + PASSED_MAX).filter(is_spare)
-    }
-
-    /// On which other core a process would rather be.
-    fn longs_for(&self, seat: usize) -> Option<usize> {
-        let Seat { tag, habits, .. } = self.table.get(seat);
-        let longs = habits.longs_for(tag.pid()).filter(|core| *core != self.number);
-        longs.filter(|_| tag.wish() == Wish::None && !talk::is_laden(tag.pid()))
-    }
-
     /// What runs has called somebody on that core.
     pub(super) fn note_far(&mut self, core: usize) {
         if let Some(seat) = self.running.filter(|_| core != self.number) {
@@ -249,57 +223,6 @@ impl Core {
         if let Some(seat) = self.running {
             self.table.get(seat).tag.counts.note_away(node);
         }
-    }
-
-    /// Whether it is time to look for a group that an idle core could have.
-    fn may_part(&self, watch: &Watch) -> bool {
-        self.queue.len() >= 2 && self.part_at.is_none_or(|at| watch.at() >= at)
-    }
-
-    /// It was looked for one, from then to then.
-    pub(super) fn note_parting(&mut self, began: Instant, ended: Instant) {
-        self.part_at = Some(ended + parting::pause(ended - began));
-    }
-
-    /// Those that are ready, and nobody wants anything of.
-    pub(super) fn ready(&self) -> Vec<(Pid, Habits)> {
-        let seats = self.queue.iter().map(|seat| self.table.get(seat));
-        let free = seats.filter(|seat| seat.tag.wish() == Wish::None);
-        free.map(|seat| (seat.tag.pid(), seat.habits)).collect()
-    }
-
-    /// Those who have talked since then, and can go, in the order of their last turns.
-    pub(super) fn talkers(&self, since: Instant) -> Vec<Pid> {
-        let talkers = self.table.awake_since(self.board.time_ns(since)).filter(|seat| {
-            seat.habits.talks() && seat.tag.wish() == Wish::None && !talk::is_laden(seat.tag.pid())
-        });
-        let mut talkers: Vec<_> = talkers.map(|seat| (seat.since_ns, seat.tag.pid())).collect();
-        talkers.sort_unstable_by_key(|(since_ns, _)| *since_ns);
-        talkers.into_iter().map(|(_, pid)| pid).collect()
-    }
-
-    /// Takes one that is ready or waits out, who goes to another core together with those whom it calls. `None`: it is not
-    /// here.
-    pub(super) fn part_with(&mut self, pid: Pid, core: usize) -> Option<Parcel> {
-        let seat = self.table.seat_of(pid)?;
-        self.wake_seat(seat);
-        let habits = self.table.get(seat).habits;
-        Some(Parcel { habits, ..self.give(seat, core)? })
-    }
-
-    /// One of the queue goes to that core. `None`: it is not in the queue.
-    fn give(&mut self, seat: usize, core: usize) -> Option<Parcel> {
-        if !self.queue.remove(seat) {
-            return None;
-        }
-        self.show_ready();
-        let Seat { tag, control, stand, mut habits, .. } = self.remove(seat);
-        habits.moves(self.number, core);
-        let Stand::Ready(execution) = stand else {
-            unreachable!("a process in the queue is ready")
-        };
-        tag.move_to(core);
-        Some(Parcel { tag, control, execution, talking: None, habits })
     }
 
     /// A slice is over, with so many calls that stayed here: the process is ready again, waits, or leaves.
@@ -531,7 +454,7 @@ impl Core {
         Arc::ptr_eq(&self.board, board).then_some(self.number)
     }
 
-    fn wake_seat(&mut self, seat: usize) -> bool {
+    pub(super) fn wake_seat(&mut self, seat: usize) -> bool {
         match &mut self.table.get_mut(seat).stand {
             Stand::Waiting(_) => {
                 self.make_ready_as(seat, true);
@@ -589,7 +512,7 @@ impl Core {
         self.show_ready();
     }
 
-    fn remove(&mut self, seat: usize) -> Seat {
+    pub(super) fn remove(&mut self, seat: usize) -> Seat {
         self.post().show_control(seat, None);
         self.table.remove(seat)
     }

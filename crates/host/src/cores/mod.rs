@@ -39,6 +39,7 @@ mod core;
 mod cpus;
 mod crossing;
 mod execution;
+mod giving;
 mod habits;
 mod handlers;
 mod held;
