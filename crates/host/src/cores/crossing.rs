@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_millis(50);
 /// this for each packet, and have one as often, go.
 const PACKET: Duration = Duration::from_micros(12);
 /// And the core has to be busy with packets for so much of the time, by that weight: one in so many.
-const BUSY: u32 = 2;
+const BUSY: u32 = 4;
 /// If fewer calls cross than one in so many, no other way to share the processes is much better.
 const FEW: u64 = 16;
 /// It was of no use if it is to be done again soon. Then the next time comes later and later.

@@ -109,8 +109,8 @@ fn a_handler_is_killed_on_its_way() {
     assert!(house.cores.shift_handler(Pid::new(1, 1), 0).is_err());
 }
 
-/// Asks two in turn, for ever.
-fn asks_in_turn(other: Pid) -> String {
+/// Asks two, and gives way, for ever.
+fn asks_two(other: Pid) -> String {
     let bits = other.bits().to_le_bytes();
     let half = |at: usize| i64::from_le_bytes(bits[at..at + 8].try_into().unwrap());
     format!(
@@ -120,6 +120,7 @@ fn asks_in_turn(other: Pid) -> String {
   (loop $again
     (drop (call $send (i32.const 16) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
     (drop (call $send (i32.const 32) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
+    (drop (call $yield))
     (br $again))",
         half(0),
         half(8)
@@ -130,7 +131,7 @@ fn asks_in_turn(other: Pid) -> String {
 /// together, or parted in fewer places.
 #[test]
 fn those_who_talk_across_are_brought_together() {
-    const COUNT: usize = 8;
+    const COUNT: usize = 64;
     let mut house = Dormitory::new(2, 6_000);
     let servers: Vec<Pid> = (0..COUNT).map(|_| house.program(&handler(NOBODY, ADD))).collect();
     for (at, server) in servers.iter().enumerate() {
@@ -144,7 +145,7 @@ fn those_who_talk_across_are_brought_together() {
     };
     house.wait_until(|samples| apart(samples) == COUNT);
     let clients: Vec<Pid> = (0..COUNT)
-        .map(|at| (servers[at], asks_in_turn(servers[(at + 1) % COUNT])))
+        .map(|at| (servers[at], asks_two(servers[(at + 1) % COUNT])))
         .map(|(one, asks)| house.program(&program(one, &asks)))
         .collect();
     house.wait_until(|samples| apart(samples) <= COUNT / 2);

@@ -11,6 +11,7 @@ const IMPORTS: &str = r#"
   (import "peripatos_v1" "lookup" (func $lookup (param i32 i32 i32) (result i32)))
   (import "peripatos_v1" "notify" (func $notify (param i32 i64) (result i32)))
   (import "peripatos_v1" "wait" (func $wait (result i32)))
+  (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
   (import "peripatos_v1" "lend" (func $lend (param i32 i32 i32) (result i32)))
   (import "peripatos_v1" "lease" (func $lease (param i32) (result i32)))
   (import "peripatos_v1" "read_lease" (func $read_lease (param i32 i32 i32 i32) (result i32)))
