@@ -148,7 +148,7 @@ fn a_program_whose_origins_node_is_silent_sees_errors_until_it_is_back() {
     assert!((1..=typed).contains(&seen), "{typed} typed: {file}");
     assert_eq!(file, format!("one\n{}", "two\n".repeat(seen)));
     program.until_output(&format!("{file}there were errors\n"));
-    // Whoever sees an output that is not whole is told why: once a link, of which there can be several until both have found each other.
+    // Whoever sees an output that is not whole is told why, at once or in parts.
     let told =
         "requests of the program failed with EIO: node b, on which it ran, could not reach node a";
     until(&|| errors.text(), |_| errors.text().contains(told));

@@ -64,7 +64,7 @@ pub(super) fn part(talkers: &[Talker]) -> Option<Group> {
         }
     }
     let (mut goes, _) = half(talkers, &callers);
-    // They have their turns in the same order as here: who called the same one before his neighbour has warmed it for him.
+    // They have their turns in the same order as here.
     goes.sort_unstable();
     let mut going = vec![false; talkers.len()];
     goes.iter().for_each(|at| going[*at] = true);

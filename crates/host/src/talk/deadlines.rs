@@ -93,30 +93,15 @@ pub fn expire(now: Instant) {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-    use std::sync::Arc;
 
     use peripatos_abi::Pid;
-    use peripatos_kernel::Place;
 
     use super::*;
     use crate::talk::{Surroundings, adopt, close, open};
 
     #[test]
     fn an_empty_kernel_is_told_the_time_when_somebody_comes() {
-        open(Surroundings {
-            deadlock: Box::new(|_| ()),
-            place: Place { node: 1, core: 0 },
-            era: 0,
-            names: Arc::default(),
-            post: Box::new(Some),
-            named: Box::new(|| {}),
-            kill: Box::new(|_| {}),
-            settle: Rc::new(|_| Ok(())),
-            calls: Arc::default(),
-            turn: |_, _| false,
-            again: Rc::new(|_| {}),
-        });
+        open(Surroundings::of_test(|_, _| false));
         let before = Instant::now();
         adopt(Pid::new(1, 2), None);
         let ticked = with(|talk| talk.ticked);

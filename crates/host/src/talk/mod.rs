@@ -98,6 +98,26 @@ pub struct Surroundings {
     pub again: Rc<dyn Fn(Pid)>,
 }
 
+#[cfg(test)]
+impl Surroundings {
+    /// Of a kernel that is the only one, whose processes have their turns like this.
+    fn of_test(turn: fn(Pid, &mut usize) -> bool) -> Surroundings {
+        Surroundings {
+            deadlock: Box::new(|_| ()),
+            place: Place { node: 1, core: 0 },
+            era: 0,
+            names: Arc::default(),
+            post: Box::new(Some),
+            named: Box::new(|| {}),
+            kill: Box::new(|_| {}),
+            settle: Rc::new(|_| Ok(())),
+            calls: Arc::default(),
+            turn,
+            again: Rc::new(|_| {}),
+        }
+    }
+}
+
 /// A thread's kernel, and what belongs to its processes.
 struct Talk {
     kernel: Kernel,

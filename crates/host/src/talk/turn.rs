@@ -90,13 +90,10 @@ pub(super) fn take(pid: Pid, mut turn: Turn, memory: &mut [u8]) -> Option<Answer
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::rc::Rc;
-    use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
     use peripatos_abi::message::Status;
     use peripatos_engine::Messages as _;
-    use peripatos_kernel::Place;
 
     use super::*;
     use crate::talk::{Line, Surroundings, adopt, close, open};
@@ -133,19 +130,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_message_has_its_turn_within_the_send() {
-        open(Surroundings {
-            deadlock: Box::new(|_| ()),
-            place: Place { node: 1, core: 0 },
-            era: 0,
-            names: Arc::default(),
-            post: Box::new(Some),
-            named: Box::new(|| {}),
-            kill: Box::new(|_| {}),
-            settle: Rc::new(|_| Ok(())),
-            calls: Arc::default(),
-            turn: serve,
-            again: Rc::new(|_| {}),
-        });
+        open(Surroundings::of_test(serve));
         adopt(CLIENT, None);
         adopt(SERVER, None);
         RECEIVER.with_borrow_mut(|(line, memory)| assert!(receive(line, memory).is_pending()));
