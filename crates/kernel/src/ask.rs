@@ -20,7 +20,7 @@ impl Kernel {
             return Err(Status::TooLong);
         }
         let process = self.table.get(me).ok_or(Status::NoProcess)?;
-        if process.call != Call::None {
+        if !process.call.is_none() {
             return Err(Status::NotNow);
         }
         let before = process.sends;

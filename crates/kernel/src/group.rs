@@ -208,7 +208,7 @@ impl Kernel {
         let message = Span::message(message.0, message.1, memory.len())?;
         let reply = Span::new(reply.0, reply.1, memory.len())?;
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
-        if process.call != Call::None {
+        if !process.call.is_none() {
             return Err(Status::NotNow);
         }
         let pid = process.pid;

@@ -213,6 +213,13 @@ impl Kernel {
         self.table.get(slot).map(|process| process.pid)
     }
 
+    /// Whether the process of this pid is there.
+    #[must_use]
+    #[inline]
+    pub fn is_at(&self, pid: Pid, slot: Slot) -> bool {
+        self.table.get(slot).is_some_and(|process| process.pid == pid)
+    }
+
     /// How a process takes its messages. `None`: it has gone.
     #[must_use]
     pub fn form(&self, slot: Slot) -> Option<Form> {

@@ -145,7 +145,7 @@ impl Kernel {
             return Err(Status::NotPermitted);
         }
         let process = self.table.get(me).ok_or(Status::NoProcess)?;
-        if process.call != Call::None {
+        if !process.call.is_none() {
             return Err(Status::NotNow);
         }
         // Of an earlier lease, somebody may still want something: no more.
@@ -232,7 +232,7 @@ impl Kernel {
     ) -> Option<Result<u32, Status>> {
         let (to, lent) = read_sender(memory, envelope).ok()?;
         let buffer = Span::message(buffer.0, buffer.1, memory.len()).ok()?;
-        let process = self.table.get(me).filter(|process| process.call == Call::None)?;
+        let process = self.table.get(me).filter(|process| process.call.is_none())?;
         let lends = self.table.find(to).filter(|_| lender.pid == to)?;
         let lends = self.table.get(lends)?;
         let access = Access { kind, lent, offset, len: buffer.len() as u32 };
@@ -264,7 +264,7 @@ impl Kernel {
         let known = self.aliens.get((to, pid)).map(|lender| lender.place);
         let (place, now) = (known.or(self.routes.get(to)), self.now);
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
-        if process.call != Call::None {
+        if !process.call.is_none() {
             return Err(Status::NotNow);
         }
         if pid == to {

@@ -214,7 +214,7 @@ impl Kernel {
         if callable && process.has_waiting() {
             self.woken.push_back(Woken::Handler(slot));
         }
-        if process.call != Call::None && process.state() == State::Ready {
+        if !process.call.is_none() && process.state() == State::Ready {
             self.woken.push_back(Woken::Process(slot));
         }
     }

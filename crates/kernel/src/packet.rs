@@ -173,6 +173,14 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// Whether it is of somebody who sends, or hands on what was sent.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        matches!(self, Body::Send { .. } | Body::Reply { answer: Answer::Forwarded { .. }, .. })
+    }
+}
+
 /// Why a packet is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {

@@ -37,6 +37,13 @@ impl Kernel {
         true
     }
 
+    /// Whether a message was passed to a process, which has not taken it.
+    #[must_use]
+    #[inline]
+    pub fn is_passed(&self, me: Slot) -> bool {
+        self.table.get(me).is_some_and(|process| matches!(process.call, Call::Passed(..)))
+    }
+
     /// A process takes the message that was passed to it, if this is who has sent it: what [`Kernel::wait`] would have
     /// answered. `None`: none was.
     #[inline]
@@ -86,12 +93,18 @@ impl Kernel {
         Some(())
     }
 
-    /// The receiver `to` of a message that `from` has passed has run, or could not. If it has not taken the message, it can
-    /// still, and is woken.
+    /// The receiver `to` of a message that `from` has passed has run, or could not: the length of the reply, if that lies in
+    /// the memory of the sender, whose send is over then. If the receiver has not taken the message, it can still, and is woken.
     #[inline]
-    pub fn end_pass(&mut self, from: Slot, to: Slot, memory: &[u8]) {
+    pub fn end_pass(&mut self, from: Slot, to: Slot, memory: &[u8]) -> Option<u32> {
         let forgets = self.does_wrong(Mutation::PassedNotKept);
-        let Some((sender, server)) = self.table.pair_mut(from, to) else { return };
+        let (sender, server) = self.table.pair_mut(from, to)?;
+        let passed = matches!(server.call, Call::Passed(..));
+        // What it lends somebody may still want to read.
+        if let (Call::Done(len), false, None) = (sender.call, passed, &sender.lease) {
+            sender.call = Call::None;
+            return Some(len);
+        }
         let held = sender.is_held_by(server.pid);
         if let Call::Passed(receive, envelope, message) = server.call {
             server.call = Call::Receive(receive);
@@ -105,5 +118,6 @@ impl Kernel {
         if held {
             self.note_caller(to, from);
         }
+        None
     }
 }

@@ -122,6 +122,14 @@ pub(crate) enum Call {
     Passed(Receive, Envelope, Span),
 }
 
+impl Call {
+    /// It has nothing under way. (To compare all of it would be a call of a function.)
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Call::None)
+    }
+}
+
 /// How far a send has come, as far as the sender's kernel knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum At {

@@ -29,7 +29,7 @@ impl Kernel {
         let envelope = Span::new(envelope, Envelope::BYTES as u32, memory.len())?;
         let receive = Receive { from, buffer, envelope };
         let process = self.table.get_mut(me).ok_or(Status::NoProcess)?;
-        if process.call != Call::None || process.form == Form::Handler {
+        if !process.call.is_none() || process.form == Form::Handler {
             return Err(Status::NotNow);
         }
         if from.is_none() && process.bits != 0 {
@@ -37,12 +37,8 @@ impl Kernel {
             memory[envelope.range()].copy_from_slice(&notification(bits).to_bytes());
             return Ok(0);
         }
-        if let Some((of, reason)) = process.take_ended(from) {
-            memory[envelope.range()].copy_from_slice(&end_envelope(of, reason).to_bytes());
-            return Ok(0);
-        }
-        if from.is_none()
-            && let Some(answer) = process.receive_lost_name(memory, receive)
+        if process.ties.is_some()
+            && let Some(answer) = receive_word(process, memory, receive)
         {
             return answer;
         }
@@ -107,7 +103,16 @@ impl Kernel {
 
     /// What a process waited for, once: what its call would have answered. `None`: it is not there yet. What it lends is
     /// read and written now, if somebody wants that.
+    #[inline]
     pub fn wait(&mut self, me: Slot, memory: &mut [u8]) -> Option<Result<u32, Status>> {
+        match self.table.get(me) {
+            // Whoever has just begun to wait for a message: nothing has come.
+            Some(Process { call: Call::Receive(_), lease: None, .. }) => None,
+            _ => self.wait_now(me, memory),
+        }
+    }
+
+    fn wait_now(&mut self, me: Slot, memory: &mut [u8]) -> Option<Result<u32, Status>> {
         self.serve_access(me, memory);
         let Some(process) = self.table.get_mut(me) else { return Some(Err(Status::NoProcess)) };
         let answered = match process.call {
@@ -148,7 +153,21 @@ impl Kernel {
     }
 }
 
+/// The word that somebody has ended, or that a name is lost.
+fn receive_word(
+    process: &mut Process,
+    memory: &mut [u8],
+    receive: Receive,
+) -> Option<Result<u32, Status>> {
+    if let Some((of, reason)) = process.take_ended(receive.from) {
+        memory[receive.envelope.range()].copy_from_slice(&end_envelope(of, reason).to_bytes());
+        return Some(Ok(0));
+    }
+    if receive.from.is_none() { process.receive_lost_name(memory, receive) } else { None }
+}
+
 /// The first message in the queue that is wanted.
+#[inline]
 fn next(process: &Process, from: Option<Pid>) -> Option<usize> {
     match from {
         None => (!process.queue.is_empty()).then_some(0),

@@ -31,7 +31,7 @@ impl Kernel {
     ) -> Result<Sent, Status> {
         let place = self.routes.get(to);
         let sender = self.table.get_mut(from).ok_or(Status::NoProcess)?;
-        if sender.call != Call::None {
+        if !sender.call.is_none() {
             return Err(Status::NotNow);
         }
         sender.begin_send();

@@ -89,7 +89,7 @@ impl Kernel {
         let pair = self.table.pair_mut(from, receiver);
         // Only itself is not another: it would wait for itself.
         let (sender, server) = pair.ok_or(Status::Deadlock)?;
-        if sender.call != Call::None {
+        if !sender.call.is_none() {
             return Err(Status::NotNow);
         }
         if server.form == Form::Handler
@@ -223,8 +223,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Hands a message that was received on to another process, as if it had been sent there. If nobody has that pid, its
-    /// sender is told.
+    /// Hands a message that was received on to another process, as if it had been sent there: that process, if it and the
+    /// sender are here. If nobody has that pid, the sender is told.
     ///
     /// # Errors
     /// As [`Kernel::reply`], or [`Status::Full`]; the message stays the caller's.
@@ -235,7 +235,7 @@ impl Kernel {
         envelope: u32,
         to: u32,
         message: (u32, u32),
-    ) -> Result<(), Status> {
+    ) -> Result<Option<Slot>, Status> {
         let (from, transaction) = read_sender(memory, envelope)?;
         let to = read_pid(memory, to)?;
         let message = Span::message(message.0, message.1, memory.len())?;
@@ -247,13 +247,14 @@ impl Kernel {
         let Some(slot) = self.table.find(from) else {
             // Its kernel sends it again: who has sent is who knows for whom it is.
             let answer = Answer::Forwarded { to, message: bytes };
-            return self.reply_away(me, pid, from, transaction, answer);
+            return self.reply_away(me, pid, from, transaction, answer).map(|()| None);
         };
         let sender = self.table.get_mut(slot).ok_or(Status::NotWaiting)?;
         if !sender.awaits(transaction, pid) {
             return Err(Status::NotWaiting);
         }
-        let queue = self.table.find(to).and_then(|slot| self.table.get(slot));
+        let next = self.table.find(to);
+        let queue = next.and_then(|slot| self.table.get(slot));
         if queue.is_some_and(|server| server.queue.len() >= QUEUE_MAX) {
             return Err(Status::Full);
         }
@@ -261,7 +262,7 @@ impl Kernel {
             server.has_answered(from, transaction);
         }
         self.readdress(slot, to, bytes);
-        Ok(())
+        Ok(next)
     }
 
     /// Sets bits for a process; never waits. Bits that are set already stay so.

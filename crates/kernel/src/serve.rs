@@ -21,7 +21,7 @@ impl Kernel {
             process.call = Call::None;
             return Some((envelope, process.answer.bytes().to_vec()));
         }
-        if process.call != Call::None {
+        if !process.call.is_none() {
             return None;
         }
         if process.bits != 0 {

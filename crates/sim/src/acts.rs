@@ -173,7 +173,8 @@ impl World {
             taken = kernel.take_passed(slot, &mut actor.memory, &sender);
         }
         if let Some((kernel, sender, _)) = self.parts(id) {
-            kernel.end_pass(sender, to, &memory);
+            let replied = kernel.end_pass(sender, to, &memory);
+            assert_eq!(replied, None, "nobody has replied yet");
         }
         if let Some(taken) = taken {
             self.received(receiver, taken);
@@ -282,7 +283,7 @@ impl World {
             format!("p{id} forwards {} to p{to}: {result:?}", serving.number)
         });
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 self.outcome.forwards += 1;
                 self.actors[id].served = Some(serving);
             }

@@ -301,7 +301,7 @@ impl Board {
         };
         match core {
             Some(core) => {
-                if matches!(packet.body, Body::Send { .. }) {
+                if packet.body.is_call() {
                     here::note_far(core);
                 }
                 self.send(core, Packet::Talk(Box::new(packet)));

@@ -57,18 +57,19 @@ impl Core {
         if !awake || process.tag.wish() != Wish::None {
             return None;
         }
-        self.post().show_nested(seat);
-        if self.post().inbox.len() > 0 {
-            self.post().show_nested(outer);
+        let post = self.board.post(self.number);
+        post.show_nested(seat);
+        if post.inbox.len() > 0 {
+            post.show_nested(outer);
             return None;
         }
+        let began_ns = post.slice_began_ns().unwrap_or_default();
         let stand = &mut self.table.get_mut(seat).stand;
         let Stand::Waiting(execution) = mem::replace(stand, Stand::Running { woken: false }) else {
             unreachable!("it was just looked at")
         };
         self.running = Some(seat);
         self.nested.depth += 1;
-        let began_ns = self.post().slice_began_ns().unwrap_or_default();
         Some((Turn { seat, execution, killed: false, began_ns }, outer))
     }
 
@@ -76,14 +77,16 @@ impl Core {
     pub(super) fn end_nested(&mut self, turn: Turn, outer: usize, polled: Poll<RunEnd>) -> After {
         assert_eq!(self.running.replace(outer), Some(turn.seat));
         self.nested.depth -= 1;
-        self.post().show_nested(outer);
+        let post = self.board.post(self.number);
+        post.show_nested(outer);
+        let presses = post.inbox.len() > 0;
         let mut after = After::default();
         let process = self.table.get_mut(turn.seat);
         process.since_ns = turn.began_ns;
         process.habits.note_near();
         if polled.is_pending() && process.tag.wish() != Wish::Kill {
-            let woken = matches!(process.stand, Stand::Running { woken: true });
-            process.stand = Stand::Waiting(turn.execution);
+            let stand = mem::replace(&mut process.stand, Stand::Waiting(turn.execution));
+            let Stand::Running { woken } = stand else { unreachable!("it has just run") };
             if woken {
                 self.make_ready(turn.seat);
                 after.pressed = Some((Arc::clone(&self.board), self.number));
@@ -91,7 +94,7 @@ impl Core {
         } else {
             self.nested.over.push((turn, polled));
         }
-        if self.post().inbox.len() > 0 || !self.nested.over.is_empty() {
+        if presses || !self.nested.over.is_empty() {
             after.preempt = Some(self.table.get(outer).control.clone());
         }
         after

@@ -23,11 +23,13 @@ impl Deadlines {
     }
 
     /// It does not wait any more. Until when it would have.
+    #[inline]
     pub(super) fn clear(&mut self, slot: Slot) -> Option<Instant> {
-        // Nobody, nearly always.
-        if self.of.is_empty() {
-            return None;
-        }
+        // Nobody waits so, nearly always.
+        if self.of.is_empty() { None } else { self.remove(slot) }
+    }
+
+    fn remove(&mut self, slot: Slot) -> Option<Instant> {
         let at = self.of.remove(&slot)?;
         self.next.remove(&(at, slot));
         Some(at)

@@ -9,7 +9,7 @@ use peripatos_abi::message::{ALL_REPLIES, FIRST_REPLY, PID_BYTES, Status};
 use peripatos_engine::{Answer, Messages, Span, Watch, beneath};
 use peripatos_kernel::{AccessKind, Kernel, Lender, Names, Sent, Slot};
 
-use super::{DeviceServer, Member, Talk, carry_out, deliver, handlers, turn, with};
+use super::{DeviceServer, Member, Talk, deliver, handlers, turn, with};
 
 /// See the module.
 pub struct Line {
@@ -40,9 +40,15 @@ impl Line {
     /// Its slot in this thread's kernel.
     #[inline]
     fn slot(&mut self, talk: &mut Talk) -> Result<Slot, Status> {
-        if let Some(slot) = self.slot.filter(|slot| talk.kernel.pid(*slot) == Some(self.pid)) {
-            return Ok(slot);
+        match self.slot {
+            Some(slot) if talk.kernel.is_at(self.pid, slot) => Ok(slot),
+            _ => self.find(talk),
         }
+    }
+
+    /// It has come here.
+    #[cold]
+    fn find(&mut self, talk: &mut Talk) -> Result<Slot, Status> {
         self.slot = talk.kernel.find(self.pid);
         if let (Some(slot), Some(member)) = (self.slot, &self.member) {
             talk.kernel.set_budget(slot, member.family().messages());
@@ -54,11 +60,10 @@ impl Line {
     fn call(&mut self, act: impl FnOnce(&mut Talk, Slot) -> Answer) -> Answer {
         let done = with(|talk| {
             let answer = self.slot(talk).and_then(|slot| act(talk, slot));
-            (answer, talk.next_out())
+            (answer, talk.kernel.is_quiet())
         });
-        let (answer, out) = done.unwrap_or((Err(Status::NoProcess), None));
-        if let Some(out) = out {
-            carry_out(out);
+        let (answer, quiet) = done.unwrap_or((Err(Status::NoProcess), true));
+        if !quiet {
             deliver();
         }
         answer
@@ -141,7 +146,8 @@ impl Messages for Line {
                 Sent::Pass(to) => {
                     turn = talk.turn(slot, to);
                     if turn.is_none() {
-                        talk.kernel.end_pass(slot, to, memory);
+                        // Nobody has run, so nobody has replied.
+                        let _ = talk.kernel.end_pass(slot, to, memory);
                     }
                 }
                 Sent::Call(to) => {
@@ -207,7 +213,12 @@ impl Messages for Line {
     }
 
     fn forward(&mut self, memory: &mut [u8], envelope: u32, to: u32, message: Span) -> Answer {
-        self.call(|talk, me| talk.kernel.forward(me, memory, envelope, to, message).map(|()| 0))
+        self.call(|talk, me| {
+            let next = talk.kernel.forward(me, memory, envelope, to, message)?;
+            // Whoever hands on here what came from here talks within this core as who sends does.
+            next.into_iter().for_each(|next| talk.note_call(me, next));
+            Ok(0)
+        })
     }
 
     fn notify(&mut self, memory: &mut [u8], to: u32, bits: u64) -> Answer {
@@ -386,12 +397,14 @@ impl Messages for Line {
     fn wait(&mut self, cx: &mut Context<'_>, memory: &mut [u8]) -> Poll<Answer> {
         let found = with(|talk| {
             let slot = self.slot(talk).ok()?;
-            let answer = talk.kernel.wait(slot, memory).or_else(|| {
+            let answer = if talk.kernel.is_passed(slot) {
                 beneath::with(|pid, memory_beneath| {
                     let sender = Lender { pid, memory: memory_beneath };
                     talk.kernel.take_passed(slot, memory, &sender)
                 })
-            });
+            } else {
+                talk.kernel.wait(slot, memory)
+            };
             if answer.is_some() {
                 talk.deadlines.clear(slot);
             } else {

@@ -317,7 +317,7 @@ pub(crate) fn chores(now_ns: u64) -> Chores {
     chores.unwrap_or(Chores { deadline: None, work: false })
 }
 
-/// How many calls processes of this thread have made of each other here: each ran in its sender's slice.
+/// How many calls processes of this thread have made of each other here, and how often they have forwarded one.
 pub(crate) fn calls() -> u64 {
     with(|talk| talk.calls).unwrap_or_default()
 }
@@ -420,7 +420,7 @@ impl Talk {
         &mut self.seats[slot.index()]
     }
 
-    /// A process calls another one, which runs within its slice.
+    /// A process calls another one here, or forwards to it what it was called for.
     #[inline]
     fn note_call(&mut self, from: Slot, to: Slot) {
         self.calls += 1;

@@ -61,14 +61,14 @@ pub(super) fn take(pid: Pid, mut turn: Turn, memory: &mut [u8]) -> Option<Answer
         let ran = (turn.run)(turn.pid, &mut turn.seat);
         drop(beneath);
         let after = with(|talk| {
-            talk.kernel.end_pass(turn.sender, turn.receiver, memory);
+            let replied = talk.kernel.end_pass(turn.sender, turn.receiver, memory);
             talk.seat(turn.sender).looks = false;
             if !ran {
                 talk.kernel.next_woken();
                 return Some((None, talk.seat(turn.receiver).waker.take(), true));
             }
             talk.seat(turn.receiver).core_seat = turn.seat;
-            let answer = talk.kernel.wait(turn.sender, memory);
+            let answer = replied.map(Ok).or_else(|| talk.kernel.wait(turn.sender, memory));
             if answer.is_none() && talk.goes_on(&turn) {
                 return None;
             }

@@ -1,9 +1,9 @@
 //! Messages that are passed: taken out of the memory of a sender that stands in its send.
 
-use peripatos_abi::message::Status;
+use peripatos_abi::message::{PID_BYTES, Status};
 use peripatos_kernel::{Form, Sent, Woken};
 
-use crate::world::{Id, World};
+use crate::world::{ENVELOPE, Id, World};
 
 const ROOM: u32 = 65_536;
 
@@ -32,9 +32,8 @@ fn message_and_reply_go_from_memory_to_memory() {
         let reply: Vec<u8> = message.iter().map(|byte| !byte).collect();
         assert_eq!(world.reply_beneath(server, client, &reply), Some(()));
         assert_eq!(world.reply_beneath(server, client, &reply), None, "it has one");
-        world.end_pass(server, client);
+        assert_eq!(world.end_pass(server, client), Some(len));
         assert!(world.kernels[0].is_quiet(), "nobody is to be woken");
-        assert_eq!(world.wait(client), Some(Ok(len)));
         assert_eq!(world.answer(client, len), reply);
         assert_eq!(world.wait(client), Some(Err(Status::NotNow)));
     }
@@ -44,7 +43,7 @@ fn message_and_reply_go_from_memory_to_memory() {
 fn what_is_not_taken_is_kept() {
     let (mut world, client, server) = waiting(100);
     pass(&mut world, client, server, b"later", ROOM);
-    world.end_pass(server, client);
+    assert_eq!(world.end_pass(server, client), None);
     let slot = world.body(server).slot;
     assert_eq!(world.kernels[0].next_woken(), Some(Woken::Process(slot)));
     assert_eq!(world.take_passed(server, client), None, "it lies here by now");
@@ -56,6 +55,24 @@ fn what_is_not_taken_is_kept() {
     assert_eq!(world.reply(server, b"well"), Ok(()));
     world.deliver_all();
     assert_eq!(world.wait(client), Some(Ok(4)));
+}
+
+#[test]
+fn who_replies_to_what_it_has_not_taken_finds_it_later() {
+    let (mut world, client, server) = waiting(100);
+    pass(&mut world, client, server, b"first", ROOM);
+    assert_eq!(world.take_passed(server, client), Some(Ok(5)));
+    assert_eq!(world.reply_beneath(server, client, b"!"), Some(()));
+    assert_eq!(world.end_pass(server, client), Some(1));
+    assert_eq!(world.receive(server, None, 100), Err(Status::Wait));
+    pass(&mut world, client, server, b"second", ROOM);
+    // It makes up the envelope of the next one: sends are counted.
+    world.body(server).memory[ENVELOPE as usize + PID_BYTES] += 1;
+    assert_eq!(world.reply_beneath(server, client, b"?!"), Some(()));
+    assert_eq!(world.end_pass(server, client), None);
+    assert_eq!(world.wait(client), Some(Ok(2)));
+    assert_eq!(world.wait(server), Some(Ok(6)));
+    assert_eq!(world.message(server, 6), b"second");
 }
 
 #[test]
@@ -103,7 +120,7 @@ fn who_ends_before_it_replies_is_told_of() {
     let (mut world, client, server) = waiting(100);
     pass(&mut world, client, server, b"?", ROOM);
     assert_eq!(world.take_passed(server, client), Some(Ok(1)));
-    world.end_pass(server, client);
+    assert_eq!(world.end_pass(server, client), None);
     world.end(server);
     assert_eq!(world.wait(client), Some(Err(Status::NoProcess)));
 }

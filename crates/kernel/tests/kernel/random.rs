@@ -203,8 +203,10 @@ impl Play {
                 self.doing[to] = Doing::Free;
             }
         }
-        self.world.end_pass(to, id);
-        self.wait(id);
+        match self.world.end_pass(to, id) {
+            Some(len) => self.hear(id, to, number, Ok(len)),
+            None => self.wait(id),
+        }
     }
 
     /// The answer, or the word that the receiver has ended, if it has.

@@ -148,12 +148,35 @@ fn a_message_is_handed_on() {
     let (to, behind) = (world.pid(front), world.pid(back));
     world.send(client, to, b"question").unwrap();
     world.receive(front, None, 100).unwrap();
-    world.forward(front, behind, b"changed").unwrap();
+    let next = Some(world.body(back).slot);
+    assert_eq!(world.forward(front, behind, b"changed"), Ok(next), "it is here");
     assert_eq!(world.reply(front, b""), Err(Status::NotWaiting));
     assert_eq!(world.receive(back, None, 100), Ok(7));
     assert_eq!(world.sender(back), (world.pid(client), 1));
     world.end(front);
     world.reply(back, b"done").unwrap();
+    assert_eq!(world.wait(client), Some(Ok(4)));
+}
+
+/// Who has sent is who sends it again: to hand it on is a call to another core, wherever the next one is.
+#[test]
+fn what_came_from_another_core_is_handed_on_there() {
+    let mut world = World::new(2);
+    let [client, front, back] = [0, 1, 1].map(|core| world.add(core, Form::Fiber));
+    let (to, behind) = (world.pid(front), world.pid(back));
+    world.send(client, to, b"question").unwrap();
+    world.deliver_all();
+    world.receive(front, None, 100).unwrap();
+    assert_eq!(world.forward(front, behind, b"changed"), Ok(None));
+    world.collect_packets();
+    let calls = world.packets.iter().filter(|packet| packet.body.is_call()).count();
+    assert_eq!(calls, 1);
+    world.deliver_all();
+    assert_eq!(world.receive(back, None, 100), Ok(7));
+    world.reply(back, b"done").unwrap();
+    world.collect_packets();
+    assert!(!world.packets.iter().any(|packet| packet.body.is_call()), "a reply is none");
+    world.deliver_all();
     assert_eq!(world.wait(client), Some(Ok(4)));
 }
 

@@ -158,12 +158,13 @@ impl World {
     }
 
     /// Its turn, for what that one has passed to it, is over.
-    pub(crate) fn end_pass(&mut self, id: Id, beneath: Id) {
+    pub(crate) fn end_pass(&mut self, id: Id, beneath: Id) -> Option<u32> {
         let sent = std::mem::take(&mut self.body(beneath).memory);
         let sender = self.body(beneath).slot;
         let (kernel, slot, _) = self.parts(id);
-        kernel.end_pass(sender, slot, &sent);
+        let replied = kernel.end_pass(sender, slot, &sent);
         self.body(beneath).memory = sent;
+        replied
     }
 
     pub(crate) fn receive(&mut self, id: Id, from: Option<Pid>, room: u32) -> Result<u32, Status> {
@@ -254,7 +255,12 @@ impl World {
         kernel.reply(slot, memory, ENVELOPE, (MESSAGE, message.len() as u32))
     }
 
-    pub(crate) fn forward(&mut self, id: Id, to: Pid, message: &[u8]) -> Result<(), Status> {
+    pub(crate) fn forward(
+        &mut self,
+        id: Id,
+        to: Pid,
+        message: &[u8],
+    ) -> Result<Option<Slot>, Status> {
         let (kernel, slot, memory) = self.parts(id);
         memory[TO as usize..][..PID_BYTES].copy_from_slice(&to.bits().to_le_bytes());
         memory[MESSAGE as usize..][..message.len()].copy_from_slice(message);
