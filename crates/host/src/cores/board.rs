@@ -11,7 +11,7 @@
 //!   has a sequentially consistent fence between the two, so of any two that meet one sees the other.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ pub(super) struct Board {
     /// Whether it pays to look out for packets before one sleeps: not where there is one CPU, and who would send
     /// them has to get it first.
     pub(super) spin: bool,
+    /// No process changes its core by itself any more.
+    stay: AtomicBool,
     /// Processes of this OS process that may be awake although some only wait.
     pub(super) awake_max: usize,
     /// When a circle was told of last; 0: never.
@@ -88,6 +90,7 @@ impl Board {
             names: Arc::default(),
             // Asked before the cores are pinned: it counts what a thread may use.
             spin: thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
+            stay: AtomicBool::new(false),
             awake_max,
             deadlock_ns: AtomicU64::new(0),
             epoch: Instant::now(),
@@ -126,6 +129,16 @@ impl Board {
     /// The board's time.
     pub(super) fn time_ns(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.epoch).as_nanos() as u64
+    }
+
+    /// From now on processes stay on their cores.
+    pub(super) fn stay(&self) {
+        self.stay.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they do.
+    pub(super) fn stays(&self) -> bool {
+        self.stay.load(Ordering::Relaxed)
     }
 
     /// Delivers an event.

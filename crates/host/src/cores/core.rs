@@ -21,7 +21,6 @@ use super::board::Board;
 use super::crossing::{Crossing, Join};
 use super::execution::{Execution, RunEnd, is_frozen};
 use super::held::Held;
-use super::idle;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
 use super::post::Post;
@@ -31,8 +30,6 @@ use super::tag::{Tag, Wish};
 use super::ticker::WATCH_NS;
 use super::watch::Watch;
 use crate::talk::{self, Doing};
-
-const IN_QUEUE: &str = "it was found in the queue";
 
 /// See the module.
 pub(super) struct Core {
@@ -145,24 +142,8 @@ impl Core {
         if self.closing {
             return Next::Close;
         }
-        if self.board.idle.any() {
-            let share = idle::share(self.queue.len(), self.board.idle.count());
-            if !self.has_spare() {
-                if self.may_part(watch) {
-                    return Next::Part;
-                }
-            } else if let Some(core) = self.board.idle.claim() {
-                let seats: Vec<usize> = self.spares(share).take(share).collect();
-                let parcels = seats.into_iter().map(|seat| self.give(seat, core).expect(IN_QUEUE));
-                return Next::Give(core, parcels.collect());
-            }
-        }
-        if let Some(join) = self.crossing.join(self.number, watch.at()) {
-            return Next::Join(join);
-        }
-        let far = self.queue.front().and_then(|seat| Some((seat, self.longs_for(seat)?)));
-        if let Some((seat, core)) = far {
-            return Next::Give(core, vec![self.give(seat, core).expect(IN_QUEUE)]);
+        if let Some(next) = self.next_to_go(watch) {
+            return next;
         }
         // Who has others to give away sees who is idle without being asked.
         if mem::take(&mut self.asked) && self.queue.len() == 1 {

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use peripatos_abi::Pid;
 
-use super::core::Core;
+use super::core::{Core, Next};
 use super::habits::Habits;
+use super::idle;
 use super::packet::Parcel;
 use super::parting;
 use super::table::{Seat, Stand};
@@ -15,8 +16,34 @@ use crate::talk;
 
 /// So many of the queue are passed over to find one that could be given away.
 const PASSED_MAX: usize = 15;
+const IN_QUEUE: &str = "it was found in the queue";
 
 impl Core {
+    /// Who is to go to another core now.
+    pub(super) fn next_to_go(&mut self, watch: &Watch) -> Option<Next> {
+        if self.board.stays() {
+            return None;
+        }
+        if self.board.idle.any() {
+            let share = idle::share(self.queue.len(), self.board.idle.count());
+            if !self.has_spare() {
+                if self.may_part(watch) {
+                    return Some(Next::Part);
+                }
+            } else if let Some(core) = self.board.idle.claim() {
+                let seats: Vec<usize> = self.spares(share).take(share).collect();
+                let parcels = seats.into_iter().map(|seat| self.give(seat, core).expect(IN_QUEUE));
+                return Some(Next::Give(core, parcels.collect()));
+            }
+        }
+        if let Some(join) = self.crossing.join(self.number, watch.at()) {
+            return Some(Next::Join(join));
+        }
+        let seat = self.queue.front()?;
+        let core = self.longs_for(seat)?;
+        Some(Next::Give(core, vec![self.give(seat, core).expect(IN_QUEUE)]))
+    }
+
     /// Whether one of the queue could be given away. The only one is not.
     pub(super) fn has_spare(&self) -> bool {
         self.queue.len() >= 2 && self.spares(1).next().is_some()

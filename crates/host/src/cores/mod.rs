@@ -342,6 +342,11 @@ impl Cores {
         self.board.shift_handler(pid, core)
     }
 
+    /// From now on no process goes to another core by itself: for whoever measures what they cost each other where they are.
+    pub fn keep_in_place(&self) {
+        self.board.stay();
+    }
+
     /// Asks a process to freeze, ahead of all that its core has to do otherwise. Returns at once; the
     /// answer is [`CoreEvent::Stopped`], or [`CoreEvent::Ended`] if that came first. Asking twice has
     /// one answer.
