@@ -33,7 +33,20 @@ impl<K: Copy + Ord + Hash, V> Aged<K, V> {
 
     /// It is young again.
     pub(crate) fn touch(&mut self, key: K, now: u64) -> Option<&mut V> {
+        self.touch_if(key, now, |_| true)
+    }
+
+    /// The same, of one that is wanted.
+    pub(crate) fn touch_if(
+        &mut self,
+        key: K,
+        now: u64,
+        wanted: impl FnOnce(&V) -> bool,
+    ) -> Option<&mut V> {
         let (touched, value) = self.of.get_mut(&key)?;
+        if !wanted(value) {
+            return None;
+        }
         *touched = now;
         Some(value)
     }

@@ -101,18 +101,19 @@ impl Default for Aliens {
 impl Aliens {
     /// Remembers a sender's send, unless a later one is known.
     pub(crate) fn insert(&mut self, pair: Pair, alien: Alien, now: u64) {
-        if self.of.get(pair).is_none_or(|known| known.send <= alien.send) {
-            let answered = matches!(alien.stage, Stage::Answered(_));
-            let send = alien.send;
-            if self.of.get(pair).is_none() {
+        let (send, answered) = (alien.send, matches!(alien.stage, Stage::Answered(_)));
+        match self.of.get_mut(pair) {
+            Some(known) if known.send > send => return,
+            Some(_) => drop(self.of.insert(pair, alien, now)),
+            None => {
                 self.by_receiver.insert(turned(pair));
+                if let Some(oldest) = self.of.insert(pair, alien, now) {
+                    self.by_receiver.remove(&turned(oldest));
+                }
             }
-            if let Some(oldest) = self.of.insert(pair, alien, now) {
-                self.by_receiver.remove(&turned(oldest));
-            }
-            if answered {
-                self.keep_answer(pair, send);
-            }
+        }
+        if answered {
+            self.keep_answer(pair, send);
         }
     }
 
@@ -127,6 +128,22 @@ impl Aliens {
     /// Whether this send waits for its answer.
     pub(crate) fn waits(&self, pair: Pair, send: Send) -> bool {
         self.of.get(pair).is_some_and(|one| one.send == send && one.stage == Stage::Waits)
+    }
+
+    /// A send that waits is answered: where its sender is, and which of its forwards it is. `None`: it does not wait.
+    pub(crate) fn answer(
+        &mut self,
+        pair: Pair,
+        transaction: u64,
+        answer: &Answer,
+        now: u64,
+    ) -> Option<(Place, Send)> {
+        let waits = |alien: &Alien| alien.send.0 == transaction && alien.stage == Stage::Waits;
+        let alien = self.of.touch_if(pair, now, waits)?;
+        alien.stage = Stage::Answered(answer.clone());
+        let (place, send) = (alien.place, alien.send);
+        self.keep_answer(pair, send);
+        Some((place, send))
     }
 
     /// It was heard of.
@@ -177,7 +194,7 @@ impl Aliens {
         self.of.iter().filter(|(_, alien)| kept(alien)).count()
     }
 
-    pub(crate) fn keep_answer(&mut self, pair: Pair, send: Send) {
+    fn keep_answer(&mut self, pair: Pair, send: Send) {
         self.answered.push_back((pair, send));
         if self.answered.len() > REPLIES_MAX
             && let Some((oldest, send)) = self.answered.pop_front()

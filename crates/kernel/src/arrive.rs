@@ -344,15 +344,8 @@ impl Kernel {
         of: Pid,
         answer: Answer,
     ) -> Result<(), Status> {
-        let alien = self.aliens.get_mut((from, of)).ok_or(Status::NotWaiting)?;
-        if alien.send.0 != transaction || alien.stage != Stage::Waits {
-            return Err(Status::NotWaiting);
-        }
-        alien.stage = Stage::Answered(answer.clone());
-        let (place, send) = (alien.place, alien.send);
-        let (transaction, hop) = send;
-        self.aliens.touch((from, of), self.now);
-        self.aliens.keep_answer((from, of), send);
+        let answered = self.aliens.answer((from, of), transaction, &answer, self.now);
+        let (place, (transaction, hop)) = answered.ok_or(Status::NotWaiting)?;
         self.post(Some(place), of, from, Body::Reply { transaction, hop, answer });
         Ok(())
     }

@@ -7,13 +7,30 @@ use std::sync::Arc;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes that do not change. A clone is the same bytes, not a copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bytes(Arc<[u8]>);
+/// As many as lie in the place itself. With them [`Bytes`] are 40 bytes.
+const FEW_MAX: usize = 38;
+
+/// Bytes that do not change. A clone is no copy, unless they are few: to share, and to free what another thread has made, takes
+/// longer than to copy those.
+#[derive(Clone)]
+pub struct Bytes(Held);
+
+#[derive(Clone)]
+enum Held {
+    Few(u8, [u8; FEW_MAX]),
+    Many(Arc<[u8]>),
+}
 
 impl From<&[u8]> for Bytes {
     fn from(bytes: &[u8]) -> Bytes {
-        Bytes(bytes.into())
+        let mut few = [0; FEW_MAX];
+        Bytes(match few.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                Held::Few(bytes.len() as u8, few)
+            }
+            None => Held::Many(bytes.into()),
+        })
     }
 }
 
@@ -21,13 +38,30 @@ impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Held::Few(len, bytes) => &bytes[..usize::from(*len)],
+            Held::Many(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Bytes) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Bytes {}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&self.0)
+        to.serialize_bytes(self)
     }
 }
 

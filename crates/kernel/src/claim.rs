@@ -118,6 +118,17 @@ impl Claim {
         self.place
     }
 
+    /// It was said once, to nobody in particular, and nothing was heard of it.
+    pub(crate) fn is_first(&self) -> bool {
+        let unheard = !self.got && !self.astray && self.redirects == 0;
+        self.place.is_none() && self.tries == 1 && unheard
+    }
+
+    /// What was said to nobody in particular goes there, in the same node.
+    pub(crate) fn aim_at(&mut self, near: Place) {
+        (self.place, self.aimed, self.due) = (Some(near), 1, 0);
+    }
+
     /// Whether what is heard from there is about the last try. Within the node, whoever it was passed on to may say so.
     pub(crate) fn was_tried(&self, here: Place, source: Place) -> bool {
         let near = source.node == here.node || !self.is_lossy(here);

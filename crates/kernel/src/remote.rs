@@ -13,6 +13,7 @@ use crate::budget::{Charge, Toll};
 use crate::bytes::Bytes;
 use crate::claim::{Claim, Concern, Timer};
 use crate::deadlock;
+use crate::group::principal;
 use crate::kernel::{Kernel, Woken};
 use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
@@ -212,6 +213,24 @@ impl Kernel {
             return;
         }
         self.press_send(slot);
+    }
+
+    /// Aims a packet that is about to leave. `locate`: where the host has a process, if that is on one of its cores. If it is a send
+    /// that is said for the first time, it is for that kernel from now on: nothing is lost within the node, so nobody need say
+    /// that it has come, or ask after it. Who goes on meanwhile is looked for as anybody whose place was known.
+    pub fn aim(&mut self, packet: &mut Packet, locate: impl FnOnce(Pid) -> Option<Place>) {
+        if packet.target.is_some() || packet.source != self.place {
+            return;
+        }
+        let Some(Concern::Send { transaction, hop }) = packet.concern() else { return };
+        let sender = self.table.find(packet.from).and_then(|slot| self.table.get_mut(slot));
+        let Some(sender) = sender else { return };
+        let first = sender.is_away((transaction, hop)) && sender.out.claim.is_first();
+        let at = if first { locate(principal(packet.to)) } else { None };
+        if let Some(at) = at.filter(|at| at.is_near(self.place)) {
+            sender.out.claim.aim_at(at);
+            packet.target = Some(at);
+        }
     }
 
     /// The receiver's kernel has the message.

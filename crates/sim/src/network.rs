@@ -40,6 +40,7 @@ impl World {
         if let Some((at, _)) = self.actors[id].place
             && self.node_of[at] == node
         {
+            let packet = self.aim(kernel, at, packet);
             return self.carry(kernel, at, packet);
         }
         let known = self.directory[id].0;
@@ -52,6 +53,15 @@ impl World {
             // It does not know better: if it matters, it will come again.
             _ => {}
         }
+    }
+
+    /// A host knows on which of its cores a process is, and mostly tells the kernel before the packet leaves.
+    pub(crate) fn aim(&mut self, kernel: usize, at: usize, mut packet: Packet) -> Packet {
+        if !self.random.permille(200) {
+            let place = self.places[at];
+            self.kernels[kernel].aim(&mut packet, |_| Some(place));
+        }
+        packet
     }
 
     fn nobody(&mut self, kernel: usize, packet: Packet) {

@@ -30,7 +30,8 @@ fn found_by(mutation: Mutation) -> &'static [&'static str] {
         // It replies to the next one instead.
         Mutation::ServedForgotten => &["told", "truth", "replies", "leases"],
         Mutation::LeaseOutlives | Mutation::WriteUnseen => &["leases"],
-        Mutation::WantedLost => &["told"],
+        // It asks after what nobody knows of.
+        Mutation::WantedLost => &["told", "leases"],
         // A kernel's state is checked on its way to another node.
         Mutation::DelegatesLeft => &["told", "groups", "truth", "limits"],
         Mutation::MemberUncounted => &["told"],
@@ -68,7 +69,7 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
         NodeMutation::LinkedAreAll => &["truth", "ends"],
         NodeMutation::PartedUnheard => &["told"],
         // Two copies, or what only one of two could have done.
-        NodeMutation::NotFenced => &["copies", "told", "names", "truth", "families"],
+        NodeMutation::NotFenced => &["copies", "told", "names", "truth", "families", "leases"],
         // See below.
         NodeMutation::DirectoryWrong | NodeMutation::NothingKept | NodeMutation::ExpiredHeard => {
             &[]

@@ -156,9 +156,9 @@ impl Board {
             _ => None,
         };
         match self.posts[core].inbox.push(packet) {
-            Err(packet) => drop(packet),
-            Ok(()) if urgent => self.posts[core].preempt(unless),
-            Ok(()) => self.pressed(core),
+            Some(packet) => drop(packet),
+            None if urgent => self.posts[core].preempt(unless),
+            None => self.pressed(core),
         }
     }
 
@@ -317,7 +317,7 @@ impl Board {
                 if packet.body.is_call() {
                     here::note_far(core);
                 }
-                self.send(core, Packet::Talk(Box::new(packet)));
+                self.send(core, Packet::Talk(packet));
                 None
             }
             None => self.outside.packet(packet),
@@ -337,7 +337,7 @@ impl Board {
     /// Whether its sender knew where the process is matters to the kernel: what the packet says of that stays.
     pub(super) fn bring_in(&self, packet: peripatos_kernel::Packet) {
         if let Some(core) = self.core_for(&packet) {
-            return self.send(core, Packet::Talk(Box::new(packet)));
+            return self.send(core, Packet::Talk(packet));
         }
         if let Some(packet) = self.bring(peripatos_kernel::Packet { target: None, ..packet }) {
             self.nobody(packet, 0);

@@ -21,6 +21,7 @@ use super::board::Board;
 use super::crossing::{Crossing, Join};
 use super::execution::{Execution, RunEnd, is_frozen};
 use super::held::Held;
+use super::lookout::Waits;
 use super::nested::Nested;
 use super::packet::{Packet, Parcel};
 use super::post::Post;
@@ -51,6 +52,8 @@ pub(super) struct Core {
     pub(super) part_at: Option<Instant>,
     pub(super) crossing: Crossing,
     pub(super) closing: bool,
+    /// Of the slice that runs.
+    pub(super) waits: Waits,
 }
 
 /// What a core is to do.
@@ -129,6 +132,7 @@ impl Core {
             part_at: None,
             crossing,
             closing: false,
+            waits: Waits::default(),
         }
     }
 

@@ -60,6 +60,11 @@ pub(super) fn take(board: &Board, parcel: Parcel) {
     board.pressed_by(number, true);
 }
 
+/// See [`Core::look_out`].
+pub(super) fn look_out() -> Option<peripatos_kernel::Packet> {
+    CORE.with_borrow_mut(|core| core.as_mut()?.look_out())
+}
+
 /// Lets a process of this thread run nested. `seat`: where it was the last time. `false`: it could not, and has not.
 pub(super) fn turn(pid: Pid, seat: &mut usize) -> bool {
     let begun = CORE.with_borrow_mut(|core| core.as_mut()?.begin_nested(pid, seat));

@@ -10,8 +10,7 @@
 //!   at once ([`std::thread::park`], or the bell, for a core that waits for wires as well).
 //! * Its length is bounded: see [`super::tag`].
 //!
-//! A lock-free queue would save its user the lock, some 20 ns of what a packet costs, which is beside
-//! the wait for whatever the core runs not worth a dependency.
+//! A lock-free queue would save its user the lock, some 20 ns of what a packet costs.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
@@ -23,9 +22,6 @@ use std::{io, mem};
 use super::bell::Bell;
 use super::packet::Packet;
 
-/// How long a core looks for a packet before it sleeps: less than to be put to sleep and roused costs (some 36 us), and
-/// little where others want the CPU.
-pub(super) const SPIN: Duration = Duration::from_micros(5);
 /// Looks between two looks at the clock, which takes as long as several of them.
 const LOOKS: u32 = 32;
 
@@ -37,15 +33,21 @@ const LISTENS: u8 = 2;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Inbox {
-    queue: Mutex<Queue>,
+    queue: Apart<Mutex<Queue>>,
     /// Of packets in the queue, to look without the lock.
-    len: AtomicUsize,
+    len: Apart<AtomicUsize>,
     sleeping: AtomicU8,
     /// Whose it is; known before it sleeps for the first time.
     owner: OnceLock<Thread>,
     /// Known before the core listens for the first time.
     bell: OnceLock<Bell>,
 }
+
+/// On cache lines of its own (two: processors fetch pairs). Who looks at the length while another one pushes would take the line of the
+/// lock away from him, again and again.
+#[derive(Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
 
 #[derive(Default)]
 struct Queue {
@@ -62,20 +64,18 @@ impl Inbox {
 
     /// Packets that lie there.
     pub(super) fn len(&self) -> usize {
-        self.len.load(Ordering::SeqCst)
+        self.len.0.load(Ordering::SeqCst)
     }
 
-    /// Leaves a packet. A fence follows before anything that the caller does next.
-    ///
-    /// # Errors
-    /// The core has ended; the packet comes back.
-    pub(super) fn push(&self, packet: Packet) -> Result<(), Packet> {
+    /// Leaves a packet, and a fence follows before anything that the caller does next; or the core has ended, and the packet
+    /// comes back.
+    pub(super) fn push(&self, packet: Packet) -> Option<Packet> {
         let mut queue = self.lock();
         if queue.closed {
-            return Err(packet);
+            return Some(packet);
         }
         queue.packets.push_back(packet);
-        self.len.store(queue.packets.len(), Ordering::SeqCst);
+        self.show_len(&queue);
         drop(queue);
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) != AWAKE {
@@ -85,7 +85,12 @@ impl Inbox {
                 _ => {}
             }
         }
-        Ok(())
+        None
+    }
+
+    /// It is looked at without the lock; who has to rely on that makes a fence.
+    fn show_len(&self, queue: &Queue) {
+        self.len.0.store(queue.packets.len(), Ordering::Relaxed);
     }
 
     /// Takes all packets, into an empty queue whose space is used again.
@@ -96,14 +101,43 @@ impl Inbox {
         }
         let mut queue = self.lock();
         mem::swap(&mut queue.packets, packets);
-        self.len.store(0, Ordering::SeqCst);
+        self.show_len(&queue);
     }
 
-    /// Waits until there is a packet, or until this time; awake at first, if `spin`.
-    pub(super) fn wait(&self, spin: bool, until: Option<Instant>) {
-        if spin {
-            let begun = Instant::now();
-            while !self.look() && begun.elapsed() < SPIN {}
+    /// Takes the first packet, if that is a word to the kernel.
+    pub(super) fn take_word(&self) -> Option<peripatos_kernel::Packet> {
+        if self.len() == 0 {
+            return None;
+        }
+        let mut queue = self.lock();
+        let first = queue.packets.pop_front_if(|first| matches!(first, Packet::Talk(_)));
+        self.show_len(&queue);
+        match first {
+            Some(Packet::Talk(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// Looks for a packet for so long. Whether there is one.
+    pub(super) fn look_for(&self, span: Duration) -> bool {
+        // Mostly it is there, or comes before the clock could have been read.
+        if self.look() {
+            return true;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < span {
+            if self.look() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits until there is a packet, or until this time; awake at first, for `spin`. How long it took.
+    pub(super) fn wait(&self, spin: Duration, until: Option<Instant>) -> Duration {
+        let begun = Instant::now();
+        if spin > Duration::ZERO && self.look_for(spin) {
+            return begun.elapsed();
         }
         let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
         while self.len() == 0 && left() != Some(Duration::ZERO) {
@@ -112,6 +146,7 @@ impl Inbox {
                 Some(left) => thread::park_timeout(left),
             });
         }
+        begun.elapsed()
     }
 
     /// What is rung when a packet comes while the core listens.
@@ -154,12 +189,13 @@ impl Inbox {
     pub(super) fn close(&self) -> VecDeque<Packet> {
         let mut queue = self.lock();
         queue.closed = true;
-        self.len.store(0, Ordering::SeqCst);
-        mem::take(&mut queue.packets)
+        let late = mem::take(&mut queue.packets);
+        self.show_len(&queue);
+        late
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing under the lock can panic half-way.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

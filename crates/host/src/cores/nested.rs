@@ -31,6 +31,13 @@ pub(super) struct Nested {
     over: Vec<(Turn, Poll<RunEnd>)>,
 }
 
+impl Nested {
+    /// Nobody does, nor has in this slice and come to an end.
+    pub(super) fn is_empty(&self) -> bool {
+        self.depth == 0 && self.over.is_empty()
+    }
+}
+
 /// What is left to do when one has come back.
 #[derive(Default)]
 pub(super) struct After {

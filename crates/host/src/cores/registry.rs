@@ -1,7 +1,7 @@
 //! The processes of all cores by their pids, for those who come from outside with nothing but a pid.
 //!
 //! It is touched when a process comes or leaves, falls asleep or wakes, and by who freezes, kills or samples; never by
-//! a slice, a wake or a packet.
+//! a slice or a wake, nor by most packets ([`super::lately`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,6 +104,11 @@ impl Registry {
         let processes = self.lock();
         let core = processes.get(pid).and_then(|(tag, _)| tag.core());
         core.or_else(|| processes.devices.get(&pid).copied())
+    }
+
+    /// What all share of it. `None`: nobody has this pid, or a device process.
+    pub(super) fn tag(&self, pid: Pid) -> Option<Arc<Tag>> {
+        self.lock().get(pid).map(|(tag, _)| Arc::clone(tag))
     }
 
     /// A device process comes to a core, where it stays. It is no process that could be frozen, ended or sampled.

@@ -1,5 +1,6 @@
 //! The loop of a core's thread: whose turn it is, again and again.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::iter;
 use std::rc::Rc;
@@ -14,6 +15,8 @@ use super::board::Board;
 use super::core::{Core, Departure, Next};
 use super::crossing::Join;
 use super::idle::Offers;
+use super::lately::Lately;
+use super::lookout::SPIN;
 use super::packet::{Packet, Parcel};
 use super::parting;
 use super::sleep::Sleep;
@@ -34,7 +37,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
     }
     board.post(number).open();
     here::enter(Core::new(Arc::clone(board), number));
-    let [bring, kill, settle, named, deadlock, again] = [(); 6].map(|()| Arc::clone(board));
+    let [bring, locate, kill, settle, named, deadlock, again] = [(); 7].map(|()| Arc::clone(board));
     talk::open(Surroundings {
         place: board.place(number),
         era: board.era(),
@@ -45,6 +48,13 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
             }
             None
         }),
+        locate: {
+            let lately = RefCell::new(Lately::default());
+            Box::new(move |pid| {
+                let core = lately.borrow_mut().core_of(&locate.registry, pid)?;
+                Some(locate.place(core))
+            })
+        },
         named: Box::new(move || named.named()),
         // Who has gone has ended.
         kill: Box::new(move |pid| {
@@ -54,6 +64,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
         deadlock: Box::new(move |circle| deadlock.deadlock(circle)),
         calls: Arc::clone(&board.post(number).calls),
         turn: here::turn,
+        look_out: here::look_out,
         again: Rc::new(move |pid| {
             again.send(number, Packet::Devices(Box::new(DeviceWord::Retry(pid))));
         }),
@@ -117,7 +128,8 @@ fn run(board: &Arc<Board>, number: usize) {
                 if here::with(|core| core.is_closing()) {
                     return;
                 }
-                let used = watch.lap();
+                let waited = here::with(Core::take_waited);
+                let used = watch.lap().saturating_sub(waited);
                 let near = talk::calls() - calls;
                 let departure = here::with(|core| core.end_slice(turn, polled, used, near));
                 handlers::tell_over(board);
@@ -157,9 +169,12 @@ fn run(board: &Arc<Board>, number: usize) {
                 }
                 let held = here::with(|core| core.held_until_ns()).map(|ns| board.instant(ns));
                 let until = talk::next_deadline().into_iter().chain(sleep.next_look());
+                let began = watch.at();
                 wires::wait(board, number, until.chain(held).chain(paused).min());
                 let given = paused.is_none() && !board.idle.withdraw(number);
                 watch.skip();
+                let words = board.post(number).inbox.len() > 0;
+                talk::set_looks_out(board.spin && words && watch.at() - began <= SPIN);
                 if given {
                     offers.note_given(watch.at());
                 }
@@ -231,7 +246,7 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
             if let Some(core) = board.core_of(packet.source) {
                 here::with(|here| here.crossing.note_packet(core));
             }
-            talk::arrived(*packet);
+            talk::arrived(packet);
         }
         Packet::Nobody(packet, asked) => {
             if let Some(packet) = talk::nobody(*packet, asked + 1 >= board.cores()) {

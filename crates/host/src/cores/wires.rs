@@ -25,7 +25,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use tokio::sync::oneshot;
 
 use super::board::Board;
-use super::inbox::{Inbox, SPIN};
+use super::inbox::Inbox;
+use super::lookout::{SPIN, Span};
 use super::ticker::WATCH_NS;
 use super::used::Used;
 use crate::link::wire::{Receiving, Sending, WireError};
@@ -35,10 +36,6 @@ use crate::talk;
 const GATHER_MAX: Duration = Duration::from_micros(50);
 /// Between two looks at the wires while the core has something else to do: a look is a system call.
 const LOOK_EVERY: Duration = Duration::from_micros(20);
-/// How long a core looks at its wires before it sleeps, if it has paid lately: as long as the other side needs to answer.
-const SPIN_MAX: Duration = Duration::from_micros(50);
-/// A wait that is shorter would have been worth looking.
-const SHORT: Duration = Duration::from_micros(100);
 /// See the module. A third of what kernels count on; what the system holds back has another one
 /// ([`crate::node`] sets it).
 const STALE: Duration = Duration::from_secs(10);
@@ -109,7 +106,7 @@ struct Wires {
     /// Since when something waits to leave.
     unsent: Option<Instant>,
     /// How long it pays to look before one sleeps.
-    spin: Duration,
+    span: Span,
     /// What comes goes through here.
     packets: Vec<Packet>,
 }
@@ -150,10 +147,12 @@ pub(super) fn receive(board: &Board, core: usize) {
 /// Waits until there is a packet in the inbox or on a wire, or until this time.
 pub(super) fn wait(board: &Board, core: usize, until: Option<Instant>) {
     let inbox = &board.post(core).inbox;
-    let waited = WIRES.with_borrow_mut(|wires| wires.wait(inbox, board.spin, until));
-    if !waited {
-        inbox.wait(board.spin, until);
-    }
+    WIRES.with_borrow_mut(|wires| {
+        if !wires.wait(inbox, board.spin, until) {
+            let span = if board.spin { wires.span.get() } else { Duration::ZERO };
+            wires.span.note(inbox.wait(span, until));
+        }
+    });
 }
 
 /// The core ends.
@@ -366,7 +365,7 @@ impl Wires {
         self.flush();
         let begun = Instant::now();
         let mut now = begun;
-        while spin && now - begun <= self.spin {
+        while spin && now - begun <= self.span.get() {
             if inbox.len() > 0 || self.look(now) || until.is_some_and(|until| until <= now) {
                 return true;
             }
@@ -390,8 +389,7 @@ impl Wires {
         if self.all.iter().any(|wire| wire.blocked.is_some()) {
             self.flush();
         }
-        let short = now - begun <= SHORT;
-        self.spin = if short { SPIN_MAX } else { (self.spin / 2).max(SPIN) };
+        self.span.note(now - begun);
         true
     }
 }

@@ -9,7 +9,7 @@ use peripatos_abi::message::{ALL_REPLIES, FIRST_REPLY, PID_BYTES, Status};
 use peripatos_engine::{Answer, Messages, Span, Watch, beneath};
 use peripatos_kernel::{AccessKind, Kernel, Lender, Names, Sent, Slot};
 
-use super::{DeviceServer, Member, Talk, deliver, handlers, turn, with};
+use super::{DeviceServer, Member, Talk, deliver, handlers, lookout, turn, with};
 
 /// See the module.
 pub struct Line {
@@ -405,23 +405,24 @@ impl Messages for Line {
             } else {
                 talk.kernel.wait(slot, memory)
             };
+            let looks = answer.is_none() && talk.looks_out;
             if answer.is_some() {
                 talk.deadlines.clear(slot);
+            } else if looks {
+                talk.seat(slot).looks = true;
             } else {
-                let seat = talk.seat(slot);
-                if !seat.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                    seat.waker = Some(cx.waker().clone());
-                }
+                talk.seat(slot).wake_by(cx.waker());
             }
-            Some((answer, talk.kernel.is_quiet()))
+            Some((answer, talk.kernel.is_quiet(), looks.then_some(slot)))
         });
-        let Some((answer, quiet)) = found.flatten() else {
+        let Some((answer, quiet, looks)) = found.flatten() else {
             return Poll::Ready(Err(Status::NoProcess));
         };
         // What it lends was read or written: whoever wanted that goes on.
         if !quiet {
             deliver();
         }
+        let answer = looks.map_or(answer, |me| lookout::wait(me, cx.waker(), memory));
         answer.map_or(Poll::Pending, Poll::Ready)
     }
 }

@@ -17,6 +17,7 @@ mod devices;
 mod family;
 mod handlers;
 mod line;
+mod lookout;
 mod share;
 mod sleep;
 mod survey;
@@ -81,6 +82,8 @@ pub struct Surroundings {
     /// Brings a packet on its way, or gives it back: there is no other kernel, and so nobody has the process that it is for.
     /// Must not wait, or call back.
     pub post: Box<dyn Fn(Packet) -> Option<Packet>>,
+    /// At which kernel of this node a process is, if it is on any. Must not wait, or call back.
+    pub locate: Box<dyn Fn(Pid) -> Option<Place>>,
     /// Ends a process of this thread's kernel, for another one wants it. Must not wait, or call back.
     pub kill: Box<dyn Fn(Pid)>,
     /// Lets a new process run, on this thread; it is to be adopted. Called while its parent runs.
@@ -93,6 +96,9 @@ pub struct Surroundings {
     /// way. `false`: it cannot be, and has not run. Is handed what it has left there for that process the last time, or
     /// zero.
     pub turn: fn(Pid, &mut usize) -> bool,
+    /// For a process that waits, and in its place: takes the next packet for this thread's kernel, if one comes soon. `None`: none
+    /// does, or the thread has something else to do. Must not call back.
+    pub look_out: fn() -> Option<Packet>,
     /// Brings [`DeviceWord::Retry`] about for this device process, on this thread, when others have had their turn. Must not
     /// call back.
     pub again: Rc<dyn Fn(Pid)>,
@@ -108,11 +114,13 @@ impl Surroundings {
             era: 0,
             names: Arc::default(),
             post: Box::new(Some),
+            locate: Box::new(|_| None),
             named: Box::new(|| {}),
             kill: Box::new(|_| {}),
             settle: Rc::new(|_| Ok(())),
             calls: Arc::default(),
             turn,
+            look_out: || None,
             again: Rc::new(|_| {}),
         }
     }
@@ -135,6 +143,8 @@ struct Talk {
     message: Box<[u8]>,
     /// Calls that stayed within this kernel.
     calls: u64,
+    /// It pays to look out for packets in the place of who waits.
+    looks_out: bool,
     /// About now, nanoseconds of the host's time.
     now_ns: u64,
     awake: sleep::Awake,
@@ -152,7 +162,8 @@ struct Seat {
     waker: Option<Waker>,
     /// The handler, unless it is being called.
     handler: Option<Box<Handler>>,
-    /// It looks for its reply itself when the one that it lets run comes back: it need not be woken.
+    /// It looks itself for what it waits for, when the one that it lets run comes back, or whenever a packet comes: it need not be
+    /// woken.
     looks: bool,
     /// Within whose call it ran last.
     caller: Option<Slot>,
@@ -164,6 +175,16 @@ struct Seat {
     core_seat: usize,
     /// Whom it called last within this kernel, two of them.
     partners: [Option<Slot>; 2],
+}
+
+impl Seat {
+    /// The fiber waits.
+    #[inline]
+    fn wake_by(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +205,7 @@ pub fn open(surroundings: Surroundings) {
         ticked: Instant::now(),
         message: vec![0; peripatos_abi::message::MESSAGE_BYTES_MAX].into(),
         calls: 0,
+        looks_out: false,
         now_ns: 0,
         awake: sleep::Awake::default(),
         awake_max: usize::MAX,
@@ -345,6 +367,11 @@ pub(crate) fn is_laden(pid: Pid) -> bool {
     luggage.flatten().is_some_and(|luggage| luggage > LUGGAGE_MAX)
 }
 
+/// Whether packets come so soon that it pays to look out for them in the place of who waits.
+pub(crate) fn set_looks_out(looks_out: bool) {
+    let _ = with(|talk| talk.looks_out = looks_out);
+}
+
 /// A packet has come.
 pub fn arrived(packet: Packet) {
     let _ = with(|talk| {
@@ -485,7 +512,12 @@ impl Talk {
                 }
             }
         }
-        let packet = self.kernel.next_packet().map(Out::Packet);
-        packet.or_else(|| self.kernel.next_circle().map(Out::Circle))
+        match self.kernel.next_packet() {
+            Some(mut packet) => {
+                self.kernel.aim(&mut packet, &self.surroundings.locate);
+                Some(Out::Packet(packet))
+            }
+            None => self.kernel.next_circle().map(Out::Circle),
+        }
     }
 }

@@ -75,11 +75,13 @@ impl Crew {
             era: 0,
             names: Arc::default(),
             post: Box::new(Some),
+            locate: Box::new(|_| None),
             named: Box::new(|| {}),
             kill: Box::new(|_| {}),
             settle: Rc::new(|_| Err(Status::NotPermitted)),
             calls: Arc::default(),
             turn: |_, _| false,
+            look_out: || None,
             again: Rc::new(|_| {}),
         });
         Crew {

@@ -57,6 +57,7 @@ impl Play {
             world.add(random.below(cores), form);
             forms.push(form);
         }
+        world.aims = random.below(2) == 0;
         let doing = vec![Doing::Free; forms.len()];
         let owed = vec![Vec::new(); forms.len()];
         Play { world, forms, doing, owed, random, sent: 0, heard: 0 }

@@ -2,9 +2,9 @@
 
 use peripatos_abi::Pid;
 use peripatos_abi::message::{Envelope, Kind, MESSAGE_BYTES_MAX, Status};
-use peripatos_kernel::{Form, Packet, Sent, State};
+use peripatos_kernel::{Form, Packet, Place, Sent, State};
 
-use crate::world::{Id, World};
+use crate::world::{Id, World, place};
 
 /// A client and a server, on one core or on two.
 fn pair(cores: usize) -> (World, Id, Id) {
@@ -227,6 +227,59 @@ fn a_packet_that_comes_twice_acts_once() {
     assert_eq!(world.wait(client), Some(Ok(1)));
     world.deliver(reply);
     assert_eq!(world.wait(client), Some(Err(Status::NotNow)));
+}
+
+/// The host knows on which core the server is. Nobody need say that the message has come, or ask after it.
+#[test]
+fn a_message_that_is_aimed_takes_two_packets() {
+    for aims in [true, false] {
+        let (mut world, client, server) = pair(2);
+        world.aims = aims;
+        let to = world.pid(server);
+        world.send(client, to, b"?").unwrap();
+        world.collect_packets();
+        assert_eq!(world.packets[0].target, aims.then(|| place(1)));
+        let sent = world.packets.pop_front().unwrap();
+        world.deliver(sent);
+        world.collect_packets();
+        assert_eq!(world.packets.len(), usize::from(!aims), "the kernel says that it has come");
+        world.deliver_all();
+        assert_eq!(world.receive(server, None, 10), Ok(1));
+        // Long after it would have been said again.
+        world.kernels[0].tick(10_000_000_000);
+        world.collect_packets();
+        assert!(world.packets.is_empty());
+        world.reply(server, b"!").unwrap();
+        world.collect_packets();
+        assert_eq!(world.packets.len(), 1);
+        world.deliver_all();
+        assert_eq!(world.wait(client), Some(Ok(1)));
+    }
+}
+
+/// It goes after whoever has gone on meanwhile, is aimed at no other kernel but of this node, and only the first time.
+#[test]
+fn a_message_that_is_aimed_finds_whoever_goes_on() {
+    let mut world = World::new(3);
+    world.aims = true;
+    let (client, server) = (world.add(0, Form::Fiber), world.add(1, Form::Fiber));
+    let to = world.pid(server);
+    world.send(client, to, b"?").unwrap();
+    world.collect_packets();
+    world.carry(server, 2);
+    world.deliver_all();
+    assert_eq!(world.receive(server, None, 10), Ok(1));
+    world.reply(server, b"!").unwrap();
+    world.deliver_all();
+    assert_eq!(world.wait(client), Some(Ok(1)));
+
+    world.send(client, world.pid(server), b"?").unwrap();
+    let mut packet = world.kernels[0].next_packet().unwrap();
+    packet.target = None;
+    let elsewhere = Place { node: 2, core: 1 };
+    world.kernels[0].aim(&mut packet, |_| Some(elsewhere));
+    assert_eq!(packet.target, None);
+    world.kernels[1].aim(&mut packet, |_| panic!("it is not from there"));
 }
 
 #[test]

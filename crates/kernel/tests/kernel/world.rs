@@ -33,12 +33,18 @@ pub(crate) struct World {
     pub(crate) moves: Vec<(Id, usize)>,
     /// Bytes of each one's memory.
     pub(crate) memory_bytes: usize,
+    /// The host tells kernels where processes are, before what is for them leaves.
+    pub(crate) aims: bool,
 }
 
 pub(crate) type Id = usize;
 
 pub(crate) fn place(core: usize) -> Place {
     Place { node: 1, core: core as u32 }
+}
+
+fn core_of(bodies: &[Option<Body>], pid: Pid) -> Option<usize> {
+    bodies.iter().flatten().find(|body| body.pid == pid).map(|body| body.core)
 }
 
 impl World {
@@ -60,6 +66,7 @@ impl World {
             killed: Vec::new(),
             moves: Vec::new(),
             memory_bytes,
+            aims: false,
         }
     }
 
@@ -333,7 +340,10 @@ impl World {
 
     pub(crate) fn collect_packets(&mut self) {
         for kernel in &mut self.kernels {
-            while let Some(packet) = kernel.next_packet() {
+            while let Some(mut packet) = kernel.next_packet() {
+                if self.aims {
+                    kernel.aim(&mut packet, |pid| core_of(&self.bodies, pid).map(place));
+                }
                 self.packets.push_back(packet);
             }
         }
@@ -342,13 +352,8 @@ impl World {
     /// Delivers one packet. What has no target goes to whoever has the process: that is the host's to find out.
     pub(crate) fn deliver(&mut self, packet: Packet) {
         let (source, to) = (packet.source, packet.to);
-        let target = packet.target.map(|place| place.core as usize).or_else(|| {
-            self.bodies
-                .iter()
-                .flatten()
-                .find(|body| body.pid == principal(to))
-                .map(|body| body.core)
-        });
+        let target = packet.target.map(|place| place.core as usize);
+        let target = target.or_else(|| core_of(&self.bodies, principal(to)));
         match target {
             Some(core) => self.kernels[core].arrived(packet),
             None => {

@@ -32,7 +32,10 @@ impl World {
         let near = packet.target.is_none_or(|place| place.node == own);
         let at = at.or_else(|| near.then(|| self.core_of(node, principal(packet.to)))?);
         match at {
-            Some(at) => self.events.plan(self.now + HOP, Event::Packet(at, Box::new(packet))),
+            Some(at) => {
+                let packet = self.aim(kernel, at, packet);
+                self.events.plan(self.now + HOP, Event::Packet(at, Box::new(packet)));
+            }
             None => self.leaves(node, packet),
         }
     }
