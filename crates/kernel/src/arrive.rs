@@ -166,7 +166,7 @@ impl Kernel {
                 let follows = packet.relays < RELAYS_MAX;
                 let relays = if follows { packet.relays + 1 } else { packet.relays };
                 let target = route.filter(|_| follows);
-                self.packets.push_back(Packet { target, relays, ..packet });
+                self.packets.push_back(Box::new(Packet { target, relays, ..packet }));
             }
         }
     }

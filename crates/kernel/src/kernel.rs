@@ -47,7 +47,7 @@ pub struct Kernel {
     pub(crate) place: Place,
     pub(crate) table: Table,
     pub(crate) woken: VecDeque<Woken>,
-    pub(crate) packets: VecDeque<Packet>,
+    pub(crate) packets: VecDeque<Box<Packet>>,
     pub(crate) circles: VecDeque<Circle>,
     pub(crate) routes: Routes,
     pub(crate) aliens: Aliens,
@@ -268,7 +268,7 @@ impl Kernel {
 
     /// The next packet that is to leave.
     #[inline]
-    pub fn next_packet(&mut self) -> Option<Packet> {
+    pub fn next_packet(&mut self) -> Option<Box<Packet>> {
         self.packets.pop_front()
     }
 

@@ -48,16 +48,9 @@ impl Kernel {
         let moved = self.table.find(from).and_then(|slot| self.table.get(slot));
         let moved = moved.map_or(0, |process| process.moved);
         let (source, relays) = (self.place, 0);
-        self.packets.push_back(Packet {
-            source,
-            target,
-            from,
-            to,
-            moved,
-            relays,
-            body,
-            toll: Toll::default(),
-        });
+        let toll = Toll::default();
+        let packet = Packet { source, target, from, to, moved, relays, body, toll };
+        self.packets.push_back(Box::new(packet));
     }
 
     /// Says a send again, or asks after it, and looks again later. If sender and receiver have met, it is made here.

@@ -39,7 +39,7 @@ impl World {
             }
         }
         while let Some(packet) = self.kernels[kernel].next_packet() {
-            self.transmit(kernel, packet);
+            self.transmit(kernel, *packet);
         }
         self.plan_tick(kernel);
     }

@@ -83,7 +83,9 @@ impl Board {
             node,
             era: u32::from_le_bytes(era),
             outside,
-            posts: (0..cores).map(|_| Post::default()).collect(),
+            posts: (0..cores)
+                .map(|core| Post::new(Place { node, core: core as u32 }, cores))
+                .collect(),
             idle: Idle::new(cores),
             registry: Registry::default(),
             ticker: Ticker::new()?,
@@ -155,7 +157,7 @@ impl Board {
             Packet::Hurry(tag) if tag.wish() == Wish::Freeze => Some(tag.pid()),
             _ => None,
         };
-        match self.posts[core].inbox.push(packet) {
+        match here::push(self, core, packet) {
             Some(packet) => drop(packet),
             None if urgent => self.posts[core].preempt(unless),
             None => self.pressed(core),
@@ -300,14 +302,16 @@ impl Board {
     /// Brings a kernel's packet to the core that it is for, or gives it back: nobody has that process.
     pub(super) fn bring(
         &self,
-        packet: peripatos_kernel::Packet,
-    ) -> Option<peripatos_kernel::Packet> {
+        packet: Box<peripatos_kernel::Packet>,
+    ) -> Option<Box<peripatos_kernel::Packet>> {
         let core = match packet.target {
             Some(place) if place.node != self.node => {
                 if matches!(packet.body, Body::Send { .. }) {
                     here::note_away(place.node);
                 }
-                return wires::send(packet).and_then(|packet| self.outside.packet(packet));
+                return wires::send(*packet)
+                    .and_then(|packet| self.outside.packet(packet))
+                    .map(Box::new);
             }
             Some(place) if (place.core as usize) < self.posts.len() => Some(place.core as usize),
             _ => self.registry.core_of(principal(packet.to)),
@@ -320,7 +324,7 @@ impl Board {
                 self.send(core, Packet::Talk(packet));
                 None
             }
-            None => self.outside.packet(packet),
+            None => self.outside.packet(*packet).map(Box::new),
         }
     }
 
@@ -337,9 +341,10 @@ impl Board {
     /// Whether its sender knew where the process is matters to the kernel: what the packet says of that stays.
     pub(super) fn bring_in(&self, packet: peripatos_kernel::Packet) {
         if let Some(core) = self.core_for(&packet) {
-            return self.send(core, Packet::Talk(packet));
+            return self.send(core, Packet::Talk(Box::new(packet)));
         }
-        if let Some(packet) = self.bring(peripatos_kernel::Packet { target: None, ..packet }) {
+        let packet = Box::new(peripatos_kernel::Packet { target: None, ..packet });
+        if let Some(packet) = self.bring(packet) {
             self.nobody(packet, 0);
         }
     }
@@ -380,9 +385,9 @@ impl Board {
 
     /// Nobody has the process that a packet is for, and so many cores' kernels know nothing of it: the next one is asked. The
     /// last is that of the core from which it is, if it is from here.
-    pub(super) fn nobody(&self, packet: peripatos_kernel::Packet, asked: usize) {
+    pub(super) fn nobody(&self, packet: Box<peripatos_kernel::Packet>, asked: usize) {
         let last = self.core_of(packet.source).unwrap_or(0);
-        self.send((last + 1 + asked) % self.cores(), Packet::Nobody(Box::new(packet), asked));
+        self.send((last + 1 + asked) % self.cores(), Packet::Nobody(packet, asked));
     }
 
     /// Which core of this node that is.

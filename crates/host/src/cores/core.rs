@@ -158,7 +158,7 @@ impl Core {
         self.keep_shares(now_ns);
         let Some(seat) = self.queue.front() else { return Next::Wait };
         self.post().show_running(seat, now_ns, cpu);
-        let waits = self.post().inbox.len() > 0;
+        let waits = !self.post().inbox.is_empty();
         let looks = waits || (self.board.idle.any() && self.has_spare());
         // Once: packets that make more of their kind are not to keep everybody from the core.
         if looks && !mem::replace(&mut self.looked, true) {

@@ -4,6 +4,7 @@
 //! or dropped meanwhile, no event told, no control used, no waker called.
 
 use std::cell::RefCell;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -11,22 +12,51 @@ use peripatos_abi::Pid;
 
 use super::board::Board;
 use super::core::Core;
+use super::lane::Way;
 use super::nested::After;
-use super::packet::Parcel;
+use super::packet::{Packet, Parcel};
 use super::tag::Tag;
 
 thread_local! {
     static CORE: RefCell<Option<Core>> = const { RefCell::new(None) };
+    static WAYS: RefCell<Option<Ways>> = const { RefCell::new(None) };
+}
+
+/// From this core to all others.
+struct Ways {
+    board: Arc<Board>,
+    from: usize,
+    to: Box<[Way]>,
 }
 
 /// This thread is a core from now on.
 pub(super) fn enter(core: Core) {
+    let (board, from) = (Arc::clone(&core.board), core.number);
+    let to = (0..board.cores()).map(|_| Way::default()).collect();
+    WAYS.set(Some(Ways { board, from, to }));
     CORE.set(Some(core));
 }
 
 /// This thread is a core no longer.
 pub(super) fn leave() -> Option<Core> {
+    drop(WAYS.take());
     CORE.take()
+}
+
+/// Leaves a packet for a core, whichever thread this is. It comes back if the core has ended.
+pub(super) fn push(board: &Board, to: usize, packet: Packet) -> Option<Packet> {
+    let inbox = &board.post(to).inbox;
+    // Of a thread that ends there are none any more.
+    let mut packet = Some(packet);
+    let refused = WAYS.try_with(|ways| {
+        let mut ways = ways.borrow_mut();
+        let ways = ways.as_mut().filter(|ways| ptr::eq(&raw const *ways.board, board))?;
+        Some(inbox.push_from(ways.from, &mut ways.to[to], packet.take()?))
+    });
+    match (refused, packet) {
+        (Ok(Some(refused)), _) => refused,
+        (_, packet) => inbox.push(packet?),
+    }
 }
 
 /// What the loop does with its core.
@@ -61,7 +91,7 @@ pub(super) fn take(board: &Board, parcel: Parcel) {
 }
 
 /// See [`Core::look_out`].
-pub(super) fn look_out() -> Option<peripatos_kernel::Packet> {
+pub(super) fn look_out() -> Option<Box<peripatos_kernel::Packet>> {
     CORE.with_borrow_mut(|core| core.as_mut()?.look_out())
 }
 

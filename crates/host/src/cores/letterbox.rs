@@ -37,7 +37,7 @@ impl Letterbox {
 
     /// A packet comes back: nobody has the process that it is for.
     pub fn nobody(&self, packet: Packet) {
-        self.0.nobody(packet, 0);
+        self.0.nobody(Box::new(packet), 0);
     }
 
     /// Sends a message of somebody who is no process, and is told of the reply on a core's thread.

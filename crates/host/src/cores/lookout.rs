@@ -44,7 +44,7 @@ impl Span {
 impl Core {
     /// For what runs, and waits: a word of another core to this one's kernel, if it comes soon. `None`: it does not, or there is
     /// something else to do.
-    pub(super) fn look_out(&mut self) -> Option<peripatos_kernel::Packet> {
+    pub(super) fn look_out(&mut self) -> Option<Box<peripatos_kernel::Packet>> {
         let alone = self.running.is_some() && self.queue.is_empty() && self.nested.is_empty();
         if !alone || self.closing {
             return None;

@@ -46,6 +46,7 @@ mod held;
 mod here;
 mod idle;
 mod inbox;
+mod lane;
 mod lately;
 mod letterbox;
 mod lookout;

@@ -66,7 +66,7 @@ impl Core {
         }
         let post = self.board.post(self.number);
         post.show_nested(seat);
-        if post.inbox.len() > 0 {
+        if !post.inbox.is_empty() {
             post.show_nested(outer);
             return None;
         }
@@ -86,7 +86,7 @@ impl Core {
         self.nested.depth -= 1;
         let post = self.board.post(self.number);
         post.show_nested(outer);
-        let presses = post.inbox.len() > 0;
+        let presses = !post.inbox.is_empty();
         let mut after = After::default();
         let process = self.table.get_mut(turn.seat);
         process.since_ns = turn.began_ns;

@@ -12,10 +12,6 @@ use super::wires::Wire;
 use crate::talk::{DeviceWord, Leaving, Server, Survey, Visit};
 
 /// One message to a core.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are words to kernels, and one core's memory is slow to free for another"
-)]
 pub(super) enum Packet {
     /// A process, whole: from now on it is this core's. A new one, or one that another core gave
     /// away.
@@ -33,7 +29,7 @@ pub(super) enum Packet {
     /// A handler of this core is to go to another one.
     Shift(Arc<Tag>),
     /// A word from another core's kernel.
-    Talk(peripatos_kernel::Packet),
+    Talk(Box<peripatos_kernel::Packet>),
     /// The same, back from where nobody has the process that it is for; so many cores' kernels know nothing of it.
     Nobody(Box<peripatos_kernel::Packet>, usize),
     /// A node is gone.

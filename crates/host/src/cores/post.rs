@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use peripatos_abi::Pid;
 use peripatos_engine::Control;
+use peripatos_kernel::Place;
 
 use super::cpus::ThreadClock;
 use super::inbox::Inbox;
 use crate::talk::Calls;
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Post {
     pub(super) inbox: Inbox,
     /// Processes in the core's queue.
@@ -52,6 +52,27 @@ pub(super) struct Post {
 
 /// What the core's thread does.
 impl Post {
+    /// Of the core at this place, one of so many.
+    pub(super) fn new(place: Place, cores: usize) -> Post {
+        Post {
+            inbox: Inbox::new(place, cores),
+            ready: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            controls: Mutex::default(),
+            calls: Arc::default(),
+            deadline_ns: AtomicU64::new(0),
+            share_ns: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
+            slice_began_ns: AtomicU64::new(0),
+            slice_cpu_ns: AtomicU64::new(0),
+            wires: Mutex::default(),
+            wired: AtomicBool::new(false),
+            unsent: AtomicBool::new(false),
+            came_ns: AtomicU64::new(0),
+            clock: OnceLock::new(),
+        }
+    }
+
     /// This thread is the core.
     pub(super) fn open(&self) {
         self.inbox.open();

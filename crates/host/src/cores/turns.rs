@@ -173,7 +173,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 wires::wait(board, number, until.chain(held).chain(paused).min());
                 let given = paused.is_none() && !board.idle.withdraw(number);
                 watch.skip();
-                let words = board.post(number).inbox.len() > 0;
+                let words = !board.post(number).inbox.is_empty();
                 talk::set_looks_out(board.spin && words && watch.at() - began <= SPIN);
                 if given {
                     offers.note_given(watch.at());
@@ -246,11 +246,11 @@ fn hear(board: &Arc<Board>, number: usize, mut packet: Packet) -> Option<Packet>
             if let Some(core) = board.core_of(packet.source) {
                 here::with(|here| here.crossing.note_packet(core));
             }
-            talk::arrived(packet);
+            talk::arrived(*packet);
         }
         Packet::Nobody(packet, asked) => {
             if let Some(packet) = talk::nobody(*packet, asked + 1 >= board.cores()) {
-                board.nobody(packet, asked + 1);
+                board.nobody(Box::new(packet), asked + 1);
             }
         }
         Packet::Unreachable(node) => talk::unreachable(node),

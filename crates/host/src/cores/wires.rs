@@ -366,7 +366,7 @@ impl Wires {
         let begun = Instant::now();
         let mut now = begun;
         while spin && now - begun <= self.span.get() {
-            if inbox.len() > 0 || self.look(now) || until.is_some_and(|until| until <= now) {
+            if !inbox.is_empty() || self.look(now) || until.is_some_and(|until| until <= now) {
                 return true;
             }
             if now - begun > SPIN {

@@ -17,7 +17,7 @@ pub(super) fn wait(me: Slot, waker: &Waker, memory: &mut [u8]) -> Option<Answer>
     {
         let quiet;
         (answer, quiet) = with(|talk| {
-            talk.kernel.arrived(word);
+            talk.kernel.arrived(*word);
             (talk.kernel.wait(me, memory), talk.kernel.is_quiet())
         })?;
         if !quiet {
@@ -64,16 +64,16 @@ mod tests {
 
     thread_local! {
         /// On its way to the other core.
-        static SENT: RefCell<Vec<Packet>> = const { RefCell::new(Vec::new()) };
+        static SENT: RefCell<Vec<Box<Packet>>> = const { RefCell::new(Vec::new()) };
         /// The other core, with the server's memory.
         static OTHER: RefCell<Option<(Kernel, Slot, Vec<u8>)>> = const { RefCell::new(None) };
     }
 
     /// The server has its turn.
-    fn serve() -> Option<Packet> {
+    fn serve() -> Option<Box<Packet>> {
         OTHER.with_borrow_mut(|other| {
             let (kernel, server, memory) = other.as_mut()?;
-            SENT.take().into_iter().for_each(|packet| kernel.arrived(packet));
+            SENT.take().into_iter().for_each(|packet| kernel.arrived(*packet));
             kernel.receive(*server, memory, 0, MESSAGE, ENVELOPE).ok()?;
             memory[100..105].reverse();
             kernel.reply(*server, memory, ENVELOPE, MESSAGE).unwrap();
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    fn begin(look_out: fn() -> Option<Packet>) -> (Line, Vec<u8>) {
+    fn begin(look_out: fn() -> Option<Box<Packet>>) -> (Line, Vec<u8>) {
         open(Surroundings {
             post: Box::new(|packet| {
                 SENT.with_borrow_mut(|sent| sent.push(packet));
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(client.send(&mut memory, 0, MESSAGE, REPLY), Err(Status::Wait));
         assert!(client.wait(&mut context, &mut memory).is_pending());
         assert_eq!(with(|talk| talk.looks_out), Some(false), "it has not paid");
-        arrived(serve().unwrap());
+        arrived(*serve().unwrap());
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert_eq!(client.wait(&mut context, &mut memory), Poll::Ready(Ok(5)));
         close();

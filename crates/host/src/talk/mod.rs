@@ -81,7 +81,7 @@ pub struct Surroundings {
     pub named: Box<dyn Fn()>,
     /// Brings a packet on its way, or gives it back: there is no other kernel, and so nobody has the process that it is for.
     /// Must not wait, or call back.
-    pub post: Box<dyn Fn(Packet) -> Option<Packet>>,
+    pub post: Box<dyn Fn(Box<Packet>) -> Option<Box<Packet>>>,
     /// At which kernel of this node a process is, if it is on any. Must not wait, or call back.
     pub locate: Box<dyn Fn(Pid) -> Option<Place>>,
     /// Ends a process of this thread's kernel, for another one wants it. Must not wait, or call back.
@@ -98,7 +98,7 @@ pub struct Surroundings {
     pub turn: fn(Pid, &mut usize) -> bool,
     /// For a process that waits, and in its place: takes the next packet for this thread's kernel, if one comes soon. `None`: none
     /// does, or the thread has something else to do. Must not call back.
-    pub look_out: fn() -> Option<Packet>,
+    pub look_out: fn() -> Option<Box<Packet>>,
     /// Brings [`DeviceWord::Retry`] about for this device process, on this thread, when others have had their turn. Must not
     /// call back.
     pub again: Rc<dyn Fn(Pid)>,
@@ -423,19 +423,19 @@ fn carry_out(out: Out) {
         }),
         Out::Packet(packet) => {
             let back = post(packet);
-            let _ = back.map(|packet| with(|talk| talk.kernel.nobody(packet, true)));
+            let _ = back.map(|packet| with(|talk| talk.kernel.nobody(*packet, true)));
         }
     }
 }
 
-fn post(packet: Packet) -> Option<Packet> {
+fn post(packet: Box<Packet>) -> Option<Box<Packet>> {
     TALK.with_borrow(|talk| (talk.as_ref()?.surroundings.post)(packet))
 }
 
 enum Out {
     Wake(Waker),
     Kill(Pid),
-    Packet(Packet),
+    Packet(Box<Packet>),
     Circle(Circle),
 }
 

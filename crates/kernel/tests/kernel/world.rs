@@ -344,7 +344,7 @@ impl World {
                 if self.aims {
                     kernel.aim(&mut packet, |pid| core_of(&self.bodies, pid).map(place));
                 }
-                self.packets.push_back(packet);
+                self.packets.push_back(*packet);
             }
         }
     }
