@@ -319,7 +319,7 @@ mod tests {
 
     /// Of each ten in a row one is long, and one is no word; now and then many are short.
     fn packet(number: u64) -> Packet {
-        let mixed = number / 200 % 4 != 0;
+        let mixed = !(number / 200).is_multiple_of(4);
         if mixed && number % 10 == 3 {
             return Packet::LostNames(Pid::new(number, 0));
         }

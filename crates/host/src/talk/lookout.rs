@@ -64,7 +64,7 @@ mod tests {
 
     thread_local! {
         /// On its way to the other core.
-        static SENT: RefCell<Vec<Box<Packet>>> = const { RefCell::new(Vec::new()) };
+        static SENT: RefCell<Vec<Packet>> = const { RefCell::new(Vec::new()) };
         /// The other core, with the server's memory.
         static OTHER: RefCell<Option<(Kernel, Slot, Vec<u8>)>> = const { RefCell::new(None) };
     }
@@ -73,7 +73,7 @@ mod tests {
     fn serve() -> Option<Box<Packet>> {
         OTHER.with_borrow_mut(|other| {
             let (kernel, server, memory) = other.as_mut()?;
-            SENT.take().into_iter().for_each(|packet| kernel.arrived(*packet));
+            SENT.take().into_iter().for_each(|packet| kernel.arrived(packet));
             kernel.receive(*server, memory, 0, MESSAGE, ENVELOPE).ok()?;
             memory[100..105].reverse();
             kernel.reply(*server, memory, ENVELOPE, MESSAGE).unwrap();
@@ -93,7 +93,7 @@ mod tests {
     fn begin(look_out: fn() -> Option<Box<Packet>>) -> (Line, Vec<u8>) {
         open(Surroundings {
             post: Box::new(|packet| {
-                SENT.with_borrow_mut(|sent| sent.push(packet));
+                SENT.with_borrow_mut(|sent| sent.push(*packet));
                 None
             }),
             locate: Box::new(|pid| (pid == SERVER).then_some(THERE)),
