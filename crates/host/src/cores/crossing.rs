@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Calls are counted for so long.
 const WINDOW: Duration = Duration::from_millis(50);
-/// What a packet weighs, by the same judgement as what keeps one who talks on his core ([`super::habits`]): those who compute less than
-/// this for each packet, and have one as often, go.
-const PACKET: Duration = Duration::from_micros(12);
+/// What a packet weighs: those who compute less than this for each packet, and have one as often, go. A call is one here and one there.
+const PACKET: Duration = Duration::from_micros(18);
 /// And the core has to be busy with packets for so much of the time, by that weight: one in so many.
 const BUSY: u32 = 4;
 /// If fewer calls cross than one in so many, no other way to share the processes is much better.
@@ -120,7 +119,7 @@ mod tests {
         // Nearly all calls stay here.
         assert!(!joins(6_000, 200_000, 50_000));
         // There is not much to do.
-        assert!(!joins(1_000, 0, 1_000));
+        assert!(!joins(600, 0, 1_000));
     }
 
     #[test]
