@@ -15,6 +15,8 @@ const FEW_MAX: usize = 38;
 #[derive(Clone)]
 pub struct Bytes(Held);
 
+const _: () = assert!(size_of::<Bytes>() == 40);
+
 #[derive(Clone)]
 enum Held {
     Few(u8, [u8; FEW_MAX]),

@@ -5,7 +5,7 @@
 //!
 //! A process of which words of other cores come while its core looks out for them does not even leave its stack: it hears them
 //! in its place ([`Core::look_out`]), within its slice, as long as nobody else of its core could run. Of a call between two cores the change
-//! of stacks and the turn of the loop on each side would be two thirds.
+//! of stacks and the turn of the loop on each side were nearly half.
 
 use std::mem;
 use std::time::{Duration, Instant};

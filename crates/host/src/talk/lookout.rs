@@ -6,37 +6,39 @@ use std::task::Waker;
 use peripatos_engine::Answer;
 use peripatos_kernel::Slot;
 
-use super::{deliver, has_work, with};
+use super::{arrived, deliver, has_work, with};
 
 /// What it waits for, if that comes soon. It says that it looks for it; and will be woken, if it does not come.
 pub(super) fn wait(me: Slot, waker: &Waker, memory: &mut [u8]) -> Option<Answer> {
     let look_out = with(|talk| talk.surroundings.look_out)?;
     let mut answer = None;
     while answer.is_none()
+        && !has_work()
         && let Some(word) = look_out()
     {
-        let quiet;
-        (answer, quiet) = with(|talk| {
-            talk.kernel.arrived(*word);
-            (talk.kernel.wait(me, memory), talk.kernel.is_quiet())
-        })?;
-        if !quiet {
-            deliver();
-            if has_work() {
-                break;
-            }
-        }
+        arrived(*word);
+        answer = look(me, memory);
     }
     with(|talk| {
         let seat = talk.seat(me);
         seat.looks = false;
-        if answer.is_some() {
-            talk.deadlines.clear(me);
-        } else {
+        if answer.is_none() {
             seat.wake_by(waker);
             talk.looks_out = false;
         }
     })?;
+    // Nobody has woken it for what came since it looked, as long as it said that it looks.
+    let answer = answer.or_else(|| look(me, memory))?;
+    with(|talk| talk.deadlines.clear(me))?;
+    Some(answer)
+}
+
+/// Whether it is there.
+fn look(me: Slot, memory: &mut [u8]) -> Option<Answer> {
+    let (answer, quiet) = with(|talk| (talk.kernel.wait(me, memory), talk.kernel.is_quiet()))?;
+    if !quiet {
+        deliver();
+    }
     answer
 }
 
@@ -48,12 +50,12 @@ mod tests {
     use std::task::{Context, Poll, Wake};
 
     use peripatos_abi::Pid;
-    use peripatos_abi::message::Status;
+    use peripatos_abi::message::{FIRST_REPLY, Status};
     use peripatos_engine::Messages as _;
     use peripatos_kernel::{Form, Kernel, Packet, Place};
 
     use super::*;
-    use crate::talk::{Line, Surroundings, adopt, arrived, close, open, set_looks_out};
+    use crate::talk::{Line, Surroundings, adopt, close, open, set_looks_out};
 
     const CLIENT: Pid = Pid::new(1, 2);
     const SERVER: Pid = Pid::new(3, 4);
@@ -124,6 +126,22 @@ mod tests {
         }
         close();
         assert_eq!((woken.0.load(Ordering::Relaxed), Arc::strong_count(&woken)), (0, 2));
+    }
+
+    /// What a packet brings to one that sends in its stead is its own only when that one's turn has come.
+    #[test]
+    fn the_replies_of_a_group_are_not_missed() {
+        let (mut client, mut memory) = begin(serve);
+        memory[..4].copy_from_slice(b"crew");
+        with(|talk| talk.names().join(b"crew", SERVER)).unwrap().unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        set_looks_out(true);
+        let sent = client.send_all(&mut memory, (0, 4), MESSAGE, REPLY, FIRST_REPLY);
+        assert_eq!(sent, Err(Status::Wait));
+        let answer = client.wait(&mut Context::from_waker(&waker), &mut memory);
+        assert!(answer.is_ready(), "nobody would wake it");
+        close();
     }
 
     #[test]
