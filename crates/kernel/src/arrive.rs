@@ -98,8 +98,8 @@ impl Kernel {
                 self.watch_came((source, moved), from, slot, watch, number, again);
             }
             Body::Ended { reason } => self.end_came(slot, from, reason),
-            Body::Probe { origin, transaction, edge, steps, passed } => {
-                self.probe_came(from, slot, edge, origin, transaction, steps, passed);
+            Body::Probe { origin, token, edge, steps, passed } => {
+                self.probe_came(from, slot, edge, origin, token, steps, passed);
             }
             Body::Notify { errand, .. } | Body::Unwatch { errand, .. } | Body::Kill { errand } => {
                 if self.errand_is_new(source, errand) {

@@ -1,6 +1,6 @@
 //! The kernel: its processes, and who of them can go on.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use peripatos_abi::Pid;
@@ -16,6 +16,7 @@ use crate::group::principal;
 use crate::limits::{ENDS_MAX, LUGGAGE_ALIENS_MAX};
 use crate::mutation::Mutation;
 use crate::packet::{Body, Packet, Place};
+use crate::probe::Suspect;
 use crate::process::{At, Call, Form, Process, State};
 use crate::routes::Routes;
 use crate::table::{Slot, Table};
@@ -62,6 +63,10 @@ pub struct Kernel {
     pub(crate) probe_due: u64,
     /// Which processes were reached by whose probes since circles were looked for last.
     pub(crate) probed: BTreeSet<(Pid, Pid)>,
+    /// How often circles were looked for.
+    pub(crate) round: u64,
+    /// Whose probes have got round once.
+    pub(crate) suspects: BTreeMap<Pid, Suspect>,
     #[cfg(feature = "mutations")]
     pub(crate) mutation: Option<Mutation>,
     /// Calls of handlers on the stack.
@@ -90,6 +95,8 @@ impl Kernel {
             now: 0,
             probe_due: 0,
             probed: BTreeSet::new(),
+            round: 0,
+            suspects: BTreeMap::new(),
             #[cfg(feature = "mutations")]
             mutation: None,
             depth: 0,

@@ -33,7 +33,7 @@ pub enum Mutation {
     NoWordOfLeaving,
     /// Nobody looks for circles.
     NoProbe,
-    /// A probe does not look whether who is waited for has the message.
+    /// A probe does not look whether who is waited for has the message, and one is enough.
     ProbeUnchecked,
     /// Any reply will do.
     AnyReply,

@@ -151,8 +151,8 @@ pub enum Body {
     Probe {
         /// Who looks for one.
         origin: Pid,
-        /// For which of its sends.
-        transaction: u64,
+        /// What it knows this one by.
+        token: u64,
         /// Which of `from`'s sends waits.
         edge: (u64, u32),
         /// Kernels that it has come through.

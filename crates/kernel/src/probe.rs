@@ -5,9 +5,10 @@
 //! has that message and has not replied: it then holds until the receiver goes on, which, waiting itself, it cannot. So
 //! what is found is a circle. All in a circle may look for it; the probe of the one with the highest pid gets round.
 //!
-//! A sender may give up, too, without that the receiver's kernel hears of it; then an edge is gone that a probe has passed. So a probe must
-//! not be old: one that finds who has just come is dropped, for it may have been kept for as long as that one stood still. There will
-//! be others.
+//! A sender may give up, too, without that the receiver's kernel hears of it; then an edge is gone that a probe has passed. So
+//! * a probe must not be old: one that finds who has just come is dropped, for it may have been kept for as long as that one stood
+//!   still. There will be others.
+//! * a circle is believed when a probe that was sent after the first one was back gets round the same way.
 //!
 //! Only sends are followed: one that receives from a certain process may give up waiting.
 
@@ -23,6 +24,32 @@ use crate::packet::Body;
 use crate::process::{At, Call};
 use crate::table::Slot;
 
+/// Of the number of a round, this many bits go round with a probe.
+const ROUND_BITS: u32 = 16;
+
+/// A probe has got round: a circle, if the next one does, too.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Suspect {
+    /// For which of the origin's sends.
+    transaction: u64,
+    circle: Circle,
+    /// When it was back.
+    round: u64,
+}
+
+/// What the origin knows a probe by: for which of its sends it looks, and in which round.
+fn token(transaction: u64, round: u64) -> u64 {
+    transaction << ROUND_BITS | round & ((1 << ROUND_BITS) - 1)
+}
+
+impl Suspect {
+    /// Whether a probe was sent after that.
+    fn is_before(&self, token: u64) -> bool {
+        let later = (token as u16).wrapping_sub(self.round as u16);
+        (1..1 << (ROUND_BITS - 1)).contains(&later)
+    }
+}
+
 impl Kernel {
     /// Looks for a circle for everyone who has waited since the last time, and is waited for.
     pub(crate) fn look_for_circles(&mut self) {
@@ -30,6 +57,12 @@ impl Kernel {
             return;
         }
         self.probed.clear();
+        self.round += 1;
+        let table = &self.table;
+        self.suspects.retain(|pid, suspect| {
+            let origin = table.find(*pid).and_then(|slot| table.get(slot));
+            origin.is_some_and(|origin| origin.sends == suspect.transaction)
+        });
         let mut waiting = Vec::new();
         for process in self.table.iter_mut() {
             // A lender's kernel answers, while the lender waits.
@@ -41,7 +74,7 @@ impl Kernel {
         }
         for (pid, transaction) in waiting {
             if let Some(slot) = self.table.find(pid) {
-                self.chase(slot, (pid, transaction), 0, Circle::default());
+                self.chase(slot, (pid, token(transaction, self.round)), 0, Circle::default());
             }
         }
     }
@@ -54,7 +87,7 @@ impl Kernel {
         slot: Slot,
         edge: Send,
         origin: Pid,
-        transaction: u64,
+        token: u64,
         steps: u32,
         passed: Circle,
     ) {
@@ -72,15 +105,15 @@ impl Kernel {
             return;
         }
         if to == origin {
-            self.closed(slot, transaction, passed);
+            self.closed(slot, token, passed);
         } else {
-            self.chase(slot, (origin, transaction), steps, passed);
+            self.chase(slot, (origin, token), steps, passed);
         }
     }
 
     /// Follows who waits for whom, to where that leaves the kernel, or the origin.
     fn chase(&mut self, slot: Slot, origin: (Pid, u64), steps: u32, mut passed: Circle) {
-        let (mut at, (wanted, transaction)) = (slot, origin);
+        let (mut at, (wanted, token)) = (slot, origin);
         for _ in 0..CHAIN_MAX {
             let Some(process) = self.table.get(at) else { return };
             let Call::Send { to, at: how_far, .. } = process.call else { return };
@@ -96,11 +129,11 @@ impl Kernel {
                 (At::Away, _) if steps < CHAIN_MAX => {
                     let place = process.out.claim.place.or(self.routes.get(to));
                     let steps = steps + 1;
-                    let body = Body::Probe { origin: wanted, transaction, edge, steps, passed };
+                    let body = Body::Probe { origin: wanted, token, edge, steps, passed };
                     return place.map_or((), |place| self.post(Some(place), pid, to, body));
                 }
                 (At::Queued | At::Received, Some(next)) if to == wanted => {
-                    return self.closed(next, transaction, passed);
+                    return self.closed(next, token, passed);
                 }
                 (At::Queued | At::Received, Some(next)) => at = next,
                 _ => return,
@@ -109,10 +142,26 @@ impl Kernel {
     }
 
     /// A probe has got round.
-    fn closed(&mut self, slot: Slot, transaction: u64, passed: Circle) {
-        if self.table.get(slot).is_some_and(|process| process.sends == transaction) {
-            self.note_circle(passed);
-            self.give_up(slot, Status::Deadlock);
+    fn closed(&mut self, slot: Slot, token: u64, passed: Circle) {
+        let transaction = token >> ROUND_BITS;
+        let Some(origin) = self.table.get(slot) else { return };
+        if origin.sends != transaction {
+            return;
+        }
+        let pid = origin.pid;
+        let same = |first: &&Suspect| first.transaction == transaction && first.circle == passed;
+        match self.suspects.get(&pid).filter(same) {
+            // Sent before the first was back.
+            Some(first) if !first.is_before(token) => {}
+            None if !self.does_wrong(Mutation::ProbeUnchecked) => {
+                let suspect = Suspect { transaction, circle: passed, round: self.round };
+                self.suspects.insert(pid, suspect);
+            }
+            _ => {
+                self.suspects.remove(&pid);
+                self.note_circle(passed);
+                self.give_up(slot, Status::Deadlock);
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ fn found_in_nodes_by(mutation: NodeMutation) -> &'static [&'static str] {
             &["families", "ends"]
         }
         NodeMutation::LossUnnoticed => &["origins", "tables", "families"],
-        NodeMutation::UnmetIgnored => &["truth", "ends"],
+        NodeMutation::UnmetIgnored => &["truth", "ends", "leases"],
         // A packet may go round until there is no room for more.
         NodeMutation::NeverDoubtful => &["truth", "ends"],
         NodeMutation::SoughtIgnored => &["truth", "ends", "told"],

@@ -48,7 +48,7 @@ pub(crate) fn valid() -> Vec<Vec<u8>> {
         Body::Ended { reason: EndReason::NORMAL },
         Body::Ended { reason: EndReason::Killed.to_bits() },
         Body::Kill { errand: 3 },
-        Body::Probe { origin: pid(9), transaction, edge: (1, 0), steps: 1, passed: circle },
+        Body::Probe { origin: pid(9), token: transaction, edge: (1, 0), steps: 1, passed: circle },
         Body::Access { transaction, hop, access, bytes },
     ];
     // The last one's first delegate, too (`peripatos_kernel::principal`).

@@ -101,37 +101,76 @@ fn pass(world: &mut World, seconds: std::ops::Range<u64>) {
     }
 }
 
-/// A probe was kept for one that stood still, and whoever waited for that one has given up.
-#[test]
-fn a_probe_that_was_kept_for_who_stood_still_finds_nothing() {
+/// Within three seconds, in which nothing else is delivered.
+fn take_probes(world: &mut World, of: Id) -> Vec<Packet> {
+    let pid = world.pid(of);
+    for second in 1..4 {
+        world.kernels.iter_mut().for_each(|kernel| kernel.tick(second * SECOND));
+    }
+    world.collect_packets();
+    let packets = world.packets.drain(..);
+    packets
+        .filter(|packet| matches!(packet.body, Body::Probe { origin, .. } if origin == pid))
+        .collect()
+}
+
+/// Three wait for each other in a circle, and the probe of the third is on its way to the first when the second gives up.
+fn broken_circle() -> (World, [Id; 3], Packet) {
     let mut world = World::new(2);
-    let [first, second, third] = [0, 1, 1].map(|core| world.add(core, Form::Fiber));
-    let pids = [first, second, third].map(|id| world.pid(id));
+    let ids = [0, 1, 1].map(|core| world.add(core, Form::Fiber));
+    let [first, second, third] = ids;
+    let pids = ids.map(|id| world.pid(id));
     for (from, to) in [(first, third), (third, second), (second, first)] {
-        world.send(from, pids[to], b"?").unwrap();
+        world.send(from, pids[to], b"?").expect("it is there");
     }
     world.deliver_all();
-    // The probe of the highest pid is on its way to who stands still.
-    let mut kept = None;
-    for second in 1..4 {
-        world.kernels[1].tick(second * SECOND);
-        world.collect_packets();
-        let of_third = |packet: &Packet| matches!(packet.body, Body::Probe { origin, .. } if origin == pids[2]);
-        let at = world.packets.iter().position(of_third);
-        kept = kept.or(at.and_then(|at| world.packets.remove(at)));
-    }
-    let probe = kept.expect("a probe of who waits");
-    world.packets.clear();
+    let probe = take_probes(&mut world, third).swap_remove(0);
     world.kernels[1].unreachable(1);
     assert_eq!(world.wait(second), Some(Err(Status::Unreachable)));
     world.collect_packets();
     world.packets.clear();
+    (world, ids, probe)
+}
+
+/// It was kept for the first one, which stood still.
+#[test]
+fn a_probe_that_was_kept_for_who_stood_still_finds_nothing() {
+    let (mut world, [first, _, third], probe) = broken_circle();
     world.kernels.iter_mut().for_each(|kernel| kernel.tick(10 * SECOND));
     world.carry(first, 0);
     world.deliver(probe);
     world.deliver_all();
     assert_eq!(world.wait(third), None, "nobody waits for the first one");
     assert!(circles(&mut world).is_empty());
+}
+
+#[test]
+fn a_probe_that_is_late_finds_nothing() {
+    let (mut world, [_, _, third], probe) = broken_circle();
+    world.deliver(probe);
+    pass(&mut world, 4..10);
+    assert_eq!(world.wait(third), None, "nobody waits for the first one");
+    assert!(circles(&mut world).is_empty());
+}
+
+/// Two that were sent before the first one was back may both have passed what is gone since.
+#[test]
+fn a_circle_is_believed_when_a_later_probe_has_found_it_too() {
+    let mut world = World::new(2);
+    let [first, second] = [0, 1].map(|core| world.add(core, Form::Fiber));
+    let pids = [first, second].map(|id| world.pid(id));
+    world.send(first, pids[1], b"?").unwrap();
+    world.send(second, pids[0], b"?").unwrap();
+    world.deliver_all();
+    let highest = if pids[0] > pids[1] { first } else { second };
+    let late = take_probes(&mut world, highest);
+    assert_eq!(late.len(), 2);
+    late.into_iter().for_each(|probe| world.deliver(probe));
+    world.deliver_all();
+    assert!(circles(&mut world).is_empty(), "both were under way");
+    pass(&mut world, 4..6);
+    assert_eq!(circles(&mut world).len(), 1);
+    assert_eq!(world.wait(highest), Some(Err(Status::Deadlock)));
 }
 
 #[test]
