@@ -8,7 +8,7 @@ use peripatos_abi::Pid;
 use peripatos_engine::{
     CodeKind, Handler, Limits, LoadOptions, Process, ProcessOptions, Runtime, Settings,
 };
-use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd};
+use peripatos_host::cores::{CoreEvent, Cores, ProcessEnd, Sample};
 use peripatos_host::origin::Origin;
 use peripatos_host::talk::Line;
 
@@ -95,6 +95,11 @@ impl Town {
         let wasm =
             wat::parse_str(text.replace("(local $r i32)", "(local $r i32) (local $count i32)"));
         self.runtime.load(wasm.unwrap().into(), LoadOptions { kind: CodeKind::Hot }).unwrap()
+    }
+
+    fn sample(&self, pid: Pid) -> Sample {
+        let found = self.cores.sample().into_iter().find(|sample| sample.pid == pid);
+        found.expect("it is here")
     }
 
     fn end_of(&mut self, pid: Pid) -> &ProcessEnd {
@@ -230,4 +235,38 @@ fn time_runs_out_while_others_compute() {
     assert_eq!(town.exit_code(waiting), 6, "timed out");
     town.cores.kill(busy).unwrap();
     assert!(matches!(town.end_of(busy), ProcessEnd::Killed));
+}
+
+/// They hear each other's words in their places, and neither core has anything else to run.
+#[test]
+fn others_have_their_turn_and_both_can_be_stopped_while_two_talk_across() {
+    let mut town = Town::new(2);
+    let busy = town.program(&program(NOBODY, "(loop $on (br $on))"));
+    while town.sample(busy).cpu == Duration::ZERO {
+        std::thread::yield_now();
+    }
+    let server = town.program(&program(NOBODY, SERVE));
+    town.cores.keep_in_place();
+    town.cores.kill(busy).unwrap();
+    assert!(matches!(town.end_of(busy), ProcessEnd::Killed));
+    let ask = "
+      (loop $again
+        (local.set $r (call $send (i32.const 16) (i32.const 64) (i32.const 4) (i32.const 80) (i32.const 4)))
+        (br_if $again (i32.eq (local.get $r) (i32.const 4))))
+      (call $exit (i32.sub (i32.const 0) (local.get $r)))";
+    let client = town.program(&program(server, ask));
+    assert_ne!(town.sample(client).core, town.sample(server).core);
+    let wait = "(call $exit (i32.sub (i32.const 0) (call $receive (i64.const 5000000))))";
+    for _ in 0..8 {
+        let others = [(); 2].map(|()| town.program(&program(NOBODY, wait)));
+        for other in others {
+            assert_eq!(town.exit_code(other), 6, "timed out");
+        }
+    }
+    assert_ne!(town.sample(client).core, town.sample(server).core);
+    for pid in [client, server] {
+        town.cores.freeze(pid).unwrap();
+        let process = town.stopped.recv_timeout(PATIENCE).expect("it is frozen");
+        assert_eq!(process.pid(), pid);
+    }
 }
