@@ -192,19 +192,24 @@ impl Kernel {
 
     /// A send was forwarded: it is made again, to that process.
     pub(crate) fn readdress(&mut self, slot: Slot, to: Pid, message: Bytes) {
-        let (route, now) = (self.routes.get(to), self.now);
         let hops = !self.does_wrong(Mutation::NoHops);
+        let here = self.table.find(to);
         let Some(sender) = self.table.get_mut(slot) else { return };
         let Call::Send { reply, .. } = sender.call else { return };
         sender.call = Call::Send { to, reply, at: At::Away };
         sender.out.hop += u32::from(hops);
-        sender.out.claim = Claim::new(route, now);
-        sender.out.kept = Some(message);
         if sender.pid == to {
             sender.fail(Status::Deadlock);
             self.woken.push_back(Woken::Process(slot));
             return;
         }
+        if let Some(receiver) = here {
+            // By this name it has left for nowhere, so it cannot come again.
+            sender.out.kept = None;
+            return self.deliver_here(slot, receiver, &message);
+        }
+        sender.out.claim = Claim::new(self.routes.get(to), self.now);
+        sender.out.kept = Some(message);
         self.press_send(slot);
     }
 
