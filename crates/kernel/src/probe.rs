@@ -27,6 +27,10 @@ use crate::table::Slot;
 /// Of the number of a round, this many bits go round with a probe.
 const ROUND_BITS: u32 = 16;
 
+/// A probe that was under way for more rounds, or was sent by another kernel whose rounds differ, says nothing; nor does one that was
+/// back longer ago.
+const ROUNDS_MAX: u64 = 64;
+
 /// A probe has got round: a circle, if the next one does, too.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Suspect {
@@ -58,10 +62,11 @@ impl Kernel {
         }
         self.probed.clear();
         self.round += 1;
-        let table = &self.table;
+        let (table, round) = (&self.table, self.round);
         self.suspects.retain(|pid, suspect| {
             let origin = table.find(*pid).and_then(|slot| table.get(slot));
-            origin.is_some_and(|origin| origin.sends == suspect.transaction)
+            let waits = origin.is_some_and(|origin| origin.sends == suspect.transaction);
+            waits && round - suspect.round <= ROUNDS_MAX
         });
         let mut waiting = Vec::new();
         for process in self.table.iter_mut() {
@@ -145,7 +150,9 @@ impl Kernel {
     fn closed(&mut self, slot: Slot, token: u64, passed: Circle) {
         let transaction = token >> ROUND_BITS;
         let Some(origin) = self.table.get(slot) else { return };
-        if origin.sends != transaction {
+        let rounds = (self.round as u16).wrapping_sub(token as u16);
+        let waits = matches!(origin.call, Call::Send { .. }) && origin.sends == transaction;
+        if !waits || u64::from(rounds) > ROUNDS_MAX {
             return;
         }
         let pid = origin.pid;
