@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::SLICE;
 use super::core::Core;
+use super::wires::GATHER_MAX;
 
 /// How long a core looks for a packet before it sleeps: little where others want the CPU.
 pub(super) const SPIN: Duration = Duration::from_micros(5);
@@ -19,8 +20,6 @@ pub(super) const SPIN: Duration = Duration::from_micros(5);
 pub(super) const SPIN_MAX: Duration = Duration::from_micros(50);
 /// A wait that is shorter would have been worth looking.
 const SHORT: Duration = Duration::from_micros(100);
-/// How long wires are not looked at, which the loop does, while who runs hears words in its place.
-const WIRES_WAIT: Duration = Duration::from_micros(50);
 /// A wait that seems to be longer than this is one in which the CPU was somebody else's.
 const WAIT_MAX: Duration = Duration::from_micros(10);
 
@@ -56,7 +55,8 @@ impl Core {
         let post = self.board.post(self.number);
         let since =
             |at| self.board.time_ns(at).saturating_sub(post.slice_began_ns().unwrap_or_default());
-        if post.is_wired() && since(Instant::now()) >= WIRES_WAIT.as_nanos() as u64 {
+        // What is to leave by wires, and what has come, is the loop's.
+        if post.is_wired() && since(Instant::now()) >= GATHER_MAX.as_nanos() as u64 {
             return None;
         }
         let began = self.waits.begin();

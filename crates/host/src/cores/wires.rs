@@ -33,7 +33,7 @@ use crate::link::wire::{Receiving, Sending, WireError};
 use crate::talk;
 
 /// How long packets wait for others that leave with them.
-const GATHER_MAX: Duration = Duration::from_micros(50);
+pub(super) const GATHER_MAX: Duration = Duration::from_micros(50);
 /// Between two looks at the wires while the core has something else to do: a look is a system call.
 const LOOK_EVERY: Duration = Duration::from_micros(20);
 /// See the module. A third of what kernels count on; what the system holds back has another one
