@@ -117,6 +117,8 @@ enum {
 PERI_IMPORT("send") int32_t peri_v1_send(const void *to, const void *message, uint32_t length, void *reply, uint32_t room);
 PERI_IMPORT("receive") int32_t peri_v1_receive(const void *from, void *buffer, uint32_t room, void *envelope, int64_t timeout_ns);
 PERI_IMPORT("reply") int32_t peri_v1_reply(const void *envelope, const void *message, uint32_t length);
+PERI_IMPORT("reply_receive") int32_t peri_v1_reply_receive(void *envelope, const void *message, uint32_t length, const void *from,
+                                                           void *buffer, uint32_t room, int64_t timeout_ns);
 PERI_IMPORT("forward") int32_t peri_v1_forward(const void *envelope, const void *to, const void *message, uint32_t length);
 PERI_IMPORT("lend") int32_t peri_v1_lend(const void *address, uint32_t length, uint32_t rights);
 PERI_IMPORT("lease") int32_t peri_v1_lease(const void *envelope);
@@ -174,6 +176,13 @@ static inline int peri_receive(void *buffer, size_t room, peri_envelope *envelop
 /* Replies to a message: its sender goes on. Does not wait. May be done at any time after the message was received. */
 static inline int peri_reply(const peri_envelope *to, const void *message, size_t length) {
     return peri_v1_reply(to, message, (uint32_t)length);
+}
+
+/* Replies to a message, and waits for the next one of anybody: its length. The envelope is first the one to reply to and then the
+ * one received; the message may be received where the reply is. A negative answer is of either, and nothing has been received. */
+static inline int peri_reply_receive(peri_envelope *envelope, const void *reply, size_t length, void *buffer, size_t room) {
+    int32_t result = peri_v1_reply_receive(envelope, reply, (uint32_t)length, NULL, buffer, (uint32_t)room, -1);
+    return result == PERI_WAIT ? peri_v1_wait() : result;
 }
 
 /* Hands a message on to another process, which replies in one's stead. Does not wait. */

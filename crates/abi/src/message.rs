@@ -11,6 +11,7 @@
 //! send(to: *pid, message: *, len, reply: *, capacity) -> length of the reply
 //! receive(from: *pid or 0, buffer: *, capacity, envelope: *, timeout_ns: i64) -> length of the message
 //! reply(envelope: *, message: *, len) -> 0
+//! reply_receive(envelope: *, message: *, len, from: *pid or 0, buffer: *, capacity, timeout_ns: i64) -> length of the message
 //! forward(envelope: *, to: *pid, message: *, len) -> 0
 //! notify(to: *pid, bits) -> 0
 //! lend(address: *, len, rights) -> 0

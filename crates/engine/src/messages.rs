@@ -29,6 +29,15 @@ pub trait Messages: Send {
         timeout_ns: i64,
     ) -> Answer;
     fn reply(&mut self, memory: &mut [u8], envelope: u32, message: Span) -> Answer;
+    fn reply_receive(
+        &mut self,
+        memory: &mut [u8],
+        envelope: u32,
+        message: Span,
+        from: u32,
+        buffer: Span,
+        timeout_ns: i64,
+    ) -> Answer;
     fn forward(&mut self, memory: &mut [u8], envelope: u32, to: u32, message: Span) -> Answer;
     fn notify(&mut self, memory: &mut [u8], to: u32, bits: u64) -> Answer;
     fn lend(&mut self, memory: &mut [u8], part: Span, rights: u32) -> Answer;
@@ -99,10 +108,11 @@ pub type Span = (u32, u32);
 pub type Answer = Result<u32, Status>;
 
 /// The calls, and how many parameters each has; `true`: the last one has 64 bits.
-const CALLS: [(&str, usize, bool); 28] = [
+const CALLS: [(&str, usize, bool); 29] = [
     ("send", 5, false),
     ("receive", 5, true),
     ("reply", 3, false),
+    ("reply_receive", 7, true),
     ("forward", 4, false),
     ("notify", 2, true),
     ("lend", 3, false),
@@ -177,6 +187,16 @@ pub(crate) fn define(
                 call(&mut caller, |kernel, memory| kernel.reply(memory, envelope, (message, len)))
             })?
         }
+        ("reply_receive", _) => linker.func_wrap(
+            MODULE,
+            name,
+            |mut caller: Store<'_>, envelope, message, len, from, buffer, room, timeout: i64| {
+                call(&mut caller, |kernel, memory| {
+                    let (message, buffer) = ((message, len), (buffer, room));
+                    kernel.reply_receive(memory, envelope, message, from, buffer, timeout)
+                })
+            },
+        )?,
         ("forward", _) => linker.func_wrap(
             MODULE,
             name,

@@ -7,9 +7,10 @@
 static void pong(void) {
     uint64_t number;
     peri_envelope from;
-    while (peri_receive(&number, sizeof number, &from) == sizeof number) {
+    int length = peri_receive(&number, sizeof number, &from);
+    while (length == sizeof number) {
         number++;
-        peri_reply(&from, &number, sizeof number);
+        length = peri_reply_receive(&from, &number, sizeof number, &number, sizeof number);
     }
 }
 

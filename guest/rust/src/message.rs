@@ -76,14 +76,7 @@ fn receive_raw(
     let mut envelope = [0; ENVELOPE_BYTES];
     let from = from.as_ref().map(Pid::bytes);
     let len = Error::check(raw::receive(from, buffer, &mut envelope, timeout_ns))?;
-    let caller = Caller(envelope);
-    match caller.kind() {
-        0 => Ok(Received::Message(Message { bytes: &buffer[..len], caller })),
-        1 => Ok(Received::Notification(caller.transaction())),
-        2 => Ok(Received::Ended(Ended::new(caller.pid(), caller.transaction()))),
-        3 => Ok(Received::NameLost(NameLost::new(&buffer[..len], caller.pid()))),
-        kind => Err(Error::Other(kind as i32)),
-    }
+    Received::of(Caller(envelope), &buffer[..len])
 }
 
 /// What has been received.
@@ -100,6 +93,16 @@ pub enum Received<'a> {
 }
 
 impl<'a> Received<'a> {
+    fn of(caller: Caller, bytes: &'a [u8]) -> Result<Received<'a>, Error> {
+        match caller.kind() {
+            0 => Ok(Received::Message(Message { bytes, caller })),
+            1 => Ok(Received::Notification(caller.transaction())),
+            2 => Ok(Received::Ended(Ended::new(caller.pid(), caller.transaction()))),
+            3 => Ok(Received::NameLost(NameLost::new(bytes, caller.pid()))),
+            kind => Err(Error::Other(kind as i32)),
+        }
+    }
+
     /// The message, if it is one.
     pub fn message(self) -> Option<Message<'a>> {
         match self {
@@ -171,6 +174,29 @@ impl Caller {
             let message = postcard::to_slice(value, buffer)?;
             self.reply(message)
         })
+    }
+
+    /// Replies, and waits for what comes next, as [`receive`]: a server's loop, in one call.
+    ///
+    /// # Errors
+    /// As [`Caller::reply`] and [`receive`], and in each case nothing has been received.
+    pub fn reply_receive<'a>(
+        mut self,
+        message: &[u8],
+        buffer: &'a mut [u8],
+    ) -> Result<Received<'a>, Error> {
+        let len = Error::check(raw::reply_receive(&mut self.0, message, buffer))?;
+        Received::of(self, &buffer[..len])
+    }
+
+    /// The same; the reply is the first `len` bytes of the buffer.
+    pub(crate) fn reply_receive_in_place(
+        mut self,
+        buffer: &mut [u8],
+        len: usize,
+    ) -> Result<Received<'_>, Error> {
+        let len = Error::check(raw::reply_receive_in_place(&mut self.0, buffer, len))?;
+        Received::of(self, &buffer[..len])
     }
 
     /// Hands a message on to another process, which replies in one's stead. Does not wait.

@@ -29,6 +29,15 @@ mod v1 {
             timeout_ns: i64,
         ) -> i32;
         pub(super) fn reply(envelope: *const u8, message: *const u8, len: usize) -> i32;
+        pub(super) fn reply_receive(
+            envelope: *mut u8,
+            message: *const u8,
+            len: usize,
+            from: *const u8,
+            buffer: *mut u8,
+            room: usize,
+            timeout_ns: i64,
+        ) -> i32;
         pub(super) fn forward(
             envelope: *const u8,
             to: *const u8,
@@ -179,6 +188,28 @@ pub fn receive(
 pub fn reply(envelope: &EnvelopeBytes, message: &[u8]) -> i32 {
     // SAFETY: read at once.
     unsafe { v1::reply(envelope.as_ptr(), message.as_ptr(), message.len()) }
+}
+
+/// Replies, and waits for the next message of anybody.
+pub fn reply_receive(envelope: &mut EnvelopeBytes, message: &[u8], buffer: &mut [u8]) -> i32 {
+    let (envelope, from) = (envelope.as_mut_ptr(), std::ptr::null());
+    let (reply, len) = (message.as_ptr(), message.len());
+    let (buffer, room) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: as for `receive`.
+    waited(unsafe { v1::reply_receive(envelope, reply, len, from, buffer, room, -1) })
+}
+
+/// Replies with the first `len` bytes; the next message comes in their place.
+pub fn reply_receive_in_place(
+    envelope: &mut EnvelopeBytes,
+    buffer: &mut [u8],
+    len: usize,
+) -> i32 {
+    assert!(len <= buffer.len());
+    let (envelope, from) = (envelope.as_mut_ptr(), std::ptr::null());
+    let (buffer, room) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: as for `receive`; the reply has been taken out before a message is written.
+    waited(unsafe { v1::reply_receive(envelope, buffer, len, from, buffer, room, -1) })
 }
 
 /// Hands on.

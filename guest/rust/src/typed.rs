@@ -142,27 +142,27 @@ pub fn serve_events<I: Interface<S> + ?Sized, S>(
     mut event: impl FnMut(&mut S, Event),
 ) -> Error {
     buffers::for_serving(|buffer| {
+        let mut received = receive(buffer);
         loop {
-            let (caller, len) = match receive(buffer) {
-                Ok(Received::Message(message)) => (message.caller, message.bytes.len()),
-                Ok(Received::Notification(bits)) => {
-                    event(&mut service, Event::Notification(bits));
+            let one = match received {
+                Ok(Received::Message(Message { bytes, caller })) => {
+                    CALLER.set(caller.pid());
+                    let len = bytes.len();
+                    let len = I::dispatch(&mut service, buffer, len);
+                    received = match caller.reply_receive_in_place(buffer, len) {
+                        // A caller that has ended meanwhile is no reason to stop.
+                        Err(_) => receive(buffer),
+                        received => received,
+                    };
                     continue;
                 }
-                Ok(Received::Ended(ended)) => {
-                    event(&mut service, Event::Ended(ended));
-                    continue;
-                }
-                Ok(Received::NameLost(lost)) => {
-                    event(&mut service, Event::NameLost(lost));
-                    continue;
-                }
+                Ok(Received::Notification(bits)) => Event::Notification(bits),
+                Ok(Received::Ended(ended)) => Event::Ended(ended),
+                Ok(Received::NameLost(lost)) => Event::NameLost(lost),
                 Err(error) => return error,
             };
-            CALLER.set(caller.pid());
-            let len = I::dispatch(&mut service, buffer, len);
-            // A caller that has ended meanwhile is no reason to stop.
-            let _ = caller.reply(&buffer[..len]);
+            event(&mut service, one);
+            received = receive(buffer);
         }
     })
 }

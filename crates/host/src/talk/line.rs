@@ -111,10 +111,17 @@ impl Line {
         })
     }
 
-    /// Replies, if that is to who waits beneath and looks for it when this process has had its turn.
+    /// Replies and does what is to follow, if the reply is to who waits beneath and looks for it when this process has had its
+    /// turn. `None`: nothing has happened.
     #[inline]
-    fn reply_beneath(&mut self, memory: &[u8], envelope: u32, message: Span) -> bool {
-        let done = beneath::with(|pid, memory_beneath| {
+    fn reply_beneath<T>(
+        &mut self,
+        memory: &mut [u8],
+        envelope: u32,
+        message: Span,
+        then: impl FnOnce(&mut Talk, Slot, &mut [u8]) -> T,
+    ) -> Option<T> {
+        beneath::with(|pid, memory_beneath| {
             // An envelope begins with who has sent: mostly this is somebody else.
             if part(memory, (envelope, PID_BYTES as u32)).ok()? != pid.bits().to_le_bytes() {
                 return None;
@@ -123,16 +130,46 @@ impl Line {
                 let me = self.slot(talk).ok()?;
                 let client = talk.seat(me).caller.filter(|client| talk.seat(*client).looks)?;
                 let lender = (client, Lender { pid, memory: memory_beneath });
-                talk.kernel.reply_beneath(me, memory, envelope, message, lender)
+                talk.kernel.reply_beneath(me, memory, envelope, message, lender)?;
+                Some(then(talk, me, memory))
             });
             done.flatten()
-        });
-        done.is_some()
+        })
     }
 
     /// Makes a call of the kernel that is waited for.
     fn begin(&mut self, act: impl FnOnce(&mut Kernel, Slot) -> Result<(), Status>) -> Answer {
         self.call(|talk, me| act(&mut talk.kernel, me).and(Err(Status::Wait)))
+    }
+}
+
+/// What is to be received, and where it is to lie.
+#[derive(Clone, Copy)]
+struct Wanted {
+    from: u32,
+    buffer: Span,
+    envelope: u32,
+    timeout_ns: i64,
+}
+
+impl Talk {
+    fn receive(&mut self, me: Slot, memory: &mut [u8], wanted: Wanted) -> Answer {
+        let Wanted { from, buffer, envelope, timeout_ns } = wanted;
+        let timeout = u64::try_from(timeout_ns).ok().map(Duration::from_nanos);
+        let answer = self.kernel.receive(me, memory, from, buffer, envelope);
+        match timeout {
+            Some(Duration::ZERO) if answer == Err(Status::Wait) => {
+                self.kernel.time_out(me);
+                self.kernel.wait(me, memory).unwrap_or(answer)
+            }
+            Some(timeout) if answer == Err(Status::Wait) => {
+                // Beyond what the clock can count is for ever.
+                let at = Instant::now().checked_add(timeout);
+                at.into_iter().for_each(|at| self.deadlines.set(me, at));
+                answer
+            }
+            _ => answer,
+        }
     }
 }
 
@@ -186,30 +223,40 @@ impl Messages for Line {
         envelope: u32,
         timeout_ns: i64,
     ) -> Answer {
-        let timeout = u64::try_from(timeout_ns).ok().map(Duration::from_nanos);
-        self.call(|talk, me| {
-            let answer = talk.kernel.receive(me, memory, from, buffer, envelope);
-            match timeout {
-                Some(Duration::ZERO) if answer == Err(Status::Wait) => {
-                    talk.kernel.time_out(me);
-                    talk.kernel.wait(me, memory).unwrap_or(answer)
-                }
-                Some(timeout) if answer == Err(Status::Wait) => {
-                    // Beyond what the clock can count is for ever.
-                    let at = Instant::now().checked_add(timeout);
-                    at.into_iter().for_each(|at| talk.deadlines.set(me, at));
-                    answer
-                }
-                _ => answer,
-            }
-        })
+        let wanted = Wanted { from, buffer, envelope, timeout_ns };
+        self.call(|talk, me| talk.receive(me, memory, wanted))
     }
 
     fn reply(&mut self, memory: &mut [u8], envelope: u32, message: Span) -> Answer {
-        if self.reply_beneath(memory, envelope, message) {
+        if self.reply_beneath(memory, envelope, message, |_, _, _| ()).is_some() {
             return Ok(0);
         }
         self.call(|talk, me| talk.kernel.reply(me, memory, envelope, message).map(|()| 0))
+    }
+
+    fn reply_receive(
+        &mut self,
+        memory: &mut [u8],
+        envelope: u32,
+        message: Span,
+        from: u32,
+        buffer: Span,
+        timeout_ns: i64,
+    ) -> Answer {
+        let wanted = Wanted { from, buffer, envelope, timeout_ns };
+        let done = self.reply_beneath(memory, envelope, message, |talk, me, memory| {
+            (talk.receive(me, memory, wanted), talk.kernel.is_quiet())
+        });
+        if let Some((answer, quiet)) = done {
+            if !quiet {
+                deliver();
+            }
+            return answer;
+        }
+        self.call(|talk, me| {
+            talk.kernel.reply(me, memory, envelope, message)?;
+            talk.receive(me, memory, wanted)
+        })
     }
 
     fn forward(&mut self, memory: &mut [u8], envelope: u32, to: u32, message: Span) -> Answer {

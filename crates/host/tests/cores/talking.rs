@@ -13,7 +13,8 @@ use peripatos_host::origin::Origin;
 use peripatos_host::talk::Line;
 
 use crate::programs::{
-    ADD, ASK, ASK_ALL, JOIN, LEND, PASS_ON, SERVE, handle_lent, handler, program, serve_lent,
+    ADD, ASK, ASK_ALL, JOIN, LEND, PASS_ON, SERVE, SERVE_ON, handle_lent, handler, program,
+    serve_lent,
 };
 
 /// Longer than anything here takes on the slowest machine: then something is lost.
@@ -123,12 +124,12 @@ fn every_question_is_answered_once_on_any_number_of_cores() {
     for cores in [1, 2, 4] {
         let mut town = Town::new(cores);
         let back = town.program(&program(NOBODY, SERVE));
-        let fiber = town.program(&program(NOBODY, SERVE));
+        let fibers = [SERVE, SERVE_ON].map(|serve| town.program(&program(NOBODY, serve)));
         let front = town.handler(&handler(back, PASS_ON));
         let adder = town.handler(&handler(NOBODY, ADD));
-        let servers = [fiber, front, adder];
+        let servers = [fibers[0], fibers[1], front, adder];
         let clients: Vec<Pid> =
-            (0..12).map(|at| town.program(&program(servers[at % 3], ASK_ON))).collect();
+            (0..12).map(|at| town.program(&program(servers[at % 4], ASK_ON))).collect();
         for client in clients {
             assert_eq!(town.exit_code(client), 42, "{cores} cores");
         }

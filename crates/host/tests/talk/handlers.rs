@@ -65,6 +65,23 @@ fn a_handler_may_reply_later_and_is_free_meanwhile() {
 }
 
 #[test]
+fn a_handler_that_replies_and_would_receive_has_replied() {
+    let mut crew = Crew::new();
+    let receives = PAIR_UP.replace(
+        "(if (call $reply (i32.const 8200) (i32.const 4128) (i32.const 4)) (then unreachable))",
+        "(local.set $r (call $reply_receive (i32.const 8200) (i32.const 4128) (i32.const 4)
+           (i32.const 0) (i32.const 2048) (i32.const 64) (i64.const -1)))
+         (if (i32.ne (local.get $r) (i32.const -10)) (then unreachable))",
+    );
+    assert_ne!(receives, PAIR_UP);
+    let server = crew.handler(&handler(NOBODY, &receives));
+    let clients = [(); 2].map(|()| crew.program(&program(server, ASK)));
+    for client in clients {
+        assert_eq!(crew.exit_code(client), 70);
+    }
+}
+
+#[test]
 fn a_trap_harms_the_handler_alone() {
     let traps = ["unreachable", "(i32.load (i32.const 100000000))", "(call $deep (i32.const 0))"];
     for trap in traps {

@@ -7,6 +7,7 @@ const IMPORTS: &str = r#"
   (import "peripatos_v1" "send" (func $v1_send (param i32 i32 i32 i32 i32) (result i32)))
   (import "peripatos_v1" "receive" (func $v1_receive (param i32 i32 i32 i32 i64) (result i32)))
   (import "peripatos_v1" "reply" (func $reply (param i32 i32 i32) (result i32)))
+  (import "peripatos_v1" "reply_receive" (func $reply_receive (param i32 i32 i32 i32 i32 i32 i64) (result i32)))
   (import "peripatos_v1" "register" (func $register (param i32 i32) (result i32)))
   (import "peripatos_v1" "lookup" (func $lookup (param i32 i32 i32) (result i32)))
   (import "peripatos_v1" "notify" (func $notify (param i32 i64) (result i32)))
@@ -72,6 +73,16 @@ pub(crate) const SERVE: &str = "
     (if (i32.lt_s (local.get $r) (i32.const 0)) (then unreachable))
     (i32.store (i32.const 2048) (i32.add (i32.load (i32.const 2048)) (i32.const 7)))
     (drop (call $reply (i32.const 1024) (i32.const 2048) (local.get $r)))
+    (br $next))";
+
+/// The same, in one call each.
+pub(crate) const SERVE_ON: &str = "
+  (local.set $r (call $receive (i64.const -1)))
+  (loop $next
+    (if (i32.lt_s (local.get $r) (i32.const 0)) (then unreachable))
+    (i32.store (i32.const 2048) (i32.add (i32.load (i32.const 2048)) (i32.const 7)))
+    (local.set $r (call $done (call $reply_receive (i32.const 1024) (i32.const 2048) (local.get $r)
+      (i32.const 0) (i32.const 2048) (i32.const 64) (i64.const -1))))
     (br $next))";
 
 /// A handler's: replies with the word plus 7.

@@ -5,7 +5,7 @@ use peripatos_abi::message::Status;
 use peripatos_engine::Outcome;
 
 use crate::crew::Crew;
-use crate::programs::{ADD, ASK, SERVE, handler, program};
+use crate::programs::{ADD, ASK, SERVE, SERVE_ON, handler, program};
 
 const NOBODY: Pid = Pid::new(9, 9);
 
@@ -33,9 +33,11 @@ fn a_memory_that_has_grown_is_seen_whole() {
 
 #[test]
 fn a_program_asks_another() {
-    for server_first in [true, false] {
+    for (server_first, serve) in
+        [(true, SERVE), (false, SERVE), (true, SERVE_ON), (false, SERVE_ON)]
+    {
         let mut crew = Crew::new();
-        let server = crew.program(&program(NOBODY, SERVE));
+        let server = crew.program(&program(NOBODY, serve));
         if server_first {
             crew.run();
         }
@@ -44,6 +46,40 @@ fn a_program_asks_another() {
             assert_eq!(crew.exit_code(client), 42);
         }
         assert!(crew.waits(server));
+    }
+}
+
+#[test]
+fn nothing_is_received_with_a_reply_that_nobody_waits_for() {
+    let mut crew = Crew::new();
+    // It has replied to the first one when it tries again, while the second one waits.
+    let again = "
+      (local.set $r (call $receive (i64.const -1)))
+      (drop (call $reply (i32.const 1024) (i32.const 2048) (local.get $r)))
+      (local.set $r (call $reply_receive (i32.const 1024) (i32.const 2048) (i32.const 4)
+        (i32.const 0) (i32.const 2048) (i32.const 64) (i64.const -1)))
+      (if (i32.ne (local.get $r) (i32.const -8)) (then (unreachable)))";
+    let server = crew.program(&program(NOBODY, &format!("{again} {SERVE_ON}")));
+    let clients = [(); 2].map(|()| crew.program(&program(server, ASK)));
+    assert_eq!(clients.map(|client| crew.exit_code(client)), [35, 42]);
+}
+
+#[test]
+fn what_is_received_with_a_reply_is_waited_for_as_long_as_it_is_said() {
+    for (limit, waits) in [(0, false), (1_000_000, true)] {
+        let mut crew = Crew::new();
+        let once = format!(
+            "(local.set $r (call $receive (i64.const -1)))
+             (local.set $r (call $reply_receive (i32.const 1024) (i32.const 2048) (i32.const 4)
+               (i32.const 0) (i32.const 2048) (i32.const 64) (i64.const {limit})))
+             (if (i32.ne (i32.eq (local.get $r) (i32.const -1)) (i32.const {})) (then unreachable))
+             (call $exit (i32.sub (i32.const 0) (call $done (local.get $r))))",
+            i32::from(waits)
+        );
+        let server = crew.program(&program(NOBODY, &once));
+        let client = crew.program(&program(server, ASK));
+        assert_eq!(crew.exit_code(client), 35);
+        assert_eq!(crew.exit_code(server), negated(Status::TimedOut));
     }
 }
 
