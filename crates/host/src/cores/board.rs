@@ -4,8 +4,8 @@
 //! * No lock here is held while a process runs, an event is told, a control is used or a waker
 //!   called.
 //! * Whoever brings work to a core that runs something sees to it that it is not left lying:
-//!   it goes first ([`Packet::is_urgent`]), or a core that is idle may take it over, or the ticker ends
-//!   the slice ([`Board::pressed`]). He writes first (a packet, a count), and looks at who runs and who
+//!   it goes first ([`Packet::is_urgent`]), or what runs looks for it ([`super::lookout`]), or a core that is idle may take it
+//!   over, or the ticker ends the slice ([`Board::press`]). He writes first (a packet, a count), and looks at who runs and who
 //!   is idle then; a core shows what it is about to run, and looks at its inbox and at who is idle
 //!   then ([`super::core`]); an idle core shows that it is, and looks at the others' loads then. Each
 //!   has a sequentially consistent fence between the two, so of any two that meet one sees the other.
@@ -164,15 +164,20 @@ impl Board {
         }
     }
 
-    /// Somebody has come to wait at this core.
+    /// Somebody has left something for this core.
     fn pressed(&self, core: usize) {
-        self.pressed_by(core, true);
+        self.press(core, || !self.posts[core].inbox.is_seen());
     }
 
-    /// The same; `spare`: it may be that it could be given away.
+    /// Somebody has come to wait at this core, which is the caller's; `spare`: it may be that it could be given away.
     pub(super) fn pressed_by(&self, core: usize, spare: bool) {
+        self.press(core, || spare);
+    }
+
+    /// What runs there is to give way: at once, if an idle core could take over what came (`now`), or when its slice is over.
+    fn press(&self, core: usize, now: impl FnOnce() -> bool) {
         let Some(began_ns) = self.posts[core].slice_began_ns() else { return };
-        if spare && self.idle.any() {
+        if self.idle.any() && now() {
             self.posts[core].preempt(None);
         } else {
             self.ticker.look_at(began_ns + SLICE.as_nanos() as u64);

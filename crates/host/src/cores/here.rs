@@ -16,6 +16,7 @@ use super::lane::Way;
 use super::nested::After;
 use super::packet::{Packet, Parcel};
 use super::tag::Tag;
+use crate::talk::Looked;
 
 thread_local! {
     static CORE: RefCell<Option<Core>> = const { RefCell::new(None) };
@@ -90,9 +91,19 @@ pub(super) fn take(board: &Board, parcel: Parcel) {
     board.pressed_by(number, true);
 }
 
+/// See [`Core::begin_looking`].
+pub(super) fn begin_looking() {
+    CORE.with_borrow(|core| core.as_ref().map_or((), Core::begin_looking));
+}
+
 /// See [`Core::look_out`].
-pub(super) fn look_out() -> Option<Box<peripatos_kernel::Packet>> {
-    CORE.with_borrow_mut(|core| core.as_mut()?.look_out())
+pub(super) fn look_out() -> Looked {
+    let looked = CORE.with_borrow_mut(|core| core.as_mut().map(Core::look_out));
+    let Some((looked, pressed)) = looked else { return Looked::NotNow };
+    if let Some(control) = pressed {
+        control.preempt();
+    }
+    looked
 }
 
 /// Lets a process of this thread run nested. `seat`: where it was the last time. `false`: it could not, and has not.

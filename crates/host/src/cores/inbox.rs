@@ -13,7 +13,7 @@
 //! * Its length is bounded: see [`super::tag`].
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -49,9 +49,13 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct Owner {
     sleeping: AtomicU8,
+    /// What runs does nothing but look into the inbox.
+    looks: AtomicBool,
     /// So many packets of the queue were taken, and so many of them have been heard: all of them, when it takes the next.
     taken: AtomicU64,
     heard: AtomicU64,
+    /// The lane that is looked into first: that behind the one from which the last word was taken.
+    first: AtomicUsize,
     /// Known before it sleeps for the first time.
     thread: OnceLock<Thread>,
     /// Known before the core listens for the first time.
@@ -201,7 +205,15 @@ impl Inbox {
     }
 
     fn take_from_lanes(&self) -> Option<Box<peripatos_kernel::Packet>> {
-        self.lanes().find_map(|(from, lane)| lane.take(self.beside(from), self.place))
+        let first = &self.owner.0.first;
+        let at = first.load(Ordering::Relaxed);
+        // In turns: the words of one core are not to keep those of another one waiting.
+        let mut lanes = (at..self.lanes.len()).chain(0..at);
+        lanes.find_map(|from| {
+            let word = self.lanes[from].get()?.take(self.beside(from), self.place)?;
+            first.store(from + 1, Ordering::Relaxed);
+            Some(word)
+        })
     }
 
     fn lanes(&self) -> impl Iterator<Item = (usize, &Lane)> {
@@ -219,6 +231,29 @@ impl Inbox {
         if heard.load(Ordering::Relaxed) != taken {
             heard.store(taken, Ordering::Release);
         }
+    }
+
+    /// What runs will look for a packet, before all else.
+    pub(super) fn begin_looking(&self) {
+        self.owner.0.looks.store(true, Ordering::Relaxed);
+    }
+
+    /// It has looked, and taken what it found. Whether it was said that it would; then a fence follows before anything that the
+    /// caller does next.
+    pub(super) fn end_looking(&self) -> bool {
+        let looks = &self.owner.0.looks;
+        let looked = looks.load(Ordering::Relaxed);
+        if looked {
+            looks.store(false, Ordering::Release);
+            fence(Ordering::SeqCst);
+        }
+        looked
+    }
+
+    /// Whether nobody has to give way for what the caller has just left, and made a fence: what runs looks for it, or has taken it
+    /// before it said that it looks no longer.
+    pub(super) fn is_seen(&self) -> bool {
+        self.owner.0.looks.load(Ordering::SeqCst) || self.is_empty()
     }
 
     /// Looks for a packet for so long. Whether there is one.
@@ -380,6 +415,35 @@ mod tests {
             }
         });
         assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn each_core_has_its_turn() {
+        let inbox = Inbox::new(THERE, 4);
+        for (from, numbers) in [(0, [201, 202]), (2, [204, 205]), (3, [208, 209])] {
+            let mut way = Way::default();
+            for number in numbers {
+                let Packet::Talk(mut word) = packet(number) else { panic!("it is a word") };
+                word.source = inbox.beside(from);
+                assert!(inbox.push_from(from, &mut way, Packet::Talk(word)).is_none());
+            }
+        }
+        let taken = [(); 6].map(|()| inbox.take_word().map_or(0, |word| word.to.number()));
+        assert_eq!(taken, [201, 204, 208, 202, 205, 209]);
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn a_word_is_seen_by_who_looks_and_when_it_was_taken() {
+        let (inbox, mut way) = (Inbox::new(THERE, 2), Way::default());
+        assert!(inbox.push_from(0, &mut way, packet(210)).is_none());
+        assert!(!inbox.is_seen(), "what runs knows nothing of it");
+        inbox.begin_looking();
+        assert!(inbox.is_seen());
+        assert!(inbox.take_word().is_some() && inbox.end_looking());
+        assert!(inbox.is_seen(), "it was taken");
+        assert!(inbox.push_from(0, &mut way, packet(211)).is_none());
+        assert!(!inbox.is_seen() && !inbox.end_looking());
     }
 
     #[test]

@@ -6,13 +6,20 @@
 //! A process of which words of other cores come while its core looks out for them does not even leave its stack: it hears them
 //! in its place ([`Core::look_out`]), within its slice, as long as nobody else of its core could run. Of a call between two cores the change
 //! of stacks and the turn of the loop on each side were nearly half.
+//!
+//! Where a core is idle, who is sent something gives way for it, so that the idle core may take it over ([`super::board`]). Who looks
+//! out need not, and says so before it sends what is answered ([`Core::begin_looking`]): with a third core idle a call between two
+//! took nearly three times as long.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
+use peripatos_engine::Control;
+
 use super::SLICE;
 use super::core::Core;
 use super::wires::GATHER_MAX;
+use crate::talk::Looked;
 
 /// How long a core looks for a packet before it sleeps: little where others want the CPU.
 pub(super) const SPIN: Duration = Duration::from_micros(5);
@@ -45,34 +52,54 @@ impl Span {
 }
 
 impl Core {
-    /// For what runs, and waits: a word of another core to this one's kernel, if it comes soon. `None`: it does not, or there is
-    /// something else to do.
-    pub(super) fn look_out(&mut self) -> Option<Box<peripatos_kernel::Packet>> {
-        let alone = self.running.is_some() && self.queue.is_empty() && self.nested.is_empty();
-        if !alone || self.closing {
-            return None;
+    /// For what runs, and waits: a word of another core to this one's kernel, if it comes soon. Also who is to give way, for more
+    /// has come that an idle core could do.
+    pub(super) fn look_out(&mut self) -> (Looked, Option<Control>) {
+        let not_now = (Looked::NotNow, None);
+        if !self.is_alone() || self.closing {
+            return not_now;
         }
         let post = self.board.post(self.number);
         let since =
             |at| self.board.time_ns(at).saturating_sub(post.slice_began_ns().unwrap_or_default());
         // What is to leave by wires, and what has come, is the loop's.
         if post.is_wired() && since(Instant::now()) >= GATHER_MAX.as_nanos() as u64 {
-            return None;
+            return not_now;
         }
         let began = self.waits.begin();
         // From time to time the loop looks after all else.
         if let Some(began) = began
             && since(began) >= SLICE.as_nanos() as u64
         {
-            return None;
+            return not_now;
         }
-        post.inbox.look_for(SPIN);
+        let found = post.inbox.look_for(SPIN);
+        // In this order: see `Inbox::is_seen`.
+        let word = post.inbox.take_word();
+        let shown = post.inbox.end_looking();
         self.waits.end(began);
-        let word = post.inbox.take_word()?;
+        let Some(word) = word else {
+            return if found { not_now } else { (Looked::Nothing, None) };
+        };
         if let Some(core) = self.board.core_of(word.source) {
             self.crossing.note_packet(core);
         }
-        Some(word)
+        let presses = shown && !post.inbox.is_empty();
+        let control = self.running.filter(|_| presses).map(|at| self.table.get(at).control.clone());
+        (Looked::Word(word), control)
+    }
+
+    /// What runs is about to look out: it need not give way for what comes meanwhile. Until it has, or its slice is over.
+    pub(super) fn begin_looking(&self) {
+        // Else nobody would have it give way.
+        if self.is_alone() && self.board.idle.any() {
+            self.post().inbox.begin_looking();
+        }
+    }
+
+    /// Nobody else could run in its place.
+    fn is_alone(&self) -> bool {
+        self.running.is_some() && self.queue.is_empty() && self.nested.is_empty()
     }
 
     /// How long what has just run has waited for words: it has used nothing meanwhile.
@@ -81,11 +108,13 @@ impl Core {
     }
 }
 
-/// How long a process has waited in its slice, about: the first waits are timed, and then one in so many. To read the clock takes as
-/// long as some of them.
+/// How long a process has waited in its slice, about: the first waits are timed, and then one in so many, on average. To read the
+/// clock takes as long as some of them. Which one is not to be foretold: it would be the one that lasts.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    count: u32,
+    /// So many more are not timed.
+    skip: u32,
+    timed: u32,
     waited: Duration,
 }
 
@@ -94,15 +123,21 @@ const TIMED: u32 = 16;
 impl Waits {
     /// One begins: when, if it is timed.
     fn begin(&mut self) -> Option<Instant> {
-        self.count += 1;
-        let timed = self.count <= TIMED || self.count.is_multiple_of(TIMED);
-        timed.then(Instant::now)
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        Some(Instant::now())
     }
 
     fn end(&mut self, began: Option<Instant>) {
-        if let Some(began) = began {
-            let weight = if self.count <= TIMED { 1 } else { TIMED };
-            self.waited += began.elapsed().min(WAIT_MAX) * weight;
+        let Some(took) = began.map(|began| began.elapsed()) else { return };
+        self.timed += 1;
+        let weight = if self.timed <= TIMED { 1 } else { TIMED };
+        self.waited += took.min(WAIT_MAX) * weight;
+        if self.timed >= TIMED {
+            // The last digits of a clock are as good as drawn: 0 to 30, as often each as one needs them.
+            self.skip = took.subsec_nanos() % (2 * TIMED - 1);
         }
     }
 }
@@ -114,14 +149,19 @@ mod tests {
     #[test]
     fn few_waits_are_timed_each_and_many_now_and_then() {
         let mut waits = Waits::default();
-        let long_ago = Instant::now() - Duration::from_secs(1);
-        for count in 1..=3 * TIMED {
-            let timed = waits.begin().is_some();
-            assert_eq!(timed, count <= TIMED || count.is_multiple_of(TIMED));
-            waits.end(timed.then_some(long_ago));
+        let mut timed = Vec::new();
+        for count in 0..10_000 {
+            let began = waits.begin();
+            timed.extend(began.map(|_| count));
+            // As if it took a second, and some.
+            waits.end(began.map(|began| began - Duration::from_secs(1)));
         }
-        // Of the first sixteen each; from then on of two.
-        assert_eq!(waits.waited, 48 * WAIT_MAX);
+        assert_eq!(timed[..16], (0..16).collect::<Vec<u32>>());
+        let gaps: Vec<u32> = timed[15..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.iter().all(|gap| (1..=31).contains(gap)));
+        assert!(gaps.iter().any(|gap| *gap != gaps[0]), "it can be foretold");
+        let expected = WAIT_MAX * (16 + 16 * gaps.len() as u32);
+        assert_eq!(waits.waited, expected);
     }
 
     #[test]

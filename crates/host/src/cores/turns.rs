@@ -64,6 +64,7 @@ pub(super) fn serve(board: &Arc<Board>, number: usize, cpu: Option<usize>) {
         deadlock: Box::new(move |circle| deadlock.deadlock(circle)),
         calls: Arc::clone(&board.post(number).calls),
         turn: here::turn,
+        begin_looking: here::begin_looking,
         look_out: here::look_out,
         again: Rc::new(move |pid| {
             again.send(number, Packet::Devices(Box::new(DeviceWord::Retry(pid))));
@@ -123,6 +124,7 @@ fn run(board: &Arc<Board>, number: usize) {
                 }
                 let calls = talk::calls();
                 let polled = turn.run();
+                board.post(number).inbox.end_looking();
                 // Those who came meanwhile are ahead of one who gives way.
                 receive(board, number, &mut packets);
                 if here::with(|core| core.is_closing()) {

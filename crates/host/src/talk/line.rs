@@ -64,7 +64,7 @@ impl Line {
         });
         let (answer, quiet) = done.unwrap_or((Err(Status::NoProcess), true));
         if !quiet {
-            deliver();
+            deliver_of(answer);
         }
         answer
     }
@@ -211,7 +211,7 @@ impl Messages for Line {
         if let Some(turn) = turn {
             return turn::take(self.pid, turn, memory).unwrap_or(Err(Status::Wait));
         }
-        deliver();
+        deliver_of(Err(Status::Wait));
         Err(Status::Wait)
     }
 
@@ -249,7 +249,7 @@ impl Messages for Line {
         });
         if let Some((answer, quiet)) = done {
             if !quiet {
-                deliver();
+                deliver_of(answer);
             }
             return answer;
         }
@@ -472,6 +472,15 @@ impl Messages for Line {
         let answer = looks.map_or(answer, |me| lookout::wait(me, cx.waker(), memory));
         answer.map_or(Poll::Pending, Poll::Ready)
     }
+}
+
+/// Does what follows from a call with this answer.
+fn deliver_of(answer: Answer) {
+    // What is sent now may be answered before it waits.
+    if answer == Err(Status::Wait) {
+        lookout::begin();
+    }
+    deliver();
 }
 
 /// A part of a guest's memory.

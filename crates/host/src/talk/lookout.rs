@@ -4,27 +4,51 @@
 use std::task::Waker;
 
 use peripatos_engine::Answer;
-use peripatos_kernel::Slot;
+use peripatos_kernel::{Packet, Slot};
 
 use super::{arrived, deliver, has_work, with};
+
+/// What came of looking.
+#[derive(Debug, PartialEq)]
+pub enum Looked {
+    /// A word to this thread's kernel.
+    Word(Box<Packet>),
+    /// None, soon.
+    Nothing,
+    /// The thread has something else to do.
+    NotNow,
+}
+
+/// What runs is about to wait.
+pub(super) fn begin() {
+    let begin = with(|talk| talk.looks_out.then_some(talk.surroundings.begin_looking));
+    if let Some(begin) = begin.flatten() {
+        begin();
+    }
+}
 
 /// What it waits for, if that comes soon. It says that it looks for it; and will be woken, if it does not come.
 pub(super) fn wait(me: Slot, waker: &Waker, memory: &mut [u8]) -> Option<Answer> {
     let look_out = with(|talk| talk.surroundings.look_out)?;
-    let mut answer = None;
-    while answer.is_none()
-        && !has_work()
-        && let Some(word) = look_out()
-    {
-        arrived(*word);
-        answer = look(me, memory);
+    let (mut answer, mut pays) = (None, true);
+    while answer.is_none() && !has_work() {
+        match look_out() {
+            Looked::Word(word) => {
+                arrived(*word);
+                answer = look(me, memory);
+            }
+            looked => {
+                pays = looked == Looked::NotNow;
+                break;
+            }
+        }
     }
     with(|talk| {
         let seat = talk.seat(me);
         seat.looks = false;
         if answer.is_none() {
             seat.wake_by(waker);
-            talk.looks_out = false;
+            talk.looks_out = pays;
         }
     })?;
     // Nobody has woken it for what came since it looked, as long as it said that it looks.
@@ -52,7 +76,7 @@ mod tests {
     use peripatos_abi::Pid;
     use peripatos_abi::message::{FIRST_REPLY, Status};
     use peripatos_engine::Messages as _;
-    use peripatos_kernel::{Form, Kernel, Packet, Place};
+    use peripatos_kernel::{Form, Kernel, Place};
 
     use super::*;
     use crate::talk::{Line, Surroundings, adopt, close, open, set_looks_out};
@@ -72,15 +96,16 @@ mod tests {
     }
 
     /// The server has its turn.
-    fn serve() -> Option<Box<Packet>> {
-        OTHER.with_borrow_mut(|other| {
+    fn serve() -> Looked {
+        let word = OTHER.with_borrow_mut(|other| {
             let (kernel, server, memory) = other.as_mut()?;
             SENT.take().into_iter().for_each(|packet| kernel.arrived(packet));
             kernel.receive(*server, memory, 0, MESSAGE, ENVELOPE).ok()?;
             memory[100..105].reverse();
             kernel.reply(*server, memory, ENVELOPE, MESSAGE).unwrap();
             kernel.next_packet()
-        })
+        });
+        word.map_or(Looked::Nothing, Looked::Word)
     }
 
     #[derive(Default)]
@@ -92,7 +117,7 @@ mod tests {
         }
     }
 
-    fn begin(look_out: fn() -> Option<Box<Packet>>) -> (Line, Vec<u8>) {
+    fn begin(look_out: fn() -> Looked) -> (Line, Vec<u8>) {
         open(Surroundings {
             post: Box::new(|packet| {
                 SENT.with_borrow_mut(|sent| sent.push(*packet));
@@ -146,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_does_not_come_soon_is_waited_for() {
-        let (mut client, mut memory) = begin(|| None);
+        let (mut client, mut memory) = begin(|| Looked::Nothing);
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
@@ -154,9 +179,21 @@ mod tests {
         assert_eq!(client.send(&mut memory, 0, MESSAGE, REPLY), Err(Status::Wait));
         assert!(client.wait(&mut context, &mut memory).is_pending());
         assert_eq!(with(|talk| talk.looks_out), Some(false), "it has not paid");
-        arrived(*serve().unwrap());
+        let Looked::Word(reply) = serve() else { panic!("it replies") };
+        arrived(*reply);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert_eq!(client.wait(&mut context, &mut memory), Poll::Ready(Ok(5)));
+        close();
+    }
+
+    #[test]
+    fn who_could_not_look_has_not_found_that_it_does_not_pay() {
+        let (mut client, mut memory) = begin(|| Looked::NotNow);
+        let mut context = Context::from_waker(Waker::noop());
+        set_looks_out(true);
+        assert_eq!(client.send(&mut memory, 0, MESSAGE, REPLY), Err(Status::Wait));
+        assert!(client.wait(&mut context, &mut memory).is_pending());
+        assert_eq!(with(|talk| talk.looks_out), Some(true));
         close();
     }
 }

@@ -54,6 +54,7 @@ pub use handlers::{
 };
 pub(crate) use handlers::{adopt_server, extract_awake, extract_handler};
 pub use line::Line;
+pub use lookout::Looked;
 pub use share::Share;
 pub(crate) use sleep::{
     Idle, Server, called_since, idle_handler, is_blocked, lull_handler, make_room, set_awake_max,
@@ -96,9 +97,11 @@ pub struct Surroundings {
     /// way. `false`: it cannot be, and has not run. Is handed what it has left there for that process the last time, or
     /// zero.
     pub turn: fn(Pid, &mut usize) -> bool,
-    /// For a process that waits, and in its place: takes the next packet for this thread's kernel, if one comes soon. `None`: none
-    /// does, or the thread has something else to do. Must not call back.
-    pub look_out: fn() -> Option<Box<Packet>>,
+    /// What runs is about to wait, and will call `look_out` then: so others need not have it give way for what they send.
+    pub begin_looking: fn(),
+    /// For a process that waits, and in its place: takes the next packet for this thread's kernel, if one comes soon. Must not
+    /// call back.
+    pub look_out: fn() -> Looked,
     /// Brings [`DeviceWord::Retry`] about for this device process, on this thread, when others have had their turn. Must not
     /// call back.
     pub again: Rc<dyn Fn(Pid)>,
@@ -120,7 +123,8 @@ impl Surroundings {
             settle: Rc::new(|_| Ok(())),
             calls: Arc::default(),
             turn,
-            look_out: || None,
+            begin_looking: || {},
+            look_out: || Looked::NotNow,
             again: Rc::new(|_| {}),
         }
     }

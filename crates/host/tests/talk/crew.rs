@@ -16,7 +16,7 @@ use peripatos_engine::{
     ProcessOptions, Runtime, Settings,
 };
 use peripatos_host::origin::Origin;
-use peripatos_host::talk::{self, HandlerEnd, Line, Surroundings};
+use peripatos_host::talk::{self, HandlerEnd, Line, Looked, Surroundings};
 use peripatos_kernel::Place;
 
 /// How a program ended.
@@ -81,7 +81,8 @@ impl Crew {
             settle: Rc::new(|_| Err(Status::NotPermitted)),
             calls: Arc::default(),
             turn: |_, _| false,
-            look_out: || None,
+            begin_looking: || {},
+            look_out: || Looked::NotNow,
             again: Rc::new(|_| {}),
         });
         Crew {

@@ -100,6 +100,11 @@ fn begin(runtime: &Runtime, server: Server, talk: Talk) -> Result<Option<Pair>> 
     Ok((apart || !beside).then_some(Pair { place, ping, laps }))
 }
 
+/// Two cores, and a third one that is idle where there is a CPU for it: as mostly in a node, and who sends looks after it.
+fn beside() -> usize {
+    std::thread::available_parallelism().map_or(2, |cpus| cpus.get().clamp(2, 3))
+}
+
 /// Cores, and how their processes end.
 struct Place {
     cores: Cores,
@@ -109,7 +114,7 @@ struct Place {
 impl Place {
     fn new(server: Server) -> Result<Place> {
         let (sender, ends) = channel();
-        let count = if server == Server::FiberBeside { 2 } else { 1 };
+        let count = if server == Server::FiberBeside { beside() } else { 1 };
         let cores = Cores::start(count, move |event| {
             if let CoreEvent::Ended { pid, end, .. } = event {
                 // Whoever does not listen has given up.
