@@ -1,14 +1,16 @@
 //! Circles are not only answered, but told of.
 
+use std::ops::Range;
+
 use peripatos_abi::Pid;
 use peripatos_abi::message::Status;
-use peripatos_kernel::{Body, Circle, Form, Packet};
+use peripatos_kernel::{Body, Circle, Form, Kernel, Packet};
 
-use crate::world::{Id, World};
+use crate::world::{Id, World, place};
 
-/// Processes on these cores, each of which sends to the next one, and what the last one hears when it sends to the first.
+/// Processes on these of three cores, each of which sends to the next one, and what the last one hears when it sends to the first.
 fn ring(cores: &[usize]) -> (World, Vec<Id>, Result<(), Status>) {
-    let mut world = World::new(2);
+    let mut world = World::new(3);
     let ids: Vec<Id> = cores.iter().map(|core| world.add(*core, Form::Fiber)).collect();
     let mut last = Ok(());
     for (at, id) in ids.iter().enumerate() {
@@ -93,18 +95,18 @@ fn nobody_need_ask() {
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Time passes on both kernels, and everything is delivered.
-fn pass(world: &mut World, seconds: std::ops::Range<u64>) {
+/// Time passes on all kernels, and everything is delivered.
+fn pass(world: &mut World, seconds: Range<u64>) {
     for second in seconds {
         world.kernels.iter_mut().for_each(|kernel| kernel.tick(second * SECOND));
         world.deliver_all();
     }
 }
 
-/// Within three seconds, in which nothing else is delivered.
-fn take_probes(world: &mut World, of: Id) -> Vec<Packet> {
+/// What it sends within that time, in which nothing is delivered.
+fn take_probes(world: &mut World, of: Id, seconds: Range<u64>) -> Vec<Packet> {
     let pid = world.pid(of);
-    for second in 1..4 {
+    for second in seconds {
         world.kernels.iter_mut().for_each(|kernel| kernel.tick(second * SECOND));
     }
     world.collect_packets();
@@ -124,7 +126,7 @@ fn broken_circle() -> (World, [Id; 3], Packet) {
         world.send(from, pids[to], b"?").expect("it is there");
     }
     world.deliver_all();
-    let probe = take_probes(&mut world, third).swap_remove(0);
+    let probe = take_probes(&mut world, third, 1..4).swap_remove(0);
     world.kernels[1].unreachable(1);
     assert_eq!(world.wait(second), Some(Err(Status::Unreachable)));
     world.collect_packets();
@@ -153,24 +155,91 @@ fn a_probe_that_is_late_finds_nothing() {
     assert!(circles(&mut world).is_empty());
 }
 
+/// Two that wait for each other, on two of three cores. The probe of the second one gets round.
+fn pair() -> (World, Id) {
+    let (world, ids, _) = ring(&[0, 1]);
+    assert!(world.pid(ids[1]) > world.pid(ids[0]));
+    (world, ids[1])
+}
+
+/// It comes, and is followed.
+fn follow(world: &mut World, probe: Packet) {
+    world.deliver(probe);
+    world.deliver_all();
+}
+
 /// Two that were sent before the first one was back may both have passed what is gone since.
 #[test]
 fn a_circle_is_believed_when_a_later_probe_has_found_it_too() {
-    let mut world = World::new(2);
-    let [first, second] = [0, 1].map(|core| world.add(core, Form::Fiber));
-    let pids = [first, second].map(|id| world.pid(id));
-    world.send(first, pids[1], b"?").unwrap();
-    world.send(second, pids[0], b"?").unwrap();
-    world.deliver_all();
-    let highest = if pids[0] > pids[1] { first } else { second };
-    let late = take_probes(&mut world, highest);
+    let (mut world, highest) = pair();
+    let late = take_probes(&mut world, highest, 1..4);
     assert_eq!(late.len(), 2);
-    late.into_iter().for_each(|probe| world.deliver(probe));
-    world.deliver_all();
+    for (second, probe) in (4..).zip(late) {
+        follow(&mut world, probe);
+        take_probes(&mut world, highest, second..second + 1);
+    }
     assert!(circles(&mut world).is_empty(), "both were under way");
-    pass(&mut world, 4..6);
+    pass(&mut world, 6..7);
     assert_eq!(circles(&mut world).len(), 1);
     assert_eq!(world.wait(highest), Some(Err(Status::Deadlock)));
+}
+
+#[test]
+fn who_was_suspected_long_ago_is_not_suspected_any_more() {
+    for (second, found) in [(60, 1), (70, 0)] {
+        let (mut world, highest) = pair();
+        pass(&mut world, 1..3);
+        take_probes(&mut world, highest, 3..second);
+        pass(&mut world, second..second + 1);
+        assert_eq!(circles(&mut world).len(), found, "after {second} seconds");
+        pass(&mut world, second + 1..second + 2);
+        assert_eq!(world.wait(highest), Some(Err(Status::Deadlock)));
+    }
+}
+
+#[test]
+fn a_probe_that_was_under_way_for_long_makes_nobody_suspected() {
+    for (second, found) in [(60, 1), (70, 0)] {
+        let (mut world, highest) = pair();
+        let probe = take_probes(&mut world, highest, 1..second).swap_remove(0);
+        follow(&mut world, probe);
+        pass(&mut world, second..second + 1);
+        assert_eq!(circles(&mut world).len(), found, "after {second} seconds");
+        pass(&mut world, second + 1..second + 2);
+        assert_eq!(world.wait(highest), Some(Err(Status::Deadlock)));
+    }
+}
+
+/// Both probes were sent before either was back, by a kernel whose rounds are far ahead of those of a new one.
+#[test]
+fn rounds_of_where_it_was_do_not_count_where_it_is() {
+    let (mut world, highest) = pair();
+    let mut late = take_probes(&mut world, highest, 1..100);
+    world.kernels[2] = Kernel::new(place(2), 0);
+    world.carry(highest, 2);
+    world.deliver_all();
+    for (second, probe) in (100..).zip(late.split_off(late.len() - 2)) {
+        take_probes(&mut world, highest, second..second + 1);
+        follow(&mut world, probe);
+    }
+    assert!(circles(&mut world).is_empty(), "both were under way");
+    pass(&mut world, 102..104);
+    assert_eq!(circles(&mut world).len(), 1);
+    assert_eq!(world.wait(highest), Some(Err(Status::Deadlock)));
+}
+
+/// It was suspected, and the next probe is on its way back.
+#[test]
+fn who_has_given_up_is_in_no_circle() {
+    let (mut world, highest) = pair();
+    pass(&mut world, 1..3);
+    let probe = take_probes(&mut world, highest, 3..4).swap_remove(0);
+    world.deliver(probe);
+    world.collect_packets();
+    world.kernels[1].unreachable(1);
+    world.deliver_all();
+    assert_eq!(world.wait(highest), Some(Err(Status::Unreachable)));
+    assert!(circles(&mut world).is_empty());
 }
 
 #[test]
