@@ -21,7 +21,7 @@ use crate::kernel::Kernel;
 use crate::limits::{CHAIN_MAX, PROBE_NS, PROBES_MAX};
 use crate::mutation::Mutation;
 use crate::packet::Body;
-use crate::process::{At, Call};
+use crate::process::{At, Call, Process};
 use crate::table::Slot;
 
 /// Of the number of a round, this many bits go round with a probe.
@@ -41,9 +41,11 @@ pub(crate) struct Suspect {
     round: u64,
 }
 
-/// What the origin knows a probe by: for which of its sends it looks, and in which round.
-fn token(transaction: u64, round: u64) -> u64 {
-    transaction << ROUND_BITS | round & ((1 << ROUND_BITS) - 1)
+/// What the origin knows a probe by: for which of its sends it looks, how often it had moved, for another kernel's rounds are not
+/// this one's, and in which round. Of each the last bits.
+fn token(origin: &Process, round: u64) -> u64 {
+    let moved = u64::from(origin.moved as u8);
+    (origin.sends << 8 | moved) << ROUND_BITS | round & ((1 << ROUND_BITS) - 1)
 }
 
 impl Suspect {
@@ -73,13 +75,13 @@ impl Kernel {
             // A lender's kernel answers, while the lender waits.
             let waits = matches!(process.call, Call::Send { .. }) && !process.accesses();
             if waits && process.out.waited && process.is_waited_for() {
-                waiting.push((process.pid, process.sends));
+                waiting.push((process.pid, token(process, self.round)));
             }
             process.out.waited = waits;
         }
-        for (pid, transaction) in waiting {
+        for (pid, token) in waiting {
             if let Some(slot) = self.table.find(pid) {
-                self.chase(slot, (pid, token(transaction, self.round)), 0, Circle::default());
+                self.chase(slot, (pid, token), 0, Circle::default());
             }
         }
     }
@@ -148,10 +150,11 @@ impl Kernel {
 
     /// A probe has got round.
     fn closed(&mut self, slot: Slot, token: u64, passed: Circle) {
-        let transaction = token >> ROUND_BITS;
         let Some(origin) = self.table.get(slot) else { return };
+        let (transaction, current) = (origin.sends, self::token(origin, self.round));
         let rounds = (self.round as u16).wrapping_sub(token as u16);
-        let waits = matches!(origin.call, Call::Send { .. }) && origin.sends == transaction;
+        let waits = matches!(origin.call, Call::Send { .. })
+            && current >> ROUND_BITS == token >> ROUND_BITS;
         if !waits || u64::from(rounds) > ROUNDS_MAX {
             return;
         }

@@ -210,22 +210,26 @@ fn a_probe_that_was_under_way_for_long_makes_nobody_suspected() {
     }
 }
 
-/// Both probes were sent before either was back, by a kernel whose rounds are far ahead of those of a new one.
+/// Both probes were sent before either was back, by a kernel whose rounds are as many as those of the new one, or ahead.
 #[test]
 fn rounds_of_where_it_was_do_not_count_where_it_is() {
-    let (mut world, highest) = pair();
-    let mut late = take_probes(&mut world, highest, 1..100);
-    world.kernels[2] = Kernel::new(place(2), 0);
-    world.carry(highest, 2);
-    world.deliver_all();
-    for (second, probe) in (100..).zip(late.split_off(late.len() - 2)) {
-        take_probes(&mut world, highest, second..second + 1);
-        follow(&mut world, probe);
+    for ahead in [0, 1, 2, 3, 4, 96] {
+        let (mut world, highest) = pair();
+        let now = 4 + ahead;
+        let mut late = take_probes(&mut world, highest, 1..now);
+        world.kernels[2] = Kernel::new(place(2), 0);
+        (1..4).for_each(|second| world.kernels[2].tick(second * SECOND));
+        world.carry(highest, 2);
+        world.deliver_all();
+        for (second, probe) in (now..).zip(late.split_off(late.len() - 2)) {
+            take_probes(&mut world, highest, second..second + 1);
+            follow(&mut world, probe);
+        }
+        assert!(circles(&mut world).is_empty(), "both were under way, {ahead} rounds ahead");
+        pass(&mut world, now + 2..now + 4);
+        assert_eq!(circles(&mut world).len(), 1, "{ahead} rounds ahead");
+        assert_eq!(world.wait(highest), Some(Err(Status::Deadlock)));
     }
-    assert!(circles(&mut world).is_empty(), "both were under way");
-    pass(&mut world, 102..104);
-    assert_eq!(circles(&mut world).len(), 1);
-    assert_eq!(world.wait(highest), Some(Err(Status::Deadlock)));
 }
 
 /// It was suspected, and the next probe is on its way back.
