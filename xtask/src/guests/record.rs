@@ -1,4 +1,4 @@
-//! `guests/TOOLCHAINS`: which compilers made the committed modules, one line a language.
+//! `guests/TOOLCHAINS`: which compilers made the committed modules, one line a language; and those of the programs that talk.
 
 use super::tools::Tools;
 use anyhow::{Context as _, Result};
@@ -43,15 +43,35 @@ impl Record {
         }
     }
 
+    /// Notes the tools that have just built the programs that talk.
+    pub(super) fn update_talking(&mut self, tools: &Tools, language: Language) {
+        if let Some(versions) = tools.versions(language) {
+            self.0.insert(talking_key(language), versions.join("; "));
+        }
+    }
+
     /// Whether this machine's tools for `language` are those that made the committed modules.
     pub(super) fn matches(&self, tools: &Tools, language: Language) -> bool {
+        self.has(&key(language), tools, language)
+    }
+
+    /// The same, of the programs that talk.
+    pub(super) fn matches_talking(&self, tools: &Tools, language: Language) -> bool {
+        self.has(&talking_key(language), tools, language)
+    }
+
+    fn has(&self, key: &str, tools: &Tools, language: Language) -> bool {
         let here = tools.versions(language).map(|versions| versions.join("; "));
-        here.is_some() && self.0.get(&key(language)) == here.as_ref()
+        here.is_some() && self.0.get(key) == here.as_ref()
     }
 }
 
 fn key(language: Language) -> String {
     format!("{language:?}").to_lowercase()
+}
+
+fn talking_key(language: Language) -> String {
+    format!("talking {}", key(language))
 }
 
 fn path() -> PathBuf {

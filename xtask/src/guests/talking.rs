@@ -55,11 +55,13 @@ struct Module {
 
 /// Builds what there are toolchains for, and puts it in its place.
 pub(super) fn rebuild(tools: &Tools, scratch: &Path) -> Result<()> {
-    for Module { built, place, .. } in build(tools, scratch)? {
+    let mut record = Record::read()?;
+    for Module { language, built, place, .. } in build(tools, scratch)? {
         // Not a copy: that would be executable.
         fs::write(&place, fs::read(&built)?).with_context(|| format!("{}", place.display()))?;
+        record.update_talking(tools, language);
     }
-    Ok(())
+    record.write()
 }
 
 /// Builds what there are toolchains for, and compares. Errors: a module differs, and was made by the recorded toolchain.
@@ -68,7 +70,7 @@ pub(super) fn check(tools: &Tools, scratch: &Path) -> Result<()> {
     let mut differing = Vec::new();
     for Module { language, built, place, is_comparable } in build(tools, scratch)? {
         let same = fs::read(&built)? == fs::read(&place).unwrap_or_default();
-        if !same && is_comparable && record.matches(tools, language) {
+        if !same && is_comparable && record.matches_talking(tools, language) {
             differing.push(place.display().to_string());
         }
     }
