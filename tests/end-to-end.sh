@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# End-to-end checks with the release binary: usage: tests/end-to-end.sh PATH/TO/peri
+# End-to-end checks: usage: tests/end-to-end.sh PATH/TO/peri
 # The demo, two nodes, a freeze carried to another OS process, and, where ../shared/corpus is there, real programs that nobody here
 # wrote, undisturbed and frozen. Everything happens in a directory of its own that goes away.
 set -euo pipefail
