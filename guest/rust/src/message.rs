@@ -178,6 +178,17 @@ impl Caller {
 
     /// Replies, and waits for what comes next, as [`receive`]: a server's loop, in one call.
     ///
+    /// ```no_run
+    /// use peripatos::{Received, receive};
+    ///
+    /// let mut buffer = [0; 64];
+    /// let mut received = receive(&mut buffer);
+    /// while let Ok(Received::Message(message)) = received {
+    ///     let reversed: Vec<u8> = message.bytes.iter().rev().copied().collect();
+    ///     received = message.caller.reply_receive(&reversed, &mut buffer);
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`Caller::reply`] and [`receive`], and in each case nothing has been received.
     pub fn reply_receive<'a>(

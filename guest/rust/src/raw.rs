@@ -117,6 +117,7 @@ mod v1 {
         send(*const u8, *const u8, usize, *mut u8, usize);
         receive(*const u8, *mut u8, usize, *mut u8, i64);
         reply(*const u8, *const u8, usize);
+        reply_receive(*mut u8, *const u8, usize, *const u8, *mut u8, usize, i64);
         forward(*const u8, *const u8, *const u8, usize);
         lend(*const u8, usize, u32);
         lease(*const u8);
@@ -200,11 +201,7 @@ pub fn reply_receive(envelope: &mut EnvelopeBytes, message: &[u8], buffer: &mut 
 }
 
 /// Replies with the first `len` bytes; the next message comes in their place.
-pub fn reply_receive_in_place(
-    envelope: &mut EnvelopeBytes,
-    buffer: &mut [u8],
-    len: usize,
-) -> i32 {
+pub fn reply_receive_in_place(envelope: &mut EnvelopeBytes, buffer: &mut [u8], len: usize) -> i32 {
     assert!(len <= buffer.len());
     let (envelope, from) = (envelope.as_mut_ptr(), std::ptr::null());
     let (buffer, room) = (buffer.as_mut_ptr(), buffer.len());
