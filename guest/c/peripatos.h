@@ -179,7 +179,8 @@ static inline int peri_reply(const peri_envelope *to, const void *message, size_
 }
 
 /* Replies to a message, and waits for the next one of anybody: its length. The envelope is first the one to reply to and then the
- * one received; the message may be received where the reply is. A negative answer is of either, and nothing has been received. */
+ * one received; the message may be received where the reply is. A negative answer is of either, and nothing has been received:
+ * after PERI_NOT_WAITING peri_receive is next, after another one the reply may have gone. */
 static inline int peri_reply_receive(peri_envelope *envelope, const void *reply, size_t length, void *buffer, size_t room) {
     int32_t result = peri_v1_reply_receive(envelope, reply, (uint32_t)length, NULL, buffer, (uint32_t)room, -1);
     return result == PERI_WAIT ? peri_v1_wait() : result;

@@ -27,8 +27,7 @@ use crate::table::Slot;
 /// Of the number of a round, this many bits go round with a probe.
 const ROUND_BITS: u32 = 16;
 
-/// A probe that was under way for more rounds, or was sent by another kernel whose rounds differ, says nothing; nor does one that was
-/// back longer ago.
+/// A probe that was under way for more rounds says nothing; nor does one that was back longer ago.
 const ROUNDS_MAX: u64 = 64;
 
 /// A probe has got round: a circle, if the next one does, too.

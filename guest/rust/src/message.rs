@@ -179,18 +179,23 @@ impl Caller {
     /// Replies, and waits for what comes next, as [`receive`]: a server's loop, in one call.
     ///
     /// ```no_run
-    /// use peripatos::{Received, receive};
+    /// use peripatos::{Error, Received, receive};
     ///
     /// let mut buffer = [0; 64];
     /// let mut received = receive(&mut buffer);
     /// while let Ok(Received::Message(message)) = received {
     ///     let reversed: Vec<u8> = message.bytes.iter().rev().copied().collect();
-    ///     received = message.caller.reply_receive(&reversed, &mut buffer);
+    ///     received = match message.caller.reply_receive(&reversed, &mut buffer) {
+    ///         // It has ended meanwhile; others have not.
+    ///         Err(Error::NotWaiting) => receive(&mut buffer),
+    ///         received => received,
+    ///     };
     /// }
     /// ```
     ///
     /// # Errors
-    /// As [`Caller::reply`] and [`receive`], and in each case nothing has been received.
+    /// As [`Caller::reply`] and [`receive`]. After [`Error::NotWaiting`] nobody has got the reply; after another one somebody may
+    /// have.
     pub fn reply_receive<'a>(
         mut self,
         message: &[u8],

@@ -170,7 +170,7 @@ impl Board {
     }
 
     /// Somebody has come to wait at this core, which is the caller's; `spare`: it may be that it could be given away.
-    pub(super) fn pressed_by(&self, core: usize, spare: bool) {
+    pub(super) fn pressed_here(&self, core: usize, spare: bool) {
         self.press(core, || spare);
     }
 

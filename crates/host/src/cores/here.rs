@@ -88,7 +88,7 @@ pub(super) fn take(board: &Board, parcel: Parcel) {
     let number = with(|core| core.adopt(parcel));
     // As in `wake`.
     fence(Ordering::SeqCst);
-    board.pressed_by(number, true);
+    board.pressed_here(number, true);
 }
 
 /// See [`Core::begin_looking`].
@@ -100,8 +100,8 @@ pub(super) fn begin_looking() {
 pub(super) fn look_out() -> Looked {
     let looked = CORE.with_borrow_mut(|core| core.as_mut().map(Core::look_out));
     let Some((looked, pressed)) = looked else { return Looked::NotNow };
-    if let Some(control) = pressed {
-        control.preempt();
+    if let Some((board, number)) = pressed {
+        board.post(number).preempt(None);
     }
     looked
 }
@@ -115,7 +115,7 @@ pub(super) fn turn(pid: Pid, seat: &mut usize) -> bool {
     if let Some((board, number)) = pressed {
         // As below.
         fence(Ordering::SeqCst);
-        board.pressed_by(number, false);
+        board.pressed_here(number, false);
     }
     if let Some(control) = preempt {
         control.preempt();
@@ -136,7 +136,7 @@ pub(super) fn wake(board: &Arc<Board>, tag: &Arc<Tag>) -> bool {
     if let Some((number, spare)) = ready {
         // Between what was just written and what is looked at now: see `board`.
         fence(Ordering::SeqCst);
-        board.pressed_by(number, spare);
+        board.pressed_here(number, spare);
     }
     true
 }

@@ -42,6 +42,8 @@ pub(super) struct Inbox {
     len: Apart<AtomicUsize>,
     /// By the cores from which they come.
     lanes: Box<[OnceLock<Box<Lane>>]>,
+    /// The lane that is looked into first: that behind the one from which the last word was taken. Only the core does.
+    first: Apart<AtomicUsize>,
     owner: Apart<Owner>,
 }
 
@@ -49,13 +51,11 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct Owner {
     sleeping: AtomicU8,
-    /// What runs does nothing but look into the inbox.
+    /// What runs looks into the inbox, or is about to.
     looks: AtomicBool,
     /// So many packets of the queue were taken, and so many of them have been heard: all of them, when it takes the next.
     taken: AtomicU64,
     heard: AtomicU64,
-    /// The lane that is looked into first: that behind the one from which the last word was taken.
-    first: AtomicUsize,
     /// Known before it sleeps for the first time.
     thread: OnceLock<Thread>,
     /// Known before the core listens for the first time.
@@ -78,6 +78,7 @@ impl Inbox {
             queue: Apart::default(),
             len: Apart::default(),
             lanes: (0..cores).map(|_| OnceLock::new()).collect(),
+            first: Apart::default(),
             owner: Apart::default(),
         }
     }
@@ -205,7 +206,7 @@ impl Inbox {
     }
 
     fn take_from_lanes(&self) -> Option<Box<peripatos_kernel::Packet>> {
-        let first = &self.owner.0.first;
+        let first = &self.first.0;
         let at = first.load(Ordering::Relaxed);
         // In turns: the words of one core are not to keep those of another one waiting.
         let mut lanes = (at..self.lanes.len()).chain(0..at);
@@ -233,9 +234,13 @@ impl Inbox {
         }
     }
 
-    /// What runs will look for a packet, before all else.
+    /// What runs will look for a packet. If it does something else before, what comes waits for that, until its slice is over at most.
     pub(super) fn begin_looking(&self) {
-        self.owner.0.looks.store(true, Ordering::Relaxed);
+        let looks = &self.owner.0.looks;
+        // Others read what lies beside it with each word.
+        if !looks.load(Ordering::Relaxed) {
+            looks.store(true, Ordering::Relaxed);
+        }
     }
 
     /// It has looked, and taken what it found. Whether it was said that it would; then a fence follows before anything that the

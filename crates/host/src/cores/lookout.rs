@@ -12,11 +12,11 @@
 //! took nearly three times as long.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use peripatos_engine::Control;
-
 use super::SLICE;
+use super::board::Board;
 use super::core::Core;
 use super::wires::GATHER_MAX;
 use crate::talk::Looked;
@@ -52,12 +52,13 @@ impl Span {
 }
 
 impl Core {
-    /// For what runs, and waits: a word of another core to this one's kernel, if it comes soon. Also who is to give way, for more
-    /// has come that an idle core could do.
-    pub(super) fn look_out(&mut self) -> (Looked, Option<Control>) {
+    /// For what runs, and waits: a word of another core to this one's kernel, if it comes soon. Also where what runs is to give
+    /// way, for more has come that an idle core could do.
+    pub(super) fn look_out(&mut self) -> (Looked, Option<(Arc<Board>, usize)>) {
         let not_now = (Looked::NotNow, None);
         if !self.is_alone() || self.closing {
-            return not_now;
+            // Others want the core, and may do so for long.
+            return (Looked::Nothing, None);
         }
         let post = self.board.post(self.number);
         let since =
@@ -73,6 +74,8 @@ impl Core {
         {
             return not_now;
         }
+        // The word before may have been another's.
+        self.begin_looking();
         let found = post.inbox.look_for(SPIN);
         // In this order: see `Inbox::is_seen`.
         let word = post.inbox.take_word();
@@ -85,8 +88,7 @@ impl Core {
             self.crossing.note_packet(core);
         }
         let presses = shown && !post.inbox.is_empty();
-        let control = self.running.filter(|_| presses).map(|at| self.table.get(at).control.clone());
-        (Looked::Word(word), control)
+        (Looked::Word(word), presses.then(|| (Arc::clone(&self.board), self.number)))
     }
 
     /// What runs is about to look out: it need not give way for what comes meanwhile. Until it has, or its slice is over.

@@ -13,9 +13,9 @@ use super::{arrived, deliver, has_work, with};
 pub enum Looked {
     /// A word to this thread's kernel.
     Word(Box<Packet>),
-    /// None, soon.
+    /// None, soon, or others want the thread: to look does not pay.
     Nothing,
-    /// The thread has something else to do.
+    /// The thread has something else to do for a moment.
     NotNow,
 }
 
