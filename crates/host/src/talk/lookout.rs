@@ -196,4 +196,27 @@ mod tests {
         assert_eq!(with(|talk| talk.looks_out), Some(true));
         close();
     }
+
+    /// Else whoever is sent something might answer before, and have it give way for that.
+    #[test]
+    fn it_says_that_it_will_look_before_what_it_sends_leaves() {
+        thread_local! {
+            static LEFT_BEFORE: RefCell<Option<usize>> = const { RefCell::new(None) };
+        }
+        for looks_out in [true, false] {
+            let (mut client, mut memory) = begin(|| Looked::Nothing);
+            SENT.take();
+            LEFT_BEFORE.take();
+            with(|talk| {
+                talk.surroundings.begin_looking =
+                    || LEFT_BEFORE.set(Some(SENT.with_borrow(Vec::len)));
+            })
+            .unwrap();
+            set_looks_out(looks_out);
+            assert_eq!(client.send(&mut memory, 0, MESSAGE, REPLY), Err(Status::Wait));
+            assert_eq!(SENT.with_borrow(Vec::len), 1);
+            assert_eq!(LEFT_BEFORE.take(), looks_out.then_some(0));
+            close();
+        }
+    }
 }
